@@ -28,9 +28,7 @@ from stacks.definitions import run_settings
 
 # Noon of a day in the middle of a month, and the last evening of one.
 _MIDDLE, _LAST = datetime(2026, 11, 10, 12, tzinfo=UTC), datetime(2026, 11, 30, 20, tzinfo=UTC)
-_EMPTY_LEDGER = cast(
-    Ledger, SimpleNamespace(committed_cents=lambda month, cap_cents: 0, damaged_runs=lambda months: [])
-)
+_EMPTY_LEDGER = cast(Ledger, SimpleNamespace(committed_cents=lambda month, cap_cents: 0, damaged=lambda months: []))
 
 
 def command() -> None:

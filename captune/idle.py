@@ -83,7 +83,7 @@ def _add_reservations(session: Any, left: defaultdict[str, list[str]]) -> set[st
     rows = [row for row in Ledger(session.client("dynamodb"), output(session, "LedgerTable")).rows() if row.is_open]
     for row in rows:
         if row.is_damaged:
-            left[row.run].append(f"a ledger item that cannot be read: {'; '.join(row.problems)} (see captune ledger)")
+            left[row.run].append("a damaged ledger item (see captune ledger)")
         else:
             kept = f", to be kept until {row.item['keep_until']}" if "keep_until" in row.item else ""
             left[row.run].append(f"reservation of {dollars(row.item['reserved_cents'])}: not settled{kept}")

@@ -1,87 +1,186 @@
-"""`captune ledger`: every month and run, and what is wrong with an item that cannot be read."""
+"""`captune ledger`: every month and run, which items are damaged, and how a person accepts or corrects one."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Annotated, Any
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from captune import account
-from captune.account import Region, output
+from captune.account import Refused, Region, output
 from common.ledger import keys
 from common.ledger.changes import Month
-from common.ledger.ledger import HIGHEST_CAP_CENTS, dollars
-from common.ledger.rows import RunRow, cents_by_month, read_row, whole_number
-from common.ledger.table import RawItem, Table
+from common.ledger.ledger import Ledger, dollars
+from common.ledger.rows import Row, RunItem, cents_by_month
+from common.ledger.seal import SEAL, Item
 from common.pricing.costs import looks_bound, standing_cents
 
 _WAY_OUT = (
-    "An item that cannot be read counts as the dearest case: as a run in flight, with all that it may have reserved. Put right what is "
-    "named, in the DynamoDB console or with aws dynamodb update-item, or restore the table to a moment before and copy the item from there."
+    "Their seal does not fit: the ledger did not write them so. Each counts as the whole cap until somebody has looked at it. captune ledger "
+    "--accept KEY takes an item as it is; --set NAME=VALUE corrects an attribute first, and --set NAME= removes one."
 )
+_REQUIRED = {
+    "state", "execution_arn", "reserved_cents", "months", "reserved_at", "training_prices", "hosting_prices", "price_source",
+    "training_instances", "max_training_seconds", "max_endpoint_seconds", "other_cents", "keep_endpoint_seconds",
+}  # fmt: skip
+_MOMENT = (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"), "2026-11-24T12:00:00+00:00")
+_PRICES = (re.compile(r"\S+=\d+(\.\d+)?( \S+=\d+(\.\d+)?)*"), "ml.g5.2xlarge=1.515 ml.g6.2xlarge=1.222")
+_FORMS = {
+    "state": (re.compile("reserved|settled"), "reserved or settled"),
+    "months": (re.compile(r"\d{4}-(0[1-9]|1[0-2])(,\d{4}-(0[1-9]|1[0-2]))*"), "2026-11,2026-12"),
+    "execution_arn": (re.compile("arn:[^:]+:states:[^:]+:\\d{12}:execution:[^:]+:[^:]+"), "arn:aws:states:REGION:ACCOUNT:execution:MACHINE:NAME"),
+    "endpoint_seen": (re.compile(r"\{.*\}"), "{}"),
+    **dict.fromkeys(("reserved_at", "settled_at", "ends_by", "keep_until"), _MOMENT),
+    **dict.fromkeys(("training_prices", "hosting_prices"), _PRICES),
+}  # fmt: skip
+_COSTS = {
+    "training_cents",
+    "endpoint_cents",
+    "booked_other_cents",
+    "training_seconds",
+    "endpoint_seconds",
+    "actual_cents",
+    "settled_at",
+}
+
+
+class NotAccepted(Refused):
+    """An item that the rest of the project could not work with."""
 
 
 def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    accept: Annotated[str, typer.Option(metavar="KEY", help="Accept a damaged item, such as RUN#captune-….")] = "",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Correct an attribute of the item.")
+    ] = None,
     region: Region = None,
 ) -> None:
-    """Prints the ledger."""
-    print(show(account.session(region), account.settings().cap_cents, as_json))
+    """Prints the ledger, or accepts an item of it."""
+    session, cap_cents = account.session(region), account.settings().cap_cents
+    if accept:
+        ledger = Ledger(session.client("dynamodb"), output(session, "LedgerTable"))
+        print(accepted(ledger, accept, dict(_change(one) for one in changes or []), cap_cents))
+    elif changes:
+        raise NotAccepted("--set corrects an item that is accepted: name it with --accept KEY.")
+    else:
+        print(show(session, cap_cents, as_json))
+
+
+def accepted(ledger: Ledger, key: str, changes: Mapping[str, str], cap_cents: int) -> str:
+    """Seals an item anew, corrected where a person says so, and tells what that does to the months. Raises NotAccepted.
+
+    A month is set to what its runs add up to, unless the person says otherwise.
+    """
+    before = _months(ledger.items(), cap_cents)
+
+    def make(row: Row) -> Item:
+        item = {name: _plain(value) for name, value in row.raw.items() if name != SEAL}
+        item |= {name: int(text) if text.lstrip("-").isdigit() else text for name, text in changes.items()}
+        item = {name: value for name, value in item.items() if value != ""} | {"pk": key}
+        if (month := keys.month_in(key)) is not None and "committed_cents" not in changes:
+            item = {"pk": key, "committed_cents": before[month].by_runs}
+        if wrong := _faults(key, item):
+            raise NotAccepted(f"{key} cannot be used like this: {'; '.join(wrong)}. Correct it with --set NAME=VALUE.")
+        return item
+
+    ledger.accept(key, make)
+    lines = [f"Accepted {key}."]
+    for name, month in sorted(_months(ledger.items(), cap_cents).items()):
+        was = before[name].committed_cents if name in before else 0
+        lines.append(f"  {name}: {dollars(was)} counted as committed before, {dollars(month.committed_cents)} now")
+    return "\n".join(lines)
+
+
+def _change(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not (name and sign):
+        raise NotAccepted(f"--set takes NAME=VALUE, not {text!r}.")
+    return name, value
+
+
+def _plain(value: Mapping[str, Any]) -> Any:
+    """What an attribute holds: a whole number where it is one, a text, or what no item of the ledger holds."""
+    if set(value) == {"N"}:
+        return int(value["N"]) if value["N"].lstrip("-").isdigit() else value
+    return value["S"] if set(value) == {"S"} else value
+
+
+def _faults(key: str, item: Mapping[str, Any]) -> list[str]:
+    """What keeps the rest of the project from working with an item."""
+    kinds: dict[str, type] = {"committed_cents": int, "starts": int, **get_type_hints(RunItem)}
+    run, settled = keys.run_in(key) is not None, item.get("state") == "settled"
+    needed = (
+        _REQUIRED | (_COSTS if settled else set()) if run else {"starts" if keys.starts_in(key) else "committed_cents"}
+    )
+    wrong = [f"{name} is missing" for name in sorted(needed - item.keys())]
+    for name, value in item.items():
+        is_number = kinds.get(name, int if name.startswith("actual_cents_") else str) is int
+        if not (type(value) is int and value >= 0 if is_number else isinstance(value, str)):
+            wrong.append(f"{name} must be a {'whole number from 0 on' if is_number else 'text'}, not {str(value)[:40]}")
+        if (form := _FORMS.get(name)) and not form[0].fullmatch(str(value)):
+            wrong.append(f"{name} must be written like {form[1]}, not {str(value)[:40]}")
+    return wrong
 
 
 def show(session: Any, cap_cents: int, as_json: bool = False) -> str:
     """Every month and run of the ledger, newest first. `cap_cents` is the cap in cdk.json."""
-    items = Table(session.client("dynamodb"), output(session, "LedgerTable")).scan()
-    return json.dumps(written(items), indent=2) if as_json else table(items, cap_cents)
+    items = Ledger(session.client("dynamodb"), output(session, "LedgerTable")).items()
+    return json.dumps(written(items, cap_cents), indent=2) if as_json else table(items, cap_cents)
 
 
-def written(items: Sequence[RawItem]) -> list[dict[str, Any]]:
-    """The items as JSON holds them, with what is wrong in `problems` and what a month's runs add up to in `runs_cents`."""
-    rows = _rows(items)
-    months = [{"pk": keys.of_month(m.name), "committed_cents": whole_number(m.as_read), "runs_cents": m.by_runs, "damaged_runs": list(m.damaged)}
-              for m in _months(items, rows)]  # fmt: skip
+def written(items: Sequence[Row], cap_cents: int) -> list[dict[str, Any]]:
+    """The items as JSON holds them; a damaged one as DynamoDB does, in `damaged`. `runs_cents` are what a month's runs add up to."""
+    months = [
+        {"pk": keys.of_month(m.name), "committed_cents": m.by_item, "runs_cents": m.by_runs, "damaged": list(m.damaged)}
+        for m in _newest_first(items, cap_cents)
+    ]
     starts = [{"pk": keys.of_starts(month), "starts": count} for month, count in _starts(items).items()]
-    runs = [{**row.item, **({"problems": list(row.problems)} if row.is_damaged else {})} for row in rows]
-    return [*months, *starts, *runs]
+    runs = [row.item for row in _runs(items)]
+    damaged = [{"pk": row.key, "damaged": row.raw} for row in items if row.is_damaged]
+    return [*months, *starts, *runs, *damaged]
 
 
-def table(items: Sequence[RawItem], cap_cents: int) -> str:
+def table(items: Sequence[Row], cap_cents: int) -> str:
     """The items as aligned lines: months with what is committed, runs with what they reserved and did cost."""
     if not items:
         return "The ledger is empty: nothing was reserved or spent yet."
-    rows, starts = _rows(items), _starts(items)
-    lines = [line for month in _months(items, rows) for line in _month(month, starts.get(month.name, 0))]
+    starts = _starts(items)
+    lines = [line for month in _newest_first(items, cap_cents) for line in _month(month, starts.get(month.name, 0))]
     lines.append(
         f"Besides, {dollars(standing_cents(cap_cents))} of the {dollars(cap_cents)} a month are set aside for what runs on by itself and for executions "
         f"that are refused, of which {looks_bound(cap_cents)} are looked at."
     )
     lines += ["", f"{'run':<58}  {'state':<9} {'reserved':>9} {'training':>9} {'endpoint':>9} {'actual':>9}  status"]
-    lines += [_run(row) for row in rows if not row.is_damaged]
-    damaged = [row for row in rows if row.is_damaged]
-    if damaged:
-        lines += ["", "Items that cannot be read:"]
-        lines += [f"  {keys.of_run(row.run)}: {'; '.join(row.problems)}" for row in damaged]
+    lines += [_run(row) for row in _runs(items)]
+    if damaged := [row for row in items if row.is_damaged]:
+        lines += ["", "Damaged items, as they are:"]
+        lines += [f"  {row.key}: {json.dumps(_content(row), sort_keys=True)}" for row in damaged]
         lines.append(_WAY_OUT)
     return "\n".join(lines)
 
 
+def _content(row: Row) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in row.raw.items() if name not in ("pk", SEAL)}
+
+
 def _month(month: Month, starts: int) -> list[str]:
-    told = whole_number(month.as_read)
-    lines = [f"{month.name}   committed {dollars(max(told or 0, month.by_runs)):>8}   {starts} executions looked at"]
-    if told != month.by_runs:
-        says = "has no readable item" if told is None else f"says {dollars(told)}"
+    lines = [f"{month.name}   committed {dollars(month.committed_cents):>8}   {starts} executions looked at"]
+    if month.damaged:
+        lines.append(f"          damaged, and so all of the cap counts: {', '.join(month.damaged)}, see below")
+    elif month.by_item != month.by_runs:
+        says = "has no item" if month.by_item is None else f"'s own item says {dollars(month.by_item)}"
         lines.append(
-            f"          its runs add up to {dollars(month.by_runs)}, and the month's own item {says}. The larger counts; the next reservation "
+            f"          its runs add up to {dollars(month.by_runs)}, and the month{says}. The larger counts; the next reservation "
             "repairs an item that says less."
         )
-    if month.damaged:
-        lines.append(f"          besides, up to all of the cap may be held by {', '.join(month.damaged)}, see below")
     return lines
 
 
-def _run(row: RunRow) -> str:
+def _run(row: Row) -> str:
     run = row.item
     spent = [dollars(run[key]) if key in run else "-" for key in ("training_cents", "endpoint_cents", "actual_cents")]
     return (
@@ -90,25 +189,26 @@ def _run(row: RunRow) -> str:
     ).rstrip()
 
 
-def _key(item: RawItem) -> str:
-    return str(item["pk"]["S"])
+def _runs(items: Sequence[Row]) -> list[Row]:
+    """The undamaged runs, newest first."""
+    rows = [row for row in items if row.run and not row.is_damaged]
+    return sorted(rows, key=lambda row: (row.item["reserved_at"], row.run), reverse=True)
 
 
-def _rows(items: Sequence[RawItem]) -> list[RunRow]:
-    """The runs, newest first; those without a readable date before all."""
-    rows = [read_row(item) for item in items if keys.run_in(_key(item)) is not None]
-    return sorted(rows, key=lambda row: (str(row.item.get("reserved_at", "~")), row.run), reverse=True)
+def _newest_first(items: Sequence[Row], cap_cents: int) -> list[Month]:
+    return [month for _, month in sorted(_months(items, cap_cents).items(), reverse=True)]
 
 
-def _months(items: Sequence[RawItem], rows: Sequence[RunRow]) -> list[Month]:
-    """The months that have an item or a run, newest first."""
-    as_read = {month: item.get("committed_cents") for item in items if (month := keys.month_in(_key(item))) is not None}
-    of_runs = {month for row in rows for month in row.item.get("months", "").split(",") if month}
-    of_runs |= {month for row in rows for month in cents_by_month(row.item)}
-    names = sorted({*as_read, *of_runs, *_starts(items)}, reverse=True)
-    return [Month.of(name, as_read.get(name), rows, HIGHEST_CAP_CENTS) for name in names]
+def _months(items: Sequence[Row], cap_cents: int) -> dict[str, Month]:
+    """The months that have an item or a run."""
+    of_items = {month: row for row in items if (month := keys.month_in(row.key)) is not None}
+    runs = [row for row in items if row.run]
+    names = {*of_items, *_starts(items)}
+    for row in _runs(items):
+        names |= {*row.item["months"].split(","), *cents_by_month(row.item)}
+    return {name: Month.of(name, of_items.get(name), runs, cap_cents) for name in names}
 
 
-def _starts(items: Sequence[RawItem]) -> dict[str, int]:
-    found = {month: item.get("starts") for item in items if (month := keys.starts_in(_key(item))) is not None}
-    return {month: whole_number(value) or 0 for month, value in found.items()}
+def _starts(items: Sequence[Row]) -> dict[str, int]:
+    found = {month: row.item.get("starts", 0) for row in items if (month := keys.starts_in(row.key)) is not None}
+    return dict(sorted(found.items()))

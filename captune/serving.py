@@ -25,7 +25,8 @@ from captune.kept_run import NoAdapter, kept, name_of, not_found
 from common.aws import error_code
 from common.clock import from_iso, now, schedule_time
 from common.contracts import run_folder
-from common.errors import LedgerDamaged
+from common.errors import CaptuneError
+from common.ledger.changes import ending
 from common.ledger.ledger import Ledger, dollars
 from common.names import BODY_LENGTH, DIGEST_LENGTH, PREFIX, run_name
 from common.pricing.costs import for_runs
@@ -218,12 +219,15 @@ def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> 
 
 
 def stop(deployment: Deployment, run: str, moment: datetime) -> dict[str, Any]:
-    """Ends a run now, whatever it does. Raises RunNotFound and NothingToStop."""
+    """Ends a run now, whatever it does. Raises RunNotFound and NothingToStop.
+
+    The ledger hears of it first, so that nobody extends what is being deleted. TearDown needs no ledger: silent or damaged, it stops nothing.
+    """
     arn = ""
     try:
-        item = deployment.ledger.run(run)
-    except LedgerDamaged:
-        pass  # TearDown removes what bills all the same
+        item = deployment.ledger.update(run, lambda item: ending(item, moment))
+    except (CaptuneError, ClientError):
+        pass
     else:
         if item is None:
             raise not_found(run, [], "in the ledger")

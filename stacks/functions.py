@@ -112,7 +112,7 @@ class Functions(Construct):
                 *look_at_weights(arns, settings.weights, bucket),
                 *ask_hub(arns, settings),
                 read_assets,
-                permissions.table(ledger, "GetItem", "Scan", "UpdateItem"),
+                permissions.table(ledger, "GetItem", "Scan", "PutItem"),
                 permissions.look_for_images(
                     arns, training_image(settings.region), hosting_image(settings.region, settings.hosting_image)
                 ),
@@ -141,7 +141,7 @@ class Functions(Construct):
             timeout=30,
             purpose="Sets the worst-case cost of a run aside in the ledger, or refuses the run.",
             environment={**with_cap, **with_version},
-            statements=[permissions.table(ledger, "GetItem", "Scan", "PutItem", "UpdateItem")],
+            statements=[permissions.table(ledger, "GetItem", "Scan", "PutItem")],
         )
         self._function(
             "Stage",
@@ -203,7 +203,7 @@ class Functions(Construct):
             statements=[
                 *permissions.remove_resources(arns),
                 permissions.stop_execution(arns.executions(FINE_TUNING)),
-                permissions.table(ledger, "GetItem", "UpdateItem"),
+                permissions.table(ledger, "GetItem", "PutItem"),
             ],
         )
         self._function(
@@ -215,7 +215,7 @@ class Functions(Construct):
             purpose="Replaces a reservation by what AWS billed.",
             environment={**with_cap, "FINE_TUNING_ARN": fine_tuning},
             statements=[
-                permissions.table(ledger, "GetItem", "Scan", "UpdateItem"),
+                permissions.table(ledger, "GetItem", "Scan", "PutItem"),
                 permissions.everywhere("sagemaker:ListTrainingJobs"),
                 permissions.allow(["sagemaker:DescribeTrainingJob"], arns.sagemaker("training-job")),
                 permissions.allow(
@@ -249,7 +249,7 @@ class Functions(Construct):
             statements=[
                 # Where no TearDown can be started it removes by itself.
                 *permissions.remove_resources(arns),
-                permissions.table(ledger, "Scan", "GetItem", "UpdateItem"),
+                permissions.table(ledger, "Scan", "GetItem", "PutItem"),
                 permissions.allow(["states:ListExecutions"], fine_tuning, tear_down),
                 permissions.stop_execution(arns.executions(FINE_TUNING)),
                 permissions.start_execution(tear_down),

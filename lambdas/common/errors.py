@@ -44,6 +44,12 @@ class GuardrailMissing(CaptuneError):
     advice = "Run captune check, then make deploy; where somebody changed it by hand, make deploy ARGS=--revert-drift."
 
 
+class PlanExpired(CaptuneError):
+    """Step Functions waited so long between plan and reservation that the run would last into another month."""
+
+    advice = "Start a new execution."
+
+
 class EulaNotAccepted(CaptuneError):
     """The licence of the base model was not accepted in the settings."""
 
@@ -183,9 +189,9 @@ class AssetUnreadable(CaptuneError):
 
 
 class LedgerDamaged(CaptuneError):
-    """An item of the ledger cannot be read. It counts as the most expensive run until a person corrects it."""
+    """The seal of a ledger item does not fit: something else changed it. It counts as the whole cap until a person accepts it."""
 
-    advice = "Run captune ledger to see what is wrong. Correct it in the DynamoDB console, or restore the table to a moment before."
+    advice = "Run captune ledger, then captune ledger --accept KEY, with --set NAME=VALUE where an attribute is wrong."
 
 
 class TooManyStarts(CaptuneError):

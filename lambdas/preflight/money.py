@@ -8,42 +8,53 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from common.clock import months_between
-from common.errors import BudgetExceeded
+from common.clock import months_between, start_after
+from common.errors import BudgetExceeded, PriceUnknown
 from common.ledger.ledger import Ledger, damage_note, dollars, way_out
 from common.pricing.costs import CHECKPOINT_MINUTES, HIGHEST_LORA_RANK, RunCost, checkpoint_cents, worst_case
 from common.pricing.durations import (
     MINIMUM_DEADLINE_SECONDS,
     MINIMUM_TRAINING_SECONDS,
+    RESERVE_ALLOWANCE_SECONDS,
     SPOT_START_MINUTES,
     TEAR_DOWN_ALLOWANCE_SECONDS,
     TRAINING_START_ALLOWANCE_SECONDS,
     TRAINING_STOP_ALLOWANCE_SECONDS,
     UNBILLED_ALLOWANCE_SECONDS,
 )
-from common.pricing.prices import Price, listed, pinned
+from common.pricing.prices import Price, dearest, listed, pinned
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """The time and money a run is given."""
+    """The time and money a run is given. After `reserve_by` it may last beyond the months that its worst case is set aside in."""
 
     training_seconds: int
     deadline_seconds: int
     keep_seconds: int
     worst: RunCost
     months: tuple[str, ...]
+    reserve_by: datetime
     tear_down_at: datetime
     clamped: bool
 
 
 def find_price(pricing: Any, region: str, instance_type: str, use: str) -> Price:
-    """The listed price, or the pinned one when the Price List cannot be reached or lacks it. Raises PriceUnknown."""
+    """The dearer of the listed price and the pinned one, or the only one that there is. Raises PriceUnknown.
+
+    A list that says too little would reserve too little; where AWS really charges less, `captune prices` lowers the pinned one.
+    """
     try:
         price = listed(pricing, region, instance_type, use)
     except (ClientError, BotoCoreError):
         price = None
-    return price or pinned(region, instance_type, use)
+    try:
+        known = pinned(region, instance_type, use)
+    except PriceUnknown:
+        if price is None:
+            raise
+        return price
+    return dearest([price, known]) if price else known
 
 
 def allow(
@@ -74,7 +85,7 @@ def allow(
         + 2 * (wanted_deadline_seconds + TEAR_DOWN_ALLOWANCE_SECONDS)
         + keep_seconds
     )
-    months = tuple(months_between(now, now + timedelta(seconds=longest)))
+    months = tuple(months_between(now, now + timedelta(seconds=longest + RESERVE_ALLOWANCE_SECONDS)))
     committed = {month: ledger.committed_cents(month, cap_cents) for month in months}
     left = cap_cents - max(committed.values())
     rounding = len(months) - 1
@@ -105,7 +116,7 @@ def allow(
         raise BudgetExceeded(
             f"{dollars(max(0, left))} of the cap's {dollars(cap_cents)} for runs is left in {' and '.join(months)}, and the shortest useful run may cost "
             f"{dollars(least.cents)}: {dollars(least.cents - left)} is missing. {way_out(least.cents, cap_cents, committed)}"
-            f"{damage_note(ledger.damaged_runs(months))}"
+            f"{damage_note(ledger.damaged(months))}"
         )
     training_seconds, deadline_seconds = wanted_training_seconds, wanted_deadline_seconds
     missing = cost(training_seconds, deadline_seconds).cents - left
@@ -123,6 +134,7 @@ def allow(
         keep_seconds=keep_seconds,
         worst=worst,
         months=months,
+        reserve_by=start_after(months[-1]) - timedelta(seconds=longest),
         tear_down_at=now + timedelta(seconds=training_seconds + deadline_seconds + UNBILLED_ALLOWANCE_SECONDS),
         clamped=(training_seconds, deadline_seconds) != (wanted_training_seconds, wanted_deadline_seconds),
     )

@@ -132,6 +132,7 @@ def build(context: Context, found: PreflightResult) -> Plan:
         "budget": {
             "worstCaseCents": allowance.worst.cents,
             "months": list(allowance.months),
+            "reserveBy": allowance.reserve_by.isoformat(timespec="seconds"),
             "clamped": allowance.clamped,
             "trainingHourlyUsd": str(dearest(found.training_prices).hourly_usd),
             "hostingHourlyUsd": str(dearest(found.hosting_prices).hourly_usd),

@@ -151,12 +151,10 @@ def parse(execution_input: Any) -> Request:
     """Reads the input of an execution. Raises InvalidInput naming every fault and its fix."""
     if not isinstance(execution_input, Mapping):
         raise InvalidInput(f"The input must be a JSON object such as {{}}, not {type(execution_input).__name__}.")
-    faults = [_unknown(key) for key in execution_input if key not in _FIELDS]
-    for key, one in _FIELDS.items():
-        rule = one.metadata["rule"]
-        if key in execution_input and not rule.holds(execution_input[key]):
-            faults.append(f"`{key}` must {rule.words}, not {_short(execution_input[key])}")
-    faults += _together(execution_input)
+    try:
+        faults = list(_faults(execution_input))
+    except RecursionError:
+        faults = ["it is nested too deeply to be read"]
     if faults:
         shown = listed(faults, _SHOWN_FAULTS, "; ")
         raise InvalidInput(f"The execution input was refused: {shown}. An input of {{}} uses every default.")
@@ -164,6 +162,16 @@ def parse(execution_input: Any) -> Request:
     if "adapter_uri" in given:
         given["adapter_uri"] = f"{given['adapter_uri'].removesuffix('/')}/"
     return Request(**given)
+
+
+def _faults(given: Mapping[str, Any]) -> Iterator[str]:
+    """Everything that is wrong with an input. Raises RecursionError for one that is nested too deeply."""
+    yield from (_unknown(key) for key in given if key not in _FIELDS)
+    for key, one in _FIELDS.items():
+        rule = one.metadata["rule"]
+        if key in given and not rule.holds(given[key]):
+            yield f"`{key}` must {rule.words}, not {_short(given[key])}"
+    yield from _together(given)
 
 
 def _together(given: Mapping[str, Any]) -> Iterator[str]:

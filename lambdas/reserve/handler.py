@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from common.aws import client, reaching
-from common.clock import now
+from common.clock import from_iso, now
 from common.contracts.fine_tuning import Reserved
 from common.contracts.plan import Plan
 from common.environment import required
+from common.errors import PlanExpired
 from common.ledger.ledger import Ledger, Reservation
 from common.logs import log, metric
 from common.pricing import costs
@@ -16,12 +17,18 @@ from common.versions import refuse_another_deployment
 
 
 def handle(event: Plan, context: Any) -> Reserved:
-    """Takes the plan of the run; answers what was reserved. Raises BudgetExceeded, RunNameTaken or DeployInProgress."""
+    """Takes the plan of the run; answers what was reserved. Raises BudgetExceeded, RunNameTaken, PlanExpired or DeployInProgress."""
     # A plan of before a deployment was priced by what held then.
     refuse_another_deployment(event.get("definitionVersion"))
     ledger = Ledger(client("dynamodb"), required("LEDGER_TABLE"))
-    cap_cents = int(required("CAP_CENTS"))
+    cap_cents, moment = int(required("CAP_CENTS")), now()
     budget = event["budget"]
+    last = budget.get("reserveBy")
+    if last and moment > from_iso(last):
+        raise PlanExpired(
+            f"The run was planned at {event['startedAt']} and is reserved at {moment.isoformat(timespec='seconds')}. It would last beyond "
+            f"{' and '.join(budget['months'])}, for which it was planned. Nothing was reserved: start a new execution."
+        )
     reservation = Reservation(
         run=event["runName"],
         execution_arn=event["executionArn"],
@@ -30,7 +37,7 @@ def handle(event: Plan, context: Any) -> Reserved:
         details=budget["ledgerDetails"],
     )
     with reaching("The reservation in the ledger"):
-        item = ledger.reserve(reservation, costs.for_runs(cap_cents), now())
+        item = ledger.reserve(reservation, costs.for_runs(cap_cents), moment)
         committed = ledger.committed_cents(reservation.months[0], cap_cents) + costs.standing_cents(cap_cents)
     log("reserved", run=reservation.run, cents=reservation.cents, committed_cents=committed, cap_cents=cap_cents)
     metric(CommittedCents=committed, CapCents=cap_cents)

@@ -7,7 +7,7 @@ SageMaker once it is gone: how long it was there is known from the ledger's note
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
@@ -16,16 +16,20 @@ from botocore.exceptions import ClientError
 
 from common.aws import is_missing
 from common.clock import from_iso, months_between
-from common.contracts.tear_down import Seen
+from common.endpoint_lives import Life, Seen, attribute, of_item, together
 from common.errors import PriceUnknown
+from common.ledger.changes import written
 from common.ledger.ledger import dollars
-from common.ledger.rows import EndpointLifetime, RunItem, endpoint_lifetime, prices_of
+from common.ledger.rows import RunItem, prices_of
 from common.names import belongs_to
 from common.pricing.costs import ENDPOINT_INSTANCES, RunCost, asking_cents, month_shares
 from common.pricing.prices import Price, dearest, dearest_pinned, pinned
 from common.resources import TRAINING_JOB, find_all
 
 CLOCKS_APART = timedelta(days=1)  # far more than a Lambda's clock and SageMaker's can differ
+_SECOND = timedelta(
+    seconds=1
+)  # moments are written in whole seconds, so the second in which something was seen to be gone counts
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,12 @@ class Tariff:
 class Bill(RunCost):
     """What a run did cost, also by month.
 
+    `known` is what the ledger keeps of what was booked, so that it is booked once: endpoints by their lives, jobs by their names.
     `unreserved` says of each job and endpoint that ran on more or on another type than the run had reserved what it was.
     """
 
     by_month: dict[str, int]
+    known: dict[str, str]
     unreserved: tuple[str, ...] = ()
 
 
@@ -142,7 +148,8 @@ def bill(
         unknown = _Used("", training.tariff.instances, seconds, start, start + timedelta(seconds=seconds))
         training.add("A deleted training job", unknown)
     hosting = _Sum(Tariff.of(item, "Hosting"), by_month)
-    if there := stay(item, seen, entered_at.get("CreateEndpoint"), until, now):
+    all_seen = together(of_item(item), seen or {})
+    for there in stays(all_seen, entered_at.get("CreateEndpoint"), until, now):
         seconds = max(0, ceil((there.end - there.start).total_seconds()))
         hosting.add("The endpoint", _Used(there.instance_type, there.instance_count, seconds, there.start, there.end))
     return Bill(
@@ -152,6 +159,10 @@ def bill(
         hosting.cents,
         _add_small_items(by_month, item, until, hosting.seconds),
         by_month,
+        {
+            "training_jobs": " ".join(sorted({*item.get("training_jobs", "").split(), *(name for name, _ in jobs)})),
+            **attribute(_closed(all_seen, until, now)),
+        },
         (*training.unreserved, *hosting.unreserved),
     )
 
@@ -218,45 +229,36 @@ class Stay:
     instance_count: int = 1
 
 
-def stay(
-    item: RunItem, seen: Seen | None, requested_at: datetime | None, until: datetime, now: datetime
-) -> Stay | None:
-    """The endpoint of a run, or None where it had none.
+def stays(seen: Seen, requested_at: datetime | None, until: datetime, now: datetime) -> list[Stay]:
+    """Every endpoint that a run had, from what was seen of them.
 
     `requested_at` is when the run first asked for one, `until` when it was first settled. One that no tear-down saw (refused, or
-    deleted by hand) is counted from its request until then, however long that was: nobody knows when it went.
+    deleted by hand) is counted from its request until a look found none, or else until then: nobody knows when it went.
     """
-    life = _merged(item, seen)
-    if life is None:
-        return Stay(requested_at, _open_end(requested_at, until, now)) if requested_at else None
-    # Whole seconds are written, so the second in which it was seen to be gone counts.
-    end = life.gone_at + timedelta(seconds=1) if life.gone_at else _open_end(life.created_at, until, now)
-    return Stay(life.created_at, end, life.instance_type, life.instance_count or 1)
+    if lives := seen.get("lives", []):
+        return [_stay(life, until, now) for life in lives]
+    if requested_at is None:
+        return []
+    end = _open_end(requested_at, until, now)
+    if "noneAt" in seen and requested_at <= (none_at := from_iso(seen["noneAt"])):
+        end = min(end, none_at + _SECOND)
+    return [Stay(requested_at, end)]
 
 
-def _merged(item: RunItem, seen: Seen | None) -> EndpointLifetime | None:
-    """What the ledger holds and what this tear-down saw, together: the earliest creation, the latest end, the most instances."""
-    noted = endpoint_lifetime(item)
-    if not seen or "createdAt" not in seen:
-        return noted
-    gone = seen.get("goneAt")
-    saw = EndpointLifetime(
-        from_iso(seen["createdAt"]),
-        from_iso(gone) if gone else None,
-        seen.get("instanceType") or "",
-        seen.get("instanceCount") or 0,
-    )
-    if noted is None:
-        return saw
-    ends = [end for end in (noted.gone_at, saw.gone_at) if end is not None]
-    return replace(
-        saw,
-        created_at=min(noted.created_at, saw.created_at),
-        # It may have come back after an earlier tear-down had seen it go.
-        gone_at=max(ends) if ends else None,
-        instance_type=saw.instance_type or noted.instance_type,
-        instance_count=max(noted.instance_count, saw.instance_count),
-    )
+def _stay(life: Life, until: datetime, now: datetime) -> Stay:
+    start = from_iso(life["createdAt"])
+    end = from_iso(life["goneAt"]) + _SECOND if "goneAt" in life else _open_end(start, until, now)
+    return Stay(start, end, life.get("instanceType", ""), life.get("instanceCount") or 1)
+
+
+def _closed(seen: Seen, until: datetime, now: datetime) -> Seen:
+    """What was seen, with an end to each life: nothing of a settled run is still there."""
+    ends = [_stay(life, until, now).end - _SECOND for life in seen.get("lives", [])]
+    lives: list[Life] = [
+        {**life, "goneAt": life.get("goneAt", written(end))}
+        for life, end in zip(seen.get("lives", []), ends, strict=True)
+    ]
+    return {**seen, "lives": lives} if lives else seen
 
 
 def _open_end(start: datetime, until: datetime, now: datetime) -> datetime:

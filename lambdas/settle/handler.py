@@ -12,7 +12,7 @@ from common.contracts.tear_down import (
     Settled,
     TearDownEvent,
     execution_arn_of,
-    refuse_another_execution,
+    refuse_another_machine,
     run_of_event,
 )
 from common.environment import required
@@ -26,15 +26,17 @@ from settle import billing, history, notice
 def handle(event: TearDownEvent, context: Any) -> Settled:
     """Takes the tear-down's input with {runName, seen}; answers subject and message for the owner, a result, and the record.
 
-    Raises StillRunning for a run that still bills or whose execution goes on, InvalidInput for an event that names no run, and
+    Raises StillRunning for a run that still bills or whose execution goes on, InvalidInput for an event that names no run or another machine's execution, and
     ServiceUnreachable or LedgerDamaged where it has to be done again later.
     """
     # TearDown settles again for as long as it takes: no silent service may cost all of this function's time each time.
     ledger = Ledger(hasty_client("dynamodb"), required("LEDGER_TABLE"))
     cap_cents, moment = int(required("CAP_CENTS")), now()
-    run = run_of_event(event)
+    run, fine_tuning_arn = run_of_event(event), required("FINE_TUNING_ARN")
+    refuse_another_machine(event, fine_tuning_arn)
     item = ledger.run(run)
-    execution_arn = _execution_arn(event, run, item)
+    # From the run's item, the event, or the run's name. Empty where nobody knows it any more.
+    execution_arn = item["execution_arn"] if item else execution_arn_of(event, fine_tuning_arn) or ""
     execution = history.read(hasty_client("stepfunctions"), execution_arn, str(event.get("status") or "UNKNOWN"))
     # The name of an execution can be used again after 90 days, its run's name cannot: such an execution was refused.
     is_earlier = item is not None and _was_settled_before(item, execution)
@@ -82,18 +84,6 @@ def handle(event: TearDownEvent, context: Any) -> Settled:
     }
 
 
-def _execution_arn(event: TearDownEvent, run: str, item: RunItem | None) -> str:
-    """The execution's ARN: from the run's ledger item, the event, or its name. Empty where nobody knows it any more.
-
-    Raises InvalidInput for an execution that is not the one that owns the run.
-    """
-    if item is None:
-        return execution_arn_of(event, required("FINE_TUNING_ARN")) or ""
-    owner = item["execution_arn"]
-    refuse_another_execution(event, run, owner)
-    return owner
-
-
 def _was_settled_before(item: RunItem, execution: history.Execution) -> bool:
     started = execution.started_at
     return item["state"] == "settled" and started is not None and from_iso(item["settled_at"]) < started
@@ -107,5 +97,6 @@ def _facts(execution: history.Execution, bill: billing.Bill) -> dict[str, str | 
         "endpoint_seconds": bill.endpoint_seconds,
         "training_cents": bill.training_cents,
         "endpoint_cents": bill.endpoint_cents,
-        "other_cents": bill.other_cents,
+        "booked_other_cents": bill.other_cents,
+        **bill.known,
     }

@@ -31,7 +31,7 @@ def cost(item: RunItem | None, left_cents: int, cap_cents: int, month: str) -> F
         "actual_cents": 0 if item is None else int(item["actual_cents"]),
         "training_cents": 0 if item is None else int(item["training_cents"]),
         "endpoint_cents": 0 if item is None else int(item["endpoint_cents"]),
-        "other_cents": 0 if item is None else int(item["other_cents"]),
+        "other_cents": 0 if item is None else int(item["booked_other_cents"]),
         "remaining_cents": left_cents,
         "cap_cents": cap_cents,
         "month": month,
@@ -74,7 +74,7 @@ def message(record: Record, circumstances: Sequence[str] = (), report: Sequence[
         f"(training {dollars(money['training_cents'])}, endpoint {dollars(money['endpoint_cents'])}, everything else {dollars(money['other_cents'])}).",
         *record["unreserved"],
         f"Left of the cap of {dollars(money['cap_cents'])} this month: {dollars(money['remaining_cents'])}.",
-        "Everything of this run that bills has been removed.",
+        "TearDown finds nothing more of this run.",
         *(f"Left alone: {one}. If it is yours, delete it in the SageMaker console." for one in record["leftAlone"]),
     ]
     return "\n".join([*lines, "", *report] if report else lines)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from common.clock import from_iso
 from common.ledger.ledger import Ledger
-from common.ledger.rows import RunRow
+from common.ledger.rows import Row
 from common.logs import log, metric
 from common.names import PREFIX, run_name, run_of
 from common.resources import (
@@ -40,8 +40,12 @@ class Evidence:
     resources: dict[str, list[Resource]]
     foreign: list[Resource]
     endpoints_known: bool
-    rows: dict[str, RunRow] | None
+    rows: dict[str, Row] | None
     running: dict[str, str] | None
+    damaged: list[str] = field(default_factory=list)  # keys of the ledger's items
+    unbooked: set[str] = field(
+        default_factory=set
+    )  # settled runs of which a job has ended that their settlement did not know
     problems: list[Exception] = field(default_factory=list)
 
     def endpoint_since(self, run: str) -> datetime | None:
@@ -52,7 +56,7 @@ class Evidence:
         """When the first of a run's resources was created, or None without any."""
         return min((resource.created for resource in self.resources.get(run, [])), default=None)
 
-    def open_rows(self) -> Iterable[RunRow]:
+    def open_rows(self) -> Iterable[Row]:
         """The reservations that hold, as far as the ledger told."""
         return (row for row in (self.rows or {}).values() if row.is_open)
 
@@ -60,19 +64,18 @@ class Evidence:
         """Publishes what stacks/watching/alarms.py looks at: the age in seconds of the oldest endpoint and of the oldest open
         reservation, and how many items are damaged; 0 for none, so that an alarm ends.
 
-        What is not known is not written: an alarm must not take a gap for good news. A damaged item without a readable date has no age.
+        What is not known is not written: an alarm must not take a gap for good news. A damaged item has no age.
         """
         values: dict[str, int] = {}
         if self.endpoints_known:
             everything = [*self.foreign, *(one for some in self.resources.values() for one in some)]
             values["OldestEndpointSeconds"] = _oldest((one.created for one in everything if one.kind is ENDPOINT), now)
         if self.rows is not None:
-            reserved = (row.item["reserved_at"] for row in self.open_rows() if "reserved_at" in row.item)
-            damaged = [row for row in self.rows.values() if row.is_damaged]
+            reserved = (row.item["reserved_at"] for row in self.open_rows() if not row.is_damaged)
             values["OldestReservationSeconds"] = _oldest(map(from_iso, reserved), now)
-            values["DamagedLedgerItems"] = len(damaged)
-            for row in damaged:
-                log("damaged ledger item", run=row.run, problems=row.problems)
+            values["DamagedLedgerItems"] = len(self.damaged)
+            for key in self.damaged:
+                log("damaged ledger item", key=key)
         if values:
             metric(**values)
 
@@ -90,32 +93,44 @@ def gather(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn:
 
     # In this order: a run that begins in between has its reservation before it has a resource.
     found = {kind: look(partial(_named, sagemaker, kind, now)) for kind in _KINDS}
-    rows = look(lambda: {row.run: row for row in ledger.rows()})
+    items = look(lambda: ledger.items())
+    rows = None if items is None else {row.run: row for row in items if row.run}
     running = look(lambda: _running(step_functions, fine_tuning_arn))
     tags = Tags(sagemaker)
     resources: dict[str, list[Resource]] = {}
     foreign: list[Resource] = []
+    unbooked: set[str] = set()
     for resource in (resource for some in found.values() for resource in some or []):
         run = run_of(resource.name)
+        if resource.kind is TRAINING_JOB and resource.status not in {"InProgress", "Stopping"}:
+            if _is_unbooked(resource, (rows or {}).get(run)):
+                unbooked.add(run)
+            continue
         if tags.why_foreign(resource) and not _came_later(resource, (rows or {}).get(run)):
             foreign.append(resource)
         else:
             resources.setdefault(run, []).append(resource)
-    return Evidence(resources, foreign, found[ENDPOINT] is not None, rows, running, problems)
+    damaged = [row.key for row in items or [] if row.is_damaged]
+    return Evidence(resources, foreign, found[ENDPOINT] is not None, rows, running, damaged, unbooked, problems)
 
 
 def _oldest(since: Iterable[datetime], now: datetime) -> int:
     return max((int((now - moment).total_seconds()) for moment in since), default=0)
 
 
-def _came_later(resource: Resource, row: RunRow | None) -> bool:
+def _came_later(resource: Resource, row: Row | None) -> bool:
     """Whether a resource with the name of a run came into being after that was reserved: then it is its own, whatever its tags."""
-    return row is not None and ("reserved_at" not in row.item or from_iso(row.item["reserved_at"]) <= resource.created)
+    return row is not None and (row.is_damaged or from_iso(row.item["reserved_at"]) <= resource.created)
+
+
+def _is_unbooked(job: Resource, row: Row | None) -> bool:
+    """Whether a job that has ended came after the settlement of its run: a call can arrive late, and its job end before anyone looks."""
+    return row is not None and not row.is_open and job.name not in row.item.get("training_jobs", "").split()
 
 
 def _named(sagemaker: Any, kind: Kind, now: datetime) -> list[Resource]:
-    """The resources of a kind that are called like the project's; of training jobs those that run."""
-    return named(find_present(sagemaker, kind, f"{PREFIX}-", now, "InProgress" if kind is TRAINING_JOB else None))
+    """The resources of a kind that are called like the project's; of training jobs those too that have ended."""
+    return named(find_present(sagemaker, kind, f"{PREFIX}-", now))
 
 
 def _running(step_functions: Any, fine_tuning_arn: str) -> dict[str, str]:

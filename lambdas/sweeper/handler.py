@@ -22,6 +22,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         fine_tuning_arn=required("FINE_TUNING_ARN"),
         tear_down_arn=required("TEAR_DOWN_ARN"),
         now=now(),
+        clock=now,
     )
     is_notification = "Records" in event
     # The topic of this subscription carries only the notification of the whole budget spent.

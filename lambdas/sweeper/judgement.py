@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from common.aws import error_code
 from common.clock import from_iso
 from common.contracts.tear_down import execution_arn_of
-from common.ledger.rows import RunItem, RunRow
+from common.ledger.rows import Row, RunItem
 from common.names import run_name
 from common.pricing.durations import LONGEST_ENDPOINT_SECONDS, LONGEST_EXECUTION_SECONDS
 from sweeper.evidence import Evidence
@@ -44,6 +44,8 @@ class Judge:
         if row.is_damaged:
             # Without a resource there is nothing to remove, and the item cannot be settled before a person mends it.
             return run in self.evidence.resources and self._is_over_by_execution(run)
+        if run in self.evidence.unbooked:
+            return True
         if not row.is_open:
             # A tear-down that has just ended may have removed what was still listed a moment ago.
             return abs(self.now - from_iso(row.item["settled_at"])) > GRACE
@@ -59,7 +61,7 @@ class Judge:
         running = (self.evidence.running or {}).get(run)
         return running or execution_arn_of({"runName": run}, self.fine_tuning_arn)
 
-    def _is_over_by_reservation(self, run: str, row: RunRow) -> bool:
+    def _is_over_by_reservation(self, run: str, row: Row) -> bool:
         item = row.item
         if self._is_older_than_reserved(run, item):
             return True

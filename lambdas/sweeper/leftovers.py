@@ -37,6 +37,7 @@ class Sweep:
     fine_tuning_arn: str
     tear_down_arn: str
     now: datetime
+    clock: Callable[[], datetime]
     problems: list[Exception] = field(default_factory=list)
 
     def remove_leftovers(self) -> list[str]:
@@ -100,7 +101,7 @@ class Sweep:
     def _remove(self, run: str, judge: Judge) -> None:
         """Makes one pass of removal over a run, by itself."""
         parts = self.sagemaker, self.step_functions, self.ledger, self.fine_tuning_arn
-        outcome = Removal(run, *parts, self.now).one_pass(_event(run, judge))
+        outcome = Removal(run, *parts, self.clock).one_pass(_event(run, judge))
         log("swept by itself", **outcome)
 
     def _try(self, step: Callable[[], T]) -> T | None:
@@ -113,8 +114,8 @@ class Sweep:
 
 
 def _candidates(evidence: Evidence) -> list[str]:
-    """The runs that have a resource or an open reservation."""
-    return sorted({*evidence.resources, *(row.run for row in evidence.open_rows())})
+    """The runs that have a resource, an open reservation, or something that is not booked yet."""
+    return sorted({*evidence.resources, *evidence.unbooked, *(row.run for row in evidence.open_rows())})
 
 
 def _event(run: str, judge: Judge) -> TearDownEvent:

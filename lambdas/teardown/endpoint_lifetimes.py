@@ -1,87 +1,89 @@
-"""The life of a run's endpoint, as the passes of its tear-down see it: what AWS bills it for.
-
-An endpoint leaves no trace at SageMaker. What a pass saw therefore travels with the state machine, from pass to pass and on to
-the settlement, and is written into the ledger as well whenever that answers: neither depends on the other.
-"""
+"""The lives of a run's endpoints, as the passes of its tear-down see them: what AWS bills it for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from common.clock import from_iso
-from common.contracts.tear_down import Seen
+from common.endpoint_lives import Life, Seen, attribute, of_item, together
+from common.ledger.changes import ending, written
 from common.ledger.ledger import Ledger
-from common.ledger.rows import endpoint_lifetime
+from common.ledger.rows import RunItem
 from common.logs import log
 from common.resources import Resource
 
 
-class SeenEndpoint:
-    """What is known of a run's endpoint. Should there be several, they count as one that is there from the first to the last."""
+class SeenEndpoints:
+    """What is known of a run's endpoints."""
 
-    def __init__(self, seen: Seen | None, now: datetime) -> None:
-        self.seen: Seen = seen.copy() if seen and "createdAt" in seen else {}
-        self._now = _written(now)
+    def __init__(self, seen: Seen | None) -> None:
+        self.seen: Seen = together(seen or {}, {})
+        self._listed: list[Life] | None = None
+        self._at = ""
 
-    def saw(self, endpoints: Sequence[Resource]) -> None:
-        """Takes in a whole listing of the run's endpoints: what was there before and is not listed now has gone.
+    def saw(self, sagemaker: Any, endpoints: Sequence[Resource], now: datetime) -> None:
+        """Takes in a whole listing of the run's endpoints, as it was answered now."""
+        self._at = written(now)
+        known = {(one["name"], one["createdAt"]) for one in self.seen.get("lives", []) if "instanceType" in one}
+        lives: list[Life] = [{"name": one.name, "createdAt": written(one.created)} for one in endpoints]
+        for life in lives:
+            if (life["name"], life["createdAt"]) not in known:
+                _describe(sagemaker, life)
+        self._listed = lives
+        self.seen = _after(self.seen, self._listed, self._at)
 
-        The earliest creation counts. One that has come back has not gone.
-        """
-        if endpoints:
-            self.seen.pop("goneAt", None)
-            self.seen["createdAt"] = min(self.seen.get("createdAt", "~"), *(_written(one.created) for one in endpoints))
-        elif self.seen:
-            self.seen.setdefault("goneAt", self._now)
+    def write(self, ledger: Ledger, run: str, now: datetime) -> None:
+        """Puts what was seen together with what the run's item holds, in both; the run's removal has begun. Raises what the ledger raises."""
 
-    def describe(self, sagemaker: Any, endpoints: Sequence[Resource]) -> None:
-        """Adds what AWS really runs, where it tells: the type and the number of the instances."""
-        if not endpoints or (len(endpoints) == 1 and "instanceType" in self.seen):
-            return
-        try:
-            running = [pair for endpoint in endpoints for pair in _running(sagemaker, endpoint)]
-        except (BotoCoreError, ClientError, KeyError, ValueError) as error:
-            log("endpoint not described", endpoints=[one.name for one in endpoints], error=str(error))
-            return
-        self.seen["instanceCount"] = max(self.seen.get("instanceCount", 0), sum(count for _, count in running))
-        # Of several types SageMaker has yet to take one, or there are more than one: then the dearest counts.
-        types = {kind for kind, _ in running}
-        self.seen.pop("instanceType", None)
-        if len(types) == 1 and (kind := types.pop()):
-            self.seen["instanceType"] = kind
+        def made(item: RunItem) -> dict[str, Any]:
+            known = of_item(item)
+            for life in known.get("lives", []):
+                # It had gone when the run was settled, for nothing is settled before that.
+                if life["createdAt"] <= item.get("settled_at", ""):
+                    life.setdefault("goneAt", item["settled_at"])
+            self.seen = together(known, self.seen)
+            if self._listed is not None:
+                self.seen = _after(self.seen, self._listed, self._at)
+            return {**(ending(item, now) if "keep_until" in item else item), **attribute(self.seen)}
 
-    def write(self, ledger: Ledger, run: str) -> None:
-        """Writes the life into the run's item. Raises what the ledger raises."""
-        if self.seen:
-            ledger.note_endpoint(
-                run,
-                self.seen["createdAt"],
-                self.seen.get("goneAt"),
-                instance_type=self.seen.get("instanceType", ""),
-                instance_count=self.seen.get("instanceCount", 0),
-            )
-
-    def recall(self, ledger: Ledger, run: str) -> None:
-        """Adds an endpoint that an earlier tear-down saw and did not see go: it has gone, for none is listed now.
-
-        What was there before the run was settled had gone by then, for nothing is settled before that.
-        """
-        item = ledger.run(run) or {}
-        life = endpoint_lifetime(item)
-        if life is None or life.gone_at is not None or self.seen:
-            return
-        created, settled = _written(life.created_at), item.get("settled_at")
-        settled_at = _written(from_iso(settled)) if settled else ""
-        self.seen = {"createdAt": created, "goneAt": settled_at if created <= settled_at else self._now}
+        ledger.update(run, made)
 
 
-def _running(sagemaker: Any, endpoint: Resource) -> list[tuple[str, int]]:
+def _after(seen: Seen, listed: Sequence[Life], at: str) -> Seen:
+    """What is known after a listing: what is listed has not gone, and what was there before and is not listed has."""
+    there = {(life["name"], life["createdAt"]) for life in listed}
+    lives = together(seen, {"lives": list(listed)}).get("lives", [])
+    after: Seen = {**seen, "lives": lives} if lives else {**seen}
+    if any(life["createdAt"] < after.get("noneAt", "") for life in listed):
+        del after["noneAt"]  # a list has left it out
+    none_at = after.setdefault("noneAt", at) if not listed else after.get("noneAt", at)
+    for life in lives:
+        if (life["name"], life["createdAt"]) in there:
+            life.pop("goneAt", None)
+        else:
+            life.setdefault("goneAt", none_at if life["createdAt"] < none_at else at)
+    return after
+
+
+def _describe(sagemaker: Any, life: Life) -> None:
+    """Adds what AWS really runs, where it tells: the type and the number of the instances."""
+    try:
+        running = _running(sagemaker, life["name"])
+    except (BotoCoreError, ClientError, KeyError, ValueError) as error:
+        log("endpoint not described", endpoint=life["name"], error=str(error))
+        return
+    life["instanceCount"] = sum(count for _, count in running)
+    # Where SageMaker has yet to take one of several, the next look tells; of more than one the dearest counts.
+    if types := {kind for kind, _ in running if kind}:
+        life["instanceType"] = types.pop() if len(types) == 1 else ""
+
+
+def _running(sagemaker: Any, endpoint: str) -> list[tuple[str, int]]:
     """The instance types of an endpoint and how many of each it has. The type is empty where SageMaker has yet to take one of several."""
-    described = sagemaker.describe_endpoint(EndpointName=endpoint.name)
+    described = sagemaker.describe_endpoint(EndpointName=endpoint)
     variants = described.get("ProductionVariants", [])
     pools = [pool for one in variants for pool in one.get("InstancePools", []) if pool["CurrentInstanceCount"]]
     if pools:
@@ -91,7 +93,3 @@ def _running(sagemaker: Any, endpoint: Resource) -> list[tuple[str, int]]:
     ]
     counts = [one.get("CurrentInstanceCount", 0) for one in variants]
     return [(asked.get("InstanceType", ""), max([asked.get("InitialInstanceCount", 1), *counts]))]
-
-
-def _written(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds")

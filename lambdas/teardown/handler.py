@@ -26,7 +26,7 @@ def handle(event: TearDownEvent, context: Any) -> Removed:
         step_functions=hasty_client("stepfunctions"),
         ledger=Ledger(hasty_client("dynamodb"), required("LEDGER_TABLE")),
         fine_tuning_arn=required("FINE_TUNING_ARN"),
-        now=now(),
+        clock=now,
     )
     outcome = removal.one_pass(event)
     log("removed", reason=event.get("reason"), **outcome)

@@ -17,14 +17,20 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from common.aws import error_code, error_message, is_missing
 from common.clock import from_iso, schedule_time
-from common.contracts.tear_down import Removed, TearDownEvent, execution_arn_of, refuse_another_execution
+from common.contracts.tear_down import (
+    Removed,
+    TearDownEvent,
+    execution_arn_of,
+    refuse_another_machine,
+)
+from common.ledger.changes import written
 from common.ledger.ledger import Ledger
 from common.ledger.rows import RunItem
 from common.logs import log
 from common.names import belongs_to, run_name
 from common.pricing.durations import LONGEST_RESERVATION_SECONDS, TEAR_DOWN_ALLOWANCE_SECONDS
 from common.resources import ENDPOINT, ENDPOINT_CONFIGURATION, MODEL, TRAINING_JOB, Kind, Resource, Tags, find_present
-from teardown.endpoint_lifetimes import SeenEndpoint
+from teardown.endpoint_lifetimes import SeenEndpoints
 
 _DELETABLE = {"InService", "OutOfService", "Failed", "UpdateRollbackFailed"}
 _ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
@@ -40,7 +46,7 @@ class Removal:
     step_functions: Any
     ledger: Ledger
     fine_tuning_arn: str
-    now: datetime
+    clock: Callable[[], datetime]
     found: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     left_alone: list[str] = field(default_factory=list)
@@ -50,19 +56,18 @@ class Removal:
 
         An event tells that an execution has ended. Where Step Functions knows better, nothing of the run is touched: it goes on,
         and its own end will be told again. Whoever else starts a tear-down wants the run to end, and it is stopped. Raises InvalidInput
-        where a person names an execution that is not the run's own.
+        where an execution is named that is none of this project.
         """
+        refuse_another_machine(event, self.fine_tuning_arn)
         self._tags = Tags(self.sagemaker)
-        self._endpoint = SeenEndpoint(event.get("seen"), self.now)
-        self._none_listed = False
+        self._endpoints = SeenEndpoints(event.get("seen"))
         self._started: datetime | None = None
         # The name of a run does not always tell its execution; the ledger does.
         execution_arn = execution_arn_of(event, self.fine_tuning_arn) or self._recorded_arn()
-        if event.get("reason") not in ("event", "schedule", "sweeper"):
-            refuse_another_execution(event, self.run, self._recorded_arn())
         is_event = event.get("reason") == "event"
         status = self._status(execution_arn, event)
-        self._cut_off = status not in {"SUCCEEDED", "FAILED"}
+        # A call that failed may still arrive, and so may one that was under way.
+        self._cut_off = status not in {"SUCCEEDED", "FAILED"} or (status == "FAILED" and self._may_have_reserved())
         if is_event and status not in _ENDED:
             return self._outcome(running=True)
         if is_event and status == "SUCCEEDED":
@@ -88,7 +93,7 @@ class Removal:
             "keep": bool(keep_until),
             "running": running,
             "cutOff": self._cut_off,
-            "seen": self._endpoint.seen,
+            "seen": self._endpoints.seen,
             "problems": self.problems,
             "leftAlone": sorted(set(self.left_alone)),
         }
@@ -116,10 +121,18 @@ class Removal:
     def _item(self) -> RunItem:
         """The run's item; empty where there is none, or it is damaged or the ledger silent: what the run left is removed all the same."""
         try:
-            return self.ledger.run(self.run) or {}
+            item: RunItem = self.ledger.run(self.run) or {}
+            return item
         except Exception as error:
             log("ledger item unknown", run=self.run, error=str(error))
             return {}
+
+    def _may_have_reserved(self) -> bool:
+        """Whether the run may have made anything: only the ledger's answer that there is no such run denies it."""
+        try:
+            return self.ledger.run(self.run) is not None
+        except Exception:
+            return True
 
     def _recorded_arn(self) -> str | None:
         """The execution that the run's item names; None where it names another run's, which nobody has asked to end."""
@@ -138,16 +151,17 @@ class Removal:
             seconds = min(item["keep_endpoint_seconds"], reserved)
             if seconds <= 0:
                 return None
+            now = self.clock()
             ends = from_iso(item["reserved_at"]) + timedelta(seconds=LONGEST_RESERVATION_SECONDS)
-            wanted = min(ends, self.now + timedelta(seconds=seconds))
-            self.ledger.note(self.run, {"keep_until": wanted.isoformat(timespec="seconds")})
-            noted = self.ledger.run(self.run) or {}
-            until = min(wanted, from_iso(str(noted["keep_until"])))
+            wanted = min(ends, now + timedelta(seconds=seconds))
+            # What was noted first stays.
+            noted = self.ledger.update(self.run, lambda item: {"keep_until": written(wanted), **item})
+            until = min(wanted, from_iso(noted["keep_until"]))
         except Exception as error:
             # Silent, damaged or worse: what cannot be shown to have a reservation and an end is not kept.
             log("nothing is kept", run=self.run, error=str(error))
             return None
-        return until if until > self.now else None
+        return until if until > now else None
 
     def _stop_execution(self, execution_arn: str) -> None:
         self.found.append(f"execution {execution_arn.rpartition(':')[2]}: RUNNING")
@@ -168,13 +182,12 @@ class Removal:
 
     def _delete_endpoints(self) -> None:
         endpoints = self._own(ENDPOINT)
+        listed_at = self.clock()
         for endpoint in endpoints:
             self.found.append(str(endpoint))
             if endpoint.status in _DELETABLE:
                 self._try(str(endpoint), partial(self.sagemaker.delete_endpoint, EndpointName=endpoint.name))
-        self._none_listed = not endpoints
-        self._endpoint.saw(endpoints)
-        self._endpoint.describe(self.sagemaker, endpoints)
+        self._endpoints.saw(self.sagemaker, endpoints, listed_at)
 
     def _delete_endpoint_configurations(self) -> None:
         for one in self._own(ENDPOINT_CONFIGURATION):
@@ -190,16 +203,20 @@ class Removal:
         """This run's resources of one kind: NameContains also finds those of runs whose name only begins like this one's."""
         return [
             resource
-            for resource in find_present(self.sagemaker, kind, self.run, self.now)
+            for resource in find_present(self.sagemaker, kind, self.run, self.clock())
             if belongs_to(resource.name, self.run)
             and (statuses is None or resource.status in statuses)
             and not self._is_foreign(resource)
         ]
 
     def _is_foreign(self, resource: Resource) -> bool:
-        """Whether a resource has another project's tags and was there before the run: what came later is the run's own."""
+        """Whether a resource has another project's tags and was there before the run began.
+
+        What came later is the run's own, and so is what has its name where nobody tells when it began.
+        """
         why = self._tags.why_foreign(resource)
-        if not why or any(begun <= resource.created for begun in self._beginnings()):
+        begun = list(self._beginnings()) if why else []
+        if not begun or min(begun) <= resource.created:
             return False
         self.left_alone.append(f"{resource}, because {why}")
         return True
@@ -215,11 +232,9 @@ class Removal:
         """Tells the ledger of the endpoint, if it listens; the state machine remembers it too."""
         try:
             # Whatever else was found or went wrong: an endpoint that is not listed has gone.
-            if self._none_listed:
-                self._endpoint.recall(self.ledger, self.run)
-            self._endpoint.write(self.ledger, self.run)
+            self._endpoints.write(self.ledger, self.run, self.clock())
         except Exception as error:
-            log("endpoint's life not written", run=self.run, seen=self._endpoint.seen, error=str(error))
+            log("endpoints' lives not written", run=self.run, seen=self._endpoints.seen, error=str(error))
 
     def _step(self, what: str, step: Callable[[], None]) -> None:
         """Takes a step, whatever goes wrong in it: the next one may be the one that ends what bills."""

@@ -100,8 +100,8 @@ SAYS = {
         "second. Delete it in the SageMaker console now, then look for failed executions of captune-tear-down."
     ),
     "ledger-damaged": (
-        "An item of the ledger cannot be read, and counts as the dearest run until it can. captune ledger says which one "
-        "and why. Correct it in the DynamoDB console, or restore the table to a moment before."
+        "Something else than the ledger changed an item of it, which counts as the whole cap until you look at it: "
+        "captune ledger, then captune ledger --accept KEY."
     ),
 }
 NAMES = tuple(SAYS)

@@ -50,8 +50,8 @@ def empty_table(client: Any) -> Any:
 
 
 def edit(table: Any, pk: str, name: str, value: dict[str, Any] | None) -> None:
-    """Changes one attribute of an item as a person or a script would, or removes it."""
-    item = table.get_item(TableName="ledger", Key={"pk": {"S": pk}})["Item"]
+    """Changes one attribute of an item as a person or a script would, without its seal, or removes it."""
+    item = table.get_item(TableName="ledger", Key={"pk": {"S": pk}}, ConsistentRead=True)["Item"]
     kept = {key: one for key, one in item.items() if key != name} | ({name: value} if value else {})
     table.transact_write_items(TransactItems=[{"Put": {"TableName": "ledger", "Item": kept}}])
 
@@ -70,10 +70,6 @@ class OneTable(Table):
     def get_item(self, **request: Any) -> dict[str, Any]:
         assert (request["TableName"], request["ConsistentRead"]) == ("ledger", True)
         return super().get_item(**request)
-
-    def update_item(self, **request: Any) -> dict[str, Any]:
-        assert request["TableName"] == "ledger"
-        return super().update_item(**request)
 
     def paginate(self, **request: Any) -> Iterator[dict[str, Any]]:
         assert (request["TableName"], request["ConsistentRead"]) == ("ledger", True)
@@ -95,6 +91,16 @@ class FakeLedger(Ledger):
         """Adds an open reservation: of six dollars, where the details say nothing else."""
         asked = reservation(execution_name, 0, **{**DETAILS, **details})
         self.reserve(replace(asked, run=run or asked.run, execution_arn=arn(execution_name)), 100_000, NOW)
+        return self
+
+    def noting(self, run: str, **facts: Any) -> FakeLedger:
+        """Writes facts into a run's item, as the ledger does."""
+        self.update(run, lambda item: {**item, **facts})
+        return self
+
+    def damage(self, pk: str, name: str = "note", value: dict[str, Any] | None = None) -> FakeLedger:
+        """Changes one attribute of an item as a person or a script would."""
+        edit(self.table, pk, name, value or {"S": "changed"})
         return self
 
     def settled(self, run: str, moment: Any = NOW) -> FakeLedger:

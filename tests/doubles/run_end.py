@@ -53,7 +53,7 @@ class TornDownSite(Account):
         self.seen: Seen = {}
 
     def tear_down(self, event: Any = None, after: timedelta = timedelta(0)) -> Removed:
-        removal = Removal(self.run, self.sagemaker, self.step_functions, self.ledger, MACHINE, NOW + after)
+        removal = Removal(self.run, self.sagemaker, self.step_functions, self.ledger, MACHINE, lambda: NOW + after)
         outcome = removal.one_pass({**(EVENT if event is None else event), "seen": self.seen})
         self.seen = outcome["seen"]
         return outcome
@@ -78,7 +78,7 @@ class SweptSite(Account):
 
     def sweep(self, now: Any = NOW) -> Sweep:
         """A sweeper at a moment."""
-        return Sweep(self.sagemaker, self.step_functions, self.ledger, MACHINE, TEAR_DOWN, now)
+        return Sweep(self.sagemaker, self.step_functions, self.ledger, MACHINE, TEAR_DOWN, now, lambda: now)
 
     def leftovers(self, now: Any = NOW) -> list[str]:
         """The runs that a sweep at a moment tears down."""

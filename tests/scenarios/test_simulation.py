@@ -166,7 +166,9 @@ def test_an_accident_costs_no_more_than_was_reserved_and_leaves_nothing(name: st
 
 
 def test_an_accident_that_no_trial_met_proves_nothing() -> None:
-    assert accidents.broken("ledger item with a NULL", Outcome(runs=3)) == ["ledger item with a NULL: no trial met it"]
+    assert accidents.broken("ledger item with no state", Outcome(runs=3)) == [
+        "ledger item with no state: no trial met it"
+    ]
 
 
 @pytest.mark.parametrize("name", ["month 7", "story kept once", "outage ledger/600/2", "accident deploy, training/1"])

@@ -5,14 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from typing import Any
 
+from captune.ledger import NotAccepted, accepted
+from common.errors import CaptuneError
 from common.ledger import keys
+from common.ledger.seal import SEAL
 from verification.simulation import runs
-from verification.simulation.account import calm
+from verification.simulation.account import Account, calm
 from verification.simulation.audit import OVERBOOKED
 from verification.simulation.price_list import HOURLY_USD
 from verification.simulation.trial import (
@@ -27,6 +31,7 @@ from verification.simulation.trial import (
     usual,
     when,
 )
+from verification.simulation.world import Process
 
 TRIALS = 8
 # A type that costs 25 times as much as the one that runs are reserved for.
@@ -34,22 +39,13 @@ DEARER = "ml.p4d.24xlarge"
 # A person reads the alarm and puts a damaged item right within a day.
 REPAIRED_SECONDS = 86400
 Attributes = dict[str, Any]
-# What an item can look like that no code of ours wrote.
+# What an item can look like that the ledger did not write so: what cannot be read, what cannot be, and what could have been reserved.
 DAMAGES: dict[str, Callable[[Attributes], None]] = {
     "a BOOL": lambda row: row.update(note={"BOOL": True}),
-    "a NULL": lambda row: row.update(keep_until={"NULL": True}),
-    "a map": lambda row: row.update(status={"M": {"a": {"S": "b"}}}),
-    "a decimal": lambda row: row.update(reserved_cents={"N": "587.5"}),
+    "a text for a number": lambda row: row.update(training_instances={"S": "1"}),
     "no state": lambda row: row.pop("state", None),
-    "no date": lambda row: row.update(reserved_at={"S": "yesterday"}),
-    "no months": lambda row: row.pop("months", None),
-    # What can be read, and cannot be true.
-    "a year to keep": lambda row: row.update(keep_endpoint_seconds={"N": "31536000"}),
-    "a reservation of 2036": lambda row: row.update(reserved_at={"S": "2036-11-10T12:00:00+00:00"}),
-    "a hundredth of the price": lambda row: row.update(hosting_prices={"S": "ml.g5.2xlarge=0.01515"}),
-    # What could be true by itself, and is not what was reserved.
+    "another month": lambda row: row.update(months={"S": "2031-01"}),
     "half the price": lambda row: row.update(hosting_prices={"S": "ml.g5.2xlarge=0.76"}),
-    "no small items": lambda row: row.update(other_cents={"N": "0"}),
 }
 
 
@@ -81,28 +77,30 @@ def damage(kind: str, seed: int) -> Outcome:
     first = runs.start(account, "one", usual(dice, moment))
     runs.start(account, "two", usual(dice), delay=dice.uniform(0, 30_000))
 
-    def harm() -> bool:
-        row = account.table.rows.get(keys.of_run("captune-one"))
-        if row is None:
-            return False
-        whole = dict(row)
-        DAMAGES[kind](row)
-        harmed = dict(row)
-
-        def repair() -> Any:
-            # What the code has written since then stays; what was damaged is put back.
-            now = account.table.rows[keys.of_run("captune-one")]
-            for name in {**whole, **harmed}:
-                if now.get(name) == harmed.get(name) and whole.get(name) != harmed.get(name):
-                    now.pop(name, None) if name not in whole else now.update({name: whole[name]})
-            return
-            yield 0.0, False
-
-        account.world.spawn(repair(), REPAIRED_SECONDS)
-        return True
-
-    when(account, first, moment, harm)
+    when(account, first, moment, lambda: harm(account, keys.of_run("captune-one"), kind))
     return finish(account, f"accident ledger item with {kind}/{seed}")
+
+
+def harm(account: Account, key: str, kind: str, after: float = REPAIRED_SECONDS) -> bool:
+    """Damages an item, which a person puts right later; answers whether there was one."""
+    row = account.table.rows.get(key)
+    if row is None or SEAL not in row:
+        return False
+    whole = dict(row)
+    DAMAGES[kind](row)
+    right = {name: str(next(iter(value.values()))) for name, value in whole.items() if name not in ("pk", SEAL)}
+    changes = {**dict.fromkeys(row.keys() - whole.keys(), ""), **right}
+
+    def repair() -> Process:
+        while key in account.table.rows and account.world.outage("dynamodb") is not None:
+            yield 600.0, False
+        with suppress(NotAccepted, CaptuneError):
+            accepted(account.ledger(), key, changes, account.world.cap_cents)
+        return
+        yield 0.0, False
+
+    account.world.spawn(repair(), after)
+    return True
 
 
 def _later_moment(seed: int) -> str:

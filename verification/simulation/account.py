@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -92,6 +92,10 @@ class Account:
     inside: dict[str, Inside] = field(default_factory=dict)
     # The next events of an end: how often each is delivered.
     deliveries: list[int] = field(default_factory=list)
+    # The share of failed calls that take effect all the same, and of the months' price lists that say too little.
+    late_calls: float = 0.0
+    lies: set[str] = field(default_factory=set)
+    damaged: set[str] = field(default_factory=set)  # keys of the ledger's items, by other hands than its own
     planning: int = 0  # plans that are being made: what AWS asks does not change in the middle of one
     sweeping: bool = False
     _events: int = 0
@@ -102,14 +106,14 @@ class Account:
         self.sagemaker = SageMaker(
             lambda: world.now, lambda: world.random.uniform(5, 60), self._touched, self._job, self._endpoint
         )
-        self.audit = Audit(world, self.sagemaker)
+        self.audit = Audit(world, self.sagemaker, self.requested)
         self.table.observe = self.audit.observe
         self.scheduler = Scheduler(world, self.tear_down)
         self.step_functions = StepFunctions(
             world, lambda execution, error, cause: self.finish(execution, "ABORTED", error, cause), self.tear_down
         )
         self.storage = Storage(dict(material.objects()) if self.whole else {}, anything=not self.whole)
-        self.topic, self.rules = Topic(), Rules((TEAR_DOWN, SWEEPER))
+        self.topic, self.rules = Topic(observe=self.told), Rules((TEAR_DOWN, SWEEPER))
         listed = ("ml.g5.2xlarge", "ml.g6.2xlarge", "ml.g5.12xlarge")
         self.price_list = PriceList({name: HOURLY_USD[name] for name in listed})
         self.executions, self.tear_downs = self.step_functions.executions, self.step_functions.tear_downs
@@ -213,6 +217,8 @@ class Account:
         if execution.status != "RUNNING":
             return
         world = self.world
+        if world.actor not in ("", execution.arn):
+            self.audit.hurt += 1
         execution.end(status, world.now, error, cause)
         world.tell(f"{execution.name} ended: {status} {error}")
         if execution.arn not in self.executions or not DEFENCES.event_rule:
@@ -249,7 +255,7 @@ class Account:
             yield world.random.uniform(0.1, 4) if self.whole else world.latency(), True
             return (
                 yield from self.perform(
-                    DOWN, state, execution, asked, lambda: self._perform(resource, asked, who, event)
+                    DOWN, state, execution, asked, lambda: self._perform(resource, asked, who, event, execution.name)
                 )
             )
 
@@ -266,7 +272,7 @@ class Account:
         world.tell(f"{execution.name} ended: {execution.status} {execution.error}")
         self.audit.went_through(who, interpreter.transitions)
 
-    def _perform(self, resource: str, asked: Any, who: str, event: Mapping[str, Any]) -> Any:
+    def _perform(self, resource: str, asked: Any, who: str, event: Mapping[str, Any], tear_down: str) -> Any:
         """A call of a state of TearDown. Raises Failure."""
         if not resource.endswith("lambda:invoke"):
             return self.aws_call(resource, asked)
@@ -280,6 +286,8 @@ class Account:
         if function == "teardown":
             found = ", ".join([*answer["found"], *answer["problems"]]) or "nothing"
             self.world.tell(f"TearDown of {answer['runName']} found: {found}")
+            if not (answer["problems"] or answer["running"] or answer["keep"] or "endpoint " in found):
+                self.audit.found_none(answer["runName"], tear_down)
         return {"Payload": answer}
 
     # the sweeper and the kill switch ------------------------------------------------------------------------------
@@ -323,6 +331,23 @@ class Account:
                 return
             yield 60.0, False
 
+    def failed_unnamed(self, function: str, error: Exception) -> None:
+        """Hears of a function that ended with an error that no table of failures names."""
+        if not self.whole:
+            self.audit.add(f"{function} failed with {type(error).__name__}: {error}")
+
+    def told(self, message: str) -> None:
+        """Hears of an e-mail: one that says that nothing is left of a run must be true."""
+        for run in self.runs():
+            if f"finds nothing more of run {run}" in message and (left := self.sagemaker.still_there(run)):
+                self.audit.add(f"an e-mail says that nothing is left of {run}, and there is {left}")
+
+    def requested(self, run: str) -> datetime | None:
+        """When the execution of a run first asked for its endpoint."""
+        execution = self.executions.get(self.audit.owners.get(run, ""))
+        visited = execution.visited if execution else []
+        return next((moment for state, moment in visited if state == "CreateEndpoint"), None)
+
     def runs(self) -> dict[str, dict[str, Any]]:
         """The ledger's items of runs, by run."""
         return {run: row for key, row in self.table.rows.items() if (run := keys.run_in(key))}
@@ -338,7 +363,8 @@ class Account:
     def note_prices(self, run: str) -> None:
         """Keeps what AWS asks today: the Price List where it answers, else this proof's own list, which is right then."""
         today = self.price_list.hourly_usd if self.price_list.answers else {}
-        self.usd[run] = {**HOURLY_USD, "ml.unheard.of": "9.99", **today}
+        true = {name: usd for name, usd in today.items() if name not in self.lies}
+        self.usd[run] = {**HOURLY_USD, "ml.unheard.of": "9.99", **true}
 
     def _fate(self, run: str) -> Fate:
         arn, usd = self.owners.get(run, ""), self.usd.get(run, HOURLY_USD)

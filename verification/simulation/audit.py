@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -28,6 +28,10 @@ class Audit:
 
     world: World
     sagemaker: SageMaker
+    requested: Callable[[str], datetime | None] = lambda run: None
+    # By run: when each of its tear-downs listed no endpoint.
+    looks: dict[str, dict[str, list[datetime]]] = field(default_factory=dict)
+    deleted_months: bool = False
     # By run: the execution that reserved for it.
     owners: dict[str, str] = field(default_factory=dict)
     # How often a tear-down ended what belonged to another execution that was running.
@@ -37,6 +41,7 @@ class Audit:
     cap_at_last_reservation: dict[str, int] = field(default_factory=dict)
     reserved_at: dict[str, datetime] = field(default_factory=dict)
     settled_at: dict[str, datetime] = field(default_factory=dict)
+    written: dict[str, Item] = field(default_factory=dict)
     # The caps in force while calls to reserve were under way, a list for each call: its answer may go by any of them.
     caps: dict[str, list[list[int]]] = field(default_factory=dict)
     # By execution or run: GB-seconds of Lambda and state transitions.
@@ -87,6 +92,8 @@ class Audit:
             run = keys.run_in(key)
             if run is None:
                 continue
+            # As the ledger wrote it: a person may have damaged it since.
+            before, self.written[run] = self.written.get(run), dict(after)
             old, new = (before["state"]["S"] if before else ""), after["state"]["S"]
             if not months:
                 self._expect(old == new, f"{run} went from {old or 'nothing'} to {new} without its months")
@@ -111,15 +118,38 @@ class Audit:
                 self.add(f"{run} went from {old or 'nothing'} to {new} with money")
         for month, row in months.items():
             told, counted = int(row["committed_cents"]["N"]), self.ledger_cents.get(month, 0)
-            self._expect(told == counted, f"{month} says {told}, its runs add up to {counted}")
+            # Where somebody has deleted it, it counts from nothing until the next reservation.
+            same = told == counted or self.deleted_months
+            self._expect(same, f"{month} says {told}, its runs add up to {counted}")
             self._expect(told >= 0, f"{month} is negative")
+
+    def found_none(self, run: str, tear_down: str) -> None:
+        """A look of a tear-down was told that a run has no endpoint."""
+        self.looks.setdefault(run, {}).setdefault(tear_down, []).append(self.world.now)
+
+    def _seconds_unseen(self, run: str) -> Fraction | None:
+        """The most seconds that an endpoint may be booked for: from its request or creation to the first look that found none, of the
+        tear-down that looked last. None where nobody looked."""
+        settled, requested = self.settled_at[run], self.requested(run)
+        lives = [one for one in (*self.sagemaker.past_endpoints,) if one.owner == run]
+        spans = [(min(one.created, requested or one.created), one.gone or settled) for one in lives]
+        seconds = Fraction(0)
+        for begin, gone in spans or ([(requested, requested)] if requested else []):
+            first = [
+                min(after)
+                for looks in self.looks.get(run, {}).values()
+                if (after := [at for at in looks if gone <= at and (at <= settled or begin > settled)])
+            ]
+            if not first:
+                return None
+            seconds += Fraction((max(first) - begin) // _MICROSECOND, 1_000_000) + 2
+        return seconds
 
     def started(self, run: str, owner: str, table: Table) -> None:
         """Something that bills was started: it needs an open reservation of its own execution."""
-        row = table.rows.get(keys.of_run(run), {})
         # By what this audit saw, not by the item, which may have been damaged since.
         is_open = run in self.reserved_at and run not in self.settled_at
-        held = is_open and row.get("execution_arn", {}).get("S") == owner
+        held = is_open and self.written[run]["execution_arn"]["S"] == owner
         self._expect(held, f"{run} started something that bills without a reservation")
 
     def close(self, table: Table) -> dict[str, Fraction]:
@@ -143,7 +173,12 @@ class Audit:
                     # By themselves, so that no small item hides a cent of them.
                     told = number(row, f"{what}_cents")
                     self._expect(cents <= told, f"{run} spent {float(cents):.3f} on {what} and booked {told}")
-                small, told = self._small(run), number(row, "other_cents")
+                told, seconds = number(row, "endpoint_seconds"), self._seconds(run)["endpoint"]
+                self._expect(seconds <= told, f"{run} used {float(seconds):.3f} and booked {told} endpoint seconds")
+                unseen = self._seconds_unseen(run) if run in self.settled_at else None
+                words = f"{run} booked {told} endpoint seconds, and looks bound them at {float(unseen or 0):.0f}"
+                self._expect(unseen is None or told <= unseen, words)
+                small, told = self._small(run), number(row, "booked_other_cents")
                 self._expect(small <= told, f"{run} spent {float(small):.3f} beside its instances and booked {told}")
                 for month, cents in spent.items():
                     booked = int(row.get(f"actual_cents_{month}", {"N": "0"})["N"])
@@ -156,7 +191,10 @@ class Audit:
         for month, cents in truth.items():
             cap = self.cap_at_last_reservation.get(month, 0)
             self._expect(cents <= cap, f"{month}: {float(cents):.2f} spent under a cap of {cap}")
-            self._expect(cents <= self.ledger_cents.get(month, 0), f"{month}: spent more than the ledger knows")
+            self._expect(
+                cents <= self.ledger_cents.get(month, 0),
+                f"{month}: spent more than the ledger knows, {float(cents):.2f} of {self.ledger_cents.get(month, 0)}",
+            )
         return truth
 
     def truth(self, run: str) -> dict[str, Fraction]:

@@ -5,28 +5,31 @@ Nothing is edited on disk: a control replaces an attribute or a definition for a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 from unittest.mock import patch
 
 from common import names, versions
 from common.contracts.tear_down import Removed, TearDownEvent
-from common.errors import LedgerDamaged, PriceUnknown, RunNameTaken
+from common.endpoint_lives import Seen
+from common.errors import PriceUnknown, RunNameTaken
 from common.ledger import keys
 from common.ledger import ledger as ledger_module
 from common.ledger import rows as ledger_rows
 from common.ledger import table as ledger_table
-from common.ledger.changes import Month
+from common.ledger.changes import Change, Month
 from common.ledger.ledger import Ledger
 from common.ledger.rows import RunItem
-from common.ledger.table import Table, typed
+from common.ledger.seal import SEAL, Item, RawItem
+from common.ledger.table import Replacement, Table
 from common.pricing import prices
 from common.pricing.prices import Price
+from common.resources import Resource
 from preflight import money
 from settle import billing
 from sweeper.leftovers import Sweep
@@ -34,12 +37,10 @@ from teardown.removal import Removal
 from verification.simulation import ledger_stories, months, rows, stories, threads
 from verification.simulation.definitions import Definition, edited
 from verification.simulation.lambdas import loaded
-from verification.simulation.services.dynamodb import PLACEHOLDER
 from verification.simulation.trial import Result
 from verification.simulation.world import DEFENCES
 
 Broken = list[str]
-Write = dict[str, Any]
 # Months until a control has to be noticed, unless it says otherwise.
 PATIENCE = 600
 _HOURS = 6 * 3600
@@ -78,12 +79,14 @@ def replacing(owner: Any, attribute: str, value: Any) -> Callable[[], AbstractCo
     return lambda: patch.object(owner, attribute, value)
 
 
-def without_the_sum(removed: Callable[[], AbstractContextManager[None]]) -> Callable[[], AbstractContextManager[None]]:
-    """Takes something away, and with it the comparison of a reservation with the sum of its parts, which would notice it first."""
+def without_a_last_moment(
+    removed: Callable[[], AbstractContextManager[None]],
+) -> Callable[[], AbstractContextManager[None]]:
+    """Takes something away, and with it the refusal of a plan whose months no longer fit, which would notice it first."""
 
     @contextmanager
     def both() -> Iterator[None]:
-        with removed(), patch.object(ledger_rows, "parts_cents", lambda item: item["reserved_cents"]):
+        with removed(), patch.object(money, "start_after", lambda month: datetime(9999, 1, 1, tzinfo=UTC)):
             yield
 
     return both
@@ -112,36 +115,26 @@ def random_months(count: int = PATIENCE, first_seed: int = 1) -> Callable[[], Br
     return look
 
 
-def _rewriting(change: Callable[[list[Write]], list[list[Write]]]) -> Callable[[], AbstractContextManager[None]]:
-    """Changes what goes to DynamoDB: from one list of writes to the transactions that are made of it."""
-    original = Table.transact
-
-    def transact(self: Table, writes: list[Write]) -> bool:
-        return all(original(self, part) for part in change(writes))
-
-    return replacing(Table, "transact", transact)
+_put, _replace = Table.put, Table.replace
 
 
-def _unconditional(kind: str, prefix: str) -> Callable[[list[Write]], list[list[Write]]]:
-    """Drops the condition of the writes to some keys, and the values that only the condition used."""
+def _unconditional(prefix: str) -> Callable[[], AbstractContextManager[None]]:
+    """Puts the items of some keys whatever is there."""
 
-    def change(writes: list[Write]) -> list[list[Write]]:
-        for write in writes:
-            request = write.get(kind)
-            if request is None or "ConditionExpression" not in request:
-                continue
-            key = request["Item" if kind == "Put" else "Key"]["pk"]["S"]
-            if key.startswith(prefix):
-                del request["ConditionExpression"]
-                used = set(PLACEHOLDER.findall(request.get("UpdateExpression", "")))
-                for which in ("ExpressionAttributeNames", "ExpressionAttributeValues"):
-                    request[which] = {name: one for name, one in request.get(which, {}).items() if name in used}
-        return [writes]
+    def put(self: Table, item: Item, as_read: RawItem | None) -> Any:
+        write = _put(self, item, as_read)
+        if not item["pk"].startswith(prefix):
+            return write
+        return {"Put": {name: value for name, value in write["Put"].items() if name in ("TableName", "Item")}}
 
-    return change
+    return replacing(Table, "put", put)
 
 
-_reserve, _settle = Ledger.reserve, Ledger.settle
+def _one_by_one(self: Table, items: Iterable[Replacement]) -> bool:
+    return all(_replace(self, [one]) for one in items)
+
+
+_reserve, _settle, _update = Ledger.reserve, Ledger.settle, Ledger.update
 _allow: Callable[..., money.Allowance] = money.allow
 _months_between, _find_price, _worst_case = money.months_between, money.find_price, money.worst_case
 
@@ -161,9 +154,12 @@ def _settled_for_nothing(self: Ledger, run: str, actual: Mapping[str, int], *res
     return _settle(self, run, dict.fromkeys(actual, 0), *rest)
 
 
-def _last_note_stays(self: Ledger, run: str, facts: Mapping[str, str | int]) -> None:
-    for name, value in facts.items():
-        self._table.change(keys.of_run(run), "SET #f = :v", "attribute_exists(pk)", typed({":v": value}), {"#f": name})
+def _last_end_stays(self: Ledger, run: str, make: Callable[[Any], Any]) -> Any:
+    return _update(self, run, lambda item: make({name: value for name, value in item.items() if name != "keep_until"}))
+
+
+def _whatever_the_seal(raw: RawItem) -> Item:
+    return {name: int(value["N"]) if "N" in value else value["S"] for name, value in raw.items() if name != SEAL}
 
 
 def _not_clamped(ledger: Ledger, cap_cents: int, *rest: Any) -> money.Allowance:
@@ -186,7 +182,7 @@ def _unknown_is_free(pricing: Any, region: str, instance_type: str, use: str) ->
     try:
         return _find_price(pricing, region, instance_type, use)
     except PriceUnknown:
-        return Price(instance_type, use, prices.lowest_usd(region, instance_type, use), "none")
+        return Price(instance_type, use, prices.CHEAPEST, "none")
 
 
 def _one_name_for_several(name: str) -> str:
@@ -197,7 +193,7 @@ def _waits_unreserved(*of: Any) -> money.Allowance:
     return _allow(*of[:-2], 0, of[-1])
 
 
-_stay, _jobs, _bill = billing.stay, billing._training_jobs, billing.bill
+_stays, _jobs, _bill = billing.stays, billing._training_jobs, billing.bill
 
 
 def _assumed_saving(*of: Any) -> Any:
@@ -211,8 +207,8 @@ def _one_instance_of_each(*of: Any) -> Any:
         yield name, replace(used, count=1)
 
 
-def _seen_only(item: RunItem, seen: Any, requested_at: datetime | None, until: datetime, now: datetime) -> Any:
-    return _stay(item, seen, None, until, now)
+def _seen_only(seen: Seen, requested_at: datetime | None, *rest: Any) -> Any:
+    return _stays(seen, None, *rest)
 
 
 def _deleted_jobs_are_nothing(
@@ -223,10 +219,14 @@ def _deleted_jobs_are_nothing(
     )
 
 
-def _at_most_as_reserved(item: RunItem, *rest: Any) -> Any:
+def _at_most_as_reserved(sagemaker: Any, run: str, item: RunItem, *rest: Any) -> Any:
     longest = timedelta(seconds=item["max_endpoint_seconds"])
-    there = _stay(item, *rest)
-    return there and replace(there, end=min(there.end, there.start + longest))
+
+    def stays(*of: Any) -> Any:
+        return [replace(there, end=min(there.end, there.start + longest)) for there in _stays(*of)]
+
+    with patch.object(billing, "stays", stays):
+        return _bill(sagemaker, run, item, *rest)
 
 
 def _quiet_passes(number: int) -> Any:
@@ -241,7 +241,7 @@ def _floor(self: Price, seconds: int | Fraction) -> int:
     return int(Fraction(self.hourly_usd) * 100 * seconds / 3600)
 
 
-_one_pass, _delete_endpoints, _rows = Removal.one_pass, Removal._delete_endpoints, Ledger.rows
+_one_pass, _delete_endpoints, _items = Removal.one_pass, Removal._delete_endpoints, Ledger.items
 
 
 def _ledger_first(self: Removal, event: TearDownEvent) -> Removed:
@@ -255,10 +255,7 @@ def _only_what_can_go(self: Removal) -> None:
 
 
 def _one_blinds_all(self: Ledger) -> list[Any]:
-    rows = _rows(self)
-    if any(row.is_damaged for row in rows):
-        raise LedgerDamaged("an item cannot be read")
-    return rows
+    return [row for row in _items(self) if row.sound()]
 
 
 def _settled_is_settled(self: Ledger, run: str, *rest: Any, **more: Any) -> Any:
@@ -266,8 +263,12 @@ def _settled_is_settled(self: Ledger, run: str, *rest: Any, **more: Any) -> Any:
     return item if item is not None and item["state"] == "settled" else _settle(self, run, *rest, **more)
 
 
-def _month_believed(self: Ledger, names: Sequence[str], cap_cents: int) -> dict[str, Month]:
-    return {name: Month.of(name, self._as_read(name), [], cap_cents) for name in names}
+def _month_believed(self: Ledger, change: Change, names: Sequence[str], cap_cents: int) -> dict[str, Month]:
+    return {name: Month.of(name, change.row(keys.of_month(name)), [], cap_cents) for name in names}
+
+
+def _only_its_tag(self: Removal, resource: Resource) -> bool:
+    return bool(self._tags.why_foreign(resource))
 
 
 def _told(self: Removal, execution_arn: str | None, event: Mapping[str, Any]) -> str:
@@ -322,39 +323,39 @@ _UNCHECKED = {"ReserveBudget.Assign.reservation": "{% $states.result.Payload %}"
 _SETTLE_FIRST = {"Begin.Next": "SettleLedger", "Begin.Assign.removal": {"runName": "captune-none", "keep": False}}
 
 # fmt: off
-register("ledger: the month's condition", _rewriting(_unconditional("Update", keys.of_month(""))), ledger_stories.room_for_one)
-register("ledger: the month's condition, with threads", _rewriting(_unconditional("Update", keys.of_month(""))), lambda: threads.race(2).wrong)
-register("ledger: one run, one item", _rewriting(_unconditional("Put", keys.of_run(""))), ledger_stories.one_name_in_two_months)
-register("ledger: settled once", _rewriting(_unconditional("Update", keys.of_run(""))), ledger_stories.settled_by_two)
-register("ledger: settled once, with threads", _rewriting(_unconditional("Update", keys.of_run(""))), lambda: threads.race(2).wrong)
-register("ledger: all or nothing", _rewriting(lambda writes: [[write] for write in writes]), random_months())
+register("ledger: the month's condition", _unconditional(keys.of_month("")), ledger_stories.room_for_one)
+register("ledger: the month's condition, with threads", _unconditional(keys.of_month("")), lambda: threads.race(2).wrong)
+register("ledger: one run, one item", _unconditional(keys.of_run("")), ledger_stories.one_name_in_two_months)
+register("ledger: settled once", _unconditional(""), ledger_stories.settled_by_two)
+register("ledger: settled once, with threads", _unconditional(keys.of_run("")), lambda: threads.race(2).wrong)
+register("ledger: all or nothing", replacing(Table, "replace", _one_by_one), random_months())
 register("ledger: the cap compared on the first reservation", replacing(Ledger, "reserve", _first_reservation_unchecked), ledger_stories.room_for_none)
 register("ledger: the cap in force, not the planned one", without("current_cap"), random_months(first_seed=56))
 register("ledger: a collision is tried again", replacing(ledger_table, "_PASSING_REASONS", set()), ledger_stories.collision)
 register("ledger: repeated by the same execution", replacing(Ledger, "reserve", _no_repetition), ledger_stories.repeated_after_a_lost_answer)
 register("ledger: settled with what was billed", replacing(Ledger, "settle", _settled_for_nothing), random_months())
-register("ledger: the first note stays", replacing(Ledger, "note", _last_note_stays), stories.kept_once)
+register("ledger: the first end stays", replacing(Ledger, "update", _last_end_stays), stories.kept_once)
 register("money: the clamp", replacing(money, "allow", _not_clamped), ledger_stories.clamped_to_what_is_left)
 register("money: the clamped time reaches the job", edited("fine_tuning", _NEVER_CLAMPED), random_months())
 register("money: the clock of a spot job reaches it", edited("fine_tuning", _NEVER_ENDS_WAITING), random_months())
 register("money: all that a spot job may wait", replacing(money, "allow", _waits_unreserved), random_months())
 register("money: rounded up", replacing(Price, "cents", _floor), random_months())
-register("money: rounded up in each month", without_the_sum(replacing(money, "worst_case", lambda *of: _worst_case(*of[:4]))), random_months(first_seed=42))
-register("money: both months at the month's end", replacing(money, "months_between", lambda start, end: _months_between(start, start)), random_months())
-register("money: waiting time in the months", replacing(money, "months_between", lambda start, end: _months_between(start, end - timedelta(seconds=9000))), stories.last_moment_deadline)
-register("money: the deadline that begins last", replacing(money, "months_between", lambda start, end: _months_between(start, end - timedelta(seconds=14400 + 2400))), stories.last_moment_deadline)
+register("money: rounded up in each month", replacing(money, "worst_case", lambda *of: _worst_case(*of[:4])), random_months(first_seed=42))
+register("money: both months at the month's end", without_a_last_moment(replacing(money, "months_between", lambda start, end: _months_between(start, start))), random_months())
+register("money: waiting time in the months", without_a_last_moment(replacing(money, "months_between", lambda start, end: _months_between(start, end - timedelta(seconds=9000)))), stories.last_moment_deadline)
+register("money: the deadline that begins last", without_a_last_moment(replacing(money, "months_between", lambda start, end: _months_between(start, end - timedelta(seconds=14400 + 2400)))), stories.last_moment_deadline)
 register("money: the tear-down allowance", replacing(money, "TEAR_DOWN_ALLOWANCE_SECONDS", 0), random_months())
 register("money: the start and stop allowance", replacing(money, "TRAINING_STOP_ALLOWANCE_SECONDS", -money.TRAINING_START_ALLOWANCE_SECONDS), random_months())
-register("money: keepEndpointMinutes in the reservation", without_the_sum(replacing(money, "allow", _keep_outside)), random_months(first_seed=26))
+register("money: keepEndpointMinutes in the reservation", replacing(money, "allow", _keep_outside), random_months(first_seed=26))
 register("money: small items and checkpoints", replacing(money, "worst_case", _nothing_small), random_months())
 register("money: every instance of a job", replacing(Price, "times", lambda self, instances: self), stories.two_machines)
 register("prices: unknown is not free", replacing(money, "find_price", _unknown_is_free), random_months())
 register("prices: the dearest of several", replacing(prices, "max", min), ledger_stories.two_prices)
 register("billing: each month its share", replacing(billing, "month_shares", lambda start, end: {start.strftime("%Y-%m"): Fraction(1)}), random_months())
 register("billing: every instance of a job", replacing(billing, "_training_jobs", _one_instance_of_each), stories.two_machines)
-register("billing: the endpoint that nobody saw", replacing(billing, "stay", _seen_only), stories.deleted_by_hand)
+register("billing: the endpoint that nobody saw", replacing(billing, "stays", _seen_only), stories.deleted_by_hand)
 register("billing: the job that a person deleted", replacing(billing, "bill", _deleted_jobs_are_nothing), stories.job_deleted_by_hand)
-register("billing: an endpoint that nobody saw go has no ceiling", replacing(billing, "stay", _at_most_as_reserved), lambda: stories.outage("ledger + Step Functions", 2 * _HOURS, 6))
+register("billing: an endpoint that nobody saw go has no ceiling", replacing(billing, "bill", _at_most_as_reserved), lambda: stories.outage("ledger + Step Functions", 2 * _HOURS, 6))
 register("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda *of: []), stories.settled_too_early)
 register("billing: what a spot job waited is of no month", replacing(billing, "timedelta", lambda seconds: timedelta(days=99)), stories.waited_into_the_next_month)
 register("billing: seconds as SageMaker tells them, not a saving", replacing(billing, "_training_jobs", _assumed_saving), random_months())
@@ -370,7 +371,7 @@ register("removal: a running execution's end is not believed", replacing(Removal
 register("removal: what is still being created is not gone", replacing(Removal, "_delete_endpoints", _only_what_can_go), row("CreateEndpoint x aborted"))
 register("settlement: it never gives up", _gives_up("SettleLedger"), lambda: stories.outage("ledger", 2 * _HOURS))
 register("settlement: what comes later is booked later", replacing(Ledger, "settle", _settled_is_settled), stories.billed_after_the_settlement)
-register("ledger: each item is read by itself", replacing(Ledger, "rows", _one_blinds_all), stories.an_odd_item_and_the_sweeper)
+register("ledger: each item is read by itself", replacing(Ledger, "items", _one_blinds_all), stories.an_odd_item_and_the_sweeper)
 register("ledger: a month is added up from its runs", replacing(Ledger, "_months", _month_believed), lambda: stories.accident("the month's item deleted", 12))
 register("deploy: what is started is what was reserved", _unversioned, lambda: stories.accident("deploy, before it reserves", 12))
 register("deployed: the dead man's switch never fires", edited("fine_tuning", _SCHEDULES_OFF), row("DescribeTraining x event lost"))
@@ -381,9 +382,8 @@ register("deployed: SetEndpointDeadline is skipped", edited("fine_tuning", _WITH
 register("deployed: TearDown trusts one quiet pass", _quiet_passes(1), row("TryModel x abort and late"))
 register("deployed: TearDown waits for no late call", _quiet_passes(2), row("StartTraining x abort and very late"))
 register("removal: the sweeper removes by itself", replacing(Sweep, "_remove", lambda *of: True), lambda: stories.outage("TearDown's function", _HOURS))
-register("removal: what a run made is its own whatever its tag", replacing(Removal, "_beginnings", lambda self: iter(())), lambda: stories.accident("another tag, endpoint", 4))
-register("ledger: what cannot be is damage", replacing(ledger_rows, "_impossible", lambda item: {}), lambda: stories.accident("ledger item with a hundredth of the price", 6))
-register("ledger: a reservation is the sum of its parts", replacing(ledger_rows, "parts_cents", lambda item: item["reserved_cents"]), lambda: stories.accident("ledger item with half the price", 8))
+register("removal: what a run made is its own whatever its tag", replacing(Removal, "_is_foreign", _only_its_tag), lambda: stories.accident("another tag, endpoint", 4))
+register("ledger: what it did not write is damage", replacing(ledger_rows, "opened", _whatever_the_seal), lambda: stories.accident("ledger item with half the price", 8))
 register("deployed: TearDown gives up", edited("tear_down", _NO_PATIENCE), row("RemoveResources x throttled"))
 register("deployed: ReserveBudget is skipped", edited("fine_tuning", _NO_RESERVATION), row("CreateModel x refused"))
 register("deployed: MaxRuntimeInSeconds is not clamped", edited("fine_tuning", _NEVER_CLAMPED), row("LookForAdapter x throttled"))

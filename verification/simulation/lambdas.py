@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from types import ModuleType, SimpleNamespace
 from typing import Any, Protocol
@@ -43,6 +43,10 @@ _MATERIAL = SimpleNamespace(
 )
 
 
+# What no error of this project and of AWS is: code that met what it did not foresee.
+UNNAMED = (TypeError, KeyError, AttributeError, ValueError, IndexError, RecursionError, ArithmeticError)
+
+
 class Account(Protocol):
     """What a function reaches of the account that invokes it."""
 
@@ -52,6 +56,9 @@ class Account(Protocol):
     @property
     def clients(self) -> Mapping[str, Any]:
         """Its services, by the names that boto3 gives them."""
+
+    def failed_unnamed(self, function: str, error: Exception) -> None:
+        """Hears of a function that ended with an error that no table of failures names."""
 
 
 class Killed(BaseException):
@@ -118,6 +125,8 @@ def invoke(account: Account, name: str, event: Any, environment: Mapping[str, st
     except Killed as death:
         raise Failure(death.error, death.cause, patience.used) from None
     except Exception as error:
+        if isinstance(error, UNNAMED):
+            account.failed_unnamed(name, error)
         cause = json.dumps({"errorMessage": str(error), "errorType": type(error).__name__})
         raise Failure(type(error).__name__, cause, patience.used) from error
     return json.loads(json.dumps(answer))
@@ -206,7 +215,15 @@ class _Guarded:
 
     def _perform(self, operation: str, arguments: dict[str, Any], perform: Callable[[], Any]) -> Any:
         invocation = _UNDER_WAY[-1]
-        _reach(invocation.account.world, self._service, invocation.patience, self._config)
+        world = invocation.account.world
+        if world.call_seconds:
+            seconds = world.random.uniform(0, world.call_seconds)
+            invocation.patience.wait(seconds)
+            world.now += timedelta(seconds=seconds)
+            world.interleave("call")
+        _reach(world, self._service, invocation.patience, self._config)
+        if world.refuses(operation):
+            raise client_error("ThrottlingException", f"{operation} is throttled", operation)
         if invocation.account.whole and (words := complaints(self._service, operation, arguments)):
             raise AssertionError(f"{operation}: {words}")
         if invocation.inside is None:

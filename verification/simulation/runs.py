@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +19,8 @@ from verification.simulation.world import DEFENCES, Execution, Process, Steps
 # What Ask leaves of its time limit for its last answers.
 _LONGEST_ASK = functions()["ask"][1] - 30.0
 _KNOWN = {kind.__name__ for kind in CaptuneError.__subclasses__()}
+# How late a call may arrive after an execution's end: TearDown waits for twelve minutes.
+_LATE_SECONDS = 700
 _REPORT = ("run", "verdict", "reason", "report", "reportConsole", "summary")
 
 
@@ -97,12 +100,25 @@ class FineTuning:
             with self.account.audit.using(self.execution.arn, name, seconds):
                 return {"Payload": self._function(name, asked["Payload"])}
         if self.refused.setdefault(state, self._unlucky(0.1)):
+            self._arrive_late(resource, asked)
             raise Failure("SageMaker.SageMakerException", "refused")
         with self.world.acting(self.execution.arn):
             answer = self.account.aws_call(resource, asked)
+        self._arrive_late(resource, asked)
         if self.random.random() < self.world.troubled:
             raise Failure("SageMaker.SdkClientException", "the answer was lost")
         return answer
+
+    def _arrive_late(self, resource: str, asked: Any) -> None:
+        """Now and then a call that creates something is made once more, or was not refused: it takes effect after the end."""
+        if self.random.random() < self.account.late_calls and resource.rpartition(":create")[1]:
+
+            def perform() -> None:
+                with self.world.acting(self.execution.arn):
+                    self.account.aws_call(resource, asked)
+
+            late = _arrive_late(self.account, self.execution, perform)
+            self.world.spawn(late, 0)
 
     def _function(self, name: str, payload: Any) -> Any:
         if name == "preflight":
@@ -177,3 +193,19 @@ class FineTuning:
 
     def _unlucky(self, share: float) -> bool:
         return self.random.random() < share * self.given.failing
+
+
+def _arrive_late(account: Account, execution: Execution, perform: Callable[[], Any]) -> Process:
+    """A call whose answer nobody waits for any more takes effect after the end of an execution that did not succeed, as soon as AWS lets it."""
+    while execution.stop is None:
+        yield 30.0, False
+    if execution.status == "SUCCEEDED":
+        return
+    last = account.world.now + timedelta(seconds=_LATE_SECONDS)
+    yield account.world.random.uniform(0, _LATE_SECONDS), False
+    while account.world.now < last:
+        with suppress(Failure):
+            perform()
+            account.count("late calls")
+            return
+        yield 3.0, False

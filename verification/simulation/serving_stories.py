@@ -35,7 +35,7 @@ def _kept(cents_left: int = 0) -> tuple[Account, Execution]:
         gone = costs.for_runs(account.world.cap_cents) - cents_left
         with installed():
             account.ledger().reserve(reservation("before", gone, month_of(moment)), account.world.cap_cents, moment)
-            cents: Any = {"training_cents": 0, "endpoint_cents": 0, "other_cents": gone}
+            cents: Any = {"training_cents": 0, "endpoint_cents": 0, "booked_other_cents": gone}
             account.ledger().settle("captune-before", {month_of(moment): gone}, cents, moment)
     execution = runs.start(account, "kept", KEPT)
     with installed():

@@ -312,7 +312,7 @@ def settled_too_early() -> list[str]:
     account = calm()
     runs.start(account, "early", LONG_RUN)
     _until(account, lambda: "captune-early" in account.sagemaker.jobs)
-    item = account.ledger().run("captune-early")
+    item: Any = account.ledger().run("captune-early")
     try:
         billing.bill(account.sagemaker, "captune-early", item or {}, {}, account.world.now)
     except billing.StillRunning:
@@ -448,18 +448,19 @@ def _told_of(other: str) -> list[str]:
 
 
 def another_execution_in_the_ledger() -> list[str]:
-    """Where a run's item names another run's execution, the tear-down of the one does not stop the other."""
+    """Where a run's item was made to name another run's execution, the tear-down of the one does not stop the other."""
     account = calm(3, cap_cents=10_000)
-    one, two = (runs.start(account, name, LONG_RUN) for name in ("One.A", "two"))
+    two = [runs.start(account, name, LONG_RUN) for name in ("One.A", "two")][1]
     _until(account, lambda: len(account.sagemaker.jobs) == 2)
-    item = account.runs()[run := run_name("One.A")]
-    item["execution_arn"] = {"S": two.arn}
+    key = keys.of_run(run := run_name("One.A"))
+    whole = account.table.rows[key]
+    account.table.rows[key] = {**whole, "execution_arn": {"S": two.arn}}
     account.tear_down({"runName": run, "reason": "person"})
     with installed():
         account.world.run(account.world.now + timedelta(minutes=30))
     stopped = account.sagemaker.jobs["captune-two"].stop_asked or two.status != "RUNNING"
     left = account.sagemaker.still_there(run)
-    item["execution_arn"] = {"S": one.arn}
+    account.table.rows[key] = whole
     return _end(account) + (["another run was stopped"] if stopped else []) + [f"{name} was left" for name in left]
 
 

@@ -62,6 +62,15 @@ class Outage:
     hangs: bool = False
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """One operation is throttled for a while, whatever else of its service answers."""
+
+    operation: str
+    start: datetime
+    end: datetime
+
+
 @dataclass
 class Execution:
     """An execution of either state machine, with the states that it entered and when."""
@@ -113,6 +122,9 @@ class World:
     outages: list[Outage] = field(default_factory=list)
     # The services that somebody called while they were away.
     missed: set[str] = field(default_factory=set)
+    refusals: list[Refusal] = field(default_factory=list)
+    # The most that a call takes that a function makes (seconds): so long the others go on.
+    call_seconds: float = 0.0
     # The execution whose tear-down acts now.
     actor: str = ""
 
@@ -202,6 +214,10 @@ class World:
                 self.missed.add(name)
                 return outage
         return None
+
+    def refuses(self, operation: str) -> bool:
+        """Whether an operation is throttled now."""
+        return any(one.operation == operation and one.start <= self.now < one.end for one in self.refusals)
 
     def down_until(self, service: str) -> datetime | None:
         """When a service comes back that is away now."""

@@ -105,6 +105,7 @@ class PlannedBudget(TypedDict):
 
     worstCaseCents: int
     months: list[str]
+    reserveBy: NotRequired[str]
     clamped: bool
     trainingHourlyUsd: str
     hostingHourlyUsd: str

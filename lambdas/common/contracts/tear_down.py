@@ -8,20 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
+from common.endpoint_lives import Seen
 from common.errors import InvalidInput
 from common.names import execution_name_of, is_run_name, run_name
-
-
-class Seen(TypedDict, total=False):
-    """The run's endpoint as the passes of a tear-down saw it; empty where none was. Moments are ISO 8601 in UTC, of whole seconds.
-
-    Of one that was seen, `createdAt` is always known.
-    """
-
-    createdAt: str
-    goneAt: str
-    instanceType: str
-    instanceCount: int
 
 
 class TearDownEvent(TypedDict, total=False):
@@ -137,8 +126,8 @@ def execution_arn_of(event: Mapping[str, Any], fine_tuning_arn: str) -> str | No
     return f"{fine_tuning_arn.replace(':stateMachine:', ':execution:')}:{name}" if name else None
 
 
-def refuse_another_execution(event: Mapping[str, Any], run: str, owner: str | None) -> None:
-    """Raises InvalidInput where an ARN is told that is not that of the execution to which the run belongs, as far as anyone knows it."""
+def refuse_another_machine(event: Mapping[str, Any], fine_tuning_arn: str) -> None:
+    """Raises InvalidInput where an ARN is told that is no execution of this project's FineTuning: of another account, region or machine."""
     told = str(event.get("executionArn") or "")
-    if owner and told not in ("", owner):
-        raise InvalidInput(f"The run {run} belongs to the execution {owner}, and not to {told}.")
+    if told and told.rpartition(":")[0] != fine_tuning_arn.replace(":stateMachine:", ":execution:"):
+        raise InvalidInput(f"{told[:300]} is no execution of {fine_tuning_arn}. Nothing was stopped.")

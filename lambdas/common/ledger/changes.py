@@ -1,4 +1,4 @@
-"""What changes in the ledger: a month that commits more, a run that is settled for the first time or again."""
+"""What changes in the ledger: one change of items that were read, a month that commits more, a run that is settled or kept longer."""
 
 from __future__ import annotations
 
@@ -10,89 +10,113 @@ from typing import Any
 from common.clock import from_iso, month_of
 from common.errors import ExtensionRefused
 from common.ledger import keys
-from common.ledger.rows import RunItem, RunRow, cents_by_month, prices_of, whole_number
-from common.ledger.table import Raw, Table, assignments, typed
+from common.ledger.rows import Row, RunItem, booked, cents_by_month, prices_of
+from common.ledger.seal import Item
+from common.ledger.table import Table
 from common.pricing.costs import asking_cents
 from common.pricing.durations import LONGEST_KEEP_SECONDS, LONGEST_RESERVATION_SECONDS, TEAR_DOWN_ALLOWANCE_SECONDS
 from common.pricing.prices import dearest
+
+
+class Change:
+    """The items that one change has read, and what it puts in their places. All of it holds, or nothing of it is written."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._read: dict[str, Row | None] = {}
+        self._put: dict[str, Item] = {}
+
+    def row(self, key: str) -> Row | None:
+        """An item as it was read first, or None."""
+        if key not in self._read:
+            raw = self._table.read(key)
+            self._read[key] = None if raw is None else Row.of(raw)
+        return self._read[key]
+
+    def item(self, key: str) -> Any:
+        """An item, or None. Raises LedgerDamaged."""
+        row = self.row(key)
+        return None if row is None else row.sound()
+
+    def put(self, item: Mapping[str, Any]) -> None:
+        """Puts an item in the place of the one that was read."""
+        self.row(item["pk"])
+        self._put[item["pk"]] = dict(item)
+
+    def add(self, month: str, cents: int) -> None:
+        """Adds cents to what a month has committed; a negative amount gives back. Raises LedgerDamaged."""
+        before = self.item(keys.of_month(month)) or {}
+        self.put({"pk": keys.of_month(month), "committed_cents": max(0, before.get("committed_cents", 0) + cents)})
+
+    def write(self) -> bool:
+        """Writes what was put; answers whether everything was still as it was read."""
+        as_read = {key: row.raw if row else None for key, row in self._read.items()}
+        return not self._put or self._table.replace((item, as_read[key]) for key, item in self._put.items())
+
+    def is_as_read(self) -> bool:
+        """Whether everything is still as it was read."""
+        return all(self._table.read(key) == (row.raw if row else None) for key, row in self._read.items())
 
 
 @dataclass(frozen=True)
 class Month:
     """A month as it was read: its own item, and what its runs add up to. Cents.
 
-    `by_runs` is what the readable runs hold. `at_most` counts the damaged ones too, as the dearest case; no reservation may go by
-    less, but it is not written down: what is written stays, and a damaged item may yet be mended.
+    `by_runs` is what the undamaged runs hold. `at_most` counts each damaged one as the whole cap; no reservation may go by less, but it
+    is not written down: a damaged item may yet be put right. `by_item` is None where the month has no item.
     """
 
     name: str
-    as_read: Raw | None
-    by_item: int
+    by_item: int | None
     by_runs: int
     at_most: int
     damaged: tuple[str, ...]
 
     @classmethod
-    def of(cls, name: str, as_read: Raw | None, rows: Sequence[RunRow], cap_cents: int) -> Month:
+    def of(cls, name: str, row: Row | None, rows: Sequence[Row], cap_cents: int) -> Month:
         """Adds the runs up."""
-        held = [(row, row.cents_in(name, cap_cents)) for row in rows]
+        damaged = [one for one in (row, *rows) if one is not None and one.is_damaged]
         return cls(
             name,
-            as_read,
-            whole_number(as_read) or 0,
-            sum(cents for row, cents in held if not row.is_damaged),
-            sum(cents for _, cents in held),
-            tuple(row.run for row, cents in held if row.is_damaged and cents),
+            None if row is None else row.item.get("committed_cents", cap_cents),
+            sum(one.cents_in(name, cap_cents) for one in rows if not one.is_damaged),
+            sum(one.cents_in(name, cap_cents) for one in rows),
+            tuple(one.run or one.key for one in damaged),
         )
 
     @property
     def committed_cents(self) -> int:
         """What counts as committed: the item's word or the runs', whichever is more."""
-        return max(self.by_item, self.at_most)
+        return max(self.by_item or 0, self.at_most)
 
-    def commit(self, table: Table, cents: int) -> dict[str, Any]:
-        """The write that commits more, and repairs an item that says less than its runs. It holds while the month is as read."""
-        values: dict[str, Raw] = {":new": {"N": str(max(self.by_item, self.by_runs) + cents)}}
-        if self.as_read is not None:
-            values[":as_read"] = self.as_read
-        condition = "attribute_not_exists(committed_cents)" if self.as_read is None else "committed_cents = :as_read"
-        return table.update(keys.of_month(self.name), "SET committed_cents = :new", condition, values)
+    def commit(self, change: Change, cents: int) -> None:
+        """Commits more, and repairs an item that says less than its runs. Raises LedgerDamaged."""
+        change.add(self.name, max(0, self.by_runs - (self.by_item or 0)) + cents)
 
 
 def settlement(
-    table: Table,
-    item: RunItem,
-    actual: Mapping[str, int],
-    details: Mapping[str, str | int],
-    now: datetime,
-    exact: bool,
-) -> list[dict[str, Any]]:
-    """The writes that settle a run whose item was read, or none where that changes nothing.
+    item: RunItem, actual: Mapping[str, int], details: Mapping[str, str | int], now: datetime, exact: bool
+) -> tuple[Item, dict[str, int]] | None:
+    """The item of a run once it is settled, and how many cents more each month has; None where that changes nothing.
 
-    They hold only while the item is as it was read: `settlements` counts how often it was settled.
+    Of a run that is settled already no month gets less than was booked, unless the amounts are `exact`.
     """
     first = item["state"] == "reserved"
-    booked = {m: int(item["reserved_cents"]) for m in item["months"].split(",")} if first else cents_by_month(item)
-    floor = {} if first or exact else booked
-    total = {month: max(actual.get(month, 0), floor.get(month, 0)) for month in sorted({*booked, *actual})}
-    deltas = {month: cents - booked.get(month, 0) for month, cents in total.items()}
+    before = dict.fromkeys(item["months"].split(","), item["reserved_cents"]) if first else cents_by_month(item)
+    floor = {} if first or exact else before
+    total = {month: max(actual.get(month, 0), floor.get(month, 0)) for month in sorted({*before, *actual})}
+    deltas = {month: cents - before.get(month, 0) for month, cents in total.items()}
+    known = {name: value for name, value in details.items() if name in ("endpoint_seen", "training_jobs")}
     if not first and not any(deltas.values()):
-        return []
-    facts: dict[str, str | int] = {
+        return None if known.items() <= item.items() else ({**item, **known}, {})
+    return {
+        **item,
         "state": "settled",
         "actual_cents": sum(total.values()),
-        "settlements": 1 if first else item["settlements"] + 1,
-        "settled_at" if first else "settled_again_at": now.isoformat(timespec="seconds"),
-        **{f"actual_cents_{month}": cents for month, cents in total.items() if month in actual or not first},
+        "settled_at" if first else "settled_again_at": written(now),
+        **booked({month: cents for month, cents in total.items() if month in actual or not first}),
         **details,
-    }
-    clause, values, names = assignments(facts)
-    seen: dict[str, str | int] = {":state": item["state"], **({} if first else {":count": item["settlements"]})}
-    as_read = f"#state = :state AND {'attribute_not_exists(settlements)' if first else 'settlements = :count'}"
-    closing = table.update(
-        item["pk"], f"SET {clause}", as_read, {**values, **typed(seen)}, {**names, "#state": "state"}
-    )
-    return [*(add(table, month, delta) for month, delta in deltas.items() if first or delta), closing]
+    }, {month: cents for month, cents in deltas.items() if first or cents}
 
 
 def extension(item: RunItem, seconds: int, now: datetime) -> RunItem:
@@ -131,23 +155,11 @@ def extension(item: RunItem, seconds: int, now: datetime) -> RunItem:
     }
 
 
-def extend(table: Table, item: RunItem, longer: RunItem) -> dict[str, Any]:
-    """The write that extends a run. It holds only while the run is reserved and kept as it was read."""
-    facts: dict[str, Any] = dict(longer)
-    clause, values, names = assignments(facts)
-    seen = {":state": "reserved", ":reserved": item["reserved_cents"], ":until": item["keep_until"]}
-    as_read = "#state = :state AND reserved_cents = :reserved AND keep_until = :until"
-    return table.update(item["pk"], f"SET {clause}", as_read, {**values, **typed(seen)}, {**names, "#state": "state"})
-
-
-def add(table: Table, month: str, cents: int) -> dict[str, Any]:
-    """The write that adds cents to what a month has committed; a negative amount gives back."""
-    return table.update(
-        keys.of_month(month),
-        "SET committed_cents = if_not_exists(committed_cents, :zero) + :delta",
-        None,
-        typed({":zero": 0, ":delta": cents}),
-    )
+def ending(item: RunItem, now: datetime) -> dict[str, Any]:
+    """A run's item once somebody ends it: it keeps its endpoint no longer, so that nobody extends what is being deleted."""
+    if item["state"] != "reserved":
+        return {**item}
+    return {**item, "keep_until": min(item.get("keep_until", "~"), written(now))}
 
 
 def written(moment: datetime | str) -> str:

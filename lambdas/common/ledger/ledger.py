@@ -2,10 +2,13 @@
 
 One item a run (`RUN#captune-…`) holds its reservation and, later, its settlement. One item a month (`MONTH#2026-11`) holds
 `committed_cents`: the reservations of running runs plus the actual cost of settled ones. The runs are the truth: each reservation
-adds them up again, so a month item that was deleted or lowered opens nothing, and is put right by the next reservation. The month
-item is what makes two executions agree: a reservation is one DynamoDB transaction that holds only while the month is as it was
-read before the runs were, so two can never both take the last dollars, a repeated call changes nothing, and a settlement releases
-a reservation exactly once. The cap is compared at the moment of writing: a new cap counts at once.
+adds them up again, so a month item that was deleted opens nothing, and is put right by the next reservation. The month item is what
+makes two executions agree: it is written with every change of a run's money.
+
+Two rules hold everything. *Writing* is one function: items are read, made anew, and put whole in one transaction, which holds only
+while every seal is the one that was read. So two can never both take the last dollars, a repeated call changes nothing, and nobody's
+change is lost. *Reading*: an item whose seal does not fit counts as the whole cap, whatever it says, until a person has looked at it.
+The cap is compared at the moment of writing: a new cap counts at once.
 
 A run whose deadline lies in the next month sets its worst case aside in both months, because AWS may bill in either.
 """
@@ -16,17 +19,20 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from common.clock import start_after
-from common.errors import BudgetExceeded, ExtensionRefused, LedgerDamaged, RunNameTaken, TooManyStarts
+from common.errors import BudgetExceeded, ExtensionRefused, RunNameTaken, TooManyStarts
 from common.ledger import keys
-from common.ledger.changes import Month, extend, extension, settlement, written
-from common.ledger.rows import RunItem, RunRow, read_row, whole_number
-from common.ledger.table import CONFLICT_ATTEMPTS, Raw, Table, assignments, busy, typed
+from common.ledger.changes import Change, Month, extension, settlement
+from common.ledger.rows import Row, RunItem
+from common.ledger.seal import Item
+from common.ledger.table import CONFLICT_ATTEMPTS, Table, busy
 from common.pricing.costs import cap_for
 
-# The most that budget_usd may be, in cents: what an item counts as that cannot be read, where no cap is told.
+T = TypeVar("T")
+
+# The most that budget_usd may be, in cents: what a damaged item counts as where no cap is told.
 HIGHEST_CAP_CENTS = 100_000
 
 
@@ -58,12 +64,12 @@ def way_out(needed_cents: int, cap_cents: int, committed: Mapping[str, int]) -> 
     )
 
 
-def damage_note(runs: Iterable[str]) -> str:
-    """A sentence about the runs whose items cannot be read, for a refusal to which they contribute; empty without any."""
-    named = sorted(runs)
+def damage_note(items: Iterable[str]) -> str:
+    """A sentence about damaged items, for a refusal to which they contribute; empty without any."""
+    named = sorted(items)
     more = f" and {len(named) - 3} more" if len(named) > 3 else ""
     return (
-        f" The ledger's items of {', '.join(named[:3])}{more} cannot be read and count as the dearest case; see captune ledger."
+        f" The ledger's items of {', '.join(named[:3])}{more} are damaged and count as the whole cap; see captune ledger."
         if named
         else ""
     )
@@ -76,54 +82,46 @@ class Ledger:
         self._table = Table(dynamodb, table, pause)
 
     def committed_cents(self, month: str, cap_cents: int = HIGHEST_CAP_CENTS) -> int:
-        """What is set aside or spent in a month, by its own item or by its runs, whichever is more.
+        """What is set aside or spent in a month, by its own item or by its runs, whichever is more. A damaged item counts as the whole cap."""
+        return self._months(Change(self._table), [month], cap_cents)[month].committed_cents
 
-        A damaged run counts as its reservation, or as the whole cap where not even that can be read.
-        """
-        return self._months([month], cap_cents)[month].committed_cents
+    def damaged(self, months: Sequence[str]) -> list[str]:
+        """The runs and keys of damaged items that may have cost something in these months."""
+        found = self._months(Change(self._table), months, HIGHEST_CAP_CENTS).values()
+        return sorted({one for month in found for one in month.damaged})
 
-    def damaged_runs(self, months: Sequence[str]) -> list[str]:
-        """The runs whose items cannot be read and that may have cost something in these months."""
-        found = self._months(months, HIGHEST_CAP_CENTS).values()
-        return sorted({run for month in found for run in month.damaged})
+    def run(self, run: str) -> Any:
+        """The ledger item of a run (RunItem), or None. Raises LedgerDamaged."""
+        return Change(self._table).item(keys.of_run(run))
 
-    def run(self, run: str) -> RunItem | None:
-        """The ledger item of a run, or None. Raises LedgerDamaged for an item that cannot be read."""
-        raw = self._table.read(keys.of_run(run))
-        if raw is None:
-            return None
-        row = read_row(raw)
-        if row.is_damaged:
-            raise LedgerDamaged(
-                f"The ledger's item {keys.of_run(run)} cannot be read: {'; '.join(row.problems)}. Until that is put right it counts as "
-                "the dearest case; captune ledger shows it."
-            )
-        return row.item
+    def items(self) -> list[Row]:
+        """Every item, each read by itself: a damaged one is a row without content, and hides no other."""
+        return [Row.of(raw) for raw in self._table.scan()]
 
-    def rows(self) -> list[RunRow]:
-        """Every run, each read by itself: an item that cannot be read is a row with problems, and hides no other."""
-        return [read_row(raw) for raw in self._table.scan() if keys.run_in(raw["pk"]["S"]) is not None]
+    def rows(self) -> list[Row]:
+        """The items of all runs."""
+        return [row for row in self.items() if row.run]
 
     def count_start(self, month: str, bound: int) -> int:
         """Counts an execution that is about to be looked at; answers how many the month has had.
 
         A look costs a little that no reservation covers, so every look counts, a repeated one of the same execution too.
-        Raises TooManyStarts beyond the bound, and counts no further then.
+        Raises TooManyStarts beyond the bound, and counts no further then; LedgerDamaged where the count cannot be read.
         """
-        counted = self._table.change(
-            keys.of_starts(month),
-            "SET starts = if_not_exists(starts, :none) + :one",
-            "attribute_not_exists(starts) OR starts < :bound",
-            typed({":none": 0, ":one": 1, ":bound": bound}),
-            {},
-        )
-        if not counted:
-            raise TooManyStarts(
-                f"{bound} executions were looked at in {month}, more than the cap sets money aside for, so no further one is. Stop "
-                f"what starts them; the count begins anew on {start_after(month).date().isoformat()}, or when the item "
-                f"{keys.of_starts(month)} of the ledger is deleted."
-            )
-        return whole_number((self._table.read(keys.of_starts(month)) or {}).get("starts")) or 1
+
+        def make(change: Change) -> int:
+            key = keys.of_starts(month)
+            starts: int = (change.item(key) or {"starts": 0})["starts"] + 1
+            if starts > bound:
+                raise TooManyStarts(
+                    f"{bound} executions were looked at in {month}, more than the cap sets money aside for, so no further one is. Stop "
+                    f"what starts them; the count begins anew on {start_after(month).date().isoformat()}, or when the item {key} of the "
+                    "ledger is deleted."
+                )
+            change.put({"pk": key, "starts": starts})
+            return starts
+
+        return self._change(make)
 
     def reserve(self, reservation: Reservation, cap_cents: int, now: datetime) -> RunItem:
         """Sets the worst case of a run aside, or refuses it. Returns the run's item; calling again changes nothing.
@@ -131,22 +129,20 @@ class Ledger:
         Raises BudgetExceeded when a month's cap does not cover it, RunNameTaken when another execution or a finished run has
         the name, LedgerDamaged when the run's own item cannot be read, ServiceUnreachable when trying again later is right.
         """
-        for attempt in range(CONFLICT_ATTEMPTS):
-            existing = self._existing(reservation)
+
+        def make(change: Change) -> RunItem:
+            existing = change.item(keys.of_run(reservation.run))
             if existing is not None:
-                return existing
-            months = self._months(reservation.months, cap_cents)
-            room = cap_cents - reservation.cents
-            if all(month.committed_cents <= room for month in months.values()):
-                item = _reserved(reservation, now)
-                writes = [month.commit(self._table, reservation.cents) for month in months.values()]
-                if self._table.transact([*writes, self._table.put_new(item)]):
-                    return item
-            elif all(self._as_read(name) == month.as_read for name, month in months.items()):
-                raise _too_much("This run", reservation.cents, cap_cents, months)
-            # Another run was reserved or settled at this very moment: the books are read again.
-            self._table.pause(attempt)
-        raise busy()
+                return _same(reservation, existing)
+            months = self._months(change, reservation.months, cap_cents)
+            _refuse_too_much("This run", reservation.cents, cap_cents, months)
+            for month in months.values():
+                month.commit(change, reservation.cents)
+            item = _reserved(reservation, now)
+            change.put(item)
+            return item
+
+        return self._change(make)
 
     def extend(self, run: str, seconds: int, cap_cents: int, now: datetime) -> RunItem:
         """Sets aside what a kept endpoint may cost that stays for longer, and moves its end in the ledger; answers the run's item.
@@ -154,21 +150,21 @@ class Ledger:
         As with a reservation, one transaction does both, and only while the months are as they were read. Raises BudgetExceeded,
         ExtensionRefused, LedgerDamaged and ServiceUnreachable; none of them has changed anything.
         """
-        for attempt in range(CONFLICT_ATTEMPTS):
-            item = self.run(run)
+
+        def make(change: Change) -> RunItem:
+            item = change.item(keys.of_run(run))
             if item is None:
                 raise ExtensionRefused(f"{run} has reserved nothing, so it keeps no endpoint.")
             longer = extension(item, seconds, now)
             cents = longer["reserved_cents"] - item["reserved_cents"]
-            months = self._months(item["months"].split(","), cap_cents)
-            if all(month.committed_cents <= cap_cents - cents for month in months.values()):
-                writes = [month.commit(self._table, cents) for month in months.values()]
-                if self._table.transact([*writes, extend(self._table, item, longer)]):
-                    return {**item, **longer}
-            elif all(self._as_read(name) == month.as_read for name, month in months.items()):
-                raise _too_much("The longer stay of this endpoint", cents, cap_cents, months)
-            self._table.pause(attempt)
-        raise busy()
+            months = self._months(change, item["months"].split(","), cap_cents)
+            _refuse_too_much("The longer stay of this endpoint", cents, cap_cents, months)
+            for month in months.values():
+                month.commit(change, cents)
+            change.put({**item, **longer})
+            return {**item, **longer}
+
+        return self._change(make)
 
     def settle(
         self,
@@ -178,78 +174,83 @@ class Ledger:
         now: datetime,
         *,
         exact: bool = False,
-    ) -> RunItem | None:
+    ) -> Any:
         """Replaces a reservation by what the run did cost in each month, and returns the run's item.
 
         `actual` maps a month to cents. A run that was never reserved has no item: None is returned and nothing changes. A run
         that is settled already gets only what came later: each month the difference, and never less than was booked, unless the
         amounts are said to be exact. The same settlement made twice changes nothing the second time.
         """
-        for attempt in range(CONFLICT_ATTEMPTS):
-            item = self.run(run)
-            if item is None:
-                return None
-            writes = settlement(self._table, item, actual, details, now, exact)
-            if not writes:
+
+        def make(change: Change) -> Any:
+            item = change.item(keys.of_run(run))
+            settled = item and settlement(item, actual, details, now, exact)
+            if not settled:
                 return item
-            if self._table.transact(writes):
-                return self.run(run)
-            # Another settlement of this run was faster: what it has booked is booked.
+            closed, more = settled
+            for month, cents in more.items():
+                change.add(month, cents)
+            change.put(closed)
+            return closed
+
+        return self._change(make)
+
+    def update(self, run: str, make: Callable[[RunItem], Mapping[str, Any]]) -> Any:
+        """Makes a run's item anew from the one that is there, and answers it. A missing item is left missing: None. Raises LedgerDamaged.
+
+        Not for what a month holds: its cents would not follow.
+        """
+
+        def once(change: Change) -> Any:
+            item = change.item(keys.of_run(run))
+            made = None if item is None else {**make(item)}
+            if made is not None and made != item:
+                change.put(made)
+            return made
+
+        return self._change(once)
+
+    def accept(self, key: str, make: Callable[[Row | None], Item]) -> Item:
+        """Puts what a person says in the place of an item, damaged or not."""
+
+        def once(change: Change) -> Item:
+            item = make(change.row(key))
+            change.put(item)
+            return item
+
+        return self._change(once)
+
+    def _change(self, make: Callable[[Change], T]) -> T:
+        """The one way of writing: reads items, makes them anew, and puts them whole while all of them are as they were read."""
+        for attempt in range(CONFLICT_ATTEMPTS):
+            change = Change(self._table)
+            try:
+                made = make(change)
+            except BudgetExceeded:
+                if change.is_as_read():
+                    raise
+            else:
+                if change.write():
+                    return made
+            # Somebody else has written one of them at this very moment: they are read again.
             self._table.pause(attempt)
         raise busy()
 
-    def note(self, run: str, facts: Mapping[str, str | int]) -> None:
-        """Writes facts about a run into its item, each only once: what was seen first stays. A missing item is left missing."""
-        if not facts:
-            return
-        clause, values, names = assignments(facts, "{name} = if_not_exists({name}, {value})")
-        self._table.change(keys.of_run(run), f"SET {clause}", "attribute_exists(pk)", values, names)
+    def _months(self, change: Change, names: Sequence[str], cap_cents: int) -> dict[str, Month]:
+        """The months as they are. Their items are read before the runs: what a run changes after that changes its month too."""
+        read = {name: change.row(keys.of_month(name)) for name in names}
+        rows = self.rows()
+        return {name: Month.of(name, read[name], rows, cap_cents) for name in names}
 
-    def note_endpoint(
-        self,
-        run: str,
-        created_at: datetime | str,
-        gone_at: datetime | str | None = None,
-        *,
-        instance_type: str = "",
-        instance_count: int = 0,
-    ) -> None:
-        """Keeps the life of a run's endpoint in its item; the earliest creation and the first end stay. A missing item is left missing."""
-        created = written(created_at)
-        self._table.change(
-            keys.of_run(run),
-            "SET #created = :created",
-            "attribute_exists(pk) AND attribute_not_exists(#created) OR #created > :created",
-            typed({":created": created}),
-            {"#created": "endpoint_created_at"},
-        )
-        facts: dict[str, str | int] = {}
-        if gone_at:
-            facts["endpoint_gone_at"] = written(gone_at)
-        if instance_type:
-            facts["endpoint_instance_type"] = instance_type
-        if instance_count:
-            facts["endpoint_instance_count"] = instance_count
-        self.note(run, facts)
 
-    def _existing(self, reservation: Reservation) -> RunItem | None:
-        """The reservation, where this execution has made it already."""
-        item = self.run(reservation.run)
-        if item is None or (item["execution_arn"], item["state"]) == (reservation.execution_arn, "reserved"):
-            return item
+def _same(reservation: Reservation, item: RunItem) -> RunItem:
+    """The reservation that this execution has made already. Raises RunNameTaken."""
+    if (item["execution_arn"], item["state"]) != (reservation.execution_arn, "reserved"):
         raise RunNameTaken(
             f"The run name {reservation.run} was used before. Start a new execution and leave its name to the console, "
             "or choose one that differs in its letters and digits."
         )
-
-    def _months(self, names: Sequence[str], cap_cents: int) -> dict[str, Month]:
-        """The months as they are. Their items are read before the runs: what a run changes after that changes its month too."""
-        as_read = {name: self._as_read(name) for name in names}
-        rows = self.rows()
-        return {name: Month.of(name, as_read[name], rows, cap_cents) for name in names}
-
-    def _as_read(self, month: str) -> Raw | None:
-        return (self._table.read(keys.of_month(month)) or {}).get("committed_cents")
+    return item
 
 
 def _reserved(reservation: Reservation, now: datetime) -> RunItem:
@@ -265,11 +266,13 @@ def _reserved(reservation: Reservation, now: datetime) -> RunItem:
     }
 
 
-def _too_much(what: str, cents: int, cap_cents: int, months: Mapping[str, Month]) -> BudgetExceeded:
+def _refuse_too_much(what: str, cents: int, cap_cents: int, months: Mapping[str, Month]) -> None:
     committed = {name: month.committed_cents for name, month in months.items()}
     left = cap_cents - max(committed.values())
-    damaged = {run for month in months.values() for run in month.damaged}
-    return BudgetExceeded(
+    if cents <= left:
+        return
+    damaged = {one for month in months.values() for one in month.damaged}
+    raise BudgetExceeded(
         f"{what} may cost up to {dollars(cents)}, and {dollars(max(0, left))} of the cap's {dollars(cap_cents)} for runs is left in "
         f"{' and '.join(months)}: {dollars(cents - left)} is missing. {way_out(cents, cap_cents, committed)}{damage_note(damaged)}"
     )

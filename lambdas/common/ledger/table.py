@@ -1,15 +1,16 @@
-"""The calls of the ledger to DynamoDB: typed attributes, transactions made again when they collide, errors that pass named as such."""
+"""The calls of the ledger to DynamoDB: items that are put whole, transactions made again when they collide, errors that pass named as such."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.errors import ServiceUnreachable
+from common.ledger.seal import SEAL, Item, RawItem, sealed
 
 CONFLICT_ATTEMPTS = 12
 # A write that was cancelled for one of these said nothing about the money: it is made again.
@@ -23,9 +24,8 @@ _PASSING_ERRORS = {
     "ThrottlingException",
     "TransactionInProgressException",
 }
-# An attribute as DynamoDB holds it, such as {"N": "587"}; a map or a list holds further ones.
-Raw = Mapping[str, Any]
-RawItem = Mapping[str, Raw]
+# An item that is to be written, and the one in whose place it is put; None where there was none.
+Replacement = tuple[Item, RawItem | None]
 
 
 class Table:
@@ -52,19 +52,10 @@ class Table:
 
         return [item for page in _passing(pages) for item in page["Items"]]
 
-    def change(self, pk: str, expression: str, condition: str, values: RawItem, names: Mapping[str, str]) -> bool:
-        """Changes one item, and tells whether its condition held."""
-        request = self.update(pk, expression, condition, values, names)["Update"]
-        try:
-            self._call("update_item", **request)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
-            return False
-        return True
-
-    def transact(self, writes: list[dict[str, Any]]) -> bool:
-        """Writes all or nothing, and tells whether the conditions allowed it. Raises ServiceUnreachable for what passes."""
+    def replace(self, items: Iterable[Replacement]) -> bool:
+        """Puts items whole in the place of those that were read, all or none: nothing where one has changed since. Answers whether they
+        were put. Raises ServiceUnreachable for what passes."""
+        writes = [self.put(item, as_read) for item, as_read in items]
         for attempt in range(CONFLICT_ATTEMPTS):
             try:
                 self._call("transact_write_items", TransactItems=writes)
@@ -80,29 +71,19 @@ class Table:
             self.pause(attempt)
         raise busy()
 
+    def put(self, item: Item, as_read: RawItem | None) -> dict[str, Any]:
+        """The write of an item, for a transaction. It holds while the seal is the one that was read."""
+        write: dict[str, Any] = {"TableName": self.name, "Item": sealed(item)}
+        if as_read is None:
+            return {"Put": {**write, "ConditionExpression": "attribute_not_exists(pk)"}}
+        if SEAL not in as_read:
+            return {"Put": {**write, "ConditionExpression": f"attribute_not_exists({SEAL})"}}
+        values = {":seal": as_read[SEAL]}
+        return {"Put": {**write, "ConditionExpression": f"{SEAL} = :seal", "ExpressionAttributeValues": values}}
+
     def pause(self, attempt: int) -> None:
         """Waits before the next attempt (0, 1, …): longer each time, at random so that rivals part, two seconds at most."""
         self._pause(random.uniform(0, min(2.0, 0.05 * 2**attempt)))
-
-    def put_new(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """The write of an item that must not exist yet, for a transaction."""
-        return {"Put": {"TableName": self.name, "Item": typed(item), "ConditionExpression": "attribute_not_exists(pk)"}}
-
-    def update(
-        self, pk: str, expression: str, condition: str | None, values: RawItem, names: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
-        """The change of one item, for a transaction."""
-        update: dict[str, Any] = {
-            "TableName": self.name,
-            "Key": {"pk": {"S": pk}},
-            "UpdateExpression": expression,
-            "ExpressionAttributeValues": dict(values),
-        }
-        if condition:
-            update["ConditionExpression"] = condition
-        if names:
-            update["ExpressionAttributeNames"] = dict(names)
-        return {"Update": update}
 
     def _call(self, operation: str, **arguments: Any) -> Any:
         return _passing(lambda: getattr(self._dynamodb, operation)(**arguments))
@@ -123,17 +104,3 @@ def _passing(call: Callable[[], Any]) -> Any:
 def busy() -> ServiceUnreachable:
     """The error of a call that met other runs in each of its attempts."""
     return ServiceUnreachable("The ledger was busy with other runs in every attempt; the state machine tries again.")
-
-
-def typed(values: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Values as DynamoDB takes them. The ledger holds whole numbers and texts, and nothing else."""
-    return {name: {"N": str(value)} if isinstance(value, int) else {"S": str(value)} for name, value in values.items()}
-
-
-def assignments(
-    values: Mapping[str, str | int], form: str = "{name} = {value}"
-) -> tuple[str, dict[str, Raw], dict[str, str]]:
-    """The SET clause, the values and the names that write attributes of any name, each in a form."""
-    clause = ", ".join(form.format(name=f"#f{i}", value=f":v{i}") for i in range(len(values)))
-    numbered: dict[str, str | int] = {f":v{i}": value for i, value in enumerate(values.values())}
-    return clause, dict(typed(numbered)), {f"#f{i}": name for i, name in enumerate(values)}

@@ -75,6 +75,9 @@ def try_again_seconds(looking_seconds: int) -> int:
 MAX_PENDING_SECONDS = 6000
 UNBILLED_ALLOWANCE_SECONDS = MAX_PENDING_SECONDS + 3000
 
+# From Preflight's plan to its reservation: ReserveBudget's own attempts. A plan that waits for longer may last beyond its months.
+RESERVE_ALLOWANCE_SECONDS = 1800
+
 # How long one spot job may wait for its instance, all interruptions together: MaxWaitTimeInSeconds is this and MaxRuntimeInSeconds. Waits
 # for such cards on demand took 28 to 58 minutes in a public project's three jobs. It is less than a job on demand may wait, so that the
 # tear-down need not come later.

@@ -16,11 +16,8 @@ from typing import Any
 from common.errors import PriceUnknown
 
 _TABLE = Path(__file__).with_name("prices.json")
-# A price may be so many times lower than the pinned one. AWS has never lowered one by more than a half at once; what is lower is a
-# mistake, in the list or in a ledger item, and would reserve or book too little.
-CHEAPEST_OF_PINNED = 2
-# US dollars an hour that any price lies between. The cheapest GPU of SageMaker is ml.g4dn.xlarge at 0.736, of which this is a quarter,
-# and the dearest instances cost somewhat over a hundred. A high price is believed: to ignore it would reserve too little.
+# US dollars an hour that any price lies between: what is outside is a mistake. The cheapest GPU of SageMaker is ml.g4dn.xlarge at 0.736, of
+# which this is a quarter, and the dearest instances cost somewhat over a hundred.
 CHEAPEST, DEAREST = Decimal("0.184"), Decimal(1000)
 _USAGE = {"Training": "Train", "Hosting": "Host"}
 
@@ -77,17 +74,6 @@ def table(file: Path = _TABLE) -> dict[str, Any]:
     return prices
 
 
-@cache
-def can_be(text: str, region: str, use: str) -> bool:
-    """Whether a text holds prices, as `written` writes them, and each can be one."""
-    try:
-        found = read(text, use, "")
-        in_bounds = (lowest_usd(region, price.instance_type, use) <= price.hourly_usd <= DEAREST for price in found)
-        return bool(found) and all(in_bounds)
-    except (ValueError, InvalidOperation):
-        return False
-
-
 def pinned(region: str, instance_type: str, use: str) -> Price:
     """The price in the table that ships with the code. Raises PriceUnknown for a pair that is not in it."""
     prices = table()
@@ -111,8 +97,7 @@ def dearest_pinned(use: str) -> Price:
 def listed(pricing: Any, region: str, instance_type: str, use: str) -> Price | None:
     """The price in the AWS Price List, or None when the list has no such product with a price.
 
-    The dearest of several matching products is taken: a reservation has to be enough. Raises PriceUnknown for one that is too low to
-    be true.
+    The dearest of several matching products is taken: a reservation has to be enough. Raises PriceUnknown for one that cannot be true.
     """
     pages = pricing.get_paginator("get_products").paginate(
         ServiceCode="AmazonSageMaker",
@@ -126,26 +111,17 @@ def listed(pricing: Any, region: str, instance_type: str, use: str) -> Price | N
         for page in pages
         for product in page["PriceList"]
         for price in _hourly_prices(json.loads(product), instance_type, use)
-        if price is not None and 0 < price <= DEAREST
+        if price is not None and price > 0
     ]
     if not hourly:
         return None
-    price, lowest = max(hourly), lowest_usd(region, instance_type, use)
-    if price < lowest:
+    price = max(hourly)
+    if not CHEAPEST <= price <= DEAREST:
         raise PriceUnknown(
-            f"The AWS Price List says that {instance_type} ({use}) costs ${price} an hour in {region}, and less than ${lowest.normalize():f} "
-            "is not believed: a run would reserve too little. If AWS really charges this, write it into "
-            f"lambdas/common/pricing/{_TABLE.name} and deploy; otherwise try again later."
+            f"The AWS Price List says that {instance_type} ({use}) costs ${price.normalize():f} an hour in {region}, which cannot be: every price lies "
+            f"between ${CHEAPEST} and ${DEAREST}. Try again later, or choose another type."
         )
     return Price(instance_type, use, price, "AWS Price List")
-
-
-def lowest_usd(region: str, instance_type: str, use: str) -> Decimal:
-    """The lowest price that is believed of an instance type, in US dollars an hour."""
-    try:
-        return pinned(region, instance_type, use).hourly_usd / CHEAPEST_OF_PINNED
-    except PriceUnknown:
-        return CHEAPEST
 
 
 def _hourly_prices(product: dict[str, Any], instance_type: str, use: str) -> list[Decimal | None]:

@@ -41,9 +41,9 @@ def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: s
 def runs_in_flight(ledger: Ledger, run: str) -> list[str]:
     """The other runs that hold a reservation, which means that they use an instance now or will.
 
-    One whose item cannot be read may hold one, and says so.
+    One whose item is damaged may hold one, and says so.
     """
-    unreadable = " (its item in the ledger cannot be read, see captune ledger)"
+    unreadable = " (its item in the ledger is damaged, see captune ledger)"
     others = [row for row in ledger.rows() if row.is_open and row.run != run]
     return sorted(f"{row.run}{unreadable if row.is_damaged else ''}" for row in others)
 

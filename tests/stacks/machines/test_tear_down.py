@@ -230,7 +230,7 @@ class TestTheSettlement:
         assert execution.calls[31].state == "TellUnsettled"
         assert told == TOPIC | {"Subject": f"Captune: not settled yet ({RUN})", "Message": told["Message"]}
         facts = [
-            "Everything of run captune-one that bills has been removed",
+            "TearDown finds nothing more of run captune-one. Its cost could not be settled yet",
             "LedgerUnreachable: The ledger does not answer.",
         ]
         assert [fact in told["Message"] for fact in facts] == [True, True]

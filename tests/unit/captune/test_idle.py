@@ -74,10 +74,9 @@ def test_each_run_is_named_once() -> None:
 
 def test_a_damaged_reservation_is_named_and_hides_no_other() -> None:
     ledger = FakeLedger().with_run("a").with_run("b").with_run("c").settled("captune-c")
-    ledger.table.rows["RUN#captune-a"] |= {"state": {"BOOL": True}, "execution_name": {"NULL": True}}
-    ledger.table.rows["RUN#captune-c"]["note"] = {"M": {}}
+    ledger.damage("RUN#captune-a")
     text = words(deployed(ledger))
-    assert "cannot be read: state is of the type BOOL" in text and "reservation of $6.00: not settled" in text
+    assert "a damaged ledger item" in text and "reservation of $6.00: not settled" in text
     assert "captune-c" not in text
     assert "captune stop captune-a" in text and "captune stop captune-b" in text
 

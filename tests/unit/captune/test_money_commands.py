@@ -152,42 +152,102 @@ def test_months_and_runs_are_printed_newest_first() -> None:
     ]
 
 
-def test_a_damaged_item_is_named_and_hides_no_other() -> None:
+def test_a_damaged_item_is_named_as_it_is_and_hides_no_other() -> None:
     ledger = FakeLedger().with_run("a").with_run("b").with_run("c").settled("captune-c")
-    ledger.table.rows["RUN#captune-a"] |= {"reserved_cents": {"N": "6.5"}, "reserved_at": {"BOOL": False}}
-    ledger.table.rows["RUN#captune-c"]["status"] = {"NULL": True}
+    ledger.damage("RUN#captune-a", "reserved_cents", {"N": "6.5"}).damage("RUN#captune-c", "status", {"NULL": True})
     printed = lines(ledger)
     assert [line.split()[0] for line in printed if line.startswith("captune-")] == ["captune-b"]
-    at = printed.index("Items that cannot be read:")
-    first = "RUN#captune-a: reserved_cents is 6.5"
-    assert first in printed[at + 1] and "reserved_at is of the type BOOL" in printed[at + 1]
-    assert "RUN#captune-c: status is of the type NULL" in printed[at + 2]
-    assert any("may be held by captune-a, captune-c" in line for line in printed)
+    at = printed.index("Damaged items, as they are:")
+    assert "RUN#captune-a: {" in printed[at + 1] and '"reserved_cents": {"N": "6.5"}' in printed[at + 1]
+    assert "RUN#captune-c: {" in printed[at + 2] and "seal" not in printed[at + 2]
+    assert "--accept KEY" in printed[at + 3]
+    assert "committed   $56.00" in printed[0]
+    assert printed[1].endswith("damaged, and so all of the cap counts: captune-a, captune-c, see below")
 
 
-@pytest.mark.parametrize(
-    ("item", "committed", "told"),
-    [({"N": "100"}, "$6.00", "$1.00"), ({"N": "700"}, "$7.00", "$7.00"), ({"S": "much"}, "$6.00", "no readable item")],
-)
-def test_a_month_that_differs_from_its_runs_counts_the_larger(item: Any, committed: str, told: str) -> None:
-    ledger = FakeLedger().with_run("a")
+def test_a_month_that_differs_from_its_runs_counts_the_larger() -> None:
+    ledger = FakeLedger().with_run("a").with_run("b")
     assert "add up to" not in lines(ledger)[1]
-    ledger.table.rows["MONTH#2026-11"]["committed_cents"] = item
+    del ledger.table.rows["RUN#captune-b"]
     first, second = lines(ledger)[:2]
-    assert f"committed    {committed}" in first and "add up to $6.00" in second and told in second
+    assert "committed   $12.00" in first and "add up to $6.00" in second and "own item says $12.00" in second
+    del ledger.table.rows["MONTH#2026-11"]
+    first, second = lines(ledger)[:2]
+    assert "committed    $6.00" in first and "add up to $6.00" in second and "has no item" in second
 
 
 def test_json_leaves_nothing_out() -> None:
     ledger = FakeLedger().with_run("a").with_run("b").settled("captune-b")
     ledger.count_start("2026-11", 9)
-    ledger.table.rows["RUN#captune-a"]["state"] = {"BOOL": True}
-    ledger.table.rows["MONTH#2026-11"]["committed_cents"] = {"S": "much"}
+    ledger.damage("RUN#captune-a", "state", {"BOOL": True})
     found = {item["pk"]: item for item in json.loads(listing.show(deployed(ledger), 2500, as_json=True))}
-    month = {"pk": "MONTH#2026-11", "committed_cents": None, "runs_cents": 32, "damaged_runs": ["captune-a"]}
+    month = {"pk": "MONTH#2026-11", "committed_cents": 632, "runs_cents": 32, "damaged": ["captune-a"]}
     assert found["MONTH#2026-11"] == month and found["STARTS#2026-11"] == {"pk": "STARTS#2026-11", "starts": 1}
-    assert found["RUN#captune-a"]["problems"] == ["state is of the type BOOL; the ledger holds whole numbers and texts"]
-    assert (found["RUN#captune-a"]["reserved_cents"], found["RUN#captune-b"]["actual_cents"]) == (600, 32)
-    assert "problems" not in found["RUN#captune-b"]
+    assert found["RUN#captune-a"]["damaged"]["state"] == {"BOOL": True}
+    assert found["RUN#captune-b"]["actual_cents"] == 32
+
+
+class TestAccepting:
+    """One command takes a damaged item as it is, or corrected, and says what that does to the months."""
+
+    def test_an_item_is_taken_as_it_is(self) -> None:
+        ledger = FakeLedger().with_run("a").damage("RUN#captune-a")
+        assert listing.accepted(ledger, "RUN#captune-a", {}, 2500).splitlines() == [
+            "Accepted RUN#captune-a.",
+            "  2026-11: $25.00 counted as committed before, $6.00 now",
+        ]
+        item: Any = ledger.run("captune-a")
+        assert (item["note"], item["reserved_cents"]) == ("changed", 600)
+
+    def test_what_is_wrong_is_corrected_or_removed(self) -> None:
+        ledger = FakeLedger().with_run("a")
+        whole: Any = ledger.run("captune-a")
+        ledger.damage("RUN#captune-a", "training_instances", {"BOOL": True}).damage("RUN#captune-a")
+        with pytest.raises(
+            listing.NotAccepted, match="training_instances must be a whole number from 0 on, not {'BOOL'"
+        ):
+            listing.accepted(ledger, "RUN#captune-a", {}, 2500)
+        listing.accepted(ledger, "RUN#captune-a", {"training_instances": "1", "note": ""}, 2500)
+        assert ledger.run("captune-a") == whole
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"state": "open"}, "state must be written like reserved or settled, not open"),
+            ({"state": "settled"}, "actual_cents is missing"), ({"months": ""}, "months is missing"),
+            ({"reserved_cents": "-1"}, "reserved_cents must be a whole number from 0 on"), ({"status": "5"}, "status must be a text"),
+            ({"months": "2026-13"}, "months must be written like 2026-11"), ({"reserved_at": "noon"}, "reserved_at must be written like 2026-"),
+            ({"hosting_prices": "cheap"}, "hosting_prices must be written like ml"), ({"actual_cents_2026-11": "x"}, "actual_cents_2026-11 must"),
+            ({"execution_arn": "arn"}, "execution_arn must be written like arn"), ({"endpoint_seen": "no"}, "endpoint_seen must"),
+        ],
+    )  # fmt: skip
+    def test_what_no_reader_could_use_is_not_accepted(self, changes: dict[str, str], words: str) -> None:
+        ledger = FakeLedger().with_run("a").damage("RUN#captune-a")
+        with pytest.raises(listing.NotAccepted, match=words):
+            listing.accepted(ledger, "RUN#captune-a", changes, 2500)
+        assert ledger.rows()[0].is_damaged
+
+    def test_a_month_becomes_what_its_runs_add_up_to(self) -> None:
+        ledger = FakeLedger().with_run("a").damage("MONTH#2026-11", "committed_cents", {"S": "much"})
+        assert "$25.00 counted as committed before, $6.00 now" in listing.accepted(ledger, "MONTH#2026-11", {}, 2500)
+        listing.accepted(ledger, "MONTH#2026-11", {"committed_cents": "700"}, 2500)
+        assert ledger.committed_cents("2026-11") == 700
+
+    def test_a_count_of_starts_is_corrected(self) -> None:
+        ledger = FakeLedger()
+        ledger.count_start("2026-11", 9)
+        ledger.damage("STARTS#2026-11", "starts", {"S": "many"})
+        with pytest.raises(listing.NotAccepted, match="starts must be"):
+            listing.accepted(ledger, "STARTS#2026-11", {}, 2500)
+        listing.accepted(ledger, "STARTS#2026-11", {"starts": "3"}, 2500)
+        assert ledger.count_start("2026-11", 9) == 4
+
+    def test_only_what_is_there_can_be_accepted(self) -> None:
+        with pytest.raises(listing.NotAccepted, match="no item RUN#captune-a"):
+            listing.accepted(FakeLedger(), "RUN#captune-a", {}, 2500)
+        with pytest.raises(listing.NotAccepted, match="NAME=VALUE, not 'x'"):
+            listing._change("x")
+        assert listing._change("a=b=c") == ("a", "b=c")
 
 
 def priced(hourly: str | None, file: Path, types: list[str]) -> str:

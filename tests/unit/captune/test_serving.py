@@ -146,10 +146,29 @@ class TestStopping:
 
     def test_a_damaged_item_does_not_keep_it_running(self, site: Site) -> None:
         site.keep()
-        row: Any = site.ledger.table.rows[f"RUN#{SERVED}"]
-        row["reserved_cents"] = {"S": "odd"}
+        site.ledger.damage(f"RUN#{SERVED}")
         stop(site.deployment, SERVED, NOW)
         assert site.started()[2] == {"runName": SERVED, "reason": "person"}
+
+    @pytest.mark.parametrize("error", ["throttled", refusal("AccessDeniedException")])
+    def test_a_ledger_that_does_not_answer_does_not_keep_it_running(self, site: Site, error: Any) -> None:
+        site.keep()
+
+        def trouble(operation: str) -> str:
+            if isinstance(error, Exception):
+                raise error
+            return str(error)
+
+        site.ledger.table.trouble = trouble
+        stop(site.deployment, SERVED, NOW)
+        assert site.started()[2] == {"runName": SERVED, "reason": "person"}
+
+    def test_what_is_stopped_cannot_be_kept_longer(self, site: Site) -> None:
+        site.keep()
+        stop(site.deployment, SERVED, NOW)
+        with pytest.raises(ExtensionRefused, match="it is over"):
+            extend(site.deployment, SERVED, 30, NOW + timedelta(seconds=1))
+        assert site.scheduler.calls == []
 
     def test_what_is_over_or_never_was_is_told(self, site: Site) -> None:
         with pytest.raises(RunNotFound):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from common.errors import BudgetExceeded, DeployInProgress, ServiceUnreachable
+from common.errors import BudgetExceeded, DeployInProgress, PlanExpired, ServiceUnreachable
 from common.ledger.ledger import Ledger
 from common.pricing import costs
 from common.pricing.costs import RunCost, asking_cents, checkpoint_cents, worst_case
@@ -217,7 +218,9 @@ class TestRefused:
         table = Table()
         table.rows["RUN#captune-lost"] = {"pk": {"S": "RUN#captune-lost"}, "state": {"S": "?"}}
         ledger = Ledger(table, "ledger", lambda seconds: None)
-        with pytest.raises(BudgetExceeded, match=r"may cost \$3\.67: \$3\.67 is missing.*items of captune-lost cannot"):
+        with pytest.raises(
+            BudgetExceeded, match=r"may cost \$3\.67: \$3\.67 is missing.*items of captune-lost are damaged"
+        ):
             money.allow(ledger, 500, TRAINING, HOSTING, 7200, 3600, 0, EARLY)
 
 
@@ -226,9 +229,12 @@ class TestTheEndOfTheMonth:
     def test_a_run_lies_in_each_month_that_it_may_reach(self, keep: int) -> None:
         # The endpoint's deadline may begin as late as the tear-down of the whole run is due.
         longest = 7200 + UNBILLED_ALLOWANCE_SECONDS + 2 * (3600 + TEAR_DOWN_ALLOWANCE_SECONDS) + keep
+        last = MIDNIGHT - timedelta(seconds=longest)
+        # And ReserveBudget may come half an hour later.
+        both, before = (allow(now=last - timedelta(seconds=1800 + more), keep=keep) for more in (0, 1))
 
-        assert allow(now=MIDNIGHT - timedelta(seconds=longest + 1), keep=keep).months == ("2026-11",)
-        assert allow(now=MIDNIGHT - timedelta(seconds=longest), keep=keep).months == ("2026-11", "2026-12")
+        assert (before.months, before.reserve_by) == (("2026-11",), last)
+        assert (both.months, both.reserve_by) == (("2026-11", "2026-12"), last + timedelta(days=31))
 
     def test_the_fuller_of_the_two_months_decides(self) -> None:
         with pytest.raises(BudgetExceeded, match="left in 2026-11 and 2026-12.*start again on 2027-01-01"):
@@ -238,7 +244,9 @@ class TestTheEndOfTheMonth:
         assert allow(now=LATE).worst.cents == allow().worst.cents + 1 + 1 + SMALL + 56
 
 
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 PLAN: Any = {
+    "startedAt": "2026-11-24T11:00:00+00:00",
     "runName": "captune-abc",
     "executionArn": arn("abc"),
     "definitionVersion": "v1",
@@ -260,7 +268,7 @@ def reserve(cents: int = 600, **changes: Any) -> Any:
 def ledger(monkeypatch: pytest.MonkeyPatch) -> FakeLedger:
     ledger = FakeLedger()
     monkeypatch.setattr(handler, "client", {"dynamodb": ledger.table}.__getitem__)
-    monkeypatch.setattr(handler, "now", lambda: EARLY)
+    monkeypatch.setattr(handler, "now", lambda: NOW)
     for name, value in {"LEDGER_TABLE": "ledger", "CAP_CENTS": "1000", "DEFINITION_VERSION": "v1"}.items():
         monkeypatch.setenv(name, value)
     return ledger
@@ -284,7 +292,17 @@ def test_the_worst_case_is_set_aside_with_what_settlement_needs(
 def test_a_damaged_item_counts_as_the_whole_cap_of_this_deployment(ledger: FakeLedger) -> None:
     reserve()
     ledger.table.rows["RUN#captune-lost"] = {"pk": {"S": "RUN#captune-lost"}, "state": {"S": "?"}}
+    assert ledger.committed_cents("2026-11", 1000) == 1000 + 600
     assert reserve()["committedCents"] == 1000 + 600 + STANDING
+
+
+@pytest.mark.parametrize(("late", "fits"), [(0, True), (1, False)])
+def test_a_plan_whose_months_no_longer_fit_reserves_nothing(ledger: FakeLedger, late: int, fits: bool) -> None:
+    last = (NOW - timedelta(seconds=late)).isoformat()
+    plan: Any = {**PLAN, "budget": {**PLAN["budget"], "reserveBy": last}}
+    with nullcontext() if fits else pytest.raises(PlanExpired, match="planned at 2026-11-24T11.* beyond 2026-11, for"):
+        handler.handle(plan, None)
+    assert bool(ledger.table.rows) is fits
 
 
 @pytest.mark.parametrize("version", ["v0", "", None])
@@ -306,8 +324,8 @@ def test_a_ledger_that_refuses_the_function_is_named_with_its_reason(
     ledger: FakeLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(**request: Any) -> None:
-        raise refusal("AccessDeniedException", "not authorized to perform dynamodb:UpdateItem")
+        raise refusal("AccessDeniedException", "not authorized to perform dynamodb:PutItem")
 
     monkeypatch.setattr(ledger.table, "transact_write_items", denied)
-    with pytest.raises(ServiceUnreachable, match="The reservation in the ledger could not be .*dynamodb:UpdateItem"):
+    with pytest.raises(ServiceUnreachable, match="The reservation in the ledger could not be .*dynamodb:PutItem"):
         reserve()

@@ -11,7 +11,7 @@ from moto import mock_aws
 
 from common.errors import BudgetExceeded, ExtensionRefused, LedgerDamaged, RunNameTaken, TooManyStarts
 from common.ledger.ledger import HIGHEST_CAP_CENTS, Ledger, dollars, way_out
-from common.ledger.rows import EndpointLifetime, cents_by_month, endpoint_lifetime
+from common.ledger.rows import cents_by_month
 from stacks.configuration.settings import Settings, SettingsError
 from tests.doubles.lambda_fakes import NOW
 from tests.doubles.ledger_fakes import CAP, DETAILS, delete, edit, empty_table, quiet_ledger, reservation
@@ -19,7 +19,6 @@ from verification.simulation.services.dynamodb import Table
 
 NOON, LATER = "2026-11-24T12:00:00+00:00", "2026-11-24T13:00:00+00:00"
 BOTH = ("2026-11", "2026-12")
-ODD_VALUES: list[Any] = [{"BOOL": True}, {"S": "1500"}, {"M": {"a": {"N": "1"}}}, {"L": []}, {"NULL": True}]
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +43,11 @@ def written_cents(table: Any, month: str = "2026-11") -> Any:
     return table.get_item(TableName="ledger", Key={"pk": {"S": f"MONTH#{month}"}})["Item"]["committed_cents"]
 
 
+def reservation_item(cents: int) -> Any:
+    """What a reservation of so many cents writes."""
+    return quiet_ledger(Table()).reserve(reservation("a", cents), CAP, NOW)
+
+
 def committed(ledger: Ledger) -> tuple[int, int]:
     return ledger.committed_cents("2026-11"), ledger.committed_cents("2026-12")
 
@@ -57,7 +61,7 @@ def test_dynamodb_takes_every_call_of_the_ledger(account: Any) -> None:
     # Without moto in its name, so that mutmut runs it: it refuses what DynamoDB has no parameter or table for.
     ledger = quiet_ledger(empty_table(account))
     ledger.reserve(reservation("a", 587), CAP, NOW)
-    ledger.note("captune-a", {"keep_until": NOON})
+    ledger.update("captune-a", lambda item: {**item, "keep_until": NOON})
     assert ledger.count_start("2026-11", 3) == 1
     assert [row.item for row in ledger.rows()] == [ledger.run("captune-a")]
 
@@ -94,7 +98,7 @@ class TestReserving:
             with pytest.raises(BudgetExceeded) as refused:
                 ledger.reserve(reservation("a", cents), cap, NOW)
             left = f"{dollars(max(0, cap - earlier))} of the cap's {dollars(cap)} for runs is left"
-            assert left in str(refused.value) and "cannot be read" not in str(refused.value)
+            assert left in str(refused.value) and "damaged" not in str(refused.value)
 
         assert ledger.committed_cents("2026-11") == earlier + fits * cents
         assert len(ledger.rows()) == bool(earlier) + fits
@@ -248,7 +252,7 @@ class TestExtending:
         self.keep(ledger, keep_until="2026-11-25T04:00:00+00:00")
         assert ledger.extend("captune-a", 2400, CAP, NOW)["keep_until"] == "2026-11-25T04:40:00+00:00"
 
-    def test_a_damaged_run_counts_as_the_dearest_case(self, ledger: Ledger, table: Any) -> None:
+    def test_beside_a_damaged_run_nothing_is_kept_longer(self, ledger: Ledger, table: Any) -> None:
         self.keep(ledger)
         ledger.reserve(reservation("b", 100), CAP, NOW)
         edit(table, "RUN#captune-b", "reserved_cents", None)
@@ -282,21 +286,21 @@ class TestExtending:
 
 class TestSettling:
     @pytest.mark.parametrize(
-        ("months", "settlements", "booked", "counted"),
+        ("months", "settlements", "booked"),
         [
-            (BOTH[:1], [(91, None)], (91, None), 1),
-            (BOTH[:1], [(0, None)], (0, None), 1),
-            (BOTH, [(100, 50)], (100, 50), 1),
-            (BOTH, [(100, None)], (100, None), 1),  # a reserved month that cost nothing is freed
-            (BOTH[:1], [(100, 7)], (100, 7), 1),  # billed in a month that nobody foresaw
-            (BOTH[:1], [(91, None), (10, None)], (91, None), 1),  # nothing is taken back
-            (BOTH[:1], [(91, None), (80, 7)], (91, 7), 2),
-            (BOTH, [(91, None), (120, 7)], (120, 7), 2),  # what came later is added
-            (BOTH[:1], [(10, None), (20, None), (30, None), (30, None)], (30, None), 3),
+            (BOTH[:1], [(91, None)], (91, None)),
+            (BOTH[:1], [(0, None)], (0, None)),
+            (BOTH, [(100, 50)], (100, 50)),
+            (BOTH, [(100, None)], (100, None)),  # a reserved month that cost nothing is freed
+            (BOTH[:1], [(100, 7)], (100, 7)),  # billed in a month that nobody foresaw
+            (BOTH[:1], [(91, None), (10, None)], (91, None)),  # nothing is taken back
+            (BOTH[:1], [(91, None), (80, 7)], (91, 7)),
+            (BOTH, [(91, None), (120, 7)], (120, 7)),  # what came later is added
+            (BOTH[:1], [(10, None), (20, None), (30, None), (30, None)], (30, None)),
         ],
     )
     def test_each_month_gets_what_was_billed_in_it(
-        self, ledger: Ledger, months: Any, settlements: Any, booked: tuple[int, int | None], counted: int
+        self, ledger: Ledger, months: Any, settlements: Any, booked: tuple[int, int | None]
     ) -> None:
         ledger.reserve(reservation("a", 587, *months), CAP, NOW)
         for each in settlements:
@@ -305,7 +309,7 @@ class TestSettling:
         assert committed(ledger) == (booked[0], booked[1] or 0)
         assert cents_by_month(item) == by_month(booked)
         assert (item["actual_cents"], item["reserved_cents"]) == (sum(filter(None, booked)), 587)
-        assert (item["state"], item["settlements"]) == ("settled", counted)
+        assert item["state"] == "settled"
 
     def test_an_exact_settlement_may_be_lower_and_keeps_both_dates(self, ledger: Ledger) -> None:
         ledger.reserve(reservation("a", 587), CAP, NOW)
@@ -317,10 +321,17 @@ class TestSettling:
         assert (item["settled_at"], item["settled_again_at"]) == (NOW.isoformat(), again.isoformat())
         assert item["status"] == "FAILED"
 
-    def test_a_run_that_reserved_nothing_is_neither_settled_nor_noted(self, ledger: Ledger) -> None:
+    def test_what_is_booked_is_known_though_it_cost_nothing(self, ledger: Ledger) -> None:
+        ledger.reserve(reservation("a", 587), CAP, NOW)
+        ledger.settle("captune-a", {"2026-11": 91}, {"training_jobs": "one"}, NOW)
+        item: Any = ledger.settle("captune-a", {"2026-11": 91}, {"training_jobs": "one two", "status": "x"}, NOW)
+
+        assert (item["training_jobs"], "status" in item, "settled_again_at" in item) == ("one two", False, False)
+        assert ledger.run("captune-a") == item
+
+    def test_a_run_that_reserved_nothing_is_neither_settled_nor_changed(self, ledger: Ledger) -> None:
         assert ledger.settle("captune-a", {"2026-11": 91}, {}, NOW) is None
-        ledger.note("captune-a", {"keep_until": NOON})
-        ledger.note_endpoint("captune-a", NOW, NOW)
+        assert ledger.update("captune-a", lambda item: {**item, "keep_until": NOON}) is None
 
         assert (ledger.rows(), ledger.run("captune-a"), committed(ledger)) == ([], None, (0, 0))
 
@@ -330,43 +341,6 @@ class TestSettling:
         ledger.reserve(reservation("b", CAP), CAP, NOW)
 
         assert (written_cents(table), written_cents(table, "2026-12")) == ({"N": "2500"}, {"N": "7"})
-
-
-class TestNotes:
-    def test_what_was_noted_first_stays(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 587), CAP, NOW)
-        ledger.note("captune-a", {"keep_until": NOON})
-        ledger.note("captune-a", {"keep_until": LATER, "endpoint_gone_at": LATER})
-
-        item: Any = ledger.run("captune-a")
-        assert (item["keep_until"], item["endpoint_gone_at"]) == (NOON, LATER)
-
-    def test_no_facts_make_no_call(self) -> None:
-        Ledger(None, "ledger").note("captune-a", {})
-
-    def test_the_endpoint_of_a_run_is_kept(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 600), CAP, NOW)
-        end = NOW.replace(minute=10)
-        ledger.note_endpoint("captune-a", NOW, end, instance_type="ml.g5.2xlarge", instance_count=3)
-
-        assert endpoint_lifetime(ledger.run("captune-a") or {}) == EndpointLifetime(NOW, end, "ml.g5.2xlarge", 3)
-
-    def test_of_an_endpoint_only_what_was_seen_is_noted(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 600), CAP, NOW)
-        ledger.note_endpoint("captune-a", NOW)
-
-        noted = {name for name in ledger.run("captune-a") or {} if name.startswith("endpoint_")}
-        assert noted - {"endpoint_deadline_seconds"} == {"endpoint_created_at"}
-
-    def test_the_earliest_creation_and_the_first_end_stay(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 600), CAP, NOW)
-        ledger.note_endpoint("captune-a", NOW.replace(hour=19), "2026-11-24T20:00:00Z")
-        ledger.note_endpoint("captune-a", "2026-11-24T18:59:59+01:00", "2026-11-24T21:00:00Z")
-        ledger.note_endpoint("captune-a", NOW.replace(hour=20))
-
-        item: Any = ledger.run("captune-a")
-        assert item["endpoint_created_at"] == "2026-11-24T17:59:59+00:00"
-        assert item["endpoint_gone_at"] == "2026-11-24T20:00:00+00:00"
 
 
 def test_refused_starts_are_bounded_and_are_no_runs(ledger: Ledger) -> None:
@@ -380,17 +354,11 @@ def test_refused_starts_are_bounded_and_are_no_runs(ledger: Ledger) -> None:
 
 
 class TestTheMonthsItem:
-    """A month is what its runs add up to: an item that was deleted, lowered or damaged opens nothing."""
+    """A month is what its runs add up to: an item that was deleted opens nothing."""
 
-    @pytest.mark.parametrize(
-        "value", [*({"N": number} for number in ("0", "1499", "-5", "2.5")), *ODD_VALUES, None, "deleted"]
-    )
-    def test_too_low_an_item_opens_nothing_and_is_repaired(self, ledger: Ledger, table: Any, value: Any) -> None:
+    def test_a_deleted_item_opens_nothing_and_is_repaired(self, ledger: Ledger, table: Any) -> None:
         ledger.reserve(reservation("a", 1500), CAP, NOW)
-        if value == "deleted":
-            delete(table, "MONTH#2026-11")
-        else:
-            edit(table, "MONTH#2026-11", "committed_cents", value)
+        delete(table, "MONTH#2026-11")
         assert ledger.committed_cents("2026-11") == 1500
         with pytest.raises(BudgetExceeded, match=r"\$10.00 of the cap's \$25.00 .* left in 2026-11: \$0.01 is missing"):
             ledger.reserve(reservation("b", 1001), CAP, NOW)
@@ -399,13 +367,19 @@ class TestTheMonthsItem:
         assert written_cents(table) == {"N": "2500"}
 
     def test_an_item_that_says_more_than_its_runs_is_believed(self, ledger: Ledger, table: Any) -> None:
-        ledger.reserve(reservation("a", 100), CAP, NOW)
-        edit(table, "MONTH#2026-11", "committed_cents", {"N": "2000"})
+        ledger.reserve(reservation("a", 2000), CAP, NOW)
+        delete(table, "RUN#captune-a")
         with pytest.raises(BudgetExceeded):
             ledger.reserve(reservation("b", 501), CAP, NOW)
         ledger.reserve(reservation("b", 500), CAP, NOW)
 
         assert written_cents(table) == {"N": "2500"}
+
+    def test_a_month_is_never_below_zero(self, ledger: Ledger, table: Any) -> None:
+        ledger.reserve(reservation("a", 700), CAP, NOW)
+        delete(table, "MONTH#2026-11")
+        ledger.settle("captune-a", {"2026-11": 50}, {}, NOW)
+        assert (written_cents(table), ledger.committed_cents("2026-11")) == ({"N": "0"}, 50)
 
     def test_each_deleted_month_is_repaired_from_its_own_runs(self, ledger: Ledger, table: Any) -> None:
         ledger.reserve(reservation("a", 700, *BOTH), CAP, NOW)
@@ -419,49 +393,94 @@ class TestTheMonthsItem:
         assert written_cents(table) == {"N": "51"}
 
 
-class TestDamagedRuns:
-    def test_a_damaged_run_counts_as_its_reservation_until_it_is_repaired(self, ledger: Ledger, table: Any) -> None:
-        ledger.reserve(reservation("a", 1500), CAP, NOW)
-        ledger.settle("captune-a", {"2026-11": 100}, {}, NOW)
-        edit(table, "RUN#captune-a", "state", {"BOOL": True})
+DAMAGES: list[tuple[str, Any]] = [
+    # Each was once read as something else than damage: as an error that stopped every run, or as nothing spent.
+    ("training_instances", {"S": "1"}), ("settlements", {"S": "1"}), ("months", {"S": "2026-12"}), ("months", {"S": "2031-01"}),
+    ("actual_cents_2026-11", None), ("actual_cents_2026-11", {"N": "1"}), ("actual_cents_1999-11", {"N": "100"}),
+    ("state", {"BOOL": True}), ("note", {"NULL": True}), ("note", {"B": b"\x00"}), ("note", {"S": "\ud800"}), ("seal", None), ("seal", {"N": "1"}),
+    ("reserved_cents", {"N": "1500"}),
+]  # fmt: skip
 
-        assert ledger.committed_cents("2026-11") == 1500
-        with pytest.raises(BudgetExceeded, match="items of captune-a cannot be read and count as the dearest case"):
-            ledger.reserve(reservation("b", 1001), CAP, NOW)
-        ledger.reserve(reservation("b", 1000), CAP, NOW)
-        edit(table, "RUN#captune-a", "state", {"S": "settled"})
-        assert ledger.committed_cents("2026-11") == 1100
 
-    def test_an_unreadable_reservation_counts_as_the_whole_cap(self, ledger: Ledger, table: Any) -> None:
-        ledger.reserve(reservation("a", 10), CAP, NOW)
-        edit(table, "RUN#captune-a", "reserved_cents", {"NULL": True})
+class TestDamage:
+    """Whatever of an item is changed: it counts as the whole cap of every month, until a person has looked at it."""
 
-        assert ledger.committed_cents("2026-11", CAP) == CAP
+    @pytest.mark.parametrize("settled", [True, False])
+    @pytest.mark.parametrize(("name", "value"), DAMAGES)
+    def test_a_changed_run_counts_as_the_whole_cap(self, name: str, value: Any, settled: bool) -> None:
+        table = Table()
+        ledger = quiet_ledger(table)
+        ledger.reserve(reservation("a", 1000), CAP, NOW)
+        if settled:
+            ledger.settle("captune-a", {"2026-11": 100}, {}, NOW)
+        if value is None and name not in table.rows["RUN#captune-a"]:
+            return
+        edit(table, "RUN#captune-a", name, value)
+        delete(table, "MONTH#2026-11")
+
+        assert [ledger.committed_cents(month, CAP) for month in ("2026-10", *BOTH)] == [CAP] * 3
         assert ledger.committed_cents("2026-11") == HIGHEST_CAP_CENTS
-        with pytest.raises(BudgetExceeded, match=r"\$0.00 of the cap's \$25.00 for runs is left"):
+        with pytest.raises(BudgetExceeded, match=r"\$0.00 of .* for runs is left.* items of captune-a are damaged and"):
             ledger.reserve(reservation("b", 1), CAP, NOW)
+        (row,) = ledger.rows()
+        assert (row.run, row.is_damaged, row.is_open, row.item) == ("captune-a", True, True, {})
+
+    def test_a_run_hides_no_other(self, ledger: Ledger, table: Any) -> None:
+        for run in "ab":
+            ledger.reserve(reservation(run, 10), CAP, NOW)
+        edit(table, "RUN#captune-a", "reserved_cents", {"N": "11"})
+        found = {row.run: row for row in ledger.rows()}
+        assert found["captune-b"].item == ledger.run("captune-b")
+        assert (found["captune-b"].is_damaged, found["captune-a"].is_damaged) == (False, True)
 
     @pytest.mark.parametrize(("runs", "named"), [("abc", "captune-c"), ("abcd", "captune-c and 1 more")])
-    def test_a_refusal_names_up_to_three_damaged_runs(self, ledger: Ledger, table: Any, runs: str, named: str) -> None:
+    def test_a_refusal_names_up_to_three_damaged_items(self, ledger: Ledger, table: Any, runs: str, named: str) -> None:
         for run in runs:
             ledger.reserve(reservation(run, 10), CAP, NOW)
         for run in runs:
-            edit(table, f"RUN#captune-{run}", "reserved_cents", {"NULL": True})
+            edit(table, f"RUN#captune-{run}", "reserved_cents", {"N": "9"})
 
-        assert ledger.damaged_runs(["2026-11"]) == [f"captune-{run}" for run in runs]
-        assert ledger.damaged_runs(["2026-10"]) == []
-        with pytest.raises(BudgetExceeded, match=f" items of captune-a, captune-b, {named} cannot be read"):
+        assert ledger.damaged(["2026-11"]) == [f"captune-{run}" for run in runs]
+        with pytest.raises(BudgetExceeded, match=f" items of captune-a, captune-b, {named} are damaged"):
             ledger.reserve(reservation("z", 1), CAP, NOW)
 
-    def test_a_damaged_run_is_neither_reserved_nor_settled(self, ledger: Ledger, table: Any) -> None:
+    def test_a_damaged_run_is_not_written(self, ledger: Ledger, table: Any) -> None:
         ledger.reserve(reservation("a", 100), CAP, NOW)
-        edit(table, "RUN#captune-a", "state", {"BOOL": True})
-        with pytest.raises(LedgerDamaged):
-            ledger.reserve(reservation("a", 100), CAP, NOW)
-        with pytest.raises(LedgerDamaged):
+        edit(table, "RUN#captune-a", "settlements", {"S": "1"})
+        for write in (
+            lambda: ledger.reserve(reservation("a", 100), CAP, NOW),
+            lambda: ledger.settle("captune-a", {"2026-11": 1}, {}, NOW),
+            lambda: ledger.extend("captune-a", 60, CAP, NOW),
+            lambda: ledger.update("captune-a", lambda item: {**item, "keep_until": NOON}),
+        ):
+            with pytest.raises(LedgerDamaged, match="RUN#captune-a .* seal does not fit.*--accept 'RUN#captune-a'"):
+                write()
+        assert written_cents(table) == {"N": "100"}
+
+    @pytest.mark.parametrize("value", [{"S": "much"}, {"N": "1"}])
+    def test_a_damaged_month_is_full_and_named(self, ledger: Ledger, table: Any, value: Any) -> None:
+        ledger.reserve(reservation("a", 100), CAP, NOW)
+        edit(table, "MONTH#2026-11", "committed_cents", value)
+        assert (ledger.committed_cents("2026-11", CAP), ledger.committed_cents("2026-12", CAP)) == (CAP, 0)
+        with pytest.raises(BudgetExceeded, match="items of MONTH#2026-11 are damaged"):
+            ledger.reserve(reservation("b", 1), CAP, NOW)
+        with pytest.raises(LedgerDamaged, match="MONTH#2026-11"):
             ledger.settle("captune-a", {"2026-11": 1}, {}, NOW)
 
-        assert written_cents(table) == {"N": "100"}
+    def test_a_damaged_count_of_starts_is_named_and_no_bound(self, ledger: Ledger, table: Any) -> None:
+        ledger.count_start("2026-11", 3)
+        edit(table, "STARTS#2026-11", "starts", {"S": "many"})
+        with pytest.raises(LedgerDamaged, match="STARTS#2026-11"):
+            ledger.count_start("2026-11", 3)
+
+    def test_what_a_person_accepts_counts_as_it_says(self, ledger: Ledger, table: Any) -> None:
+        ledger.reserve(reservation("a", 1000), CAP, NOW)
+        edit(table, "RUN#captune-a", "note", {"S": "x"})
+        whole = {name: value for name, value in quiet_ledger(table).rows()[0].raw.items() if name != "seal"}
+        assert whole["note"] == {"S": "x"}
+        item: Any = {**reservation_item(1000), "note": "x"}
+        assert ledger.accept("RUN#captune-a", lambda row: item) == item == ledger.run("captune-a")
+        assert ledger.committed_cents("2026-11") == 1000
 
     def test_no_cap_may_exceed_what_an_unreadable_item_counts_as(self) -> None:
         highest = HIGHEST_CAP_CENTS // 100

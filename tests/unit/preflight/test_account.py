@@ -32,9 +32,7 @@ def known() -> FakeLedger:
 
 def damaged() -> FakeLedger:
     ledger = known()
-    ledger.note("captune-abc", {"keep_until": "next tuesday"})
-    assert any(row.is_damaged for row in ledger.rows())
-    return ledger
+    return ledger.damage("RUN#captune-abc")
 
 
 def trained(created: datetime = NOW, **kinds: Any) -> SageMaker:
@@ -112,9 +110,9 @@ class TestLeftovers:
 
     def test_run_with_an_unreadable_item_counts_as_in_flight(self) -> None:
         ledger = FakeLedger().with_run("a").with_run("b").settled("captune-a").settled("captune-b")
-        ledger.table.rows["RUN#captune-a"]["state"] = {"BOOL": True}
+        ledger.damage("RUN#captune-a")
         (run,) = runs_in_flight(ledger, "captune-me")
-        assert run.startswith("captune-a (its item in the ledger cannot be read")
+        assert run.startswith("captune-a (its item in the ledger is damaged")
         sagemaker = SageMaker(endpoints={"captune-a": "InService", "captune-b": "InService"})
         assert leftovers(sagemaker, ledger, NOW) == ["endpoint captune-b"]
 

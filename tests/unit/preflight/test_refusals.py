@@ -9,6 +9,7 @@ import pytest
 
 from common import errors
 from common.errors import CaptuneError, DatasetRejected, ServiceUnreachable
+from common.ledger.seal import sealed
 from common.pricing.costs import looks_bound
 from tests.doubles.lambda_fakes import TEAR_DOWN, refusal
 from tests.doubles.preflight_site import KILL_SWITCH, SETTINGS, SWEEPER, Site, titled
@@ -174,7 +175,7 @@ def test_all_faults_are_reported_in_one_attempt_under_the_first_name(site: Site)
         answering("s3", "get_object", "SlowDown"),
         lambda site: setattr(site.ledger.table, "trouble", {"Scan": "throttled"}.get),
         # A ledger that cannot count starts starts nothing.
-        lambda site: setattr(site.ledger.table, "trouble", {"UpdateItem": "throttled"}.get),
+        lambda site: setattr(site.ledger.table, "trouble", {"TransactWriteItems": "throttled"}.get),
     ],
     ids=["SageMaker", "S3", "ledger", "count of starts"],
 )
@@ -195,7 +196,7 @@ def test_execution_of_another_deployment_is_refused_before_its_settings_are_read
 def test_starts_are_bounded_before_anything_else_is_read(site: Site) -> None:
     # Every execution that is checked costs a little that no reservation covers.
     most = looks_bound(site.cap_cents)
-    site.ledger.table.rows[STARTS] = {"pk": {"S": STARTS}, "starts": {"N": str(most - 2)}}
+    site.ledger.table.rows[STARTS] = {**sealed({"pk": STARTS, "starts": most - 2})}
     site.run()
     site.refusal(errors.InvalidInput, {"epoch": 1})
     assert site.ledger.table.rows[STARTS]["starts"] == {"N": str(most)}

@@ -14,7 +14,7 @@ from common.errors import InvalidInput, ServiceUnreachable
 from common.names import run_name
 from settle import notice
 from settle.billing import StillRunning
-from tests.doubles.lambda_fakes import NOW, arn, logged, refusal
+from tests.doubles.lambda_fakes import MACHINE, NOW, arn, logged, refusal
 from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.settle_site import START, Site, job, visit
 
@@ -142,8 +142,9 @@ class TestWhoseRunItIs:
         assert found == ((arn("My.Run"), "FAILED", "E") if reserved else ("", "UNKNOWN", ""))
 
     def test_an_execution_that_does_not_own_the_run_is_refused(self, site: Site) -> None:
-        with pytest.raises(InvalidInput, match="captune-abc belongs to the execution .*:abc, and not to arn:other:abc"):
-            site.settle(executionArn="arn:other:abc", runName="captune-abc")
+        for told in (arn("abc").replace("123456789012", "999999999999"), arn("abc").replace("fine-tuning", "other")):
+            with pytest.raises(InvalidInput, match=f"^{told} is no execution of {MACHINE}. Nothing was stopped.$"):
+                site.settle(executionArn=told, runName="captune-abc")
         assert site.item["state"] == "reserved"
 
     @pytest.mark.parametrize(("later", "is_another"), [(timedelta(0), False), (timedelta(days=91), True)])
@@ -252,7 +253,7 @@ COST = {
 MONEY = (
     "Cost: $1.32 of $6.00 reserved (training $0.26, endpoint $1.00, everything else $0.06).\nIt ran on two.\n"
     "Left of the cap of $25.00 this month: $23.68.\n"
-    "Everything of this run that bills has been removed."
+    "TearDown finds nothing more of this run."
 )
 
 
@@ -304,7 +305,7 @@ def test_the_message_has_verdict_or_error_then_cost_then_report(changes: dict[st
     found: Any = record(unreserved=["It ran on two."], **changes)
     text = notice.message(found, ["A smoke run."], ["Report: there", "Fetch it: so"])
     assert text == f"Run captune-abc ended as {found['status']}.\n{lines}\n\n{MONEY}\n\nReport: there\nFetch it: so"
-    assert notice.message(found).endswith("\nEverything of this run that bills has been removed.")
+    assert notice.message(found).endswith("\nTearDown finds nothing more of this run.")
 
 
 def test_the_message_names_what_was_left_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from common.errors import ServiceUnreachable
 from common.pricing import prices
-from settle.billing import Bill, Stay, Tariff, bill, stay
+from settle.billing import Bill, Stay, Tariff, bill, stays
 from tests.doubles.lambda_fakes import NOW, SageMaker, arn, logged, refusal
 from tests.doubles.settle_site import START, Site, job, visit
 
@@ -26,14 +27,19 @@ def at(seconds: int) -> datetime:
 def life(created: int, gone: int | None = None, **more: Any) -> dict[str, Any]:
     """An endpoint as RemoveResources hands it on."""
     ended = {} if gone is None else {"goneAt": at(gone).isoformat()}
-    return {"createdAt": at(created).isoformat(), **ended, **more}
+    return {"name": "captune-abc", "createdAt": at(created).isoformat(), **ended, **more}
 
 
-def note(site: Site, noted: dict[str, Any]) -> None:
-    """An endpoint as an earlier tear-down noted it in the ledger."""
-    if noted:
-        more = {"instance_type": noted.get("instanceType", ""), "instance_count": noted.get("instanceCount", 0)}
-        site.ledger.note_endpoint("captune-abc", noted["createdAt"], noted.get("goneAt"), **more)
+def seen(*lives: Any, none: int | None = None) -> dict[str, Any]:
+    """What looks saw: endpoints, and when none was listed first."""
+    none_at = {} if none is None else {"noneAt": at(none).isoformat()}
+    return {**({"lives": list(lives)} if lives else {}), **none_at}
+
+
+def note(site: Site, *lives: Any) -> None:
+    """Endpoints as an earlier tear-down noted them in the ledger."""
+    if lives:
+        site.ledger.noting("captune-abc", endpoint_seen=json.dumps(seen(*lives)))
 
 
 def ran_on(instance_type: str, count: int = 1, seconds: int = 3600) -> dict[str, Any]:
@@ -62,73 +68,92 @@ def priced(site: Site) -> Site:
 class TestEndpoints:
     # What the ledger noted, what this tear-down saw, and the seconds and cents that come of it: at the dearest where no type is known.
     @pytest.mark.parametrize(
-        ("noted", "seen", "cost"),
+        ("noted", "saw", "cost"),
         [
-            ({}, {}, (0, 0)),
-            (life(0, 99), {}, (100, 100)),
-            ({}, life(0, 99), (100, 100)),
-            # The earliest creation and the latest end: it came back, or was not gone after all.
-            (life(10, 59), life(20, 109), (100, 100)),
-            (life(0, 59), life(0), (60, 60)),
-            (life(0), life(0, 59), (60, 60)),
+            ([], [], (0, 0)),
+            ([life(0, 99)], [], (100, 100)),
+            ([], [life(0, 99)], (100, 100)),
+            # The earlier end of one life: whoever saw first that it had gone is right.
+            ([life(0, 59)], [life(0, 99)], (60, 60)),
+            ([life(0, 99)], [life(0, 59)], (60, 60)),
+            ([life(0, 59)], [life(0)], (60, 60)),
+            ([life(0)], [life(0, 59)], (60, 60)),
+            # By clocks that differ it can seem to have gone before it was there.
+            ([], [life(100, 50)], (0, 0)),
+            # Each life by itself, whoever saw it.
+            ([life(0, 99)], [life(1000, 1049)], (150, 150)),
+            ([], [life(0, 99), life(1000, 1049, instanceType=CHEAP)], (150, 105)),
             # Until it is settled where nobody saw its end.
-            ({}, life(0), (3600, 3600)),
-            (life(0), life(0), (3600, 3600)),
-            # The type that really served, and the most instances that anyone saw.
-            ({}, life(0, 99, instanceType=CHEAP, instanceCount=1), (100, 10)),
-            (life(0, 99, instanceType=CHEAP, instanceCount=3), life(0, 99), (300, 30)),
-            (life(0, 99, instanceCount=2), life(0, 99, instanceType=CHEAP, instanceCount=4), (400, 40)),
-            (life(0, 99, instanceType=DEAR), life(0, 99, instanceType=CHEAP), (100, 10)),
-            # Of an earlier version, whose tear-downs told one endpoint from the other.
-            ({}, {"1": life(0, 99)}, (0, 0)),
+            ([], [life(0)], (3600, 3600)),
+            ([life(0)], [life(0)], (3600, 3600)),
+            # The type that really served, and the most instances that anyone saw; of two types the dearest.
+            ([], [life(0, 99, instanceType=CHEAP, instanceCount=1)], (100, 10)),
+            ([life(0, 99, instanceType=CHEAP, instanceCount=3)], [life(0, 99)], (300, 30)),
+            ([life(0, 99, instanceCount=2)], [life(0, 99, instanceType=CHEAP, instanceCount=4)], (400, 40)),
+            ([life(0, 99, instanceCount=4)], [life(0, 99, instanceType=CHEAP, instanceCount=2)], (400, 40)),
+            ([life(0, 99, instanceType=DEAR)], [life(0, 99, instanceType=CHEAP)], (100, 100)),
         ],
     )
-    def test_a_life_is_billed_by_all_that_saw_it(
-        self, priced: Site, noted: dict[str, Any], seen: dict[str, Any], cost: tuple[int, int]
+    def test_each_life_is_billed_by_all_that_saw_it(
+        self, priced: Site, noted: list[Any], saw: list[Any], cost: tuple[int, int]
     ) -> None:
-        note(priced, noted)
-        assert endpoint_cost(priced, seen=seen or None) == cost
+        note(priced, *noted)
+        assert endpoint_cost(priced, seen=seen(*saw) or None) == cost
 
     @pytest.mark.parametrize(
-        ("noted", "first", "seen_later", "later"),
+        ("noted", "first", "later_life", "later"),
         [
-            (life(0), (3600, 3600), {}, (3600, 3600)),
-            (life(0, 99), (100, 100), life(0, 199), (200, 200)),
-            ({}, (0, 0), life(4000), (3200, 3200)),
+            ([life(0)], (3600, 3600), [], (3600, 3600)),
+            ([life(0)], (3600, 3600), [life(0, 3599)], (3600, 3600)),
+            ([life(0, 99)], (100, 100), [life(0, 199)], (100, 100)),
+            ([], (0, 0), [life(4000)], (3200, 3200)),
+            ([life(0, 99)], (100, 100), [life(4000, 4099)], (200, 200)),
             # Of the very second of the settlement: it ended with it.
-            ({}, (0, 0), life(3600), (0, 0)),
+            ([], (0, 0), [life(3600)], (0, 0)),
         ],
     )
     def test_a_second_settlement_books_only_what_came_later(
-        self, priced: Site, noted: Any, first: tuple[int, int], seen_later: Any, later: tuple[int, int]
+        self, priced: Site, noted: list[Any], first: tuple[int, int], later_life: list[Any], later: tuple[int, int]
     ) -> None:
-        note(priced, noted)
+        note(priced, *noted)
         assert endpoint_cost(priced) == first
         priced.now += HOUR
-        assert endpoint_cost(priced, seen=seen_later) == later
+        assert endpoint_cost(priced, seen=seen(*later_life)) == later
+        priced.now += HOUR
+        assert endpoint_cost(priced) == later
         assert priced.ledger.committed_cents("2026-11") == later[1] + 6
 
     @pytest.mark.parametrize(
-        ("requests", "now", "seconds"),
-        [([600], 3600, 3000), ([600, 1600], 3600, 3000), ([600], 9601, 9001), ([], 3600, 0)],
-    )
-    def test_an_unseen_endpoint_counts_from_its_first_request_at_the_dearest(
-        self, priced: Site, requests: list[int], now: int, seconds: int
+        ("requests", "none", "now", "seconds"),
+        [
+            ([600], None, 3600, 3000), ([600, 1600], None, 3600, 3000), ([600], None, 9601, 9001), ([], None, 3600, 0),
+            # The first look that found none bounds it, however long a service was away after that.
+            ([600], 700, 90_000, 101), ([600], 600, 3600, 1), ([600], 599, 3600, 3000), ([], 700, 3600, 0),
+        ],
+    )  # fmt: skip
+    def test_an_unseen_endpoint_counts_from_its_first_request_until_none_was_listed(
+        self, priced: Site, requests: list[int], none: int | None, now: int, seconds: int
     ) -> None:
         for second in requests:
             priced.step_functions.histories[arn("abc")] += visit("CreateEndpoint", second, second + 1)
         priced.now = at(now)
-        assert endpoint_cost(priced) == (seconds, seconds)
+        assert endpoint_cost(priced, seen=seen(none=none)) == (seconds, seconds)
+        # A second tear-down finds none either, hours later, and comes to the same.
+        priced.now += HOUR
+        assert endpoint_cost(priced, seen=seen(none=now + 3600)) == (seconds, seconds)
 
     # 6,000 seconds are reserved, and Ask's of them.
     @pytest.mark.parametrize(("seconds", "cents"), [(5999, 6), (6149, 6), (6150, 7), (36_000, 46)])
     def test_answers_of_an_endpoint_that_stayed_too_long_are_booked(
         self, priced: Site, seconds: int, cents: int
     ) -> None:
-        assert priced.settle(seen=life(0, seconds - 1))["record"]["cost"]["other_cents"] == cents
+        for _ in range(2):  # a second settlement adds nothing to it
+            priced.now += HOUR
+            assert priced.settle(seen=seen(life(0, seconds - 1)))["record"]["cost"]["other_cents"] == cents
+            assert priced.ledger.committed_cents("2026-11") == seconds + cents
 
     def test_one_requested_after_the_settlement_counts_until_now(self) -> None:
-        found = stay({"max_endpoint_seconds": 60_000}, None, NOW + HOUR, NOW, NOW + 2 * HOUR)
+        (found,) = stays({}, NOW + HOUR, NOW, NOW + 2 * HOUR)
         assert found == Stay(NOW + HOUR, NOW + 2 * HOUR, "", 1)
 
 
@@ -140,6 +165,7 @@ class TestTrainingSeconds:
             (("BillableTimeInSeconds",), {"TrainingTimeInSeconds": 500}, 500, 22),
             (("BillableTimeInSeconds",), {}, 600, 26),
             (("BillableTimeInSeconds", "TrainingEndTime"), {}, 3600, 152),  # until it is settled
+            (("BillableTimeInSeconds",), {"TrainingEndTime": START - timedelta(minutes=1)}, 0, 0),
             (("BillableTimeInSeconds", "TrainingStartTime", "TrainingEndTime"), {}, 0, 0),
             ((), {"ResourceConfig": {"InstanceType": DEAR}}, 600, 26),
             ((), {"ResourceConfig": {"InstanceCount": 1}}, 600, 26),
@@ -281,14 +307,14 @@ class TestTypes:
         self, site: Site, reserved: Any, described: Any, cents: int, reported: str | None
     ) -> None:
         site.reserve(**reserved)
-        record = site.settle(seen=life(0, 3599, **described))["record"]
+        record = site.settle(seen=seen(life(0, 3599, **described)))["record"]
         assert record["cost"]["endpoint_cents"] == cents
         assert len(record["unreserved"]) == (reported is not None)
         assert all(str(reported) in one for one in record["unreserved"])
 
     def test_the_number_of_unreserved_uses_is_a_metric(self, site: Site, capsys: pytest.CaptureFixture[str]) -> None:
         site.sagemaker.jobs["captune-abc"] = ran_on(OTHER)
-        site.settle(seen=life(0, 99, instanceType=DEAR, instanceCount=2))
+        site.settle(seen=seen(life(0, 99, instanceType=DEAR, instanceCount=2)))
         (metric,) = logged(capsys, "metric")
         assert metric["UnreservedInstances"] == 2
 
@@ -309,7 +335,7 @@ class TestTariffs:
         assert (found.instance_type, str(found.hourly_usd), found.use) == ("y", "10", "Hosting")
 
     def test_a_bill_is_the_sum_of_its_parts(self) -> None:
-        empty = Bill(0, 0, 1, 2, 4, {})
+        empty = Bill(0, 0, 1, 2, 4, {}, {})
         assert (empty.cents, empty.unreserved) == (1 + 2 + 4, ())
 
 
@@ -333,12 +359,9 @@ class TestMonths:
         assert (made.by_month, made.other_cents, made.cents) == (by_month, *[sum(by_month.values())] * 2)
 
     def test_the_ledger_keeps_the_small_items_that_were_booked(self, site: Site) -> None:
-        site.ledger.table.rows["RUN#captune-abc"] |= {
-            "months": {"S": "2026-11,2026-12"},
-            "reserved_cents": {"N": "602"},
-        }
+        site.ledger.noting("captune-abc", months="2026-11,2026-12", reserved_cents=602)
         site.settle()
-        assert site.item["other_cents"] == 3
+        assert (site.item["booked_other_cents"], site.item["other_cents"]) == (3, 6)
 
     # An hour costs 151.5 cents, rounded up in each month. A spot job counts as billed at its end.
     @pytest.mark.parametrize(
@@ -347,6 +370,7 @@ class TestMonths:
             (-0.5, 0.5, 3600, False, {"2026-11": 76 + 6, "2026-12": 76 + 6}),
             (-2, 2, 7200, True, {"2026-11": 6, "2026-12": 303 + 6}),
             (-2, 1, 7200, True, {"2026-11": 152 + 6, "2026-12": 152 + 6}),
+            (-0.5, 0.5, 7200, True, {"2026-11": 152 + 6, "2026-12": 152 + 6}),  # but not from before its start
         ],
     )
     def test_a_job_over_midnight_is_booked_in_both_months(

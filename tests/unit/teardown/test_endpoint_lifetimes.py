@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,14 +10,24 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from common.contracts.tear_down import Removed
-from common.ledger.rows import EndpointLifetime, endpoint_lifetime
-from tests.doubles.lambda_fakes import NOW, logged, refusal
+from common.endpoint_lives import of_item, together
+from teardown.removal import Removal
+from tests.doubles.lambda_fakes import MACHINE, NOW, logged, refusal
 from tests.doubles.ledger_fakes import FakeLedger, clock_of_tokyo
+from tests.doubles.run_end import EVENT
 from tests.doubles.run_end import TornDownSite as Site
 
-CREATED, MINUTE = NOW - timedelta(minutes=30), timedelta(minutes=1)
+MINUTE = timedelta(minutes=1)
 ISO, GONE_AT = "2026-11-24T11:30:00+00:00", "2026-11-24T12:01:00+00:00"
 ENDPOINT, NAMES = {"captune-abc": "InService"}, ["captune-abc"]
+
+
+def life(**more: Any) -> Any:
+    """The endpoint of the run, as it is known."""
+    return {"name": "captune-abc", "createdAt": ISO, **more}
+
+
+SERVED = life(instanceType="ml.g5.2xlarge", instanceCount=1)
 
 
 def gone(site: Site, after: timedelta, *names: str) -> Removed:
@@ -26,51 +37,59 @@ def gone(site: Site, after: timedelta, *names: str) -> Removed:
     return site.tear_down(after=after)
 
 
-def ended(site: Site) -> datetime | None:
-    """The end that the ledger has noted."""
-    life = endpoint_lifetime(site.item)
-    assert life
-    return life.gone_at
-
-
 class TestFromCreationToEnd:
     def test_it_ends_with_the_first_pass_that_did_not_find_it(self) -> None:
         site = Site(endpoints=ENDPOINT, configurations=NAMES)
-        saw = site.tear_down()["seen"]
-        assert saw == {"createdAt": ISO, "instanceType": "ml.g5.2xlarge", "instanceCount": 1}
+        assert site.tear_down()["seen"] == {"lives": [SERVED]}
         gone(site, MINUTE, "captune-abc")
-        assert gone(site, 2 * MINUTE)["seen"] == {**saw, "goneAt": GONE_AT}
-        assert endpoint_lifetime(site.item) == EndpointLifetime(CREATED, NOW + MINUTE, "ml.g5.2xlarge", 1)
+        last = {"lives": [{**SERVED, "goneAt": GONE_AT}], "noneAt": GONE_AT}
+        assert gone(site, 2 * MINUTE)["seen"] == last == of_item(site.item)
 
-    def test_the_earliest_creation_counts_in_utc_on_any_machine(self) -> None:
+    def test_its_end_is_when_the_list_was_answered(self) -> None:
+        site = Site()
+
+        def clock() -> datetime:
+            return NOW + len(site.sagemaker.called("list_endpoints")) * MINUTE
+
+        removal = Removal("captune-abc", site.sagemaker, site.step_functions, site.ledger, MACHINE, clock)
+        assert removal.one_pass(EVENT)["seen"] == {"noneAt": GONE_AT}
+
+    def test_its_creation_is_kept_in_utc_on_any_machine(self) -> None:
         site = Site(endpoints={"captune-abc": "Creating"})
         with clock_of_tokyo():
-            assert site.tear_down()["seen"] == {"createdAt": ISO}
-        site.seen = {"createdAt": "2026-11-24T11:59:00+00:00"}
-        assert site.tear_down()["seen"]["createdAt"] == ISO
+            assert site.tear_down()["seen"] == {"lives": [life()]}
 
-    def test_an_endpoint_that_came_back_has_not_gone(self) -> None:
+    def test_an_endpoint_that_came_back_has_a_second_life(self) -> None:
         site = Site(endpoints={"captune-abc": "Deleting"})
         site.tear_down()
         gone(site, MINUTE, "captune-abc")
         site.sagemaker.endpoints["captune-abc"] = "Creating"
         site.sagemaker.created = NOW + MINUTE
-        assert site.tear_down(after=2 * MINUTE)["seen"] == {"createdAt": ISO}
+        site.tear_down(after=2 * MINUTE)
+        second = {"name": "captune-abc", "createdAt": GONE_AT, "goneAt": "2026-11-24T12:03:00+00:00"}
         last = gone(site, 3 * MINUTE, "captune-abc")["seen"]
-        assert last == {"createdAt": ISO, "goneAt": "2026-11-24T12:03:00+00:00"}
+        assert last == {"lives": [life(goneAt=GONE_AT), second], "noneAt": GONE_AT} == of_item(site.item)
+
+    def test_one_that_a_list_left_out_once_has_not_gone(self) -> None:
+        site = Site(endpoints={"captune-abc": "Deleting"})
+        site.tear_down()
+        gone(site, MINUTE, "captune-abc")
+        site.sagemaker.endpoints["captune-abc"] = "Deleting"
+        assert site.tear_down(after=2 * MINUTE)["seen"]["lives"] == [life()] == of_item(site.item)["lives"]
 
     def test_a_life_is_written_when_the_ledger_answers_again(self, capsys: pytest.CaptureFixture[str]) -> None:
         site = Site(endpoints=ENDPOINT)
         site.ledger.fall_silent()
         outcome = site.tear_down()
-        (line,) = logged(capsys, "endpoint's life not written")
+        (line,) = logged(capsys, "endpoints' lives not written")
         assert (line["run"], line["seen"]) == ("captune-abc", outcome["seen"])
         assert "The ledger did not answer" in line["error"]
-        assert gone(site, MINUTE, "captune-abc")["seen"]["goneAt"] == GONE_AT
+        last = gone(site, MINUTE, "captune-abc")["seen"]
+        assert last == {"lives": [life(goneAt=GONE_AT)], "noneAt": GONE_AT}
         site.ledger.table.trouble = lambda operation: None
-        assert endpoint_lifetime(site.item) is None
+        assert of_item(site.item) == {}
         site.tear_down(after=9 * MINUTE)
-        assert endpoint_lifetime(site.item) == EndpointLifetime(CREATED, NOW + MINUTE)
+        assert of_item(site.item) == last
 
 
 class TestWhatAnEarlierTearDownSaw:
@@ -79,21 +98,20 @@ class TestWhatAnEarlierTearDownSaw:
         site.tear_down()
         site.sagemaker.endpoints.clear()
         site.seen = {}
-        assert site.tear_down(after=MINUTE)["seen"] == {"createdAt": ISO, "goneAt": GONE_AT}
-        assert ended(site) == NOW + MINUTE
+        assert site.tear_down(after=MINUTE)["seen"]["lives"] == [life(goneAt=GONE_AT)]
 
     def test_a_known_end_is_not_seen_again(self) -> None:
-        ledger = FakeLedger().with_run("abc")
-        ledger.note_endpoint("captune-abc", CREATED, NOW)
-        assert Site(ledger).tear_down(after=MINUTE)["seen"] == {}
+        known = json.dumps({"lives": [life(goneAt=ISO)], "noneAt": ISO})
+        site = Site(FakeLedger().with_run("abc").noting("captune-abc", endpoint_seen=known))
+        assert site.tear_down(after=MINUTE)["seen"] == json.loads(known)
 
     def test_nothing_has_gone_that_could_not_be_listed(self) -> None:
         site = Site(endpoints=ENDPOINT)
         site.tear_down()
         site.sagemaker.troubles["list_endpoints"] = [refusal("ThrottlingException")] * 2
-        assert "goneAt" not in site.tear_down(after=MINUTE)["seen"]
+        assert site.tear_down(after=MINUTE)["seen"] == {"lives": [life()]}
         site.seen = {}
-        assert site.tear_down(after=MINUTE)["seen"] == {}, "what the ledger knows is only closed by a listing"
+        assert site.tear_down(after=MINUTE)["seen"] == {"lives": [life()]}
 
     def test_an_end_is_noted_though_step_functions_is_silent(self) -> None:
         site = Site(endpoints=ENDPOINT, execution="RUNNING")
@@ -103,16 +121,17 @@ class TestWhatAnEarlierTearDownSaw:
         site.seen = {}
         del site.sagemaker.endpoints["captune-abc"]
         assert site.tear_down(schedule, after=MINUTE)["problems"]
-        assert ended(site) == NOW + MINUTE
+        assert of_item(site.item)["lives"] == [life(goneAt=GONE_AT)]
 
     @pytest.mark.parametrize(("created", "ends"), [(-1, 0), (0, 0), (1, 30)])
     def test_what_a_settled_run_had_was_gone_when_it_was_settled(self, created: int, ends: int) -> None:
         """A late event of the same run finds nothing, and must not count the hours since as an endpoint's life."""
         site = Site()
-        site.ledger.note_endpoint("captune-abc", NOW + created * MINUTE)
         site.ledger.settle("captune-abc", {"2026-11": 40}, {}, NOW)
-        outcome = site.tear_down(after=30 * MINUTE)
-        assert outcome["seen"]["goneAt"] == (NOW + ends * MINUTE).isoformat(timespec="seconds")
+        began = {"name": "captune-abc", "createdAt": (NOW + created * MINUTE).isoformat()}
+        site.ledger.noting("captune-abc", endpoint_seen=json.dumps({"lives": [began]}))
+        (found,) = site.tear_down(after=30 * MINUTE)["seen"]["lives"]
+        assert found["goneAt"] == (NOW + ends * MINUTE).isoformat()
 
 
 LISTED = (None, 1)  # a configuration that lists types
@@ -136,7 +155,7 @@ class TestWhatRuns:
             # Of several types, the one that has an instance; none is known before that, nor where there are two.
             (LISTED, {"ProductionVariants": [{"InstancePools": pools(0, 1)}]}, ("ml.g6.2xlarge", 1)),
             (LISTED, {"ProductionVariants": [{"InstancePools": pools(0, 0)}]}, (None, 1)),
-            (LISTED, {"ProductionVariants": [{"InstancePools": pools(1, 2)}]}, (None, 3)),
+            (LISTED, {"ProductionVariants": [{"InstancePools": pools(1, 2)}]}, ("", 3)),
             (LISTED, {}, (None, 1)),
         ],
     )
@@ -145,33 +164,31 @@ class TestWhatRuns:
         site.sagemaker.configurations["captune-abc"] = configured
         site.sagemaker.variants = running
         for _ in range(2):
-            life = site.tear_down()["seen"]
-            assert (life.get("instanceType"), life["instanceCount"]) == instances
-        assert len(site.sagemaker.called("describe_endpoint")) == (1 if instances[0] else 2)
-        noted = endpoint_lifetime(site.item)
-        assert noted and noted.instance_count == instances[1]
+            (found,) = site.tear_down()["seen"]["lives"]
+            assert (found.get("instanceType"), found["instanceCount"]) == instances
+        assert len(site.sagemaker.called("describe_endpoint")) == (2 if instances[0] is None else 1)
+        assert of_item(site.item)["lives"] == [found]
 
-    def test_several_endpoints_count_as_one_with_all_their_instances(self) -> None:
+    def test_each_of_several_endpoints_has_its_own_life(self) -> None:
         site = Site(endpoints=ENDPOINT, configurations=[*NAMES, "captune-abc-try2"])
-        assert site.tear_down()["seen"]["instanceCount"] == 1
+        site.tear_down()
         site.sagemaker.endpoints["captune-abc-try2"] = "InService"
-        assert site.tear_down()["seen"]["instanceCount"] == 2
-        assert gone(site, MINUTE, "captune-abc")["seen"]["instanceCount"] == 2
-        assert "goneAt" in gone(site, MINUTE, "captune-abc-try2")["seen"]
+        site.sagemaker.configurations["captune-abc-try2"] = ("ml.p4d.24xlarge", 2)
+        other = {"name": "captune-abc-try2", "createdAt": ISO, "instanceType": "ml.p4d.24xlarge", "instanceCount": 2}
+        assert site.tear_down()["seen"]["lives"] == [SERVED, other]
+        last = gone(site, MINUTE, "captune-abc")["seen"]
+        assert last == {"lives": [{**SERVED, "goneAt": GONE_AT}, other]}
 
-    def test_the_largest_number_of_instances_counts(self) -> None:
+    def test_the_largest_number_of_instances_and_the_dearest_type_count(self) -> None:
         site = Site(endpoints=ENDPOINT)
         site.sagemaker.configurations["captune-abc"] = LISTED
-        for counts in ((1, 2), (1, 1)):
+        for counts, kind in (((0, 0), None), ((0, 1), "ml.g6.2xlarge")):
             site.sagemaker.variants = {"ProductionVariants": [{"InstancePools": pools(*counts)}]}
-            assert site.tear_down()["seen"]["instanceCount"] == 3
-
-    def test_a_second_type_leaves_none_known(self) -> None:
-        site = Site(endpoints=ENDPOINT, configurations=NAMES)
-        assert site.tear_down()["seen"]["instanceType"] == "ml.g5.2xlarge"
-        site.sagemaker.endpoints["captune-abc-try2"] = "InService"
-        site.sagemaker.configurations["captune-abc-try2"] = ("ml.p4d.24xlarge", 1)
-        assert "instanceType" not in site.tear_down()["seen"]
+            (found,) = site.tear_down()["seen"]["lives"]
+            assert found.get("instanceType") == kind
+        assert together({"lives": [found]}, {"lives": [life(instanceType="x", instanceCount=3)]}) == {
+            "lives": [life(instanceType="", instanceCount=3)]
+        }
 
     @pytest.mark.parametrize("operation", ["describe_endpoint", "describe_endpoint_config"])
     @pytest.mark.parametrize(
@@ -185,7 +202,7 @@ class TestWhatRuns:
         outcome = site.tear_down()
         calls = [name for name, _ in site.sagemaker.calls if name.startswith(("delete_", "describe_"))]
         assert calls[0] == "delete_endpoint"
-        assert ("instanceType" in outcome["seen"], outcome["problems"]) == (False, [])
+        assert (outcome["seen"]["lives"], outcome["problems"]) == ([life()], [])
         (line,) = logged(capsys, "endpoint not described")
-        assert (line["endpoints"], line["error"]) == (["captune-abc"], str(trouble))
-        assert site.tear_down()["seen"]["instanceType"] == "ml.g5.2xlarge"
+        assert (line["endpoint"], line["error"]) == ("captune-abc", str(trouble))
+        assert site.tear_down()["seen"]["lives"] == [SERVED]

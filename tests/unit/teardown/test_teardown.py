@@ -9,11 +9,11 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from common.contracts.tear_down import Seen, TearDownEvent
-from common.errors import InvalidInput
-from common.ledger.rows import endpoint_lifetime
+from common.endpoint_lives import of_item
+from common.errors import ExtensionRefused, InvalidInput
 from common.names import run_name
 from teardown import handler
-from tests.doubles.lambda_fakes import NOW, arn, logged, refusal
+from tests.doubles.lambda_fakes import MACHINE, NOW, arn, logged, refusal
 from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.run_end import EVENT, SCHEDULE
 from tests.doubles.run_end import TornDownSite as Site
@@ -36,7 +36,7 @@ class TestRemoval:
     def test_a_run_that_left_nothing_is_quiet(self) -> None:
         assert Site().tear_down() == {
             "runName": "captune-abc", "found": [], "quiet": True, "keep": False,
-            "running": False, "cutOff": False, "seen": {}, "problems": [], "leftAlone": [],
+            "running": False, "cutOff": True, "seen": {"noneAt": NOW.isoformat()}, "problems": [], "leftAlone": [],
         }  # fmt: skip
 
     def test_a_training_job_is_stopped_once_and_waited_for(self) -> None:
@@ -111,7 +111,7 @@ class TestOfOthers:
         site.sagemaker.tags["captune-abc"] = tags
         site.sagemaker.created = NOW - timedelta(seconds=1)
         outcome = site.tear_down()
-        assert (outcome["quiet"], site.changes, site.seen) == (True, [], {})
+        assert (outcome["quiet"], site.changes, site.seen) == (True, [], {"noneAt": NOW.isoformat()})
         kinds = ["endpoint captune-abc: InService", "endpoint configuration captune-abc", "model captune-abc",
                  "training job captune-abc: InProgress"]  # fmt: skip
         assert outcome["leftAlone"] == [f"{kind}, because {why}" for kind in kinds]
@@ -203,11 +203,11 @@ class TestTheHandler:
         assert (outcome["runName"], outcome["found"]) == ("captune-abc", ["endpoint captune-abc: InService"])
         assert site.changes == ["delete_endpoint"]
         assert logged(capsys, "removed") == [{"message": "removed", "reason": "event", **outcome}]
-        assert endpoint_lifetime(site.item)
+        assert of_item(site.item)
 
     def test_what_was_seen_before_is_carried_on(self, site: Site) -> None:
-        seen: Seen = {"createdAt": "2026-11-24T10:00:00+00:00"}
-        assert handler.handle({**EVENT, "seen": seen}, None)["seen"]["createdAt"] == seen["createdAt"]
+        seen: Seen = {"lives": [{"name": "captune-abc", "createdAt": "2026-11-24T10:00:00+00:00"}]}
+        assert seen["lives"][0].items() <= handler.handle({**EVENT, "seen": seen}, None)["seen"]["lives"][0].items()
 
 
 class TestTheExecution:
@@ -244,17 +244,24 @@ class TestTheExecution:
         ("status", "cut_off"),
         [
             ("SUCCEEDED", False),
-            ("FAILED", False),
+            ("FAILED", True),
             ("TIMED_OUT", True),
             ("ABORTED", True),
             ("RUNNING", True),
             (None, True),
         ],
     )
-    def test_what_ended_from_outside_may_have_been_cut_off(self, status: str | None, cut_off: bool) -> None:
+    def test_a_call_of_what_did_not_succeed_may_still_arrive(self, status: str | None, cut_off: bool) -> None:
         site = Site()
         site.step_functions.executions = {arn("abc"): {"status": status}} if status else {}
         assert site.tear_down(SCHEDULE)["cutOff"] is cut_off
+
+    @pytest.mark.parametrize("silent", [True, False])
+    def test_what_reserved_nothing_has_called_nothing(self, silent: bool) -> None:
+        site = Site(FakeLedger())
+        if silent:
+            site.ledger.fall_silent()
+        assert site.tear_down()["cutOff"] is silent
 
     @pytest.mark.parametrize("described", ["RUNNING", "SUCCEEDED", None])
     @pytest.mark.parametrize("event", OTHERS)
@@ -302,9 +309,9 @@ class TestTheExecution:
         if ledger_state == "silent":
             site.ledger.fall_silent()
         elif ledger_state == "damaged":
-            del site.ledger.table.rows[f"RUN#{run}"]["execution_arn"]
+            site.ledger.damage(f"RUN#{run}")
         elif ledger_state == "of another run":
-            site.ledger.table.rows[f"RUN#{run}"]["execution_arn"] = {"S": arn("abc")}
+            site.ledger.noting(run, execution_arn=arn("abc"))
             site.step_functions.executions[arn("abc")] = {"status": "RUNNING"}
         outcome = site.tear_down({"runName": run})
         known = ledger_state == "readable"
@@ -314,25 +321,24 @@ class TestTheExecution:
         unknown = {line["run"] for line in logged(capsys, "ledger item unknown") if line["error"] != "None"}
         assert unknown == ({run} if ledger_state in ("silent", "damaged") else set())
 
-    def test_a_person_who_names_another_execution_than_the_runs_own_stops_nothing(self) -> None:
+    @pytest.mark.parametrize("reason", ["event", "schedule", "sweeper", "person"])
+    @pytest.mark.parametrize("part", ["us-east-1", "123456789012", "captune-fine-tuning"])
+    def test_an_execution_of_another_machine_stops_nothing(self, reason: str, part: str) -> None:
         site = running()
-        with pytest.raises(InvalidInput, match="The run captune-abc belongs to the execution"):
-            site.tear_down({"executionArn": arn("abc").replace("us-east-1", "eu-west-1"), "reason": "person"})
-        assert site.changes == []
-
-    @pytest.mark.parametrize("reason", ["schedule", "sweeper"])
-    def test_what_is_no_person_is_refused_for_no_name(self, reason: str) -> None:
-        site = running()
-        site.tear_down({"executionArn": arn("abc").replace("us-east-1", "eu-west-1"), "reason": reason})
-        assert site.changes == ["stop_training_job", "delete_endpoint"]
+        told = arn("abc").replace(part, "eu-west-1")
+        with pytest.raises(InvalidInput, match=f"{told} is no execution of {MACHINE}. Nothing was stopped."):
+            site.tear_down({"executionArn": told, "reason": reason})
+        assert (site.changes, site.step_functions.calls) == ([], [])
 
     def test_what_the_ledger_does_not_tell_of_a_runs_beginning_is_logged(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         site = Site(FakeLedger().with_run("abc"), endpoints=ENDPOINT)
         site.sagemaker.tags["captune-abc"] = {"project": "theirs"}
+        site.step_functions.troubles["describe_execution"] = [refusal("ThrottlingException")]
         site.ledger.fall_silent()
-        assert site.tear_down(SCHEDULE)["leftAlone"]
+        # Nobody tells when the run began: what has its name is its own.
+        assert (site.tear_down(SCHEDULE)["leftAlone"], site.changes) == ([], ["delete_endpoint"])
         (line,) = logged(capsys, "ledger item unknown")
         assert line["run"] == "captune-abc" and "did not answer" in line["error"]
 
@@ -416,7 +422,7 @@ class TestKeeping:
         assert site.tear_down(self.SUCCESS, after).get("keepUntil") == until
         assert ("keep_until" in site.item) is bool(until)
 
-    @pytest.mark.parametrize("operation", ["GetItem", "UpdateItem"])
+    @pytest.mark.parametrize("operation", ["GetItem", "TransactWriteItems"])
     def test_nothing_stays_whose_end_the_ledger_does_not_hold(
         self, operation: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -428,12 +434,16 @@ class TestKeeping:
         assert line["run"] == "captune-abc"
         assert "The ledger did not answer" in line["error"]
 
-    @pytest.mark.parametrize("value", [{"BOOL": True}, {"NULL": True}, {"N": "1.5"}, {"M": {}}, None])
-    @pytest.mark.parametrize("name", ["state", "execution_arn", "keep_endpoint_seconds", "reserved_at"])
-    def test_a_damaged_item_keeps_nothing(self, name: str, value: Any) -> None:
+    def test_a_damaged_item_keeps_nothing(self) -> None:
         site = self.site()
-        item = site.ledger.table.rows["RUN#captune-abc"]
-        item.pop(name)
-        item |= {name: value} if value else {}
+        site.ledger.damage("RUN#captune-abc")
         assert not site.tear_down(self.SUCCESS)["keep"]
         assert site.changes == ["delete_endpoint"]
+
+    def test_a_removal_before_the_end_ends_the_stay(self) -> None:
+        site = self.site()
+        site.tear_down(self.SUCCESS)
+        site.tear_down({"runName": "captune-abc", "reason": "person"}, after=timedelta(minutes=10))
+        assert site.item["keep_until"] == "2026-11-24T12:10:00+00:00"
+        with pytest.raises(ExtensionRefused, match="it is over"):
+            site.ledger.extend("captune-abc", 600, 2500, NOW + timedelta(minutes=10))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,13 +57,15 @@ class Storage:
 
 @dataclass(frozen=True)
 class Topic:
-    """SNS: subject and text of each message."""
+    """SNS: subject and text of each message, which `observe` hears."""
 
+    observe: Callable[[str], None] = lambda text: None
     messages: list[tuple[str, str]] = field(default_factory=list)
 
     def publish(self, **asked: Any) -> dict[str, Any]:
         """Keeps a message."""
         self.messages.append((str(asked.get("Subject", "")), str(asked["Message"])))
+        self.observe(str(asked["Message"]))
         return {"MessageId": str(len(self.messages))}
 
     def list_subscriptions_by_topic(self, **asked: Any) -> dict[str, Any]:

@@ -1,0 +1,188 @@
+"""What chance does to a random month beside its runs: outages, refused calls, damage, late calls, and what people do meanwhile.
+
+Single faults are rows, outages and accidents of their own. Here they come together, at any moment of the calendar.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime, timedelta
+from itertools import combinations
+from typing import Any
+from unittest.mock import patch
+
+from botocore.exceptions import ClientError
+
+from captune import serving
+from captune.account import Refused
+from captune.ledger import accepted
+from common.errors import CaptuneError
+from common.ledger import keys
+from common.ledger.seal import SEAL
+from verification.simulation.account import SWEEP_SECONDS, Account
+from verification.simulation.lambdas import UNNAMED
+from verification.simulation.outages import NEEDED, TOGETHER
+from verification.simulation.services.orchestration import MACHINE, TEAR_DOWN
+from verification.simulation.services.supplies import BUCKET
+from verification.simulation.world import SERVICES, Outage, Process, Refusal, World
+
+# A person reads the alarm and puts right what is damaged. A day, as in the accidents, would cost the proof its time and tell no more.
+LONGEST_REPAIR_SECONDS = 10_800
+# Services of which any one may be away without that a run costs more than it reserved.
+HELD = tuple(name for name in SERVICES.values() if name not in NEEDED)
+# Calls that AWS may refuse for hours while the rest of their service answers.
+REFUSED = ("describe_execution", "list_tags", "describe_endpoint", "list_executions", "describe_training_job")
+
+
+def spawn(account: Account, starts: list[datetime]) -> None:
+    """Lets some of it happen in a month whose runs start at these moments."""
+    world, dice = account.world, account.world.random
+
+    def moment(most: float = 20_000) -> float:
+        return max(0.0, world.seconds_until(dice.choice(starts)) + dice.choice([60, 2000, most]) * dice.random())
+
+    world.call_seconds = dice.choice([0.0, 0.3, 3.0])
+    damages = dice.random() < 0.15
+    if dice.random() < 0.3:
+        world.outages += _outages(world, [world.now + timedelta(seconds=moment()) for _ in range(2)], damages)
+        # While TearDown's function is away the sweeper removes, as often as it is deployed to.
+        account.sweep_seconds = min(account.sweep_seconds, SWEEP_SECONDS)
+    else:
+        account.late_calls = dice.choice([0.0, 0.5])
+    if dice.random() < 0.1:
+        begin = world.now + timedelta(seconds=moment())
+        for operation in dice.sample(REFUSED, dice.randint(1, 2)):
+            world.refusals.append(Refusal(operation, begin, begin + timedelta(seconds=dice.uniform(60, 20_000))))
+    for act, share in (
+        (_damage, float(damages) / 2),
+        (_stop_or_extend, 0.5),
+        (_another_tag, 0.1),
+        (_foreign_tear_down, 0.2),
+    ):
+        while dice.random() < share:
+            world.spawn(act(account), moment())
+
+
+def _outages(world: World, begins: list[datetime], damages: bool) -> list[Outage]:
+    """One outage, or two of different services and lengths, but for those that cost something together. A damaged item is as a ledger
+    that is away."""
+    dice = world.random
+    services = dice.sample(HELD, dice.choice([1, 1, 2]))
+    pairs = combinations({*services, "EventBridge", *(["ledger"] if damages else [])}, 2)
+    costly = [pair for pair in pairs if " + ".join(sorted(pair, key=str.lower)) in TOGETHER]
+    if any("EventBridge" not in pair or "EventBridge" in services for pair in costly):
+        services = ["SNS"]
+    elif costly:
+        world.lost_events = world.late_events = 0.0
+    lengths = [dice.choice([600, 7200, 43_200]) * dice.uniform(0.2, 1) for _ in services]
+    return [
+        Outage(service, begin, begin + timedelta(seconds=length), dice.random() < 0.3)
+        for service, begin, length in zip(services, begins, lengths, strict=False)
+    ]
+
+
+def _damage(account: Account) -> Process:
+    """An item or two are changed by other hands than the ledger's; now and then the month's item is deleted as well."""
+    dice, rows = account.world.random, account.table.rows
+    for key in dice.sample(sorted(rows), min(len(rows), dice.choice([1, 1, 2]))):
+        if key not in account.damaged:
+            _harm(account, key)
+    if dice.random() < 0.2:
+        for key in [key for key in rows if keys.month_in(key)]:
+            rows.pop(key)
+            account.audit.deleted_months = True
+    return
+    yield 0.0, False
+
+
+def _harm(account: Account, key: str) -> None:
+    whole, dice = account.table.rows[key], account.world.random
+    row = account.table.rows[key] = dict(whole)
+    name = dice.choice(sorted(row.keys() - {"pk", SEAL}) or [SEAL])
+    value: Any = row[name]
+    row[name] = dice.choice(
+        [{"BOOL": True}, {"S": "1"}, {"N": "0"}, {"S": "2031-01"}, {"N": str(int(value.get("N", 0)) // 2)}]
+    )
+    if row[name] == value or dice.random() < 0.3:
+        del row[name]
+    account.count("damaged items")
+    account.damaged.add(key)
+    account.world.tell(f"{key} is damaged: {name} is {row.get(name)}")
+    account.world.spawn(_repair(account, key, whole, dict(row)), 0)
+
+
+def _repair(account: Account, key: str, whole: dict[str, Any], harmed: dict[str, Any]) -> Process:
+    """A person puts every attribute right and accepts the item, once the ledger answers."""
+    right = {name: str(next(iter(value.values()))) for name, value in whole.items() if name not in ("pk", SEAL)}
+    yield account.world.random.uniform(600, LONGEST_REPAIR_SECONDS), False
+    # A write that was under way when it was damaged has put it right.
+    while account.table.rows.get(key) == harmed:
+        wrong = dict.fromkeys(harmed.keys() - whole.keys(), "")
+        try:
+            accepted(account.ledger(), key, {**wrong, **right}, account.world.cap_cents)
+            account.world.tell(f"{key} is put right")
+            break
+        except CaptuneError:
+            pass  # the ledger does not answer
+        except UNNAMED as error:
+            account.audit.add(f"captune ledger --accept {key} failed with {type(error).__name__}: {error}")
+            break
+        yield 600.0, False
+    account.damaged.discard(key)
+
+
+def _stop_or_extend(account: Account) -> Process:
+    """A person ends a run, keeps its endpoint for longer, or both. What was ended is not extended any more."""
+    world, dice = account.world, account.world.random
+    extends, last = dice.random() < 0.7, world.now + timedelta(hours=12)
+    while extends and not _kept(account) and world.now < last:
+        yield 300.0, False
+    if extends and not _kept(account):
+        return
+    run = dice.choice(_kept(account) or sorted(account.runs()) or ["captune-none"])
+    stopped = not extends or dice.random() < 0.4
+    deployment = serving.Deployment(account.clients.__getitem__, BUCKET, "ledger", MACHINE, TEAR_DOWN, world.cap_cents)
+    if stopped:
+        answers = world.outage("dynamodb") is None and keys.of_run(run) not in account.damaged
+        try:
+            with patch.object(account.table, "trouble", (lambda operation: None) if answers else world.trouble):
+                serving.stop(deployment, run, world.now)
+            account.count("stopped by command")
+        except (Refused, ClientError):
+            return  # it is over, or somebody else has ended it in this very second
+        except (CaptuneError, *UNNAMED) as error:
+            account.audit.add(f"captune stop {run} failed with {type(error).__name__}: {error}")
+        stopped = answers
+        yield dice.choice([2.0, 5.0, 60.0]), False
+    with suppress(CaptuneError, Refused, ClientError):
+        serving.extend(deployment, run, dice.choice([1, 30]), world.now)
+        account.count("extended")
+        if stopped:
+            account.audit.add(f"{run} was kept for longer after it was stopped")
+
+
+def _kept(account: Account) -> list[str]:
+    now = account.world.now.isoformat()
+    return [run for run, row in account.runs().items() if row.get("keep_until", {}).get("S", "") > now]
+
+
+def _another_tag(account: Account) -> Process:
+    """Somebody's program writes its own value into the tag `project` of everything that there is."""
+    sagemaker = account.sagemaker
+    found = [job.tags for job in sagemaker.jobs.values()] + [one.tags for one in sagemaker.endpoints.values()]
+    found += [one["Tags"] for one in (*sagemaker.configurations.values(), *sagemaker.models.values())]
+    for tags in found:
+        tags[:] = [{"Key": "project", "Value": "theirs"}, *(one for one in tags if one["Key"] != "project")]
+    return
+    yield 0.0, False
+
+
+def _foreign_tear_down(account: Account) -> Process:
+    """A TearDown is started for an execution of the same name in another account, which ends nothing here."""
+    dice = account.world.random
+    running = [one.arn for one in account.executions.values() if one.status == "RUNNING"]
+    if running:
+        arn = dice.choice(running).replace(":123456789012:", ":999999999999:")
+        account.tear_down({"executionArn": arn, "reason": dice.choice(["event", "schedule", "sweeper", "person"])})
+    return
+    yield 0.0, False
