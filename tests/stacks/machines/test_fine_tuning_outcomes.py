@@ -264,9 +264,16 @@ class TestAnEndpointWithoutCapacity:
     def test_is_tried_again_only_while_its_endpoint_could_still_load_and_answer(self, looks: int, tries: int) -> None:
         waits = [endpoint("Creating")] * (looks - 1)
         failed = endpoint("Failed", NO_INSTANCE[1])
-        execution = run(DescribeEndpoint=[*waits, failed, failed])
+        # To the second: 1,860 of 3,660 are over, and 290 + 1,510 are needed.
+        execution = run(Preflight=plan(hosting_deadlineSeconds=3660), DescribeEndpoint=[*waits, failed, failed])
         assert (execution.error, len(execution.asked("CreateEndpoint"))) == ("NoCapacity", tries)
         assert ("1 attempt," in execution.cause) is (tries == 1)
+        assert f"The endpoint last said: {NO_INSTANCE[1]} Start again later" in execution.cause
+
+    def test_is_no_lack_of_capacity_where_a_later_try_fails_by_itself_at_the_last_moment(self) -> None:
+        looks = [endpoint("Failed", NO_INSTANCE[1]), *[endpoint("Creating")] * 53, endpoint("Failed", "No ping.")]
+        execution = run(DescribeEndpoint=looks)
+        assert execution.error == "EndpointFailed" and "became Failed: No ping." in execution.cause
 
     def test_names_the_lack_and_not_the_deadline_where_the_last_try_is_still_looking(self) -> None:
         execution = run(DescribeEndpoint=[endpoint("Failed", NO_INSTANCE[1]), endpoint("Creating")])
@@ -281,6 +288,18 @@ class TestAnEndpointWithoutCapacity:
 def first_second(execution: Walk, state: str) -> float:
     """When a state made its first call."""
     return next(call.second for call in execution.calls if call.state == state)
+
+
+@pytest.mark.parametrize(
+    ("looks", "deadline", "ends"), [([], 3660, 3600), ([endpoint("Failed", NO_INSTANCE[1])], 3470, 3410)]
+)
+def test_a_run_waits_for_its_endpoint_until_less_than_two_minutes_are_left(
+    looks: Any, deadline: int, ends: int
+) -> None:
+    """A look with two minutes left to the second is not the last one; the next try begins after 350 seconds."""
+    planned = plan(hosting_deadlineSeconds=deadline)
+    execution = run(Preflight=planned, DescribeEndpoint=[*looks, endpoint("Creating")])
+    assert execution.seconds - first_second(execution, "CreateEndpoint") == ends
 
 
 def test_an_endpoint_that_is_still_created_at_its_deadline_ends_the_run_before_it() -> None:
