@@ -100,6 +100,7 @@ def test_the_strength_is_measured_on_what_was_set_aside_and_the_adapter_is_saved
     assert told["strength"] == metrics["settings"]["adapter_strength"]
     lowest = min(told["curve"], key=lambda one: one["loss"])
     assert told["strength"] == lowest["strength"] > 0, "the toy model learns something"
+    assert len({one["loss"] for one in told["curve"]}) == len(told["curve"]), "each of another adapter"
     judging = {row["id"] for part in metrics["evaluation"].values() for row in part["documents"]}
     assert not judging & set(told["documents"])
     kept = weights(container)
