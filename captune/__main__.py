@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from inspect import signature
@@ -21,6 +23,7 @@ from captune import (
     fetch,
     idle,
     ledger,
+    limits,
     outside,
     prices,
     release,
@@ -47,6 +50,7 @@ OWN: tuple[tuple[str, str, Callable[..., None], str], ...] = (
     ("serve", AFTER, serving.serve_command, "An endpoint for what an earlier run has trained, inside the cap."),
     ("extend", AFTER, serving.extend_command, "Keep a run's endpoint for longer, where the cap allows it."),
     ("stop", AFTER, serving.stop_command, "End a run and its endpoint now; what was not used goes back."),
+    ("limits", ACCOUNT, limits.command, "Which open questions of docs/limits.md a run has answered."),
     ("idle", ACCOUNT, idle.command, "Refuse while anything of this project bills or runs."),
     ("destroy", ACCOUNT, destroy.command, "Check, ask once and prepare; the stacks themselves go with make destroy."),
     ("empty", ACCOUNT, destroy.empty_command, "Ask once and delete all data in the buckets, where they were deployed to be deleted."),
@@ -58,10 +62,11 @@ OWN: tuple[tuple[str, str, Callable[..., None], str], ...] = (
 )  # fmt: skip
 # Modules of other folders. Each reads its own options in main(arguments); it is imported only when its command runs.
 ELSEWHERE = (
-    ("rehearse", HERE, "rehearsal.__main__", "The whole path with a small Llama: train, compare, report, remove."),
+    ("rehearse", HERE, "captune.rehearse", "The whole path with a small Llama: train, compare, report, remove."),
     ("use", AFTER, "captune.use", "Ask a run's two models: OpenAI's API, and a page with both answers."),
     ("benchmark", AFTER, "captune.benchmark", "Questions of lm-eval's tasks to both models, compared item by item."),
-    ("report", AFTER, "verification.experiments.rewrite", "Judge a finished run's figures again and write its report."),
+    ("report", AFTER, "captune.report", "Judge a finished run's figures again and write its report."),
+    ("test-states", ACCOUNT, "verification.conformance.expressions.on_aws", "Let Step Functions evaluate every expression, for a cent at most."),
     ("vllm", HERE, "rehearsal.sagemaker.vllm.environment", "Install the real model server, built for a CPU (Linux)."),
     ("tokens", HERE, "rehearsal.token_counts", "Count the texts in tokens of Llama 2's own vocabulary."),
     ("prove-cap", PROOF, "verification.simulation.__main__", "The cap against failures, random months and planted faults."),
@@ -104,6 +109,9 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command that was typed."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")  # a letter that a terminal lacks must not end a command
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:

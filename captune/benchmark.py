@@ -109,7 +109,7 @@ class Counting(Proxy):
 
 def lm_eval_python() -> Path:
     """The Python of lm-eval's environment, made at the first call. Raises LmEvalFailed."""
-    from verification.conformance.programs import CannotRun, python_packages
+    from captune.programs import CannotRun, python_packages
 
     try:
         with Console(stderr=True).status("Looking for lm-eval; the first time it is installed, 0.9 GB"):

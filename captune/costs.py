@@ -10,9 +10,10 @@ from typing import cast
 from captune.data import DATA
 from common import estimate
 from common.architecture import Shape
-from common.cards import card_of, cards_in, sequences_per_step
+from common.cards import card_of, cards_in
 from common.clock import now
 from common.ledger.ledger import Ledger, dollars
+from common.memory import sequences_per_step
 from common.pricing.costs import answers_cents, for_runs, looks_bound, standing_cents
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
 from common.pricing.prices import dearest, pinned
@@ -20,6 +21,7 @@ from common.text import estimated_tokens
 from preflight import money
 from preflight.large_model_allowance import Wanted, allow
 from preflight.model import catalogued
+from preflight.texts.outside_text import AUTO, STRENGTH_WORDS
 from preflight.texts.text_file import without_note
 from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
@@ -105,10 +107,11 @@ def expected_run(settings: Settings, tokens: int, answers: int) -> estimate.Esti
         shape_in(settings),
         card_of(kind),
         tokens=tokens,
-        sequences=sequences_per_step(tokens, settings.sequence_length),
+        sequences=sequences_per_step(tokens // settings.sequence_length),
         answers=answers,
         instances=settings.training_instance_count,
         cards=cards_in(kind),
+        strength_tokens=estimated_tokens(STRENGTH_WORDS) if settings.adapter_strength == AUTO else 0,
     )
 
 

@@ -16,8 +16,7 @@ from captune import account, idle, release
 from captune.account import Refused, Region, Yes
 from common.aws import error_code
 
-STORAGE = "Captune-Storage"
-STACKS = ("Captune-Guardrail", "Captune-FineTuning", STORAGE)
+GUARDRAIL, RUNS, STORAGE = STACKS = ("Captune-Guardrail", "Captune-FineTuning", "Captune-Storage")
 YES = "yes"
 _LOGS = "AccessLogs"  # how the logical id of the bucket begins that holds the access logs of the other one
 _FOR_GOOD = "This cannot be taken back."
@@ -43,36 +42,29 @@ def empty_command(yes: Yes = False, region: Region = None) -> None:
 
 
 def prepare(session: Any, ask: Callable[[str], str], *, data: bool = False, agreed: bool = False) -> str:
-    """Checks, asks once, checks again what may have changed meanwhile, and lets the stacks be destroyed.
+    """Checks, asks once, checks again what may have changed meanwhile, and takes the deny policy off, which would keep its stack.
 
     `ask` shows a question and returns the answer; `data` is to go as well; `agreed` says that the person said yes before.
     Returns what was done. Raises NotIdle, NotWanted, and Refused where the data is protected or no stack is there; none
     of them has changed anything.
     """
     _refuse_where_nothing_is(session)
-    _check(session, data)
-    if not agreed:
-        what = f"This destroys the stacks of Captune in {_place(session)}: state machines, functions, alarms and the budget."
-        _await_yes(session, ask, f"{what} {_WITH_DATA if data else 'The bucket and the ledger are kept.'}")
-    return f"{release.release(session)}\nThe stacks are still there: make destroy goes on and has cdk destroy them."
+    what = (
+        f"This destroys the stacks of Captune in {_place(session)}: state machines, functions, alarms and the budget."
+    )
+    _agree(session, ask, f"{what} {_WITH_DATA if data else 'The bucket and the ledger are kept.'}", data, agreed)
+    return f"{release.detach(session)}\nThe stacks are still there: make destroy goes on and has cdk destroy them."
 
 
 def ask_and_empty(session: Any, ask: Callable[[str], str], *, agreed: bool = False) -> str:
-    """Checks, asks once and deletes what is in the buckets; `agreed` says that the person said yes before.
+    """Checks, asks once and deletes what is in the buckets; `agreed` says that make destroy has asked and checked.
 
     Returns what was deleted. Raises NotIdle and NotWanted, and what empty() raises.
     """
+    what = f"This deletes every version of every corpus, adapter and report of Captune in {_place(session)}."
     if not agreed:
-        _check(session, data=True)
-        what = f"This deletes every version of every corpus, adapter and report of Captune in {_place(session)}."
-        _await_yes(session, ask, f"{what} {_FOR_GOOD}")
+        _agree(session, ask, f"{what} {_FOR_GOOD}", data=True, agreed=False)
     return empty(session)
-
-
-def _check(session: Any, data: bool) -> None:
-    print(idle.check(session))
-    if data:
-        _refuse_protected(session)
 
 
 def _place(session: Any) -> str:
@@ -80,8 +72,13 @@ def _place(session: Any) -> str:
     return f"{session.region_name} of account {session.client('sts').get_caller_identity()['Account']}"
 
 
-def _await_yes(session: Any, ask: Callable[[str], str], question: str) -> None:
-    """Asks, and checks again what may have changed meanwhile. Raises NotWanted and NotIdle."""
+def _agree(session: Any, ask: Callable[[str], str], question: str, data: bool, agreed: bool) -> None:
+    """Checks, and asks unless the person has agreed. Raises NotIdle, NotWanted, and Refused for data that is protected."""
+    print(idle.check(session))
+    if data:
+        _refuse_protected(session)
+    if agreed:
+        return
     try:
         answer = ask(f"{question}\nType {YES} to go on: ")
     except EOFError:
@@ -89,7 +86,7 @@ def _await_yes(session: Any, ask: Callable[[str], str], question: str) -> None:
         print(f"\nNo answer. Without a terminal, say {YES} beforehand: make destroy ARGS=--force")
     if answer.strip().lower() != YES:
         raise NotWanted("Nothing was changed: nothing was destroyed and nothing was deleted.")
-    idle.check(session)
+    idle.check(session)  # a run may have begun meanwhile
 
 
 def _refuse_where_nothing_is(session: Any) -> None:

@@ -23,7 +23,7 @@ from ask.questions import CHAT_ROUTE, ROUTE
 from captune.account import Refused
 from captune.kept_run import KeptRun
 from captune.serving import ENDING, start_tear_down
-from common import aws, resources
+from common import aws, clock, resources
 from common.architecture import CONFIGURATION
 from common.contracts import run_folder
 
@@ -128,7 +128,7 @@ class Deployed:
         """See `Engine`."""
         found = resources.find_all(self._clients["sagemaker"], resources.ENDPOINT, self._run, "InService")
         mine = [one for one in found if one.name == self._run]  # an endpoint has its run's name
-        now = datetime.now(UTC)
+        now = clock.now()
         hours = sum((now - one.created).total_seconds() for one in mine) / 3600
         cost = f"${hours * float(self._plan['budget']['hostingHourlyUsd']):.2f} for the endpoint so far"
         where = f"the endpoint {self._run} in your account"
@@ -146,7 +146,7 @@ class Deployed:
     def end(self) -> str:
         """See `Engine`: starts TearDown, as the schedule does."""
         arn = str(self._plan["executionArn"])
-        start_tear_down(self._clients["stepfunctions"], self._tear_down, self._run, arn, datetime.now(UTC))
+        start_tear_down(self._clients["stepfunctions"], self._tear_down, self._run, arn, clock.now())
         return f"TearDown has started for {self._run}. {ENDING}"
 
 

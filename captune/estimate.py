@@ -134,7 +134,7 @@ def _memory(settings: Settings, card: Card | None) -> list[str]:
     if card:
         memory = training_memory(shape, settings.lora_rank, settings.sequence_length, card)
         how, fits = "4" if memory.quantised else "16", "fits" if memory.fits else "does not fit"
-        source = f"in {how} bits; {fits} the {card.name} ({card.gigabytes} GB); the plan of training/model/memory.py"
+        source = f"in {how} bits; {fits} the {card.name} ({card.gigabytes} GB); the plan of common/memory.py"
         lines.append(_line("to train", _gigabytes(memory.needed_bytes), source))
     if hosting:
         needed = serving_bytes(shape, settings.lora_rank, min(settings.model.context_tokens, MOST_TOKENS_SERVED))

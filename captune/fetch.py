@@ -134,6 +134,14 @@ def copy(s3: Any, bucket: str, objects: list[_Object], target: Path, advance: Ad
         ) from error
 
 
+def keep(s3: Any, bucket: str, run: str, target: Path) -> None:
+    """Copies what is kept of a run to a folder. Raises OSError where that cannot take it."""
+    try:
+        copy(s3, bucket, wanted(s3, bucket, run), target)
+    except DiskFull as error:
+        raise OSError(errno.ENOSPC, str(error)) from error
+
+
 def _copy_one(s3: Any, bucket: str, one: _Object, final: Path, advance: Advance) -> bool:
     """Brings one object to its place; answers whether it was compared by more than its size."""
     if final.is_file() and _same(s3, bucket, one, final):

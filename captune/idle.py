@@ -6,10 +6,7 @@ for example one that was to be kept, is deleted by nobody and bills by the hour 
 
 from __future__ import annotations
 
-import json
-import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import defaultdict
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -20,28 +17,11 @@ from common.aws import error_code
 from common.clock import now
 from common.ledger.ledger import Ledger, dollars
 from common.names import PREFIX, run_name, run_of
-from common.resources import ENDPOINT, TRAINING_JOB, Resource, Tags, find_present, named
+from common.resources import ENDPOINT, TRAINING_JOB, Tags, find_present, named
 
 
 class NotIdle(Refused):
     """Something still bills or runs. The message names it and says how to end it."""
-
-
-@dataclass
-class _Run:
-    """A run that is not over: what is left of it, and what a TearDown or a person needs to end it."""
-
-    name: str
-    execution_name: str = ""
-    execution_arn: str = ""
-    left: list[str] = field(default_factory=list)
-    commands: list[str] = field(default_factory=list)  # that end it where TearDown is not deployed
-
-    def tear_down_input(self) -> str:
-        """The input that ends the run at once: the reason `schedule` deletes even an endpoint that was to be kept."""
-        names = {"runName": self.name, "executionArn": self.execution_arn, "executionName": self.execution_name}
-        known = {key: value for key, value in names.items() if value}
-        return json.dumps({**known, "status": "UNKNOWN", "reason": "schedule"})
 
 
 def command(region: Region = None) -> None:
@@ -55,17 +35,19 @@ def check(session: Any) -> str:
     Raises NotIdle for a training job or endpoint of this project, deployed or not, and, while TearDown is deployed, for a
     running execution and an open reservation.
     """
-    tear_down = _machine(session, "TearDownArn")
-    runs: dict[str, _Run] = {}
+    has_tear_down = _machine(session, "TearDownArn") is not None
+    left: defaultdict[str, list[str]] = defaultdict(list)
     # In this order: what runs now has its reservation by the time the ledger is read, and what ended in between keeps it.
     if fine_tuning := _machine(session, "FineTuningArn"):
-        _add_executions(session, fine_tuning, runs)
-    foreign = _add_resources(session, runs)
-    if tear_down:
-        # Without TearDown nobody can settle a reservation, and to destroy the stacks makes that no worse.
-        _add_reservations(session, runs)
-    if runs:
-        raise NotIdle(_advice(runs, tear_down, session.region_name))
+        pages = session.client("stepfunctions").get_paginator("list_executions")
+        for page in pages.paginate(stateMachineArn=fine_tuning, statusFilter="RUNNING"):
+            for name in (execution["executionArn"].rpartition(":")[2] for execution in page["executions"]):
+                left[run_name(name)].append(f"execution {name}: RUNNING")
+    foreign = _add_resources(session.client("sagemaker"), left)
+    # Without TearDown nobody can settle a reservation, and to destroy the stacks makes that no worse.
+    reserved = _add_reservations(session, left) if has_tear_down else set()
+    if left:
+        raise NotIdle(_advice(left, reserved, session.region_name))
     return "\n".join([f"Nothing of this project bills or runs in {session.region_name}.", *foreign])
 
 
@@ -83,71 +65,39 @@ def _machine(session: Any, output_name: str) -> str | None:
     return arn if described["status"] == "ACTIVE" else None
 
 
-def _add_executions(session: Any, fine_tuning: str, runs: dict[str, _Run]) -> None:
-    pages = session.client("stepfunctions").get_paginator("list_executions")
-    for page in pages.paginate(stateMachineArn=fine_tuning, statusFilter="RUNNING"):
-        for execution in page["executions"]:
-            arn = execution["executionArn"]
-            name = arn.rpartition(":")[2]
-            run = runs.setdefault(run_name(name), _Run(run_name(name), name, arn))
-            run.left.append(f"execution {name}: RUNNING")
-            stop = f"aws stepfunctions stop-execution --region {session.region_name} --execution-arn {arn}"
-            run.commands.append(stop)
-
-
-def _add_resources(session: Any, runs: dict[str, _Run]) -> list[str]:
-    """Adds what bills; answers a sentence for what has the project's prefix and another tag, which no TearDown removes."""
-    tags, foreign = Tags(session.client("sagemaker")), []
-    for resource, ending in _resources(session.client("sagemaker")):
-        command = f"aws sagemaker {ending} --region {session.region_name}"
+def _add_resources(sagemaker: Any, left: defaultdict[str, list[str]]) -> list[str]:
+    """Adds what bills by the hour; returns a sentence for what has the project's prefix and another tag, which no TearDown removes."""
+    tags, foreign, at = Tags(sagemaker), [], now()
+    kinds = ((TRAINING_JOB, "InProgress"), (TRAINING_JOB, "Stopping"), (ENDPOINT, None))
+    found = [one for kind, status in kinds for one in find_present(sagemaker, kind, f"{PREFIX}-", at, status)]
+    for resource in named(found):
         if why := tags.why_foreign(resource):
-            foreign.append(f"Left alone: {resource}, because {why}. If it is yours, end it: {command}")
-            continue
-        run = runs.setdefault(run_of(resource.name), _Run(run_of(resource.name)))
-        run.left.append(str(resource))
-        run.commands.append(command)
+            foreign.append(f"Left alone: {resource}, because {why}. If it is yours, end it in the SageMaker console.")
+        else:
+            left[run_of(resource.name)].append(str(resource))
     return foreign
 
 
-def _resources(sagemaker: Any) -> Iterator[tuple[Resource, str]]:
-    """Everything at SageMaker that bills by the hour, with the command that ends it."""
-    ours, at = f"{PREFIX}-", now()
-    running = ("InProgress", "Stopping")
-    jobs = [job for status in running for job in find_present(sagemaker, TRAINING_JOB, ours, at, status)]
-    for one in named([*jobs, *find_present(sagemaker, ENDPOINT, ours, at)]):
-        verb, option = ("stop", "training-job") if one.kind is TRAINING_JOB else ("delete", "endpoint")
-        yield one, f"{verb}-{option} --{option}-name {one.name}"
-
-
-def _add_reservations(session: Any, runs: dict[str, _Run]) -> None:
-    """Adds what the ledger holds open, and what it knows of the runs that were found elsewhere."""
-    for row in Ledger(session.client("dynamodb"), output(session, "LedgerTable")).rows():
-        if not row.is_open and row.run not in runs:
-            continue
-        item = row.item
-        run = runs.setdefault(row.run, _Run(row.run))
-        run.execution_name = item.get("execution_name", run.execution_name)
-        run.execution_arn = item.get("execution_arn", run.execution_arn)
+def _add_reservations(session: Any, left: defaultdict[str, list[str]]) -> set[str]:
+    """Adds what the ledger holds open; returns those runs, which `captune stop` ends."""
+    rows = [row for row in Ledger(session.client("dynamodb"), output(session, "LedgerTable")).rows() if row.is_open]
+    for row in rows:
         if row.is_damaged:
-            run.left.append(f"a ledger item that cannot be read: {'; '.join(row.problems)} (see captune ledger)")
-        elif row.is_open:
-            kept = f", to be kept until {item['keep_until']}" if "keep_until" in item else ""
-            run.left.append(f"reservation of {dollars(item['reserved_cents'])}: not settled{kept}")
+            left[row.run].append(f"a ledger item that cannot be read: {'; '.join(row.problems)} (see captune ledger)")
+        else:
+            kept = f", to be kept until {row.item['keep_until']}" if "keep_until" in row.item else ""
+            left[row.run].append(f"reservation of {dollars(row.item['reserved_cents'])}: not settled{kept}")
+    return {row.run for row in rows}
 
 
-def _advice(runs: dict[str, _Run], tear_down: str | None, region: str) -> str:
-    ordered = sorted(runs.items())
+def _advice(left: dict[str, list[str]], reserved: set[str], region: str) -> str:
     lines = ["This project still has something that bills or runs:"]
-    for name, run in ordered:
-        lines += [f"  {name}", *(f"    {what}" for what in run.left)]
-    if tear_down is None:
-        lines.append("TearDown is not deployed in this region, so nothing ends it by itself. End it with:")
-        commands = [command for _, run in ordered for command in run.commands]
-    else:
-        lines.append(
-            "Only TearDown ends and settles it, and destroying the stacks destroys TearDown. Wait for it (captune ledger then shows "
-            "the run as settled), or start it now, which ends a running execution and an endpoint that was to be kept:"
-        )
-        start = f"aws stepfunctions start-execution --region {region} --state-machine-arn {tear_down} --input"
-        commands = [f"{start} {shlex.quote(run.tear_down_input())}" for _, run in ordered]
-    return "\n".join([*lines, *(f"  {command}" for command in commands), "Then try again. Nothing was destroyed."])
+    for run, what in sorted(left.items()):
+        end = f"captune stop {run} --region {region}" if run in reserved else ""
+        lines += [
+            f"  {run}",
+            *(f"    {one}" for one in what),
+            f"    End it: {end or 'in the SageMaker and Step Functions consoles'}",
+        ]
+    wait = "Destroying the stacks destroys what would end it. Wait for its end (captune ledger then shows it as settled), or end it now."
+    return "\n".join([*lines, f"{wait} Then try again. Nothing was destroyed."])

@@ -14,7 +14,7 @@ from common.contracts import run_folder
 from common.names import PREFIX, is_run_name, run_name
 
 REHEARSED_ACCOUNT = "123456789012"  # the account number of every rehearsal: AWS gives it to nobody
-ADAPTER = "adapter"  # a folder of PEFT's: PeftModel.from_pretrained and vLLM load it as it is
+ADAPTER = run_folder.KEPT_ADAPTER  # a folder of PEFT's: PeftModel.from_pretrained and vLLM load it as it is
 LATEST = "latest"  # in place of a name: the run that was started last
 _SHOWN_RUNS = 5
 

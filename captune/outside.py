@@ -1,7 +1,7 @@
 """`captune outside`: fetches a public set of abstracts to measure on, text of the medical domain's field that others wrote.
 
-It is PubMedQA's expert-labelled part (Jin et al., 2019), from its public home at a fixed commit; MIT licence. Nothing of it is part of this project: it
-is written below .rehearsal/, which git ignores.
+It is PubMedQA's expert-labelled part (Jin et al., 2019), from its public home at a fixed commit; MIT licence. Nothing of it is part of this project: git
+ignores the file. It lies beside the corpus, so that a deployment and a rehearsal take it along, and a run of the domain's own corpus measures on it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import typer
 from captune.account import PROJECT, Refused
 from common.text import count_words
 from preflight.texts.held_out import Overlap
+from preflight.texts.outside_text import DEPLOYED
 
 # What is trained on, today and in the evidence: an abstract that shares eight words in a row with one of them is left out.
 CORPORA = (
@@ -27,7 +28,7 @@ CORPORA = (
     PROJECT / "verification" / "experiments" / "texts" / "first_corpus.txt",
 )
 DOMAIN = "medical"  # the one whose field they are of
-TARGET = PROJECT / ".rehearsal" / "outside" / "pubmedqa.jsonl"
+TARGET = PROJECT / "data" / f"{DOMAIN}{DEPLOYED}"
 COMMIT = "1cbae8e92f72f20c8d3747cbb3bf5bc53554d997"  # of github.com/pubmedqa/pubmedqa
 ADDRESS = f"https://raw.githubusercontent.com/pubmedqa/pubmedqa/{COMMIT}/data/ori_pqal.json"
 SHA256 = "8b3276be8942ebbd77f3ddcda12c1749bf0e490045a736fd8438ee40cf37a41d"
@@ -61,9 +62,19 @@ class OutsideUnavailable(Refused):
 
 def command(
     from_file: Annotated[Path | None, typer.Option(metavar="FILE", help="The file, downloaded by hand.")] = None,
+    optional: Annotated[
+        bool, typer.Option("--optional", help="Nothing where it is there, and no error where it cannot be had.")
+    ] = False,
 ) -> None:
-    """Fetches the abstracts and writes them below .rehearsal/."""
-    print(fetch(from_file))
+    """Fetches the abstracts and writes them beside the corpus."""
+    if optional and TARGET.is_file():
+        return
+    try:
+        print(fetch(from_file, TARGET))
+    except OutsideUnavailable as error:
+        if not optional:
+            raise
+        print(f"captune: going on without text by others, so that no run will say how the model does there. {error}")
 
 
 def fetch(source: Path | None = None, target: Path = TARGET) -> str:
@@ -93,7 +104,7 @@ def fetch(source: Path | None = None, target: Path = TARGET) -> str:
     return (
         f"{len(kept)} abstracts, {sum(count_words(one['text']) for one in kept):,} words, in {shown}"
         + (f" ({left_out} more share eight words in a row with a training text and were left out)" if left_out else "")
-        + f". From PubMedQA, MIT licence, commit {COMMIT[:12]}.\nMeasure on them: make rehearse OUTSIDE={shown}"
+        + f". From PubMedQA, MIT licence, commit {COMMIT[:12]}.\nRehearsals and deployments from now on measure on half of them, and choose the adapter's strength by the other half."
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 
 from captune import account
 from captune.account import Refused, Region
+from common import clock
 from common.pricing import prices
 
 TABLE = Path(prices.__file__).with_name("prices.json")
@@ -52,6 +52,6 @@ def refresh(session: Any, instance_types: list[str], regions: list[str], table_f
         lines.append(f"{region} {kind}: ${now}/h" + ("" if before == now else f" (was {before})"))
     if not new:
         raise Refused("The Price List has no price at all for these; the table was left as it is.")
-    table.update(source="AWS Price List", date=date.today().isoformat(), hourly_usd=new)
+    table.update(source="AWS Price List", date=clock.now().date().isoformat(), hourly_usd=new)
     table_file.write_text(json.dumps(table, indent=2) + "\n", "utf-8")
     return "\n".join([*lines, f"Written to {table_file.name}. Deploy again to use it."])

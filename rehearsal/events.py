@@ -39,12 +39,6 @@ class Clock:
         with self._lock:
             return datetime.now(UTC) + self._ahead
 
-    @property
-    def ahead(self) -> timedelta:
-        """How far it was moved forward."""
-        with self._lock:
-            return self._ahead
-
     def begin_again(self) -> None:
         """Return to real time, for an account that is empty again."""
         with self._lock:

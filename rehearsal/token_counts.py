@@ -16,7 +16,8 @@ from preflight.texts import text_file
 
 from .conductor.files import WEIGHTS
 from .conductor.options import PROJECT
-from .models.llama_2 import VocabularyMissing, ensure_vocabulary
+from .models.llama_2 import ensure_vocabulary
+from .models.npm import PackageMissing
 
 TOLERANCE = 0.005  # tokens a word: the figures are kept with three digits after the point
 
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     project = parser.parse_args(arguments).project
     try:
         folder = ensure_vocabulary((project / WEIGHTS).absolute())
-    except VocabularyMissing as error:
+    except PackageMissing as error:
         print(error, file=sys.stderr)
         return 1
     from transformers import AutoTokenizer

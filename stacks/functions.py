@@ -23,15 +23,15 @@ from stacks.configuration.images import hosting_image, training_image
 from stacks.configuration.settings import Settings
 from stacks.definitions import definition_version, settings_json
 from stacks.lambda_code import ASSET_OPTIONS, PYTHON, code_with_packages, plain_code
-from stacks.names import FINE_TUNING, TEAR_DOWN, Arns, Keys
+from stacks.names import FINE_TUNING, KILL_SWITCH_TOPIC, RUN_ENDED_RULE, SWEEP_RULE, TEAR_DOWN, Arns, Keys
 from stacks.storage_stack import StorageStack
 
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
 # The largest report that Preflight allows, 10,000 prompts with 8 samples each, an emoji in every answer and a corpus of 5 million words, takes
-# 1,470 MiB and 301 s of a core to write and 1,379 MiB and 40 s to finish (python -m verification.experiments.memory report 10000 8 200). A
-# report draws 1,000 resamples of so many prompts, not 200: that adds about half a minute.
+# 1,470 MiB and 301 s of a core to write and 1,379 MiB and 40 s to finish (measured on made-up
+# answers, with 200 resamples). A report draws 1,000 resamples of so many prompts, not 200: that adds about half a minute.
 REPORT_MEMORY = 2048
-# From here on Lambda gives a whole vCPU. A corpus of 64 MiB takes 51 s of one to read and check (python -m verification.experiments.memory corpus), and 380 MiB.
+# From here on Lambda gives a whole vCPU. A corpus of 64 MiB takes 51 s of one to read and check (measured on made-up articles), and 380 MiB.
 WHOLE_CORE_MEMORY = 1769
 
 
@@ -87,7 +87,7 @@ class Functions(Construct):
         objects = (f"{arns.bucket(one.s3_bucket_name)}/{one.s3_object_key}" for one in (data, training))
         read_assets = permissions.allow(["s3:GetObject"], *objects)
 
-        self._function(
+        preflight = self._function(
             "Preflight",
             called_by=FINE_TUNING,
             wildcards=("everywhere", "corpora", "adapters", "plans", "training jobs", "endpoints", "keys of weights"),
@@ -100,6 +100,10 @@ class Functions(Construct):
                 **with_assets,
                 **with_version,
                 "SETTINGS_JSON": settings_json(settings),
+                "RUN_ENDED_RULE": RUN_ENDED_RULE,
+                "TEAR_DOWN_ARN": tear_down,
+                "SWEEP_RULE": SWEEP_RULE,
+                "KILL_SWITCH_TOPIC": arns.topic(KILL_SWITCH_TOPIC),
             },
             statements=[
                 # Adapter, metrics and plan of an earlier run, where the input names its adapter. Nothing may be written: the run
@@ -126,6 +130,7 @@ class Functions(Construct):
                     ["sagemaker:DescribeTrainingJob", "sagemaker:ListTags"], arns.sagemaker("training-job")
                 ),
                 permissions.allow(["sagemaker:ListTags"], arns.sagemaker("endpoint")),
+                *permissions.look_for_guards(arns),
             ],
         )
         self._function(
@@ -253,6 +258,7 @@ class Functions(Construct):
             # The only one that is called asynchronously: nobody else would hear of its failure.
             failures=self.failed_sweeps,
         )
+        preflight.add_environment("SWEEPER_ARN", self.sweeper.function_arn)
 
     def _function(
         self,

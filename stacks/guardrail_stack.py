@@ -16,6 +16,7 @@ from stacks.access.roles import service_role
 from stacks.configuration.settings import Settings
 from stacks.fine_tuning_stack import FineTuningStack
 from stacks.functions import dead_letters
+from stacks.names import RUN_ENDED_RULE, SWEEP_RULE
 from stacks.watching.alarms import SWEEP_MINUTES, Alarms, Watched, longest_endpoint_seconds
 from stacks.watching.budget import Budget
 
@@ -44,6 +45,11 @@ class GuardrailStack(cdk.Stack):
         self._add_tear_down_rule()
         self._add_sweep()
         self._add_alarms(settings)
+        # AWS Budgets may refuse a role for up to two minutes after IAM has made it. So the action is made last of all: a queue alone takes
+        # CloudFormation more than one.
+        for one in self.node.children:
+            if one is not self.budget:
+                self.budget.action.node.add_dependency(one)
         cdk.CfnOutput(
             self,
             "UndeliveredEvents",
@@ -92,6 +98,7 @@ class GuardrailStack(cdk.Stack):
         events.Rule(
             self,
             "RunEnded",
+            rule_name=RUN_ENDED_RULE,
             description="Starts TearDown when a FineTuning execution has ended, in whatever way.",
             event_pattern=events.EventPattern(
                 source=["aws.states"],
@@ -122,6 +129,7 @@ class GuardrailStack(cdk.Stack):
         events.Rule(
             self,
             "Sweep",
+            rule_name=SWEEP_RULE,
             description="Starts the sweeper, which looks for leftovers older than any run can be.",
             schedule=events.Schedule.rate(cdk.Duration.minutes(SWEEP_MINUTES)),
             targets=[

@@ -14,6 +14,10 @@ TAG = {"project": PREFIX}
 FINE_TUNING = f"{PREFIX}-fine-tuning"
 TEAR_DOWN = f"{PREFIX}-tear-down"
 METRICS = "Captune"
+# What Preflight looks for before a run, in the Guardrail stack, which is deployed after Preflight: hence names that both know.
+RUN_ENDED_RULE = f"{PREFIX}-run-ended"
+SWEEP_RULE = f"{PREFIX}-sweep"
+KILL_SWITCH_TOPIC = f"{PREFIX}-kill-switch"
 # An IAM policy that nobody has: the names of IAM are the account's, so only one region can have it.
 ONE_PER_ACCOUNT = f"{PREFIX}-one-deployment-per-account"
 
@@ -62,6 +66,14 @@ class Arns:
     def executions(self, name: str) -> str:
         """All executions of a state machine."""
         return self._arn("states", f"execution:{name}:*")
+
+    def rule(self, name: str) -> str:
+        """A rule of EventBridge, on the default bus."""
+        return self._arn("events", f"rule/{name}")
+
+    def topic(self, name: str) -> str:
+        """A topic of SNS by name."""
+        return self._arn("sns", name)
 
     def alarm(self, name: str) -> str:
         """A CloudWatch alarm by name."""

@@ -87,6 +87,7 @@ class StorageStack(cdk.Stack):
             self,
             "OnePerAccount",
             managed_policy_name=ONE_PER_ACCOUNT,
+            # Never to be reworded: CloudFormation cannot change a policy's description, and cannot replace one that has a name.
             description="Captune: attached to nobody. Its name lets one region of the account have a ledger, and so one cap.",
             statements=[permissions.deny_new_spending()],
         )

@@ -10,6 +10,8 @@ import os
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.surroundings"]
+
 # What is asked here is on this machine: somebody's proxy knows nothing of it.
 for _name in ("NO_PROXY", "no_proxy"):
     os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "127.0.0.1", "localhost")))

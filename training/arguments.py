@@ -11,11 +11,6 @@ from pathlib import Path
 from failure import TrainingFailure
 
 AUTO = "auto"
-# A step trains on as many sequences as leave 512 steps, and on four at most. Text by others does not care once a part of the
-# adapter is kept: one pass over 79,400 words gained 0.135 nats a token on it in steps of one and 0.138 in steps of four, over 126,100
-# words 0.164 and 0.161 (SmolLM2-135M, seed 1, 0.5 and 0.6 of the adapter). The corpus that states
-# its facts again, before its other texts, was measured in steps of two only (docs/recipe.md).
-FEWEST_STEPS, MOST_SEQUENCES_PER_STEP = 512, 4
 LAST_RATE_SHARE = 0.1  # of the peak rate, at the last step: the last documents count too
 
 
@@ -27,10 +22,12 @@ class Arguments:
     max_steps: int = 0  # optimizer steps at most, 0 for no limit; a smoke run makes one
     learning_rate: float | None = None  # None ("auto"): from the model's width, see `automatic_learning_rate`
     sequence_length: int = 512  # tokens; a paragraph or five of context, and memory grows with it
-    sequences_per_step: int = 0  # 0: by the corpus's size, see `automatic_sequences_per_step`
+    sequences_per_step: int = 0  # 0: by the corpus's size, see `sequences_per_step` in common/memory.py
     lora_rank: int = 16  # as good as 256 on corpora of this size, at a sixteenth of the memory
     lora_alpha: float = 32.0  # twice the rank: the updates' scale
-    adapter_strength: float = 0.6  # share of what was learnt that is kept, see `Network.scale_adapter`
+    adapter_strength: float | None = (
+        None  # share of what was learned that is kept; None ("auto"): measured, see strength.py
+    )
     lora_dropout: float = 0.0  # none: few passes over a corpus, and on a CPU it costs a third of the speed
     warmup_ratio: float = 0.05  # share of the steps during which the rate rises
     weight_decay: float = 0.0  # a low-rank update is restraint enough
@@ -43,7 +40,7 @@ class Arguments:
 
     @property
     def settings(self) -> dict[str, int | float | str | None]:
-        """All that shapes the adapter, as a dictionary; `learning_rate` is None where it is automatic."""
+        """All that shapes the adapter, as a dictionary; None for what is automatic."""
         return dataclasses.asdict(self)
 
 
@@ -65,6 +62,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "time_budget_seconds": (10, 28 * 24 * 3600),  # 28 days is SageMaker's own limit
     "checkpoint_minutes": (0.0, 24 * 60),
 }
+AUTOMATIC = ("learning_rate", "adapter_strength")  # may be "auto"
 CHOICES = {"long_records": ("split", "refuse"), "document_order": ("shuffled", "written")}
 WHOLE_NUMBERS = {field.name for field in dataclasses.fields(Arguments) if field.type == "int"}
 
@@ -76,11 +74,6 @@ def automatic_learning_rate(hidden_size: int) -> float:
     with the width to the power 0.781.
     """
     return 5e-5 * 10 * (2000 / hidden_size) ** 0.781
-
-
-def automatic_sequences_per_step(rows: int) -> int:
-    """How many sequences a step trains on in a run over this many rows."""
-    return max(1, min(MOST_SEQUENCES_PER_STEP, rows // FEWEST_STEPS))
 
 
 def read_arguments(path: Path) -> Arguments:
@@ -113,11 +106,11 @@ def _parse(key: str, value: object) -> int | float | str | None:
             mend = f"Set {key} to {' or '.join(CHOICES[key])}."
             raise TrainingFailure(f"The hyperparameter {key} is {text[:80]!r}.", mend)
         return text
-    if key == "learning_rate" and text == AUTO:
+    if key in AUTOMATIC and text == AUTO:
         return None
     low, high = LIMITS[key]
     kind = "a whole number" if key in WHOLE_NUMBERS else "a number"
-    also = ' or "auto"' if key == "learning_rate" else ""
+    also = ' or "auto"' if key in AUTOMATIC else ""
     mend = f"Set {key} to {kind} from {low:g} to {high:.10g}{also}."
     try:
         number = int(text) if key in WHOLE_NUMBERS else float(text)

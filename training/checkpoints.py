@@ -111,6 +111,7 @@ class Starts:
     identity: str  # whose they are: as for a checkpoint, another run's count for nothing
     pause: float  # seconds between two notes
     begun: float  # when the present one was, by the machine's clock: loading the model takes of the job's time too
+    precision: str  # in which all of them compute, such as "bfloat16"
     count: int = 1
     steps_again: int = 0  # made by an earlier one, lost, and made again
     seconds_before: float = 0.0  # of all earlier ones, as far as they noted them
@@ -125,10 +126,23 @@ class Starts:
         self._noted = time.monotonic()
         counts = {"count": self.count, "step": step, "steps_again": self.steps_again}
         seconds = self.seconds_before + time.monotonic() - self.begun
-        write_whole(self.path, {"identity": self.identity, **counts, "seconds": seconds})
+        write_whole(self.path, {"identity": self.identity, "precision": self.precision, **counts, "seconds": seconds})
 
 
-def count_start(folder: Path, identity: str, *, resumed_step: int, checkpoint_minutes: float, begun: float) -> Starts:
+def precision_of_earlier_starts(folder: Path) -> str:
+    """In which precision the job's earlier starts computed, such as "bfloat16"; "" where there was none.
+
+    A CPU measures which precision is faster, and may find another one in a later start, whose checkpoints would then be of no use.
+    """
+    try:
+        return str(json.loads((folder / STARTS).read_text(encoding="utf-8"))["precision"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def count_start(
+    folder: Path, identity: str, *, resumed_step: int, checkpoint_minutes: float, begun: float, precision: str
+) -> Starts:
     """Counts another start of the job, which goes on from `resumed_step` and `begun` at that second of the machine's clock.
 
     What the file of earlier ones lacks counts as nothing.
@@ -136,7 +150,7 @@ def count_start(folder: Path, identity: str, *, resumed_step: int, checkpoint_mi
     folder.mkdir(parents=True, exist_ok=True)
     # Without checkpoints nothing is lost that was kept: one note in twenty seconds, as with the usual ten minutes.
     pause = (60 * checkpoint_minutes or 600) / NOTES_PER_CHECKPOINT
-    starts = Starts(folder / STARTS, identity, pause, begun)
+    starts = Starts(folder / STARTS, identity, pause, begun, precision)
     try:
         kept = json.loads(starts.path.read_text(encoding="utf-8"))
         if kept["identity"] == identity:

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from transformers import TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging as transformers_logging
 
-from arguments import Arguments, automatic_learning_rate, automatic_sequences_per_step
-from checkpoints import Starts, count_start, fingerprint, newest, step_of
+import expected
+from arguments import Arguments, automatic_learning_rate
+from checkpoints import Starts, count_start, fingerprint, newest, precision_of_earlier_starts, step_of
+from common.memory import sequences_per_step
 from evaluation import OutOfTime, mean_loss, paired, refuse_unknown_tokens, refuse_worse_than_guessing, score
 from failure import TrainingFailure, explain, mark_adapter_saved, shown, unmark_adapter_saved
-from inputs import Inputs
+from inputs import STRENGTH_SET, Inputs
 from learning import make_trainer
 from model.accelerator import choose_device, self_test
 from model.network import Network, describe_environment, load_network
@@ -28,6 +30,7 @@ from output import memory_of, model_of, publish, publish_metrics, training_of
 from processes import Group, joined, reason_of
 from progress import Clock, say
 from records import choosing
+from strength import SET, STRENGTHS, UNMEASURED, Choice, measured, unmeasured, why_not
 from text import Boundaries, Document, Rows, boundaries, excerpts, tokenize
 from watch import SAVE_SECONDS, Progress, Watch
 
@@ -42,7 +45,9 @@ class Work:
     arguments: Arguments  # with the number of sequences of a step
     network: Network
     corpus: list[Document]
-    sets: dict[str, list[Document]]  # what is scored, by name
+    sets: dict[str, list[Document]]  # what is measured before and after, by name
+    set_aside: list[Document]  # by which the adapter's strength is chosen; empty where it is not
+    why_unmeasured: str  # why it is not, or what becomes known where the job ends before
     edges: Boundaries
     rows: Rows
     clock: Clock
@@ -51,18 +56,17 @@ class Work:
     def losses(self, *, tuned: bool) -> Iterator[tuple[str, list[float]]]:
         """(name, losses) of each set in its order. Raises OutOfTime."""
         for name, documents in self.sets.items():
-            losses = score(
-                self.network,
-                documents,
-                self.edges,
-                self.arguments.sequence_length,
-                tuned=tuned,
-                clock=self.clock,
-                name=name,
-                keep_seconds=SAVE_SECONDS,
-                group=self.group,
-            )
-            yield name, losses
+            yield name, self.losses_of(documents, name, tuned=tuned)
+
+    def losses_of(
+        self, documents: list[Document], name: str, *, tuned: bool, keep_seconds: float = SAVE_SECONDS
+    ) -> list[float]:
+        """The losses of these documents. Raises OutOfTime where no more than `keep_seconds` are left."""
+        length = self.arguments.sequence_length
+        return score(
+            self.network, documents, self.edges, length, tuned=tuned, clock=self.clock, name=name, keep_seconds=keep_seconds,
+            group=self.group,
+        )  # fmt: skip
 
 
 def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
@@ -80,7 +84,9 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
 def _load(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device: torch.device, group: Group) -> Work:
     """Loads the model and tokenizes the texts."""
     set_seed(arguments.seed)
-    network = load_network(inputs.model, arguments, device, group)
+    network = load_network(
+        inputs.model, arguments, device, group, precision=precision_of_earlier_starts(root / "checkpoints")
+    )
     parameters, trainable = network.parameters, network.trainable_parameters
     say("model", parameters=parameters, trainable=trainable, precision=network.plan.dtype_name)
     edges = boundaries(network.tokenizer)
@@ -88,13 +94,17 @@ def _load(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device
     sets = {name: tokenize(documents, network.tokenizer) for name, documents in inputs.evaluation.items()}
     sets["training_text"] = excerpts(corpus, network.tokenizer, arguments.sequence_length, arguments.seed)
     choosing.tell_of_long_records(corpus, arguments)
-    refuse_unknown_tokens(itertools.chain(corpus, *sets.values()), edges, network.known_tokens)
+    wanted, why = arguments.adapter_strength is None, why_not(inputs.strength)
+    set_aside = tokenize(inputs.strength, network.tokenizer) if wanted and not why else []
+    refuse_unknown_tokens(itertools.chain(corpus, set_aside, *sets.values()), edges, network.known_tokens)
     rows = choosing.rows_of(corpus, edges, arguments)
-    per_step = arguments.sequences_per_step or automatic_sequences_per_step(len(rows))
+    per_step = arguments.sequences_per_step or sequences_per_step(len(rows))
     if arguments.max_steps:
         rows.stop_after(arguments.max_steps * per_step)
     chosen = dataclasses.replace(arguments, sequences_per_step=per_step)
-    return Work(root, chosen, network, corpus, sets, edges, rows, clock, group)
+    return Work(
+        root, chosen, network, corpus, sets, set_aside, why or "the job ended before", edges, rows, clock, group
+    )
 
 
 def _watch(work: Work, configuration: dict[str, object]) -> tuple[Watch, Path | None]:
@@ -104,7 +114,14 @@ def _watch(work: Work, configuration: dict[str, object]) -> tuple[Watch, Path | 
     checkpoint, state = _checkpoint(folder, identity, group) or (None, {})
     resumed = step_of(checkpoint) if checkpoint else 0
     starts: Starts = group.of_first(
-        count_start(folder, identity, resumed_step=resumed, checkpoint_minutes=minutes, begun=clock.started)
+        count_start(
+            folder,
+            identity,
+            resumed_step=resumed,
+            checkpoint_minutes=minutes,
+            begun=clock.started,
+            precision=work.network.plan.dtype_name,
+        )
         if group.first
         else None
     )
@@ -127,6 +144,7 @@ def _train(work: Work, watch: Watch, checkpoint: Path | None) -> None:
     """Measures, trains, saves and measures again; what is saved is what is served."""
     root, arguments, network, rows, group = work.root, work.arguments, work.network, work.rows, work.group
     steps = -(-len(rows) // arguments.sequences_per_step)
+    _tell_how_long(work, watch, checkpoint)
     peak_rate = arguments.learning_rate or automatic_learning_rate(network.causal.config.hidden_size)
     base = _measure_base(work, watch)
 
@@ -154,37 +172,64 @@ def _train(work: Work, watch: Watch, checkpoint: Path | None) -> None:
     if trainer.state.global_step == 0:
         raise watch.no_step()
     tuned: Losses = {}
+    # Saved before anything is measured: whatever ends the process from here on, the adapter that was paid for is whole.
+    choice = (
+        Choice(arguments.adapter_strength, SET)
+        if arguments.adapter_strength is not None
+        else unmeasured(work.why_unmeasured)
+    )
 
     def metrics(unmeasured: str | None) -> dict[str, Any]:
         return {
             "schema": 1,
             "base_model": model_of(network),
-            "settings": arguments.settings | {"learning_rate": peak_rate},
+            "settings": arguments.settings | {"learning_rate": peak_rate, "adapter_strength": choice.strength},
             "environment": describe_environment(network) | ({"processes": str(group.size)} if group.size > 1 else {}),
             "memory": memory_of(network),
             "corpus": choosing.describe(work.corpus, rows.rows_per_epoch, arguments.sequence_length),
             "training": training_of(trainer.state, watch, steps, network, unmeasured),
+            "strength": choice.description,
             "evaluation": {
                 name: paired(documents, base[name], tuned.get(name)) for name, documents in work.sets.items()
             },
         }
 
-    network.scale_adapter(arguments.adapter_strength)
-    # Saved before it is measured: whatever ends the process from here on, the adapter that was paid for is whole.
+    def save() -> None:
+        network.scale_adapter(choice.strength)
+        saved_bytes = group.of_first(publish(root, network, metrics("the job ended before")) if group.first else None)
+        say("adapter", bytes=saved_bytes)
+        mark_adapter_saved(root)
+
     say("phase", name="save")
-    saved_bytes = group.of_first(publish(root, network, metrics("the job ended before")) if group.first else None)
-    say("adapter", bytes=saved_bytes)
-    mark_adapter_saved(root)
+    save()
+    if work.set_aside:
+        choice = _choose_strength(work, watch, base[STRENGTH_SET])
+        save()
+    if choice.how == UNMEASURED:
+        say("note", text=f"the strength was not measured, and {choice.strength:g} of the adapter is kept: {choice.why}")
 
     say("phase", name="evaluate-tuned")
-    unmeasured, error = _measure_tuned(work, tuned)
-    measured = metrics(unmeasured)
+    lacking, error = _measure_tuned(work, tuned)
+    whole = metrics(lacking)
     if group.first:
-        publish_metrics(root, measured)
-    if unmeasured:
-        say("note", text=f"losses of the tuned model lack and are null: {unmeasured}")
+        publish_metrics(root, whole)
+    if lacking:
+        say("note", text=f"losses of the tuned model lack and are null: {lacking}")
     if error:
         raise error
+
+
+def _tell_how_long(work: Work, watch: Watch, checkpoint: Path | None) -> None:
+    """One line such as `expected seconds=180` before the first measurement, where there is no GPU."""
+    network, rows = work.network, work.rows
+    if network.device.type == "cuda":
+        return
+    left = rows.tokens(len(rows)) - (watch.tokens(step_of(checkpoint)) if checkpoint else 0)
+    before = 0 if watch.progress.base_evaluation else 1  # the base model's losses travel with a checkpoint
+    measured_tokens = _tokens(itertools.chain(*work.sets.values()))
+    scored = (before + 1) * measured_tokens + (before + len(STRENGTHS)) * _tokens(work.set_aside)
+    seconds = expected.seconds_on_cpu(network, trained_tokens=left, scored_tokens=scored) / work.group.size
+    say("expected", seconds=round(seconds))
 
 
 def _measure_base(work: Work, watch: Watch) -> Losses:
@@ -194,10 +239,14 @@ def _measure_base(work: Work, watch: Watch) -> Losses:
         say("phase", name="evaluate-base")
         since = time.monotonic()
         try:
-            progress.base_evaluation = dict(work.losses(tuned=False))
+            base = dict(work.losses(tuned=False))
+            progress.evaluation_seconds = time.monotonic() - since
+            if work.set_aside:
+                base[STRENGTH_SET] = work.losses_of(work.set_aside, STRENGTH_SET, tuned=False)
+                progress.strength_seconds = time.monotonic() - since - progress.evaluation_seconds
         except OutOfTime:
             raise watch.no_step() from None
-        progress.evaluation_seconds = time.monotonic() - since
+        progress.base_evaluation = base
     base = progress.base_evaluation
     for name, documents in work.sets.items():
         _report_loss("base", name, documents, base[name])
@@ -207,6 +256,35 @@ def _measure_base(work: Work, watch: Watch) -> Losses:
     return base
 
 
+def _choose_strength(work: Work, watch: Watch, base: list[float]) -> Choice:
+    """The strength that is best on the text that was set aside, or why none could be measured.
+
+    Raises what `_measure_tuned` raises, and the error that ended one of several processes.
+    """
+    if work.group.highest(work.clock.stop_requested)[0]:
+        return unmeasured("the job was told to stop")
+    say("phase", name="choose-strength")
+    # What is then measured of the adapter counts for more than the best strength.
+    keep_seconds = SAVE_SECONDS + 1.33 * watch.progress.evaluation_seconds
+
+    def losses_at(strength: float) -> list[float]:
+        work.network.scale_adapter(strength)
+        return work.losses_of(work.set_aside, STRENGTH_SET, tuned=True, keep_seconds=keep_seconds)
+
+    try:
+        return measured(work.set_aside, base, losses_at)
+    except OutOfTime:
+        return unmeasured("the time was over")
+    except TrainingFailure:
+        unmark_adapter_saved(work.root)
+        raise
+    except Exception as error:
+        if work.group.size > 1:
+            raise
+        traceback.print_exc()
+        return unmeasured(shown(explain(error)))
+
+
 def _measure_tuned(work: Work, tuned: Losses) -> tuple[str | None, Exception | None]:
     """Fills `tuned` set by set. Returns why some lack, if any do, and the error with which the job must end for that.
 
@@ -214,7 +292,6 @@ def _measure_tuned(work: Work, tuned: Losses) -> tuple[str | None, Exception | N
     such an adapter is worth no endpoint.
     """
     try:
-        work.network.round_adapter()
         for name, losses in work.losses(tuned=True):
             tuned[name] = losses
             _report_loss("tuned", name, work.sets[name], losses)
@@ -247,8 +324,11 @@ def _checkpoint(folder: Path, identity: str, group: Group) -> tuple[Path, dict[s
 
 def _report_loss(model: str, name: str, documents: Sequence[Document], losses: Sequence[float]) -> None:
     """Prints a line such as `heldout model=base loss=2.9123 tokens=6120`."""
-    tokens = sum(len(document.tokens) for document in documents)
-    say(name.replace("_", "-"), model=model, loss=f"{mean_loss(documents, losses):.4f}", tokens=tokens)
+    say(name.replace("_", "-"), model=model, loss=f"{mean_loss(documents, losses):.4f}", tokens=_tokens(documents))
+
+
+def _tokens(documents: Iterable[Document]) -> int:
+    return sum(len(document.tokens) for document in documents)
 
 
 def _identity(work: Work, configuration: dict[str, object]) -> str:
@@ -258,7 +338,7 @@ def _identity(work: Work, configuration: dict[str, object]) -> str:
     # Of records also what of them is learnt.
     tokens = [
         document.read or list(document.tokens)
-        for documents in (work.corpus, *work.sets.values())
+        for documents in (work.corpus, work.set_aside, *work.sets.values())
         for document in documents
     ]
     texts = hashlib.sha256(repr(tokens).encode()).hexdigest()

@@ -15,6 +15,7 @@ from checkpoints import Starts
 from failure import TrainingFailure
 from processes import ALONE, Group
 from progress import Clock, say
+from strength import STRENGTHS
 from text import Rows
 
 SAVE_SECONDS = 15.0  # kept back for writing adapter and metrics
@@ -26,7 +27,8 @@ class Progress:
 
     seconds: float = 0.0  # in steps
     base_evaluation: dict[str, list[float]] | None = None  # it is costly, so it travels
-    evaluation_seconds: float = 0.0
+    evaluation_seconds: float = 0.0  # once over all that is measured before and after
+    strength_seconds: float = 0.0  # once over what the strength is chosen by
 
 
 @dataclasses.dataclass(eq=False)
@@ -57,7 +59,9 @@ class Watch(TrainerCallback):
 
     def must_stop(self) -> bool:
         """Whether another step may not begin: what is left is needed for the tuned evaluation and for saving."""
-        to_finish = 1.33 * self.progress.evaluation_seconds + SAVE_SECONDS  # the base evaluation's time and a third
+        # The base evaluation's time and a third, and the same for each strength that will be tried.
+        measuring = self.progress.evaluation_seconds + len(STRENGTHS) * self.progress.strength_seconds
+        to_finish = 1.33 * measuring + SAVE_SECONDS
         short = self.clock.remaining < to_finish + 1.2 * self._step_seconds
         any_stop, any_short = self.group.highest(self.clock.stop_requested, short)
         if any_stop:
@@ -119,7 +123,8 @@ class Watch(TrainerCallback):
         if state.global_step in (1, state.max_steps) or now - self._spoken >= 1.0:
             self._spoken = now
             per_step = self.progress.seconds / state.global_step
-            left = per_step * (state.max_steps - state.global_step) + 1.1 * self.progress.evaluation_seconds
+            measuring = self.progress.evaluation_seconds + len(STRENGTHS) * self.progress.strength_seconds
+            left = per_step * (state.max_steps - state.global_step) + 1.1 * measuring
             say(
                 "progress",
                 step=state.global_step,

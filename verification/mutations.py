@@ -1,7 +1,11 @@
-"""Changes each line of both state machines, one change at a time, and lists the changes that no test notices.
+"""Changes what decides in both state machines, one change at a time, and lists the changes that no test notices.
 
     captune mutate                           all of them, in some minutes
     captune mutate --only StartTraining      those whose name matches this regular expression
+
+What decides are conditions and the other operators of expressions, next states, retries, catches, times and other numbers, and the names
+of resources and roles. The texts of requests and messages, and the paths in expressions, are not changed: AWS's models of the services
+and the runs of a rehearsal read those.
 
 A change that no test notices needs a reason in mutation_survivors.toml. Exit code 1 where one has none, where a reason has no such
 change, and where a test fails without any change.
@@ -44,18 +48,16 @@ _REQUIRED = {
     "Type", "Resource", "StartAt", "States", "Next", "Default", "Choices", "Condition", "ErrorEquals", "Seconds", "Branches",
     "Arguments", "Comment",
 }  # fmt: skip
-# The likely mistake where a service takes only some values; any other text gets one letter more.
-_OTHER_TEXTS = {
-    "NONE": "DELETE", "OFF": "FLEXIBLE", "SingleModel": "MultiModel", "FULL": "NONE", "UTC": "Europe/Berlin", "File": "Pipe",
-    "FullyReplicated": "ShardedByS3Key", "S3Prefix": "S3Object", "None": "Gzip", "JSONata": "JSONPath", "true": "false",
-    "false": "true", "States.ALL": "States.TaskFailed", "States.TaskFailed": "States.ALL",
-}  # fmt: skip
+# What a request or an output holds is not left out.
+_WHOLE = {"Arguments", "Output"}
+# A message.
+_TOLD = {"Cause", "Message", "Subject"}
+_WILDCARDS = {"States.ALL": "States.TaskFailed", "States.TaskFailed": "States.ALL"}
 # The words of a JSONata expression, and what could stand there by mistake.
 _WORD = re.compile(
     r"""(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
     |(?P<regex>(?<=,\ )/(?:[^/\\]|\\.)+/i?)
     |(?P<number>-?\d+)
-    |(?P<path>\$[A-Za-z]\w*(?:\.[A-Za-z]\w*)*\b(?!\())
     |(?P<other>\$?[A-Za-z]\w*|<=|>=|!=|:=|[<>=?:+\-*/%&(){}\[\],;.]|\s+)""",
     re.VERBOSE,
 )
@@ -73,11 +75,12 @@ class Walk:
         text = sources.as_text(definition)
         self._placeholders = sorted(set(re.findall(r'"(\$\{\w+\})"', text)))
         self._resources = sorted(set(re.findall(r'"Resource":"([^"]+)"', text)))
-        self._variables = sorted(set(re.findall(r"\$([a-z]\w*)\b(?!\()", text)) - {"states"})
         self._visited = set[int]()  # an anchor of the file is one place, however often it is referred to
 
-    def changes(self, node: Any, path: str, states: dict[str, Any], state: str = "") -> Iterator[Change]:
-        """Every change below a node. `state` is the one around the node, `states` are those beside it."""
+    def changes(
+        self, node: Any, path: str, states: dict[str, Any], state: str = "", whole: bool = False
+    ) -> Iterator[Change]:
+        """Every change below a node. `state` is the one around the node, `states` are those beside it; of what is `whole` nothing is dropped."""
         if not isinstance(node, dict | list) or id(node) in self._visited:
             return
         self._visited.add(id(node))
@@ -85,7 +88,8 @@ class Walk:
         for key, value in list(enumerate(node) if is_list else holder.items()):
             here = path if key == "States" else f"{path}[{key}]" if is_list else f"{path}.{key}".replace(" .", " ")
             around = key if node is states else state
-            if len(node) > 1 if is_list else key not in _REQUIRED and node is not states:
+            may_go = len(node) > 1 if is_list else key not in _REQUIRED | _WHOLE | _TOLD and node is not states
+            if may_go and not whole:
                 yield f"{here} dropped", partial(operator.delitem, holder, key)
             if is_list and key and _could_come_first(value):
                 swapped = [value, holder[key - 1]]
@@ -93,7 +97,9 @@ class Walk:
             if key != "Comment":
                 for words, other in self._others(here, key, value, states, around):
                     yield f"{here}: {words}", partial(operator.setitem, holder, key, other)
-                yield from self.changes(value, here, value if key == "States" else states, around)
+                yield from self.changes(
+                    value, here, value if key == "States" else states, around, whole or key in _WHOLE
+                )
 
     def _others(self, path: str, key: Any, value: Any, states: dict[str, Any], state: str) -> Iterator[tuple[str, Any]]:
         """What could stand at a place instead, and the words for it."""
@@ -106,18 +112,16 @@ class Walk:
             return
         elif value.startswith("{%"):
             expression = value.removeprefix("{%").removesuffix("%}").strip()
-            for words, other in expression_changes(expression, self._variables, key == "Condition"):
+            for words, other in expression_changes(expression, key == "Condition"):
                 yield words, "{% " + other + " %}"
         elif key in ("Next", "Default", "StartAt"):
             ends = [name for name, one in states.items() if one["Type"] in ("Succeed", "Fail")]
             beyond = states.get(value, {})
             found = [state, beyond.get("Next"), beyond.get("Default"), *ends]
         elif ".ErrorEquals[" in path:
-            found = [_OTHER_TEXTS.get(value, "Never.Heard")]
+            found = [_WILDCARDS.get(value, "Never.Heard")]
         elif alike := next((names for names in (self._placeholders, self._resources) if value in names), None):
             found = [_next(value, alike)]
-        else:
-            found = [_OTHER_TEXTS.get(value, str(int(value) + 1) if value.isdigit() else f"{value}X")]
         for other in dict.fromkeys(found):
             if other not in (None, "", value):
                 yield f"{value} → {other}", other
@@ -133,7 +137,7 @@ def _next(one: str, others: Sequence[str]) -> str:
     return others[(others.index(one) + 1) % len(others)]
 
 
-def expression_changes(expression: str, variables: Sequence[str], is_condition: bool) -> Iterator[tuple[str, str]]:
+def expression_changes(expression: str, is_condition: bool) -> Iterator[tuple[str, str]]:
     """Every change of a JSONata expression and the words for it. Raises ValueError for one that is not understood."""
     yield from [("always", "true"), ("never", "false")] if is_condition else []
     found = list(_WORD.finditer(expression))
@@ -141,18 +145,13 @@ def expression_changes(expression: str, variables: Sequence[str], is_condition: 
         raise ValueError(f"not understood: {expression}")
     for word in found:
         before, after = expression[: word.start()], expression[word.end() :]
-        for other in _other_words(str(word.lastgroup), word[0], variables):
+        for other in _other_words(str(word.lastgroup), word[0]):
             yield f"{before[-24:]}[{word[0]} → {other}]{after[:12]}", before + other + after
 
 
-def _other_words(kind: str, word: str, variables: Sequence[str]) -> list[str]:
-    if kind == "text":
-        return ["''" if word != "''" else "'x'"]
+def _other_words(kind: str, word: str) -> list[str]:
     if kind == "number":
         return [str(int(word) + 1), *([str(int(word) - 1), f"{word}0"] if int(word) else [])]
-    if kind == "path":
-        others = [f"${_next(word[1:], variables)}"] if word[1:] in variables and len(variables) > 1 else []
-        return [f"{word}X"] if "." in word else others
     if kind == "regex":
         body, flags = word[1:].rsplit("/", 1)
         ways = [body] if "(" in body else body.split("|")

@@ -8,7 +8,6 @@ import tempfile
 from collections import Counter
 from dataclasses import asdict
 from functools import cache
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,9 +21,9 @@ from rich.text import Text
 from captune import account
 from captune.account import PROJECT, Context, Refused, Region
 from captune.check import files
-from captune.check.findings import NO_ANSWER, Finding, Findings, Level, asking, ok, one_line, problem
+from captune.check.findings import NO_ANSWER, Finding, Level, ok, one_line, order_of_mending
 from captune.check.questions import Clients, Project, findings
-from rehearsal.account.assembly import SynthesisFailed, synthesize
+from stacks.assembly import SynthesisFailed, synthesize
 from stacks.configuration.settings import Settings
 
 PROBLEMS, NOT_ASKED = 1, 2  # exit codes
@@ -40,12 +39,6 @@ _SIGN_IN = (
 def command(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON list of the findings instead of lines.")
-    ] = False,
-    test_states: Annotated[
-        bool,
-        typer.Option(
-            "--test-states", help="Let Step Functions evaluate every expression, for a cent at most; says first."
-        ),
     ] = False,
     given: Context = None,
     region: Region = None,
@@ -79,17 +72,15 @@ def command(
     console = Console(highlight=False, soft_wrap=True, quiet=as_json)
     found = [ok("credentials", f"account {number} in {settings.region}, as {caller}")]
     show(console, found[0])
-    questions = findings(aws, number, project)
-    if test_states:
-        asked = _expressions(aws("stepfunctions"), console, {"region": settings.region, **chosen}, number)
-        questions = chain(questions, asking("expressions", "states:TestState", asked))
-    for finding in questions:
+    for finding in findings(aws, number, project):
         found.append(finding)
         show(console, finding)
     counted = Counter(finding.level for finding in found)
     console.print(
-        f"{counted[Level.PROBLEM]} problems, {counted[Level.WARNING]} warnings, {counted[Level.OK]} in order. Nothing was changed{'' if test_states else ', and nothing of this is charged for'}."
+        f"{counted[Level.PROBLEM]} problems, {counted[Level.WARNING]} warnings, {counted[Level.OK]} in order. Nothing was changed, and nothing of this is charged for."
     )
+    if counted[Level.PROBLEM] > 1:
+        console.print(order_of_mending(found))
     if as_json:
         print(json.dumps([asdict(finding) for finding in found], indent=2))
     raise typer.Exit(PROBLEMS if counted[Level.PROBLEM] else 0)
@@ -115,22 +106,6 @@ def identify(aws: Clients) -> tuple[str, str]:
         print(f"AWS does not say who asks: {one_line(str(error)).rstrip('.')}. {_SIGN_IN}", file=sys.stderr)
         raise typer.Exit(NOT_ASKED) from None
     return answer["Account"], answer["Arn"]
-
-
-def _expressions(step_functions: Any, console: Console, given: dict[str, str], account_id: str) -> Findings:
-    """Whether every expression has for Step Functions the value that it has in the simulated runs. Says first what it costs."""
-    # With the simulated account, which nothing else here needs.
-    from verification.conformance.expressions import on_aws
-
-    with tempfile.TemporaryDirectory(prefix="captune-check-") as folder:
-        synthesize(PROJECT, Path(folder), given, account_id)
-        evaluations = on_aws.recorded(Path(folder))
-    console.print(on_aws.price(evaluations))
-    differing = on_aws.differences(step_functions, evaluations)
-    for text in differing:
-        yield problem("expressions", text, "mend it in stacks/*.asl.yaml, then captune conformance expressions")
-    if not differing:
-        yield ok("expressions", f"{len(evaluations)} have for Step Functions the value that they have here")
 
 
 def load(settings: Settings, given: dict[str, str], account_id: str) -> Project:

@@ -10,8 +10,9 @@ from decimal import Decimal
 from typing import Any
 
 from captune.check.findings import Finding, Findings, Level, later, ok, problem, unless, warning
-from captune.destroy import STORAGE
+from captune.destroy import GUARDRAIL, RUNS, STORAGE
 from captune.release import find
+from preflight.account.guardrail import Guards, missing
 from stacks.names import ONE_PER_ACCOUNT
 
 TOOLKIT = "CDKToolkit"  # the stack that `cdk bootstrap` makes
@@ -79,6 +80,9 @@ def read(cloudformation: Any, names: Mapping[str, dict[str, Any]], deployed: Dep
     for name, template in names.items():
         if name in found:
             yield _state_of_stack(cloudformation, found[name], template)
+        elif name == GUARDRAIL and RUNS in deployed.stacks:
+            text = "is not deployed, and Captune-FineTuning is: runs are refused (GuardrailMissing)"
+            yield problem(name, text, "make deploy; where AWS refuses the budget, mend that first")
         else:
             yield later(name, "is not deployed")
 
@@ -207,12 +211,13 @@ def _state_of_action(status: str) -> Finding:
     return warning(subject, f"it is {status}", "run captune check again in some minutes")
 
 
-def kill_switch(sns: Any, topic: str) -> Findings:
-    """Whether the budget's 100 % reaches the sweeper, which stops every run."""
-    if _subscriptions(sns, topic, "lambda"):
-        yield ok("kill switch", "the sweeper receives the 100 % alarm")
-    else:
-        yield problem("kill switch", "nothing receives the 100 % alarm", _PUT_BACK)
+def guards(events: Any, sns: Any, needed: Guards) -> Findings:
+    """Whether what ends a run is there and on: the rule of its end, the sweeper's, and who hears the budget's 100 %."""
+    found = missing(events, sns, needed)
+    for text in found:
+        yield problem("rules and kill switch", f"{text}; runs are refused (GuardrailMissing)", _PUT_BACK)
+    if not found:
+        yield ok("rules and kill switch", "a run's end starts TearDown, the sweeper runs and hears the 100 % alarm")
 
 
 def email(sns: Any, topic: str, address: str, subject: str, unconfirmed: Level) -> Findings:
@@ -252,9 +257,9 @@ def alarms(cloudwatch: Any, names: Collection[str]) -> Findings:
         yield ok("alarms", f"none of {len(found)} is on")
 
 
-def _subscriptions(sns: Any, topic: str, protocol: str | None = None) -> dict[str, str]:
+def _subscriptions(sns: Any, topic: str) -> dict[str, str]:
     """The ARN by endpoint, or what SNS answers in its place. One that has ended stays listed for days beside its successor."""
     pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
-    found = [one for page in pages for one in page["Subscriptions"] if protocol in (None, one["Protocol"])]
+    found = [one for page in pages for one in page["Subscriptions"]]
     confirmed_last = sorted(found, key=lambda one: str(one["SubscriptionArn"]).startswith(_CONFIRMED))
     return {one["Endpoint"]: one["SubscriptionArn"] for one in confirmed_last}

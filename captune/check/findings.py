@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -20,6 +20,9 @@ _REFUSALS = ("AccessDenied", "UnauthorizedOperation", "AuthorizationError", "Not
 _BUSY = ("Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown", "LimitExceeded")
 # A proxy's page in place of AWS's answer is no BotoCoreError.
 NO_ANSWER = (BotoCoreError, ResponseParserError)
+# The subjects of what the payer of an organisation or AWS itself has to act on.
+BUDGETS, QUOTAS = "AWS Budgets", "quotas"
+_OTHERS_ACT = (BUDGETS, QUOTAS)
 _LONGEST = 300  # characters of a message that is not ours
 
 
@@ -63,6 +66,14 @@ def asking(subject: str, right: str, question: Findings) -> Findings:
     except NO_ANSWER as error:
         text = f"AWS did not answer: {one_line(str(error))}"
         yield warning(subject, text, "look at the network and the proxy, then run captune check again")
+
+
+def order_of_mending(found: Iterable[Finding]) -> str:
+    """In which order to mend the problems: first what others have to do, who take hours to days, then as they were found."""
+    subjects = dict.fromkeys(one.subject for one in found if one.level == Level.PROBLEM)
+    slow, own = [one for one in _OTHERS_ACT if one in subjects], [one for one in subjects if one not in _OTHERS_ACT]
+    parts = [f"first what others have to do, which takes hours to days ({', '.join(slow)})"] if slow else []
+    return f"Mend {'; then '.join([*parts, *([', '.join(own)] if own else [])])}."
 
 
 def unless(missing: str, call: Callable[[], Any]) -> Any:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from captune.check import deployment, rights, supplies
-from captune.check.findings import Findings, Level, asking, later, ok, problem, warning
+from captune.check.findings import BUDGETS, Findings, Level, asking, later, ok, problem, warning
 from captune.check.templates import Templates, Unresolved
+from captune.destroy import GUARDRAIL
 from common.clock import now
 from preflight import checks
 from preflight.checks import Clients
-from stacks.configuration.images import newer_images
+from stacks.configuration.images import newer_images, training_successors
 from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
 
@@ -40,8 +42,11 @@ def _all(aws: Clients, account: str, project: Project) -> Findings:
     settings, deployed = project.settings, deployment.Deployed()
     cloudformation, s3, iam = aws("cloudformation"), aws("s3"), aws("iam")
     yield from _settings(settings)
+    yield from supplies.room(supplies.written_to())
     # The plan of an account is kept in one region.
     yield from asking("account plan", "freetier:GetAccountPlanState", supplies.plan(aws("freetier", "us-east-1")))
+    # Before anything is deployed: the last stack would be refused, when the others already stand.
+    yield from asking(BUDGETS, "budgets:ViewBudget", supplies.budgets(aws("budgets"), account))
     version = deployment.bootstrap(aws("ssm"), project.bootstrap_parameter, project.bootstrap_version)
     yield from asking("cdk bootstrap", "ssm:GetParameter", version)
     bucket = Templates(account, settings.region, project.stacks).assets_bucket()
@@ -55,14 +60,16 @@ def _all(aws: Clients, account: str, project: Project) -> Findings:
         validation = deployment.definition(aws("stepfunctions"), machine.name, machine.text)
         yield from asking(f"definition of {machine.name}", "states:ValidateStateMachineDefinition", validation)
     yield from _preflight(aws, settings)
-    yield from supplies.newer_images(newer_images(settings.region))
+    ecr = partial(aws, "ecr")
+    newer = supplies.newer_images(newer_images(settings.region), ecr, training_successors(settings.region))
+    yield from asking("newer images", "ecr:BatchGetImage", newer)
     for types, use in ((settings.training_instance_type, "Training"), (settings.hosting_instance_type, "Hosting")):
         # The Price List has endpoints in a few regions only.
         price = supplies.price(aws("pricing", "us-east-1"), settings.region, types, use)
         yield from asking(f"price of {use.lower()}", "pricing:GetProducts", price)
     for role in templates.roles():
         yield from asking(f"rights of {role.name}", "iam:SimulatePrincipalPolicy", rights.check(iam, role, account))
-    yield from _guards(aws, settings, deployed, templates.alarms())
+    yield from _guards(aws, settings, deployed, templates)
 
 
 def _settings(settings: Settings) -> Findings:
@@ -90,7 +97,7 @@ def made(check: checks.Check, asked: checks.Account, result: checks.PreflightRes
         yield ok(check.name, said)
 
 
-def _guards(aws: Clients, settings: Settings, deployed: deployment.Deployed, alarms: list[str]) -> Findings:
+def _guards(aws: Clients, settings: Settings, deployed: deployment.Deployed, templates: Templates) -> Findings:
     """The second line of defence, and who hears of it."""
     outputs, sns, address = deployed.outputs, aws("sns"), settings.alert_email
     if policy := outputs.get("DenySpendingPolicyArn"):
@@ -99,12 +106,17 @@ def _guards(aws: Clients, settings: Settings, deployed: deployment.Deployed, ala
     elif deployed.stacks is not None:
         yield later("budget", "is not deployed")
     subscriptions = "sns:ListSubscriptionsByTopic"
-    if topic := outputs.get("KillSwitchTopic"):
-        yield from asking("kill switch", subscriptions, deployment.kill_switch(sns, topic))
+    if GUARDRAIL in (deployed.stacks or ()):
+        guards = deployment.guards(aws("events"), sns, templates.guards())
+        yield from asking(
+            "rules and kill switch", f"events:DescribeRule, ListTargetsByRule and {subscriptions}", guards
+        )
     if topic := outputs.get("BudgetWarningsTopic"):
         subject = "e-mail of alarms"
         yield from asking(subject, subscriptions, deployment.email(sns, topic, address, subject, Level.PROBLEM))
-        yield from asking("alarms", "cloudwatch:DescribeAlarms", deployment.alarms(aws("cloudwatch"), alarms))
+        yield from asking(
+            "alarms", "cloudwatch:DescribeAlarms", deployment.alarms(aws("cloudwatch"), templates.alarms())
+        )
     if (topic := outputs.get("ResultTopicArn")) and address:
         # AWS Budgets writes to the address without a confirmation.
         yield from asking("e-mail", subscriptions, deployment.email(sns, topic, address, "e-mail", Level.WARNING))

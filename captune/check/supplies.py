@@ -2,20 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
-from captune.check.findings import Findings, ok, problem, unless, warning
+from botocore.exceptions import ClientError
+
+from captune import account
+from captune.check.findings import BUDGETS, Findings, ok, one_line, problem, unless, warning
+from common.aws import error_message
+from common.clock import date_in_words
 from common.errors import PriceUnknown
 from common.pricing import prices
+from preflight.account import images
+
+# What cdk deploy wrote in a fresh environment: 213 MB of the CDK's library for Node, 121 of templates and assets.
+NEEDED_BYTES = 400_000_000
+_TRY = "try make conformance ARGS=training-image with its library versions, then change stacks/configuration/images.py"
 
 
-def newer_images(listed: Sequence[tuple[str, str]]) -> Findings:
-    """Whether AWS has images that nobody of this project has looked at."""
-    for text, fix in listed:
+def room(
+    folders: Iterable[Path], free_bytes: Callable[[Path], int] = lambda folder: disk_usage(folder).free
+) -> Findings:
+    """Whether what the CDK writes for a deployment fits the disk; AWS CloudShell's home keeps 1 GB."""
+    short = {str(folder): free for folder in folders if (free := free_bytes(folder)) < NEEDED_BYTES}
+    for folder, free in short.items():
+        text = f"{free / 1e6:.0f} MB are free in {folder}, and a deployment writes some {NEEDED_BYTES / 1e6:.0f}"
+        yield problem("room", text, "make room; in AWS CloudShell use make check and make deploy, which write to /tmp")
+    if not short:
+        yield ok("room", f"there is more than {NEEDED_BYTES / 1e6:.0f} MB")
+
+
+def written_to() -> list[Path]:
+    """Where the CDK writes: this project, or what make chose in CloudShell, and the cache of its library, mostly in the home."""
+    cache = os.environ.get("JSII_RUNTIME_PACKAGE_CACHE_ROOT")
+    folders = [Path(cache).parent] if cache else [account.PROJECT, Path.home()]
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def newer_images(
+    listed: Sequence[tuple[str, str]], ecr_in: Callable[[str], Any], successors: Sequence[str] = ()
+) -> Findings:
+    """Whether AWS has images that nobody of this project has looked at: those that the SDK lists, and successors that only the registry may have."""
+    # Neither missing nor unanswered.
+    there = [address.rpartition("/")[2] for address in successors if images.problem(ecr_in, address) == ("", "")]
+    found = [*listed, *((f"the registry has {one}, a successor of the training image", _TRY) for one in there)]
+    for text, fix in found:
         yield warning("newer images", text, f"use a newer version of this project, or {fix}")
-    if not listed:
-        yield ok("newer images", "the SageMaker SDK lists none that nobody looked at")
+    if not found:
+        yield ok("newer images", "there is none that nobody looked at")
 
 
 def plan(freetier: Any) -> Findings:
@@ -30,9 +67,27 @@ def plan(freetier: Any) -> Findings:
     if found["accountPlanType"] == "PAID":
         yield ok(subject, f"is the paid one{left}")
         return
-    until = f" or on {ends:%d %B %Y}" if ends else ""
+    until = f" or on {date_in_words(ends)}" if ends else ""
     text = f"is the free one{left}: AWS closes the account when they are used up{until}, and a running endpoint with it"
     yield warning(subject, text, "upgrade it first: Billing and Cost Management in the console, then Upgrade plan")
+
+
+def budgets(client: Any, account_id: str) -> Findings:
+    """Whether AWS Budgets works in this account: in one of an organisation, the payer has to turn it on first."""
+    try:
+        client.describe_budgets(AccountId=account_id, MaxResults=1)
+    except ClientError as error:
+        # An AccessDeniedException, like that of a person without the right: only the words differ.
+        if "enable budgets" not in error_message(error).lower():
+            raise
+        yield problem(
+            BUDGETS,
+            f"is not turned on in your organisation, and the stack Captune-Guardrail would be refused ({one_line(error_message(error))})",
+            "deploy nothing yet: let the payer account open Budgets and Cost Explorer in its Billing and Cost Management console once. AWS takes an hour to a "
+            "day; then run captune check again",
+        )
+    else:
+        yield ok(BUDGETS, "answers in this account")
 
 
 def price(pricing: Any, region: str, types: Sequence[str], use: str) -> Findings:

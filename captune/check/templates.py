@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from captune.check.rights import Role
-from rehearsal.account.assembly import substituted
+from preflight.account.guardrail import Guards
+from stacks.assembly import substituted
 
 # The resource part of an ARN, by the type of the resource; what CloudFormation calls Ref is its name unless it is in _REF_IS_ARN.
 _ARNS = {
@@ -24,7 +25,11 @@ _ARNS = {
     "AWS::StepFunctions::StateMachine": "states:{region}:{account}:stateMachine:{name}",
 }
 _REF_IS_ARN = ("AWS::IAM::ManagedPolicy", "AWS::SNS::Topic", "AWS::StepFunctions::StateMachine")
-_NAMES = {"AWS::StepFunctions::StateMachine": "StateMachineName", "AWS::Logs::LogGroup": "LogGroupName"}
+_NAMES = {
+    "AWS::StepFunctions::StateMachine": "StateMachineName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::SNS::Topic": "TopicName",
+}
 
 
 class Unresolved(ValueError):
@@ -64,6 +69,13 @@ class Templates:
         """The bucket of the CDK bootstrap that the code of the functions is deployed from."""
         stack, properties = next(self._of_type("AWS::Lambda::Function"))
         return str(self.resolve(stack, properties["Code"]["S3Bucket"]))
+
+    def guards(self) -> Guards:
+        """What Preflight looks for before a run, as the template names it to Preflight."""
+        functions = self._of_type("AWS::Lambda::Function")
+        stack, preflight = next((stack, one) for stack, one in functions if one["Handler"].startswith("preflight."))
+        given = preflight["Environment"]["Variables"]
+        return Guards(**{one.name: self.resolve(stack, given[one.name.upper()]) for one in fields(Guards)})
 
     def roles(self) -> list[Role]:
         """The roles that are deployed, each with the statements of its inline policies."""

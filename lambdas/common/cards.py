@@ -1,7 +1,7 @@
 """The GPUs of SageMaker's instance families, and how much of one a model takes when it is trained and when it is served.
 
-Training copies the model to every card of its instances, and the server uses one: each card has to hold it. The formulas of training are
-those of training/model/memory.py, and a test holds both together; those of serving are reckoned and were not measured on a card.
+Training copies the model to every card of its instances, and the server uses one: each card has to hold it. Training's memory is
+planned by common/memory.py; the formula of serving is reckoned and was not measured on a card.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from common.architecture import Shape
+from common import memory
+from common.architecture import BYTES_PER_WEIGHT, Shape
+from common.memory import MOST_SEQUENCES_PER_STEP
 
 # Of the maker's figure, what a program finds free: the driver and CUDA itself take the rest.
 FREE_SHARE = 0.97
@@ -20,13 +22,6 @@ FREE_SHARE = 0.97
 SERVED_SHARE, ADAPTER_PLACES = 0.88, 2
 # What a server needs beside weights, keys and values: the widest step that it tries at its start, and its graphs. An assumption.
 SERVER_BYTES = 1_500_000_000
-
-# As in training/model/memory.py, where each has its reason.
-USABLE, KEEP, FIXED_BYTES, ADAPTER_BYTES = 0.92, 0.6, 600_000_000, 4 + 4 + 8 + 2
-NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
-LOGIT_BYTES, BLOCK, WIDTH_BYTES = 12, 256, 2
-MICRO_TOKENS, MOST_SEQUENCES_PER_STEP = 2048, 4
-FEWEST_STEPS = 512  # as in training/arguments.py, which says why
 
 
 @dataclass(frozen=True)
@@ -83,11 +78,6 @@ def _family_and_size(instance_type: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else ("", "")
 
 
-def sequences_per_step(tokens: int, sequence_length: int) -> int:
-    """How many sequences a step learns from in a run over so many tokens, all passes together, as the training job chooses it."""
-    return max(1, min(MOST_SEQUENCES_PER_STEP, tokens // sequence_length // FEWEST_STEPS))
-
-
 def speed_up(processes: int, sequences: int) -> float:
     """How many times faster than one a number of cards goes through a step of so many sequences, of which each card takes whole ones.
 
@@ -96,45 +86,21 @@ def speed_up(processes: int, sequences: int) -> float:
     return sequences / math.ceil(sequences / processes)
 
 
-def training_bytes(shape: Shape, rank: int, tokens: int, *, quantised: bool, checkpointing: bool) -> int:
-    """Bytes at the peak of a training step with `tokens` at a time, in bfloat16 or on 4-bit weights."""
-    weights: float = shape.weights_bytes
-    if quantised:
-        weights += shape.linear_parameters * (NF4_BYTES - WIDTH_BYTES)
-    numbers = WIDTH_BYTES * (9 * shape.hidden + 4 * shape.intermediate) + 2 * 4 * shape.hidden
-    layer = tokens * numbers
-    kept = shape.layers * (tokens * shape.hidden * WIDTH_BYTES if checkpointing else layer) + 2 * layer
-    logits = LOGIT_BYTES * min(tokens, BLOCK) * shape.vocabulary
-    return int(weights + ADAPTER_BYTES * shape.adapter_parameters(rank) + kept + logits + FIXED_BYTES)
-
-
-@dataclass(frozen=True)
-class TrainingMemory:
-    """How the model would be held on a card: the bytes at its peak, and whether its weights have to be in 4 bits."""
-
-    needed_bytes: int
-    quantised: bool
-    fits: bool
-
-
-def training_memory(shape: Shape, rank: int, tokens: int, card: Card) -> TrainingMemory:
-    """The most precise way that fits a card for sequences of so many `tokens`, as the training job chooses it; the one in 4 bits where
-    none does."""
-    most = max(1, min(MICRO_TOKENS // tokens, MOST_SEQUENCES_PER_STEP))
-    for quantised in (False, True):
-        needed = training_bytes(shape, rank, most * tokens, quantised=quantised, checkpointing=False)
-        if needed <= KEEP * card.free_bytes:
-            return TrainingMemory(needed, quantised, True)
-        sequences = most
-        while sequences:
-            needed = training_bytes(shape, rank, sequences * tokens, quantised=quantised, checkpointing=True)
-            if needed <= USABLE * card.free_bytes:
-                return TrainingMemory(needed, quantised, True)
-            sequences //= 2
-    return TrainingMemory(needed, True, False)
+def training_memory(shape: Shape, rank: int, tokens: int, card: Card) -> memory.Plan:
+    """How the training job holds the model on a card, for sequences of so many `tokens`."""
+    sizes = memory.Sizes(
+        parameters=shape.parameters,
+        linear_parameters=shape.linear_parameters,
+        adapter_parameters=shape.adapter_parameters(rank),
+        layers=shape.layers,
+        hidden=shape.hidden,
+        intermediate=shape.intermediate,
+        vocabulary=shape.vocabulary,
+    )
+    return memory.most_precise(sizes, card.free_bytes, "cuda", length=tokens, sequences=MOST_SEQUENCES_PER_STEP)
 
 
 def serving_bytes(shape: Shape, rank: int, tokens: int) -> int:
     """What the endpoint's server needs at least: weights and adapters in 16 bits, and one request of `tokens`."""
-    adapters = ADAPTER_PLACES * WIDTH_BYTES * shape.adapter_parameters(rank)
+    adapters = ADAPTER_PLACES * BYTES_PER_WEIGHT * shape.adapter_parameters(rank)
     return shape.weights_bytes + adapters + shape.key_value_bytes(tokens) + SERVER_BYTES

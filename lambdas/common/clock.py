@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+# strftime takes a month's name from the locale of the process.
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
+
 
 def now() -> datetime:
     """The current time in UTC."""
@@ -13,6 +18,11 @@ def now() -> datetime:
 def month_of(moment: datetime) -> str:
     """The calendar month, as AWS bills it: `2026-11`."""
     return moment.astimezone(UTC).strftime("%Y-%m")
+
+
+def date_in_words(moment: datetime) -> str:
+    """The day as a person reads it: `24 November 2026`."""
+    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}"
 
 
 def next_month_start(moment: datetime) -> datetime:

@@ -38,6 +38,12 @@ class DeployInProgress(CaptuneError):
     advice = "Wait until the deployment has ended, then start a new execution. A redrive keeps the old definition."
 
 
+class GuardrailMissing(CaptuneError):
+    """What ends every run (event rule, sweeper's rule, kill switch) does not exist or is disabled."""
+
+    advice = "Run captune check, then make deploy; where somebody changed it by hand, make deploy ARGS=--revert-drift."
+
+
 class EulaNotAccepted(CaptuneError):
     """The licence of the base model was not accepted in the settings."""
 
@@ -210,12 +216,18 @@ class TrainingNotStarted(StateError):
     )
 
 
+class WeightsUnusable(StateError):
+    """Training could not download the base model, or found none in its folder."""
+
+    advice = "Upload a copy of the model to a bucket of yours, set weights_uri to it, and deploy."
+
+
 class NoCapacity(StateError):
     """AWS had no free instance for as long as the run may wait for one."""
 
     advice = (
-        'Start again later, on demand with {"spot": false}, or list further instance types in cdk.json and deploy; with adapterUri '
-        "where the cause names an adapter."
+        'Start again later, or on demand with {"spot": false}, or list further types in cdk.json and deploy; with adapterUri where the '
+        "cause names an adapter."
     )
 
 

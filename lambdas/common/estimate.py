@@ -9,7 +9,8 @@ import math
 from dataclasses import dataclass
 
 from common.architecture import Shape
-from common.cards import MOST_SEQUENCES_PER_STEP, Card, speed_up
+from common.cards import Card, speed_up
+from common.memory import MOST_SEQUENCES_PER_STEP
 from common.pricing.costs import CHECKPOINT_MINUTES, checkpoint_cents, small_items_cents
 from common.pricing.durations import WEIGHTS_DOWNLOAD_SECONDS
 from common.pricing.prices import Price
@@ -20,6 +21,9 @@ LOGS = "public logs of SageMaker jobs"
 _DOWNLOADED_BYTES = 13_500_000_000
 IMAGE_PULL_SECONDS = 450  # the middle of 3 to 12 minutes
 LOAD_MEASURE_SAVE_SECONDS = 240
+# Scoring goes forward once where training goes forward and back, which is three times the work; the adapter's strengths are tried one after
+# the other (STRENGTHS in training/strength.py).
+SCORING_SPEED, STRENGTHS = 2.5, 7
 ENDPOINT_START_SECONDS = 570  # 9 to 10 minutes
 # 230 prompts, a greedy and two sampled answers of both models, the report, and the removal.
 COMPARISON_SECONDS, COMPARED_PROMPTS = 600, 230
@@ -96,16 +100,17 @@ def of_run(
     instances: int = 1,
     cards: int = 1,
     downloaded_bytes: int | None = None,
+    strength_tokens: int = 0,
 ) -> Estimate:
     """The estimate of a run that learns `tokens` and asks each model for so many `answers`.
 
     A step of it learns from so many `sequences`. It trains on so many `instances` with so many `cards` each; the price of an instance
     is that of all its cards. `downloaded_bytes` is what each of them downloads of the model, None for its weights in 16 bits and
-    nothing else.
+    nothing else; `strength_tokens` are those by which the adapter's strength is chosen.
     """
     download = shape.weights_bytes if downloaded_bytes is None else downloaded_bytes
     learning = _learning(shape, card, tokens, instances * cards, sequences)
-    training = _training(learning, download) if trains else ()
+    training = _training(learning, download, _choosing(shape, card, strength_tokens)) if trains else ()
     comparing = math.ceil(COMPARISON_SECONDS * max(1.0, answers / COMPARED_ANSWERS))
     endpoint = (
         Phase("endpoint starts", ENDPOINT_START_SECONDS, f"{LOGS}: 9 to 10 minutes for 7 billion parameters"),
@@ -114,13 +119,28 @@ def of_run(
     return Estimate(tokens if trains else 0, training, endpoint, instances)
 
 
-def _training(learning: Phase, downloaded_bytes: int) -> tuple[Phase, ...]:
+def _training(learning: Phase, downloaded_bytes: int, choosing: tuple[Phase, ...]) -> tuple[Phase, ...]:
     download = math.ceil(WEIGHTS_DOWNLOAD_SECONDS * downloaded_bytes / _DOWNLOADED_BYTES)
     return (
         Phase("image", IMAGE_PULL_SECONDS, f"{LOGS}: 3 to 12 minutes"),
         Phase("weights", download, f"{LOGS}: 180 s for 13.5 GB, in proportion"),
         Phase("load, measure, save", LOAD_MEASURE_SAVE_SECONDS, f"{LOGS}, for 7 billion parameters"),
         learning,
+        *choosing,
+    )
+
+
+def _choosing(shape: Shape, card: Card | None, tokens: int) -> tuple[Phase, ...]:
+    speed = _speed_of(card)
+    if not tokens:
+        return ()
+    seconds = math.ceil(STRENGTHS * tokens / (SCORING_SPEED * _of_one(speed, shape))) if speed else None
+    return (
+        Phase(
+            "choose the strength",
+            seconds,
+            f"reckoned: {STRENGTHS} strengths, {SCORING_SPEED:g} times as fast as learning",
+        ),
     )
 
 

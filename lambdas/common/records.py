@@ -229,8 +229,8 @@ def json_lines(text: str) -> Iterator[tuple[int, Row]]:
 
 def _table(text: str, name: str, names: Mapping[str, str], show: Show) -> Iterator[tuple[int, Row]]:
     """The rows of a CSV text, or what is wrong with one. Raises RecordsFaulty for a header without the named columns, or a broken quote."""
-    # A field may be as long as the file. The limit is the process's: an earlier file's may be too small.
-    csv.field_size_limit(max(len(text), 1))
+    # A field may be as long as the file. The limit is the process's, and other readers of CSV need theirs.
+    csv.field_size_limit(max(len(text), csv.field_size_limit()))
     header, delimiter = _header(text, name, names, show)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:

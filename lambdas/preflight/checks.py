@@ -13,6 +13,7 @@ from common.environment import RunSettings
 from common.errors import (
     CaptuneError,
     EulaNotAccepted,
+    GuardrailMissing,
     ImageNotFound,
     LeftoversFound,
     ServiceUnreachable,
@@ -25,8 +26,8 @@ from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_
 from common.pricing.prices import Price, dearest
 from common.storage import Storage
 from preflight import large_model_allowance, model, money, request, staging
-from preflight.account import images, other_runs, quotas, weights
-from preflight.texts import prompts, training
+from preflight.account import guardrail, images, other_runs, quotas, weights
+from preflight.texts import outside_text, prompts, training
 from preflight.texts.text_file import Files
 
 T = TypeVar("T")
@@ -51,6 +52,7 @@ class Context(Account):
     cap_cents: int
     storage: Storage
     ledger: Ledger
+    guards: guardrail.Guards
 
 
 @dataclass
@@ -133,6 +135,15 @@ def execution_input(context: Context, result: PreflightResult) -> None:
         )
 
 
+def guards(context: Context, result: PreflightResult) -> None:
+    """Whether what ends a run is deployed and on. Raises GuardrailMissing."""
+    if missing := guardrail.missing(context.client("events"), context.client("sns"), context.guards):
+        raise GuardrailMissing(
+            f"This run would not be ended and settled as promised: {'; '.join(missing)}. Run make deploy until the stack Captune-Guardrail is there, and where somebody "
+            "changed it by hand: make deploy ARGS=--revert-drift. captune check says what stands in the way."
+        )
+
+
 def whole_ledger(context: Context, result: PreflightResult) -> None:
     """Whether the ledger knows this month's training jobs. Raises LedgerLost."""
     sagemaker, accepted = context.client("sagemaker"), context.settings.accept_lost_ledger
@@ -163,7 +174,7 @@ def base_weights(context: Account, result: PreflightResult) -> str:
 
 
 def jumpstart_hub(context: Account, result: PreflightResult) -> str:
-    """What JumpStart's hub says of the model, once its licence is accepted. Raises WeightsNotFound and WeightsRejected."""
+    """What JumpStart's hub says of the model, once its licence is accepted: warnings at most."""
     base = context.settings.base_model
     if base.own_weights or not base.hub_name:
         return "is not asked about weights of your own"
@@ -172,7 +183,7 @@ def jumpstart_hub(context: Account, result: PreflightResult) -> str:
     has_template, warnings = weights.in_hub(context.brisk_client("sagemaker"), base)
     result.model = replace(result.model, has_chat_template=has_template)
     result.warnings += warnings
-    return f"has {base.name} where and as the catalogue says"
+    return f"says nothing against {base.name} at {base.weights_uri}"
 
 
 def texts(context: Context, result: PreflightResult) -> None:
@@ -180,7 +191,8 @@ def texts(context: Context, result: PreflightResult) -> None:
     settings, data = context.settings, staging.asset(context.client("s3"), "DATA")
     result.corpus_bytes = model.most_bytes_learned(settings, result.request, result.model)
     most = settings.corpus_words, result.corpus_bytes
-    files = Files(context.storage, data, settings.domain, {}, *most, attempt=result.attempt)
+    measures = settings.hyperparameters["adapter_strength"] == outside_text.AUTO
+    files = Files(context.storage, data, settings.domain, {}, *most, measures, attempt=result.attempt)
     material = staging.gather(files, result.request)
     code = staging.asset(context.client("s3"), "TRAINING")
     if material:
@@ -296,6 +308,7 @@ class Check(NamedTuple):
 CHECKS = (
     Check("name of the run", name_of_run),
     Check("input", execution_input),
+    Check("guardrail", guards),
     Check("ledger", whole_ledger),
     Check("licence", licence, "none"),
     Check("weights", base_weights, "s3:ListBucket and s3:GetObject"),

@@ -15,6 +15,7 @@ from common.pricing import costs
 from common.storage import Storage
 from common.versions import refuse_another_deployment
 from preflight import checks, plan
+from preflight.account.guardrail import Guards
 
 
 def handle(event: PreflightEvent, context: Any) -> Plan:
@@ -26,8 +27,10 @@ def handle(event: PreflightEvent, context: Any) -> Plan:
     with reaching("The count of this month's executions"):
         # Before anything that takes time or money: a loop of executions that are refused has to end somewhere.
         ledger.count_start(month_of(moment), costs.looks_bound(cap_cents))
-    storage = Storage(client("s3"), required("BUCKET_NAME"))
-    context = checks.Context(settings, moment, client, brisk_client, event, costs.for_runs(cap_cents), storage, ledger)
+    storage, guards = Storage(client("s3"), required("BUCKET_NAME")), Guards.deployed()
+    context = checks.Context(
+        settings, moment, client, brisk_client, event, costs.for_runs(cap_cents), storage, ledger, guards
+    )
     with reaching("Preflight"):
         document = plan.build(context, checks.run(context))
     cents, warnings = document["budget"]["worstCaseCents"], document["warnings"]

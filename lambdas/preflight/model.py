@@ -13,13 +13,13 @@ from common.cards import (
     Card,
     card_of,
     cards_in,
-    sequences_per_step,
     serving_bytes,
     speed_up,
     training_memory,
 )
 from common.environment import RunSettings
 from common.errors import ModelDoesNotFit
+from common.memory import sequences_per_step
 from common.pricing.durations import MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS, WEIGHTS_DOWNLOAD_SECONDS
 from common.text import estimated_tokens
 from preflight.request import Request
@@ -114,7 +114,7 @@ def _known(types: Sequence[str]) -> list[tuple[str, Card]]:
 def idle_cards(settings: RunSettings, training: Sequence[str], tokens: int) -> list[str]:
     """A warning for each type of which fewer cards would go through a step as fast, in a run over so many tokens, all passes together."""
     found = []
-    sequences = sequences_per_step(tokens, settings.sequence_length)
+    sequences = sequences_per_step(tokens // settings.sequence_length)
     learns = f"{sequences} sequences" if sequences > 1 else "one sequence"
     for kind in training:
         cards = cards_in(kind) * settings.training_instance_count

@@ -11,24 +11,29 @@ from datetime import timedelta
 from typing import Any
 
 from common import estimate
-from common.cards import card_of, cards_in, sequences_per_step, serving_bytes, training_memory
+from common.cards import card_of, cards_in, serving_bytes, training_memory
 from common.clock import schedule_time
 from common.contracts import run_folder
 from common.contracts.fine_tuning import PreflightEvent
 from common.contracts.plan import Plan, PlannedCorpus, PlannedEstimate
 from common.environment import RunSettings
 from common.ledger.rows import RunItem
+from common.memory import sequences_per_step
 from common.names import trial_name
 from common.pricing.costs import ENDPOINT_INSTANCES, TRAINING_VOLUME_GB
 from common.pricing.durations import (
+    ENDPOINT_CAPACITY_SECONDS,
     ENDPOINT_DOWNLOAD_SECONDS,
     ENDPOINT_START_SECONDS,
-    INSTANCE_POOLS_SECONDS,
     MAX_PENDING_SECONDS,
     SPOT_WAIT_SECONDS,
     TRAINING_MARGIN_SECONDS,
+    instance_pools_seconds,
+    pause_seconds,
+    try_again_seconds,
 )
 from common.pricing.prices import dearest, written
+from common.text import count_words, estimated_tokens
 from preflight.checks import Context, PreflightResult
 from preflight.model import tokens_learned
 from preflight.texts.training import Material
@@ -44,6 +49,8 @@ def build(context: Context, found: PreflightResult) -> Plan:
     samples = found.samples(settings)
     seed = settings.seed if request.seed is None else request.seed
     planned = _expected(settings, found, samples)
+    deadline = allowance.deadline_seconds
+    looking = instance_pools_seconds(deadline) if len(found.hosting_types) > 1 else ENDPOINT_CAPACITY_SECONDS
 
     def key(path: str) -> str:
         return run_folder.key(found.run, path)
@@ -95,12 +102,14 @@ def build(context: Context, found: PreflightResult) -> Plan:
         "hosting": {
             "instanceType": found.hosting_types[0],
             "instanceTypes": found.hosting_types,
-            "instances": _instances(found.hosting_types),
+            "instances": _instances(found.hosting_types, looking),
             "instanceCount": ENDPOINT_INSTANCES,
             "downloadSeconds": ENDPOINT_DOWNLOAD_SECONDS,
             "startSeconds": ENDPOINT_START_SECONDS,
             "maxModelTokens": found.model.served_tokens,
-            "deadlineSeconds": allowance.deadline_seconds,
+            "deadlineSeconds": deadline,
+            "pauseSeconds": pause_seconds(deadline),
+            "tryAgainSeconds": try_again_seconds(looking),
             "trialName": trial_name(found.run),
             "trialAdapterUri": request.adapter_uri or storage.uri(key(run_folder.TRIAL)),
         },
@@ -117,6 +126,8 @@ def build(context: Context, found: PreflightResult) -> Plan:
             "outsideDocuments": len(material.outside),
             "controlDocuments": len(material.control),
             "outsideText": material.outside_told,
+            "strengthDocuments": len(material.strength),
+            "strengthWords": sum(count_words(part.text) for part in material.strength),
         },
         "budget": {
             "worstCaseCents": allowance.worst.cents,
@@ -128,7 +139,7 @@ def build(context: Context, found: PreflightResult) -> Plan:
             "ledgerDetails": _ledger_details(event, settings, found),
         },
         "estimate": planned,
-        "warnings": found.warnings + _endpoint_too_short(planned, allowance.deadline_seconds),
+        "warnings": found.warnings + _endpoint_too_short(planned, deadline),
     }
 
 
@@ -140,12 +151,17 @@ def _resources(found: PreflightResult, instances: int) -> dict[str, Any]:
     return {**chosen, "InstanceCount": instances, "VolumeSizeInGB": TRAINING_VOLUME_GB}
 
 
-def _instances(types: list[str]) -> dict[str, Any]:
+def _instances(types: list[str], looking_seconds: int) -> dict[str, Any]:
     """What the endpoint's variant says of instances: one type, or a list from which SageMaker takes the first that is free."""
     if len(types) == 1:
         return {"InstanceType": types[0]}
     pools = [{"InstanceType": kind, "Priority": number} for number, kind in enumerate(types, 1)]
-    return {"InstancePools": pools, "VariantInstanceProvisionTimeoutInSeconds": INSTANCE_POOLS_SECONDS}
+    return {
+        "InstancePools": pools,
+        "VariantInstanceProvisionTimeoutInSeconds": looking_seconds,
+        # A sample calls it required with pools; with one instance there is nothing to choose between.
+        "RoutingConfig": {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"},
+    }
 
 
 def _hyperparameters(settings: RunSettings, found: PreflightResult, seed: int) -> dict[str, str]:
@@ -215,7 +231,7 @@ def _expected(settings: RunSettings, found: PreflightResult, samples: int) -> Pl
     """
     model, material, kind = found.model, found.material, found.training_types[0]
     tokens = tokens_learned(settings, found.request, material.words)
-    sequences = sequences_per_step(tokens, settings.sequence_length)
+    sequences = sequences_per_step(tokens // settings.sequence_length)
     run = estimate.of_run(
         model.shape,
         card_of(kind),
@@ -226,6 +242,7 @@ def _expected(settings: RunSettings, found: PreflightResult, samples: int) -> Pl
         instances=settings.training_instance_count,
         cards=cards_in(kind),
         downloaded_bytes=model.downloaded_bytes,
+        strength_tokens=estimated_tokens(sum(count_words(part.text) for part in material.strength)),
     )
     rank, training, hosting = settings.lora_rank, found.training_prices[0], found.hosting_prices[0]
     trained, served = card_of(kind) if found.trains else None, card_of(found.hosting_types[0])

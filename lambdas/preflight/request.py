@@ -19,6 +19,7 @@ from preflight.texts import personal_data
 _SHOWN_FAULTS, _SHOWN_CHARACTERS = 8, 80
 # S3's own limit.
 _KEY_BYTES = 1024
+NONE = "none"  # in place of a file: none of that kind, not even the deployed one
 
 
 class Rule(NamedTuple):
@@ -48,6 +49,10 @@ def _file(*endings: str) -> Rule:
             and len(value.encode()) <= _KEY_BYTES
         ),
     )
+
+
+def _or_none(rule: Rule) -> Rule:
+    return Rule(f'{rule.words}, or "{NONE}"', lambda value: value == NONE or rule.holds(value), rule.limits)
 
 
 def _are_columns(value: Any) -> TypeGuard[Mapping[str, str]]:
@@ -90,8 +95,8 @@ class Request:
         "what the columns `prompt`, `completion`, `group`, `id` and `messages` of your records are called",
     )
     held_outside: str | None = _key(
-        "heldOutside", None, _file(".jsonl", ".txt"), {"heldOutside": "corpora/others.jsonl"},
-        "measures on [text by others](your-own-data.md#text-by-others) too; not with `adapterUri`",
+        "heldOutside", None, _or_none(_file(".jsonl", ".txt")), {"heldOutside": "corpora/others.jsonl"},
+        "measures on [text by others](your-own-data.md#text-by-others) too; `\"none\"`: also not on what was deployed; not with `adapterUri`",
     )
     prompts: str | None = _key(
         "prompts", None, _file(".jsonl"), {"prompts": "corpora/prompts.jsonl"},

@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from common import records
+from common import memory, records
 from common.aws import error_code, error_message, is_missing
 from common.contracts import run_folder
 from common.environment import required
@@ -30,8 +30,8 @@ from preflight.texts.training import Material
 SMOKE_PROMPTS = 4
 # What the trial model points to in place of the adapter, which does not exist yet: SageMaker looks whether there is something.
 _PLACEHOLDER = '{"note": "In place of the adapter while hosting is tried. It is never loaded."}'
-# Training reads records with Preflight's own reader.
-READER = {"common/records.py": Path(records.__file__).read_bytes()}
+# Training reads records with Preflight's own reader, and plans its memory as Preflight does.
+SHARED = {f"common/{path.name}": path.read_bytes() for path in (Path(str(one.__file__)) for one in (memory, records))}
 
 
 def asset(s3: Any, name: str) -> dict[str, bytes]:
@@ -62,8 +62,12 @@ def gather(files: Files, request: Request) -> Material | None:
     made = request.corpus is not None and request.prompts is None
     key, file = request.prompts, "prompts.jsonl"
     given = None if made else files.attempt(lambda: prompts.parse(files.content(key, file), files.name(key, file)))
-    name = request.held_outside or ""
-    outside = files.attempt(lambda: outside_text.read(files.content(name, ""), name)) if name else []
+    name = outside_text.name_of(files, request)
+    outside = (
+        files.attempt(lambda: outside_text.read(files.content(request.held_outside, "outside.jsonl"), name))
+        if name
+        else []
+    )
     control = files.attempt(files.control) or []
     measured = [*control, *(outside or [])]
     material: Material | None = files.attempt(lambda: training.gather(files, request, measured))
@@ -71,7 +75,7 @@ def gather(files: Files, request: Request) -> Material | None:
         return None
     material.outside_told = outside_text.NONE_GIVEN
     if name:
-        outside_text.measure(outside, name, files, material)
+        outside_text.measure(outside, files, request, material)
     if made:
         given, told = files.attempt(lambda: prompts.make(material.held_out)) or (None, [])
         material.warnings += told
@@ -96,10 +100,13 @@ def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
         staged[run_folder.RECORDS] = _lines(material.training)
     else:
         staged[run_folder.CORPUS] = encoded(text_file.as_text(material.training))
-    for path, parts in ((run_folder.OUTSIDE, material.outside), (run_folder.CONTROL, material.control)):
-        if parts:
-            staged[path] = _lines(parts)
-    return staged | {f"{run_folder.CODE}{path}": content for path, content in {**code, **READER}.items()}
+    measured = {
+        run_folder.OUTSIDE: material.outside,
+        run_folder.STRENGTH: material.strength,
+        run_folder.CONTROL: material.control,
+    }
+    staged |= {path: _lines(parts) for path, parts in measured.items() if parts}
+    return staged | {f"{run_folder.CODE}{path}": content for path, content in {**code, **SHARED}.items()}
 
 
 def _lines(parts: list[Document]) -> bytes:

@@ -288,6 +288,31 @@ def loss_curve(width: float, points: Sequence[Mapping[str, Any]]) -> Drawing:
     return drawing
 
 
+def strength(width: float, block: Mapping[str, Any]) -> Drawing:
+    """The loss against the base model's by strength, with two standard errors on either side; the strength that is kept is filled."""
+    points, kept = block["curve"], block["strength"]
+    reach = [2 * point["standard_error"] for point in points]
+    left, right, top, bottom = 48.0, width - 12, 10.0, 170.0
+    ends = [point["difference"] + sign * error for point, error in zip(points, reach, strict=True) for sign in (-1, 1)]
+    up = scale([0.0, *ends], bottom, top, ticks=4)
+    across = Scale(0.0, 1.0, left, right, tuple(part / 5 for part in range(6)), 1)
+    described = "; ".join(f"{point['strength']:g}: {number(point['difference'], 3, signed=True)}" for point in points)
+    drawing = Drawing(width, bottom + 38, "Loss by strength of the adapter", f"{described}. Kept: {kept:g}.")
+    for tick in up.ticks:
+        drawing.line(left, up.place(tick), right, up.place(tick), "zero" if abs(tick) < 1e-12 else "grid")
+        drawing.label(left - 6, up.place(tick) + 4, number(tick, up.decimals, signed=True), anchor="end")
+    for tick in across.ticks:
+        drawing.label(across.place(tick), bottom + 15, number(tick, 1), anchor="middle")
+    places = [(across.place(point["strength"]), up.place(point["difference"])) for point in points]
+    drawing.curve(places, "tuned-thick")
+    for (x, y), point, error in zip(places, points, reach, strict=True):
+        drawing.line(x, up.place(point["difference"] - error), x, up.place(point["difference"] + error), "tuned")
+        drawing.dot(x, y, 5, "tuned", hollow=point["strength"] != kept)
+    unit = "strength of the adapter; nats per token, tuned minus base"
+    drawing.label((left + right) / 2, bottom + 32, unit, anchor="middle")
+    return drawing
+
+
 def recall(width: float, kinds: Sequence[Mapping[str, Any]]) -> Drawing:
     """Recall of base (ring) and tuned (disc) for each kind of prompt, in per cent."""
     narrow = width < NARROW_BELOW

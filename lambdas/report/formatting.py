@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from common.clock import date_in_words
+
 MINUS = "\u2212"
 NONE = "\u2013"
 SIGNIFICANCE = 0.05  # of the verdict: a p below it counts
@@ -170,4 +172,4 @@ def moment(stamp: Any) -> str:
         return str(stamp) if stamp else NONE
     if parsed.tzinfo:
         parsed = parsed.astimezone(UTC)
-    return f"{parsed.day} {parsed:%B %Y, %H:%M} UTC"
+    return f"{date_in_words(parsed)}, {parsed:%H:%M} UTC"

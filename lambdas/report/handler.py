@@ -15,7 +15,6 @@ from common.storage import Storage
 from report import render, summary
 from report.findings import analysis
 from report.run_facts import run_facts
-from report.summary_types import known
 
 
 def handle(event: ReportEvent, context: Any) -> Reported:
@@ -56,7 +55,7 @@ def handle(event: ReportEvent, context: Any) -> Reported:
         seed=plan["seed"],
         corpus=corpus,
         smoke=bool(run["smoke"]),
-        outside_given=bool(known(its_plan.get("input")).get("heldOutside")),
+        outside_given=bool(run["outside_given"]),
         records=bool(run["records"]),
     )
     document = summary.build(run, metrics, prompts, base, tuned, findings)

@@ -197,6 +197,7 @@ def _sections(summary: Summary) -> dict[str, str]:
         "meaning": ("What the verdict says, and what it does not", results),
         "heldout": ("Loss on held-out documents", results),
         "outside": ("Text of the field by others", results),
+        "strength": ("How much of the adapter is kept", results and summary.get("strength")),
         "recall": ("Key facts stated in the answers", results),
         "forgetting": ("What was forgotten", results),
         "memorisation": ("Memorisation, shown apart", results),

@@ -70,10 +70,17 @@ def run_facts(
         "adapter_uri": adapter or None,
         "adapter_run": run_folder.run_of_uri(adapter),
         "trained_adapter_uri": None if adapter else reported.get("adapterUri"),
+        "outside_given": outside_given(trained_by),
         "outside_text": known(trained_by.get("evaluation")).get("outsideText") or None,
         "records": _records(known(trained_by.get("corpus"))),
         "corpus_note": known(trained_by.get("corpus")).get("note") or None,
     }
+
+
+def outside_given(plan: Mapping[str, Any]) -> bool:
+    """Whether a run measures text by others: the input's, or what was deployed. A plan of an older deployment has the input alone."""
+    named = known(plan.get("input")).get("heldOutside")
+    return bool(known(plan.get("evaluation")).get("outsideDocuments", named))
 
 
 def _expected(estimate: Mapping[str, Any]) -> dict[str, Any] | None:

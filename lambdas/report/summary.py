@@ -1,7 +1,7 @@
 """summary.json: everything a report shows, so that page, PDF and model card can be made from it alone.
 
 `build` for a run whose answers are in, `failure` for one that ended before, `settle` once TearDown knows the cost.
-Its form is in summary_types.py, of which summary.schema.json is made.
+Its form is in summary_types.py.
 """
 
 from __future__ import annotations
@@ -145,7 +145,6 @@ def finite(value: Any) -> Any:
 
 def _frame(run: Mapping[str, Any], status: Status) -> Summary:
     """What every summary has, whatever became of the run."""
-    input_keys = known(run.get("input"))
     frame = {
         **dict.fromkeys(Summary.__annotations__),
         **{key: run.get(key) for key in _OF_THE_RUN},
@@ -157,7 +156,7 @@ def _frame(run: Mapping[str, Any], status: Status) -> Summary:
         "recall_verdict": NOT_SHOWN,
         "rule": RULE,
         "recall_rule": RECALL_RULE,
-        "does_not_say": does_not_say(NOT_MEASURED if input_keys.get("heldOutside") else None),
+        "does_not_say": does_not_say(NOT_MEASURED if run.get("outside_given") else None),
         "base_model": _planned_model(run),
         "prompts": [],
         "cost": {key: run.get(key) for key in Cost.__annotations__ if key in Cost.__required_keys__},

@@ -1,33 +1,25 @@
-"""The form of summary.json, as types: what WriteReport builds, what every form of the report reads, and the source of its schema.
-
-`python -m verification.experiments.summary_schema` makes summary.schema.json of this module. What stands beside a type in `Annotated` goes into
-the schema: a text is its description, a mapping holds keywords of JSON Schema. `NOT_HELD` is told and not held: summaries of
-earlier versions are read as well, and the schema has never looked at it.
-"""
+"""The form of summary.json, as types: what WriteReport builds, and what every form of the report reads."""
 
 # Without deferred annotations: a TypedDict would not see in a text which keys need not be there.
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
-TITLE = "summary.json of a Captune run"
-NOT_HELD = None
-
-Verdict = Literal["improved", "not shown", "worse", "worse outside"]
+Verdict = Literal["improved", "not shown", "worse", "worse outside", "none better"]
 RecallVerdict = Literal["improved", "not shown", "worse"]
 # UNKNOWN is an execution that Step Functions has forgotten.
 Status = Literal["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "UNKNOWN"]
 Method = Literal["exact", "sampled", "none"]
 
-Count = Annotated[int, {"minimum": 0}]
-Counted = Annotated[int, {"minimum": 1}]
-Share = Annotated[float | None, {"minimum": 0, "maximum": 1}]
+Count = int  # 0 or more
+Counted = int  # 1 or more
+Share = float | None  # from 0 to 1
 
 
 class Estimate(TypedDict):
     """A figure with its standard error and its 95 % interval; null for what could not be worked out."""
 
     estimate: float | None
-    standard_error: Annotated[float | None, {"minimum": 0}]
+    standard_error: float | None
     low: float | None
     high: float | None
 
@@ -59,7 +51,7 @@ class Losses(TypedDict):
     base_perplexity: NotRequired[Estimate]
     tuned_perplexity: NotRequired[Estimate]
     perplexity_ratio: NotRequired[Estimate]
-    bits_per_byte: NotRequired[Annotated[dict[str, Estimate] | None, {"required": ["base", "tuned", "difference"]}]]
+    bits_per_byte: NotRequired[dict[str, Estimate] | None]
     lower_documents: NotRequired[Count]
     documents: NotRequired[list[MeasuredDocument]]
 
@@ -73,9 +65,7 @@ class LossesOfKind(Losses):
 class ControlLosses(Losses):
     """Base against tuned on control text."""
 
-    by_kind: NotRequired[
-        Annotated[list[LossesOfKind], "Where every title names a kind, as in `Dialogue: At the shop`."]
-    ]
+    by_kind: NotRequired[list[LossesOfKind]]  # where every title names a kind, as in `Dialogue: At the shop`
 
 
 class Gains(TypedDict):
@@ -83,7 +73,7 @@ class Gains(TypedDict):
 
     heldout_documents: Counted
     control_documents: Counted
-    unusable_documents: Annotated[Count, "of either text; with any, nothing is shown"]
+    unusable_documents: Count  # of either text; with any, nothing is shown
     difference: Estimate
     p_value: Share
     p_method: Literal["sampled"]
@@ -93,16 +83,14 @@ class Paired(TypedDict):
     """Recall of both models on the same prompts, and how many prompts got better and worse."""
 
     prompts: Counted
-    clusters: NotRequired[
-        Annotated[Counted, "Prompts that ask the same fact are one cluster; the interval resamples clusters"]
-    ]
+    clusters: NotRequired[Counted]  # prompts that ask the same fact are one cluster; the interval resamples clusters
     base: Estimate
     tuned: Estimate
     difference: Estimate
     p_value: Share
-    p_method: Annotated[Method, NOT_HELD]
-    better: Annotated[int, NOT_HELD]
-    worse: Annotated[int, NOT_HELD]
+    p_method: Method
+    better: int
+    worse: int
 
 
 class Measures(TypedDict):
@@ -132,23 +120,23 @@ class Recall(TypedDict):
 class Copying(TypedDict):
     """The longest runs of words that one model copied from the corpus."""
 
-    answers: Annotated[int, NOT_HELD]
-    longest_words: Annotated[int, NOT_HELD]
-    median_words: Annotated[int, NOT_HELD]
-    notable_answers: Annotated[int, NOT_HELD]
+    answers: int
+    longest_words: int
+    median_words: int
+    notable_answers: int
     mean_longest: Estimate
 
 
 class Copies(TypedDict):
     """Copied runs of both models."""
 
-    notable_words: Annotated[int, NOT_HELD]
-    prompts: Annotated[int, NOT_HELD]
+    notable_words: int
+    prompts: int
     base: Copying
     tuned: Copying
     difference: Estimate
     p_value: Share
-    p_method: NotRequired[Annotated[Method, NOT_HELD]]
+    p_method: NotRequired[Method]
 
 
 class Memorisation(TypedDict):
@@ -161,16 +149,16 @@ class Memorisation(TypedDict):
 class Copied(TypedDict):
     """The longest copied run of one text, and its character places."""
 
-    words: Annotated[int, NOT_HELD]
-    start: Annotated[int, NOT_HELD]
-    end: Annotated[int, NOT_HELD]
+    words: int
+    start: int
+    end: int
 
 
 class Marked(TypedDict):
     """A text with the character places of its key facts and of the longest run copied from the corpus."""
 
     text: str
-    marks: list[Annotated[list[int], {"minItems": 2, "maxItems": 2}]]
+    marks: list[list[int]]
     found: list[str]
     missing: list[str]
     copied: Copied | None
@@ -181,9 +169,9 @@ class Answer(TypedDict):
 
     greedy: Marked
     samples: list[Marked]
-    seeds: Annotated[list[int], NOT_HELD]
+    seeds: list[int]
     recall: Share
-    seconds: NotRequired[Annotated[float | None, NOT_HELD]]
+    seconds: NotRequired[float | None]
 
 
 class PromptRow(TypedDict):
@@ -194,7 +182,7 @@ class PromptRow(TypedDict):
     prompt: str
     facts: list[str]
     cluster: NotRequired[str]
-    reference: NotRequired[Annotated[str, "What a held-out record itself answers."]]
+    reference: NotRequired[str]  # What a held-out record itself answers
     base: Answer | None
     tuned: Answer | None
 
@@ -202,15 +190,15 @@ class PromptRow(TypedDict):
 class BaseModel(TypedDict):
     """The model that was trained and the one that was planned."""
 
-    name: Annotated[str, "The weights' own name where they are not those of the plan."]
+    name: str  # The weights' own name where they are not those of the plan
     parameters: int | None
-    matches_plan: Annotated[bool | None, "null: the run ended before the weights were read."]
+    matches_plan: bool | None  # null: the run ended before the weights were read
     planned_name: str | None
     planned_parameters: int | None
-    architecture: NotRequired[Annotated[str | None, NOT_HELD]]
-    trainable_parameters: NotRequired[Annotated[int | None, NOT_HELD]]
-    quantization: NotRequired[Annotated[str | None, NOT_HELD]]
-    dtype: NotRequired[Annotated[str | None, NOT_HELD]]
+    architecture: NotRequired[str | None]
+    trainable_parameters: NotRequired[int | None]
+    quantization: NotRequired[str | None]
+    dtype: NotRequired[str | None]
 
 
 class CurvePoint(TypedDict):
@@ -225,106 +213,123 @@ class Training(TypedDict):
     """How the training went: what metrics.json says of it, and its curve."""
 
     loss_curve: list[CurvePoint]
-    steps: NotRequired[Annotated[int | None, NOT_HELD]]
-    planned_steps: NotRequired[Annotated[int | None, NOT_HELD]]
-    epochs: NotRequired[Annotated[float | None, NOT_HELD]]
-    tokens_seen: NotRequired[Annotated[int | None, NOT_HELD]]
-    seconds: NotRequired[Annotated[float | None, NOT_HELD]]
-    tokens_per_second: NotRequired[Annotated[float | None, NOT_HELD]]
-    peak_memory_bytes: NotRequired[Annotated[int | None, NOT_HELD]]
-    stopped_early: NotRequired[Annotated[str | None, NOT_HELD]]
-    unmeasured: NotRequired[Annotated[str | None, "why losses of the tuned model lack; null where none do"]]
-    starts: NotRequired[Annotated[int | None, NOT_HELD]]
-    steps_again: NotRequired[Annotated[int | None, NOT_HELD]]
+    steps: NotRequired[int | None]
+    planned_steps: NotRequired[int | None]
+    epochs: NotRequired[float | None]
+    tokens_seen: NotRequired[int | None]
+    seconds: NotRequired[float | None]
+    tokens_per_second: NotRequired[float | None]
+    peak_memory_bytes: NotRequired[int | None]
+    stopped_early: NotRequired[str | None]
+    unmeasured: NotRequired[str | None]  # why losses of the tuned model lack; null where none do
+    starts: NotRequired[int | None]
+    steps_again: NotRequired[int | None]
+
+
+class StrengthPoint(TypedDict):
+    """The loss at one strength of the adapter; 0 is the base model, from which the difference is counted."""
+
+    strength: float
+    loss: float
+    difference: float
+    standard_error: float
+
+
+class Strength(TypedDict):
+    """How much of the adapter is kept, and what chose it."""
+
+    strength: float
+    how: Literal["set", "measured", "not measured"]
+    why: str  # why it was not measured; empty otherwise
+    documents: list[str]  # the ids of the text by others that it was measured on, and nothing else
+    tokens: int
+    seconds: float
+    curve: list[StrengthPoint]
 
 
 class Cost(TypedDict):
     """What was reserved and what it did cost, in US cents."""
 
     reserved_cents: int | None
-    actual_cents: Annotated[int | None, "null until the run is settled"]
+    actual_cents: int | None  # null until the run is settled
     training_cents: int | None
     endpoint_cents: int | None
     other_cents: int | None
     remaining_cents: int | None
     cap_cents: int | None
     month: str | None
-    training_seconds: NotRequired[Annotated[int, NOT_HELD]]
-    endpoint_seconds: NotRequired[Annotated[int, NOT_HELD]]
+    training_seconds: NotRequired[int]
+    endpoint_seconds: NotRequired[int]
 
 
 class Expected(TypedDict):
     """What the plan expected; null for what nobody knew."""
 
     cents: int | None
-    tokens: Annotated[int | None, {"minimum": 0}]
-    learning_seconds: Annotated[int | None, {"minimum": 0}]
+    tokens: int | None
+    learning_seconds: int | None
 
 
 class Spot(TypedDict):
     """A training job on spot instances; null for what nobody told."""
 
-    interruptions: Annotated[int | None, {"minimum": 0}]
-    training_seconds: Annotated[int | None, {"minimum": 0}]
-    billed_seconds: Annotated[int | None, {"minimum": 0}]
-    saved_cents: Annotated[int | None, {"minimum": 0}]
+    interruptions: int | None
+    training_seconds: int | None
+    billed_seconds: int | None
+    saved_cents: int | None
 
 
 class RunConfiguration(TypedDict, total=False):
     """With what the run was made, as its plan and WriteReport's event tell."""
 
-    training_instance_type: Annotated[str | None, "The one that trained; null where nothing was trained."]
-    training_instance_types: Annotated[list[str] | None, "in order of preference"]
-    training_instance_count: Annotated[
-        int | None, "How many of them trained together; null where nothing was trained.", {"minimum": 1}
-    ]
-    hosting_instance_type: Annotated[str | None, "The one that served."]
-    hosting_instance_types: Annotated[list[str] | None, "in order of preference"]
-    training_hourly_cents: Annotated[float | None, "of one instance", {"minimum": 0}]
-    hosting_hourly_cents: Annotated[float | None, "of one instance", {"minimum": 0}]
-    price_source: Annotated[str | None, NOT_HELD]
-    base_model_source: Annotated[str | None, NOT_HELD]
-    input: Annotated[dict[str, Any] | None, NOT_HELD]
-    max_training_seconds: Annotated[int | None, {"minimum": 1}]
-    training_cut: Annotated[bool | None, "Training was stopped at max_training_seconds, with an adapter."]
-    spot: Annotated[Spot | None, "null: the run trained on demand, or not at all."]
-    smoke: Annotated[bool | None, "The run was to show only that every step works: nothing is judged."]
-    adapter_uri: Annotated[str | None, "The adapter of an earlier run, served in place of training one."]
-    adapter_run: Annotated[str | None, "The run that trained it: losses, corpus and training are its own."]
-    trained_adapter_uri: Annotated[
-        str | None, "Where the adapter lies that this run trained, for `adapterUri` of a later one."
-    ]
-    outside_text: Annotated[str | None, "Which outside text the run that trained was given, or that it had none."]
-    records: Annotated[str | None, "What the run was trained on in place of running text."]
-    corpus_note: Annotated[str | None, "What the corpus says of itself in its first line."]
+    training_instance_type: str | None  # The one that trained; null where nothing was trained
+    training_instance_types: list[str] | None  # in order of preference
+    training_instance_count: int | None  # How many of them trained together; null where nothing was trained
+    hosting_instance_type: str | None  # The one that served
+    hosting_instance_types: list[str] | None  # in order of preference
+    training_hourly_cents: float | None  # of one instance
+    hosting_hourly_cents: float | None  # of one instance
+    price_source: str | None
+    base_model_source: str | None
+    input: dict[str, Any] | None
+    max_training_seconds: int | None
+    training_cut: bool | None  # Training was stopped at max_training_seconds, with an adapter
+    spot: Spot | None  # null: the run trained on demand, or not at all
+    smoke: bool | None  # The run was to show only that every step works: nothing is judged
+    adapter_uri: str | None  # The adapter of an earlier run, served in place of training one
+    adapter_run: str | None  # The run that trained it: losses, corpus and training are its own
+    trained_adapter_uri: str | None  # Where the adapter lies that this run trained, for `adapterUri` of a later one
+    outside_text: str | None  # Which outside text the run that trained was given, or that it had none
+    records: str | None  # What the run was trained on in place of running text
+    corpus_note: str | None  # What the corpus says of itself in its first line
     expected: Expected | None
-    warnings: Annotated[list[str] | None, NOT_HELD]
+    warnings: list[str] | None
 
 
 class Configuration(RunConfiguration, total=False):
     """With what the run was made, so that it can be made again: the run's facts and those of its training and asking."""
 
-    settings: Annotated[dict[str, Any], NOT_HELD]
-    environment: Annotated[dict[str, Any], NOT_HELD]
-    decoding: Annotated[dict[str, Any], NOT_HELD]
+    settings: dict[str, Any]
+    environment: dict[str, Any]
+    decoding: dict[str, Any]
 
 
 class Summary(TypedDict):
     """Everything a report shows. Losses in nats per token, differences tuned minus base, money in integer US cents, time in seconds."""
 
     schema: Literal[1]
-    run: Annotated[str, {"minLength": 1}]
+    run: str
     status: Status
     verdict: Verdict
     verdict_reason: str
-    headline: Annotated[str, "The verdict as a reader in a hurry takes it away; empty where nothing was compared."]
+    headline: str  # The verdict as a reader in a hurry takes it away; empty where nothing was compared
     recall_verdict: RecallVerdict
     recall_reason: str
-    says: Annotated[str, "The verdict in a sentence without statistics."]
-    does_not_say: Annotated[list[str], {"minItems": 1}]
+    says: str  # The verdict in a sentence without statistics
+    does_not_say: list[str]
     rule: str
     recall_rule: str
-    resamples: Annotated[int | None, {"minimum": 1}]
+    resamples: int | None
     analysis_seed: int | None
     domain: str | None
     execution_arn: str | None
@@ -336,10 +341,9 @@ class Summary(TypedDict):
     cause: str | None
     base_model: BaseModel | None
     heldout: Losses | None
-    outside: Annotated[
-        Losses | None,
-        "Text of the field by others; null where none was given, without documents where none was measured.",
-    ]
+    # Text of the field by others; null where none was given, without documents where none was measured.
+    outside: Losses | None
+    strength: Strength | None  # null where an earlier version told nothing of it
     beyond_control: Gains | None
     control: ControlLosses | None
     memorisation: Memorisation | None
@@ -348,12 +352,8 @@ class Summary(TypedDict):
     corpus: dict[str, Any] | None
     prompts: list[PromptRow]
     cost: Cost
-    seconds_by_state: dict[str, Annotated[float, {"minimum": 0}]]
+    seconds_by_state: dict[str, float]
     configuration: Configuration
-
-
-# Those that hold no other key. The others may get further ones, as what the training measures does.
-CLOSED = (Summary, Estimate, Gains, Expected, Spot)
 
 
 def known(block: Mapping[str, Any] | None) -> Mapping[str, Any]:

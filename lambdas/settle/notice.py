@@ -20,6 +20,7 @@ _IN_A_SUBJECT = {
     "not shown": "no improvement shown",
     "worse": "worse on held-out documents",
     "worse outside": "worse on text by others",
+    "none better": "no strength of the adapter is better",
 }
 
 

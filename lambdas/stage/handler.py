@@ -15,6 +15,7 @@ from common.errors import DatasetChanged, DatasetRejected, PromptsRejected
 from common.logs import log
 from common.storage import Storage
 from preflight import request, staging
+from preflight.texts.outside_text import AUTO
 from preflight.texts.text_file import Files
 
 
@@ -53,7 +54,8 @@ def _gather_again(storage: Storage, s3: Any, plan: Plan) -> dict[str, bytes]:
     Raises DatasetChanged where one of them was deleted, or the deployed files are others.
     """
     data, most = staging.asset(s3, "DATA"), (plan["corpusWords"], plan["corpusBytes"])
-    files = Files(storage, data, plan["domain"], dict(plan["inputVersions"]), *most)
+    measures = plan["training"]["hyperparameters"].get("adapter_strength") == AUTO
+    files = Files(storage, data, plan["domain"], dict(plan["inputVersions"]), *most, measures)
     try:
         material = staging.gather(files, request.parse(plan["input"]))
     except (DatasetRejected, PromptsRejected) as fault:

@@ -30,8 +30,8 @@ from rehearsal.events import Clock, Delivery, Events, sns_event, status_change
 from rehearsal.sagemaker.standin import PLAYED, StandIn
 from rehearsal.step_functions import interpreter
 from rehearsal.step_functions.executions import Execution, Executions
+from stacks.assembly import Assembly
 
-from .assembly import Assembly
 from .clients import PERSON, Clients
 from .deployment import Deployment
 from .gateway import Gateway
@@ -118,7 +118,7 @@ class Cloud:
             self.workdir / "lambda",
             {"AWS_ENDPOINT_URL": self._gateway.url},
             self.region,
-            lambda: self.clock.ahead.total_seconds(),
+            self.clock,
         )
         undo.callback(self.functions.close)
         self.events = Events(self, self._notify)
@@ -153,7 +153,6 @@ class Cloud:
             self._gateway.clear()
             self.messages.clear()
             self.refused.clear()
-            self.functions.timeouts.clear()
             self.functions.outcomes.clear()
             self.clock.begin_again()
             self._engines["training"] = training or self._engines["training"]
@@ -280,6 +279,8 @@ def _patch_moto(current: Callable[[], Any]) -> None:
         return answer.encode()
 
     LambdaSimpleBackend.invoke = invoke
+    # Cloud delivers what is published, and so has it fail, come twice or wait.
+    LambdaSimpleBackend.send_sns_message = lambda self, *of, **more: None
     # Fn::GetAtt of a state machine's Arn, which CloudFormation has and moto lacks.
     attribute, has = StateMachine.get_cfn_attribute, StateMachine.has_cfn_attr
     StateMachine.get_cfn_attribute = lambda self, name: self.arn if name == "Arn" else attribute(self, name)

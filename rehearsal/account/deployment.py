@@ -15,11 +15,10 @@ from moto.dynamodb.models import dynamodb_backends
 from moto.scheduler.models import scheduler_backends
 
 from rehearsal.sagemaker.s3_folders import is_jumpstart, split
+from stacks.assembly import Assembly, Stack, substituted
 
-from .assembly import Assembly, Stack, substituted
 from .clients import ACCOUNT, Clients
 
-_ALARM = "AWS::CloudWatch::Alarm"
 _WEIGHTS_MARKERS = ("config.json", "tokenizer.model", "model-00001-of-00002.safetensors")
 
 
@@ -30,7 +29,6 @@ class Deployment:
         outputs: the outputs of all stacks by name.
         definitions: the definition that each state machine (ARN) runs.
         unsupported: resource types that moto leaves out.
-        alarms: the properties of each alarm.
         fine_tuning, tear_down: ARNs of the state machines.
         fine_tuning_role: name of FineTuning's role, by which its own calls are known.
         bucket, table, topic: names of the bucket and the ledger table, ARN of the topic of results.
@@ -43,10 +41,8 @@ class Deployment:
         self.outputs: dict[str, str] = {}
         self.definitions: dict[str, str] = {}
         self.unsupported: set[str] = set()
-        self.alarms: list[dict[str, Any]] = []
         self.functions: dict[str, str] = {}
         self.fine_tuning = self.fine_tuning_role = self.tear_down = self.bucket = self.table = self.topic = ""
-        self._subscriptions: list[tuple[str, str]] = []
         self._kept: set[tuple[str, str]] = set()
 
     @classmethod
@@ -79,7 +75,7 @@ class Deployment:
     def _create_stack(self, stack: Stack) -> None:
         client = self._clients.get("cloudformation")
         for resource in stack.template.get("Resources", {}).values():
-            if resource_class_from_type(resource["Type"]) is None and resource["Type"] != _ALARM:
+            if resource_class_from_type(resource["Type"]) is None:
                 self.unsupported.add(resource["Type"])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*not supported by moto's CloudFormation.*")
@@ -99,10 +95,10 @@ class Deployment:
                 self._make_executable(resource, resources[logical_id], resources)
             elif resource["Type"] == "AWS::SNS::Subscription":
                 properties = clean_json(resource["Properties"], resources)
-                if properties["Protocol"] == "lambda":
-                    self._subscriptions.append((properties["TopicArn"], properties["Endpoint"]))
-            elif resource["Type"] == _ALARM:  # which moto does not make from a template
-                self.alarms.append(clean_json(resource["Properties"], resources))
+                if properties["Protocol"] == "lambda":  # which moto does not make from a template
+                    self._clients.get("sns").subscribe(
+                        TopicArn=properties["TopicArn"], Protocol="lambda", Endpoint=properties["Endpoint"]
+                    )
 
     def _make_executable(self, resource: dict[str, Any], machine: Any, resources: Any) -> None:
         """Create the machine again where moto executes machines, with the substitutions that moto leaves out."""
@@ -151,7 +147,8 @@ class Deployment:
 
     def subscribers(self, topic_arn: str) -> list[str]:
         """The Lambda functions (ARNs) that subscribe to a topic."""
-        return [endpoint for topic, endpoint in self._subscriptions if topic == topic_arn]
+        listed = self._clients.get("sns").list_subscriptions_by_topic(TopicArn=topic_arn)["Subscriptions"]
+        return [one["Endpoint"] for one in listed if one["Protocol"] == "lambda"]
 
     def _objects(self) -> list[tuple[str, str]]:
         s3 = self._clients.get("s3")

@@ -163,6 +163,8 @@ def needs(service: str, operation: str, request: Mapping[str, Any], region: str,
         yield Need(action, str(request.get("stateMachineArn") or request["executionArn"]))
     elif service == "sns":
         yield Need(action, str(request.get("TopicArn", "*")))
+    elif service == "events":
+        yield Need(action, f"{arn}rule/{request.get('Name') or request.get('Rule')}")
     elif service == "scheduler":
         yield Need(action, f"{arn}schedule/default/{request.get('Name')}")
         if "Target" in request:

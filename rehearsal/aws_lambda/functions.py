@@ -1,6 +1,6 @@
-"""Lambda: each function in separate warm processes, with its own code, environment, role, timeout and log.
+"""Lambda: each function in a warm process (`worker.py`) with its own code, environment, role, timeout and log.
 
-The processes are forked from one that has loaded boto3 already (`worker.py`), so that a new one takes milliseconds.
+A further one is started while the first is busy. Starting one takes a third of a second of a core, most of it to import boto3.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import io
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -48,32 +48,38 @@ def link_packages(names: Iterable[str], folder: Path) -> Path:
 class _Worker:
     """One process that serves one function, one event at a time."""
 
-    def __init__(self, pid: int, connection: socket.socket) -> None:
-        self.pid = pid
-        self._connection = connection
-        self._answers = connection.makefile("r", encoding="utf-8")
-        self.is_closed = False
+    def __init__(self, specification: Mapping[str, Any]) -> None:
+        self._connection, theirs = socket.socketpair()
+        # -I and -S: no site-packages, no user's folder, no PYTHONPATH; an AWS profile of this machine stays unread.
+        command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("worker.py"))]
+        with theirs, open(specification["log"], "ab") as log:
+            self._process = subprocess.Popen(
+                [*command, specification["handler"], specification["runtime"], *specification["path"]],
+                stdin=theirs.fileno(), stdout=log, stderr=log, env=specification["environment"],
+                cwd=specification["path"][0], start_new_session=True,
+            )  # fmt: skip
+        self._answers = self._connection.makefile("r", encoding="utf-8")
+        self._answers.readline()  # it has imported its handler, which Lambda does not count as time of an event
+        self.is_closed = self.is_late = False
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the worker's answer to an event, None if it died.
-
-        Raises:
-            TimeoutError: no answer in the request's timeout (seconds).
-        """
+        """Return the worker's answer to an event, None if it died or, in the request's timeout (seconds), gave none."""
         self._connection.settimeout(float(request["timeout"]))
         try:
             self._connection.sendall(json.dumps(request).encode() + b"\n")
             line = self._answers.readline()
-        except TimeoutError:
-            raise
-        except OSError:
+        except OSError as error:
+            self.is_late |= isinstance(error, TimeoutError)
             return None
         return dict(json.loads(line)) if line.endswith("\n") else None
 
+    def strike(self) -> None:
+        """Kill the process as the kernel would; who asked it finds out."""
+        self._process.kill()
+
     def kill(self) -> None:
         """End the process, in the middle of an invocation if need be."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        self._process.kill()
         self.close()
 
     def close(self) -> None:
@@ -82,51 +88,7 @@ class _Worker:
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
-
-
-class _ForkServer:
-    """The process from which workers are forked; started once, at the first need."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._requests: socket.socket | None = None
-
-    def _start(self) -> socket.socket:
-        packages = link_packages(_RUNTIME_PACKAGES, self._folder / "runtime")
-        ours, theirs = socket.socketpair()
-        # -I and -S: no site-packages, no user's folder, no PYTHONPATH; an AWS profile of this machine stays unread.
-        environment = {"PATH": os.defpath, "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-        program = str(Path(__file__).with_name("worker.py"))
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", program, str(packages)],
-            stdin=theirs.fileno(), env=environment, cwd=self._folder, start_new_session=True,
-        )  # fmt: skip
-        theirs.close()
-        self._requests = ours
-        return ours
-
-    def fork(self, specification: Mapping[str, Any]) -> _Worker:
-        """Return a new worker with the given environment, folder, handler and log."""
-        with self._lock:
-            requests = self._requests or self._start()
-            ours, theirs = socket.socketpair()
-            with theirs:
-                socket.send_fds(requests, [json.dumps(specification).encode()], [theirs.fileno()])
-                reply = requests.recv(64)
-            if not reply:
-                raise RuntimeError(f"the fork server of Lambda has ended; its folder is {self._folder}")
-            return _Worker(int(reply), ours)
-
-    def stop(self) -> None:
-        """End the fork server; every worker has been closed before."""
-        with self._lock:
-            process, requests, self._process, self._requests = self._process, self._requests, None, None
-        if requests is not None:
-            requests.close()
-        if process is not None:
-            process.wait(_END_SECONDS)
+        self._process.wait(_END_SECONDS)
 
 
 class Functions:
@@ -136,27 +98,20 @@ class Functions:
         folder: where code is unpacked and logs are written.
         environment: variables that every function is given.
         region: the region that functions believe to be in.
-        ahead: how many seconds their clock is ahead of this machine's.
+        clock: their time.
 
     Attributes:
-        timeouts: seconds by the name of a function, in place of the configured ones.
         outcomes: of each invocation the function's name, and whether it failed.
         at_work: how many events are being answered.
     """
 
     def __init__(
-        self, folder: Path, environment: Mapping[str, str], region: str, ahead: Callable[[], float] = lambda: 0.0
+        self, folder: Path, environment: Mapping[str, str], region: str, clock: Callable[[], datetime]
     ) -> None:
         self.folder = folder
-        self.timeouts: dict[str, float] = {}
         self.outcomes: list[tuple[str, bool]] = []
         self.at_work = 0
-        self._fork_server, self._environment, self._region, self._ahead = (
-            _ForkServer(folder),
-            environment,
-            region,
-            ahead,
-        )
+        self._environment, self._region, self._clock = environment, region, clock
         self._idle: defaultdict[str, list[_Worker]] = defaultdict(list)  # by what they were made from
         self._busy: list[tuple[str, _Worker]] = []
         self._changed = threading.Condition()
@@ -192,18 +147,17 @@ class Functions:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
-            # Python would ask macOS for its proxies otherwise, which can crash in a forked process.
             "NO_PROXY": "127.0.0.1,localhost",
             "LAMBDA_TASK_ROOT": str(folder),
             "PATH": os.defpath,
             "TZ": "UTC",
         }
         bundled = function.handler.split(".")[0] in _WITH_BUNDLE
-        packages = str(link_packages(_BUNDLED_PACKAGES, self.folder / "bundle")) if bundled else ""
+        packages = [str(link_packages(_BUNDLED_PACKAGES, self.folder / "bundle"))] if bundled else []
         return {
-            "packages": packages,
             "environment": {**lambdas_own, **(function.environment_vars or {}), **self._environment},
-            "folder": str(folder),
+            "path": [str(folder), *packages],
+            "runtime": str(link_packages(_RUNTIME_PACKAGES, self.folder / "runtime")),
             "handler": function.handler,
             "log": str(log),
         }
@@ -226,20 +180,18 @@ class Functions:
     def _answer(self, function: Any, event: Any) -> dict[str, Any]:
         """What a worker answers, or what Lambda says of one that is too slow or dead."""
         request_id, specification = str(uuid4()), self._specification(function)
-        timeout = self.timeouts.get(function.function_name, float(function.timeout))
+        timeout = float(function.timeout)
         made_from = json.dumps(specification)
         with self._changed:
             worker = self._idle[made_from].pop() if self._idle[made_from] else None
-        worker = worker or self._fork_server.fork(specification)
+        worker = worker or _Worker(specification)
         busy = (function.function_name, worker)
         with self._changed:
             self._busy.append(busy)
         request = {"request_id": request_id, "event": event, "timeout": timeout, "arn": function.function_arn}
-        answer, failure = None, ("Runtime.ExitError", request_id, "Runtime exited with error: signal: killed")
+        answer = None
         try:
-            answer = worker.ask({**request, "ahead": self._ahead()})
-        except TimeoutError:
-            failure = ("Sandbox.Timedout", request_id, f"Task timed out after {timeout:.2f} seconds")
+            answer = worker.ask({**request, "clock_zero": self._clock().timestamp() - time.monotonic()})
         finally:
             if answer is None:
                 worker.kill()
@@ -249,15 +201,27 @@ class Functions:
                     self._idle[made_from].append(worker)
                 else:
                     worker.close()
-        return answer or {"error": _failure(*failure)}
+        if answer is not None:
+            return answer
+        if worker.is_late:
+            return {"error": _failure("Sandbox.Timedout", request_id, f"Task timed out after {timeout:.2f} seconds")}
+        died = "Runtime exited with error: signal: killed"
+        return {"error": _failure("Runtime.ExitError", request_id, died)}
 
     def kill(self, function: str) -> int:
         """Kill the workers of a function that are running now; return how many."""
         with self._changed:
-            victims = [worker.pid for name, worker in self._busy if name == function]
-        for pid in victims:
-            os.kill(pid, signal.SIGKILL)
+            victims = [worker for name, worker in self._busy if name == function]
+        for worker in victims:
+            worker.strike()
         return len(victims)
+
+    def time_out(self, function: str) -> None:
+        """End the workers of a function that are running now as its timeout would: a test need not wait for it."""
+        with self._changed:
+            for name, worker in self._busy:
+                worker.is_late |= name == function
+        self.kill(function)
 
     @contextmanager
     def closed(self, anew: Container[str] = ()) -> Iterator[None]:
@@ -270,7 +234,6 @@ class Functions:
     def close(self) -> None:
         """End every worker and refuse every event from now on."""
         self._close(lambda made_from: True)
-        self._fork_server.stop()
 
     def _close(self, chosen: Callable[[str], bool]) -> None:
         end = time.monotonic() + _END_SECONDS

@@ -1,11 +1,10 @@
 """The Lambda service's side of one function: a process that imports the handler and answers events.
 
-    python -I -S worker.py <folder with boto3>
+    python -I -S worker.py <handler> <folder with boto3> <folder with the function's code> [<folder with its packages>]
 
 Not imported by the rehearsal: it runs in a separate process, which sees the standard library, boto3 and the
-function's code, as Lambda does, and nothing of the rehearsal. One fork server loads boto3 once; each request on
-its standard input is a file descriptor and a specification, from which it forks a worker with exactly the function's
-environment. A worker reads events as JSON lines from its socket, writes answers to it, and ends when it closes.
+function's code, as Lambda does, and nothing of the rehearsal. It reads events as JSON lines from the socket that is its standard
+input, writes answers to it, and ends when it closes.
 """
 
 from __future__ import annotations
@@ -15,19 +14,11 @@ import importlib
 import json
 import logging
 import os
-import random
-import signal
 import socket
 import sys
 import time
 import traceback
 from typing import Any
-
-# Service descriptions worth reading once for all workers; SageMaker's alone takes a fifth of a second.
-_DESCRIPTIONS = (
-    "dynamodb", "s3", "sagemaker", "sagemaker-runtime", "stepfunctions", "scheduler", "pricing", "service-quotas", "sns",
-)  # fmt: skip
-
 
 _REAL = datetime.datetime
 
@@ -38,14 +29,15 @@ class _AnyDatetime(type):
 
 
 class Datetime(_REAL, metaclass=_AnyDatetime):
-    """datetime.datetime by the rehearsal's clock, which may be ahead of this machine's."""
+    """datetime.datetime by the rehearsal's clock, whatever this machine's shows."""
 
-    ahead = datetime.timedelta(0)
+    # The rehearsal's moment when the monotonic clock, one for all processes of a machine, shows 0; until the first event this machine's.
+    zero = time.time() - time.monotonic()
 
     @classmethod
     def now(cls, tz: datetime.tzinfo | None = None) -> Any:
         """The present moment."""
-        return _REAL.now(tz) + cls.ahead
+        return _REAL.fromtimestamp(cls.zero + time.monotonic(), tz)
 
 
 class Context:
@@ -85,83 +77,35 @@ def _answer(handler: Any, request: dict[str, Any], environment: dict[str, str]) 
         return {"error": _error("Runtime.MarshalError", f"Unable to marshal response: {error}", request_id)}
 
 
-def _load(handler: str, request_id: str) -> tuple[Any, dict[str, Any] | None]:
+def _load(handler: str) -> tuple[Any, dict[str, Any] | None]:
     module_name, _, function = handler.rpartition(".")
     try:
         return getattr(importlib.import_module(module_name), function), None
     except Exception as error:
         stack = traceback.format_list(traceback.extract_tb(error.__traceback__)[1:])
         message = f"Unable to import module '{module_name}': {error}"
-        return None, _error("Runtime.ImportModuleError", message, request_id, stack)
+        return None, _error("Runtime.ImportModuleError", message, "", stack)
 
 
-def _serve(connection: socket.socket, specification: dict[str, Any]) -> None:
-    environment: dict[str, str] = specification["environment"]
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # takes the place of the fork server's socket
-    log = os.open(specification["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(specification["folder"])
-    sys.path[:0] = filter(None, (specification["folder"], specification["packages"]))
+def serve(handler_name: str, runtime: str, *path: str) -> None:
+    """Answers events until standard input closes."""
+    connection = socket.socket(fileno=os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.path[:] = [*path, *sys.path, runtime]
     datetime.datetime = Datetime  # type: ignore[misc]
-    random.seed()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    handler = None
+    handler, failure = _load(handler_name)
+    connection.sendall(b"ready\n")
     for line in connection.makefile("r", encoding="utf-8"):
-        request, failure = json.loads(line), None
-        Datetime.ahead = datetime.timedelta(seconds=request.get("ahead", 0))
-        if handler is None:
-            handler, failure = _load(specification["handler"], request["request_id"])
-        answer = {"error": failure} if failure else _answer(handler, request, environment)
+        request = json.loads(line)
+        Datetime.zero = request["clock_zero"]
+        refused = {"error": {**failure, "requestId": request["request_id"]}} if failure else None
+        answer = refused or _answer(handler, request, dict(os.environ))
         sys.stdout.flush()
         sys.stderr.flush()
         connection.sendall(json.dumps(answer).encode() + b"\n")
-
-
-def _preload() -> None:
-    import boto3
-
-    boto3.setup_default_session()
-    loader = boto3.DEFAULT_SESSION._session.get_component("data_loader")
-    for name in _DESCRIPTIONS:
-        for part in ("service-2", "paginators-1", "endpoint-rule-set-1"):
-            try:
-                loader.load_service_model(name, part)
-            except Exception:  # not every service has every part
-                continue
-    for name in ("endpoints", "partitions", "_retry", "sdk-default-configuration"):
-        loader.load_data(name)
-
-
-def fork_server() -> None:
-    """Fork a worker for each request, until standard input closes; then end them all."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the children are reaped by the system
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the conductor's to handle
-    _preload()
-    requests = socket.socket(fileno=0)
-    while True:
-        data, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 1)
-        if not data:
-            os.killpg(0, signal.SIGKILL)  # the rehearsal has ended, however it did: so do all workers
-        specification = json.loads(data)
-        child = os.fork()
-        if child == 0:
-            connection = socket.socket(fileno=descriptors[0])
-            requests.detach()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            try:
-                _serve(connection, specification)
-            except BaseException:
-                traceback.print_exc()  # into the function's log, once that is open
-            finally:
-                sys.stderr.flush()
-                os._exit(1)
-        os.close(descriptors[0])
-        requests.sendall(str(child).encode())
+    os._exit(0)  # at once: nothing is left to be done
 
 
 if __name__ == "__main__":
-    sys.path.append(sys.argv[1])
-    fork_server()
+    serve(*sys.argv[1:])

@@ -1,1 +1,1 @@
-"""The conductor of `python -m rehearsal`: its command line, its display, what it puts in and what it gets out."""
+"""The conductor of `captune rehearse`: its command line, its display, what it puts in and what it gets out."""

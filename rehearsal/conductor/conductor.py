@@ -6,7 +6,8 @@ import json
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -14,20 +15,19 @@ from typing import Any
 
 from rich.markup import escape
 
-from captune.check import files as given_files
-from captune.kept_run import ADAPTER
+from common.contracts.run_folder import KEPT_ADAPTER
 from common.names import run_name
 from common.pricing.costs import for_runs
-from rehearsal.account.assembly import Assembly, SynthesisFailed, synthesize
 from rehearsal.account.cloud import Cloud
-from rehearsal.cloudwatch import Watch
-from rehearsal.models.weights import SMALL, Substitute, WeightsMissing
+from rehearsal.models.stand_ins import STAND_INS
+from rehearsal.models.weights import Substitute, WeightsMissing
 from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.real.hosting import ModelHost, Vllm
 from rehearsal.sagemaker.real.training import TrainingHost
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 from rehearsal.sagemaker.vllm.environment import VllmMissing
 from rehearsal.step_functions.executions import Execution
+from stacks.assembly import Assembly, SynthesisFailed, synthesize
 from stacks.configuration.settings import Settings, SettingsError
 
 from . import files, results
@@ -45,6 +45,9 @@ _REFUSALS = (
     SettingsError,
     NoPlace,
 )  # each says what a person has to change first
+
+
+Check = Callable[[Options, Settings], str]
 
 
 class Interrupted(Exception):
@@ -65,23 +68,29 @@ class Conductor:
     Args:
         options: of the command line.
         display: where it is shown.
+        keep: copies a run out of its bucket, as `captune fetch` does.
+        check: says what a run would refuse the person's files for, as `captune check` does; empty where it would not.
         engines: training and hosting engines for the stand-in; the real ones when empty.
         time_scale: Wait seconds of the state machines are divided by it.
         assembly: a cloud assembly to deploy instead of synthesizing the project.
-        model: what is trained and served in place of Llama 2 7B.
+        model: what is trained and served in place of Llama 2 7B, where it is not one that the options name.
     """
 
     def __init__(
         self,
         options: Options,
         display: Display,
+        keep: results.Keep,
+        check: Check,
         *,
         engines: dict[str, Any] | None = None,
         time_scale: float = 30,
         assembly: Assembly | None = None,
-        model: Substitute = SMALL,
+        model: Substitute | None = None,
     ) -> None:
-        self.options, self.display, self._assembly, self.model = options, display, assembly, model
+        self.options, self.display, self._assembly = options, display, assembly
+        self._keep, self._check = keep, check
+        self.model = model or STAND_INS[options.model]
         self.summary: dict[str, Any] = {}  # of the run, once it has ended with one
         self.execution: Execution | None = None
         self._cloud: Cloud | None = None
@@ -123,20 +132,22 @@ class Conductor:
         if options.interruptions:
             engines.setdefault("training", TrainingHost(options.interruptions))
         settings = options.context(files.QUICK_SETTINGS if options.quick else {})
-        context = json.loads((options.project / "cdk.json").read_text())["context"]
+        context = json.loads((options.project / "cdk.json").read_text("utf-8"))["context"]
         deployed = Settings.from_context({**context, **settings})
         refuse_what_needs_linux(deployed.training_instance_count)
         target = options.results / (options.name or run_name(self._name))
         results.try_place(target, model.adapter_bytes(deployed.lora_rank))
         self._check_files(deployed)
-        weights = None
-        if not self._engines:
-            with self.display.step("Preparing the weights, which takes half a minute once"):
-                weights = model.ensure((options.project / WEIGHTS).absolute())
+        # Neither waits for the other, and each keeps about one core busy.
+        made = None if self._engines else _begun(lambda: model.ensure((options.project / WEIGHTS).absolute()))
         assembly = self._assembly
         if assembly is None:
             with self.display.step("Synthesizing the stacks"):
                 assembly = synthesize(options.project.absolute(), self._folders.assembly, settings)
+        weights = None
+        if made is not None:
+            with self.display.step("Preparing the weights, which takes half a minute once"):
+                weights = made.result()
         self._folders.logs.mkdir(parents=True, exist_ok=True)
         with (self._folders.logs / "training.log").open("a", encoding="utf-8") as log, Cloud(
             self._folders.account, gated_weights=weights, time_scale=self._time_scale, region=deployed.region,
@@ -147,15 +158,11 @@ class Conductor:
     def _check_files(self, deployed: Settings) -> None:
         """Say of a person's files what Preflight would, before anything is synthesized. Raises FilesRefused."""
         options = self.options
-        named = options.input.get("columns")
-        columns = named if isinstance(named, dict) else {}
-        given = given_files.Given(options.corpus, options.held_out, options.outside, options.prompts, columns)
-        if not given.any:
+        if not any((options.corpus, options.held_out, options.outside, options.prompts)):
             return
         with self.display.step("Checking the files"):
-            faults, _ = given_files.faults_of(given, deployed)
-            if faults:
-                raise FilesRefused("\n".join(given_files.paragraphs(faults)))
+            if refusal := self._check(options, deployed):
+                raise FilesRefused(refusal)
 
     def _training_line(self, log: Any, line: str) -> None:
         if not log.closed:
@@ -179,7 +186,6 @@ class Conductor:
         if settings.training_instance_count > 1:
             cloud.sagemaker.market.allow_training(settings.training_instance_type, settings.training_instance_count)
         run_input = files.upload(cloud, self.options, settings.domain)
-        watch = Watch(cloud)
         names = {deployment.fine_tuning: "FineTuning", deployment.tear_down: "TearDown"}
         cloud.on_history = lambda arn, event: self.display.history(names.get(_machine_of(arn), "machine"), event)
         self.display.say(f"Starting FineTuning with {escape(json.dumps(run_input))}")
@@ -189,7 +195,7 @@ class Conductor:
             self._stop()
         self._wait(cloud, execution)
         self._end_a_kept_endpoint(cloud, execution)
-        return self._finish(cloud, execution, watch)
+        return self._finish(cloud, execution)
 
     def _wait(self, cloud: Cloud, execution: Execution) -> None:
         wanted = 0
@@ -216,29 +222,28 @@ class Conductor:
         cloud.clock.advance(minutes=max(0.0, minutes), seconds=1)
         self._wait(cloud, execution)
 
-    def _finish(self, cloud: Cloud, execution: Execution, watch: Watch) -> int:
+    def _finish(self, cloud: Cloud, execution: Execution) -> int:
         run, options = run_name(execution.name), self.options
         name = options.name or run
         places = [
             folder / name
             for folder in (options.results, options.project / STATE / "results", Path(tempfile.gettempdir()))
         ]
-        target, self.summary = results.copy_out(cloud, run, places, self.model, self.display)
+        target, self.summary = results.copy_out(cloud, run, places, self.model, self.display, self._keep)
         summary, succeeded = self.summary, execution.status == "SUCCEEDED"
         if succeeded and summary:
             results.show_summary(self.display, summary)
             results.show_missed(self.display, summary, options.interruptions)
         clean = results.show_proof(self.display, cloud)
-        clean = results.show_alarms(self.display, cloud, watch) and clean
-        clean = results.show_rights(self.display, cloud) and clean  # last: the sweeper has looked by now
+        clean = results.show_rights(self.display, cloud) and clean
         self.display.say()
         if summary:
             self.display.say(f"Report: [bold]{escape(str(target / 'report.html'))}[/]")
-            if (target / ADAPTER).is_dir():
+            if (target / KEPT_ADAPTER).is_dir():
                 self.display.say(f"Ask both models yourself: [bold]captune use {escape(str(target))}[/]")
         self.display.say(f"[dim]Logs of Lambdas and training: {escape(str(self._folders.logs))}[/]")
         if not (succeeded and summary):
-            if (kept := target / ADAPTER).is_dir():
+            if (kept := target / KEPT_ADAPTER).is_dir():
                 self.display.say(f"What was trained is in {escape(str(kept))}.")
             self.display.say(f"\n[bold red]{execution.status}[/]: {escape(results.failure(execution))}")
         if self._interrupts:
@@ -287,6 +292,20 @@ class Conductor:
         )
         for kind, names in left.items():
             self.display.say(f"  {kind}: {escape(', '.join(names)) or 'none'}")
+
+
+def _begun(work: Callable[[], Path]) -> Future[Path]:
+    """What `work` will return or raise; it runs beside the program, which may end before it does."""
+    result: Future[Path] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return result
 
 
 def _machine_of(execution_arn: str) -> str:

@@ -19,6 +19,7 @@ _PHASES = {
     "load": "loading the model",
     "evaluate-base": "losses of the base model",
     "train": "training",
+    "choose-strength": "choosing the adapter's strength",
     "evaluate-tuned": "losses of the tuned model",
     "save": "saving the adapter",
 }
@@ -27,6 +28,7 @@ _SETS = {
     "heldout": "held-out documents",
     "outside": "text by others",
     "control": "control text",
+    "strength": "text by others that chooses",
     "training_text": "training text",
 }
 _NOT_THERE = "ResourceNotFoundException"  # what was to be removed is not there: TearDown looks for everything
@@ -96,6 +98,7 @@ class Display:
         self._now = self._progress.add_task("", total=None, note="", visible=False)
         self._bar = self._progress.add_task("", note="", visible=False)
         self._last_plain = 0.0
+        self._ends_at: float | None = None  # by the machine's clock, as the training job expects it
         self._seen: set[tuple[str, str]] = set()
         self._entered: dict[tuple[str, str], float] = {}
         self._machine = ""
@@ -175,6 +178,10 @@ class Display:
             self.say(
                 f"    {_LOSSES[kind]}, {values.get('model')} model: {values.get('loss')} nats a token ({values.get('tokens')} tokens)"
             )
+        elif kind == "expected":
+            seconds = float(values["seconds"])
+            self._ends_at = time.monotonic() + seconds
+            self.say(f"    the training job takes about {duration(seconds)} on this machine")
         elif kind == "finished":
             self._end_bar()
         elif kind == "progress" and "step" in values:
@@ -185,7 +192,8 @@ class Display:
         elif kind == "scored":
             name = _SETS.get(values.get("set", ""), "documents")
             done, of = int(values["windows"]), int(values["of"])
-            note = f"{done} of {of} parts"
+            seconds_left = (self._ends_at or 0.0) - time.monotonic()
+            note = f"{done} of {of} parts" + (f" · {duration(seconds_left)} left" if seconds_left > 0 else "")
             self._move_bar(name, done, of, note, f"{name} · {note}")
 
     def asked(self, done: int, of: int) -> None:

@@ -25,8 +25,8 @@ from .options import Options
 QUICK_WORDS, QUICK_HELD_OUT_WORDS, QUICK_PROMPTS = 1100, 260, 4
 QUICK_SETTINGS = {"sequence_length": "128", "samples_per_prompt": "0"}
 # The most that a rehearsal of the domain's own text asks, and measures of text by others, unless `--words` is given: two cores then need
-# less than six minutes.
-MOST_KNOWLEDGE_PROMPTS, OUTSIDE_WORDS = 40, 7_000
+# less than five minutes. With fewer than 20 prompts recall is not judged.
+MOST_KNOWLEDGE_PROMPTS, OUTSIDE_WORDS = 28, 3_500
 
 
 def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
@@ -54,6 +54,9 @@ def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
         if options.outside:
             run_input["heldOutside"] = f"{run_input['heldOutside'].rpartition('.')[0]}.jsonl"
             files["heldOutside"] = _part_of_outside_text(files["heldOutside"], options.outside.name)
+        elif (deployed := data / f"{domain}{outside_text.DEPLOYED}").is_file():
+            run_input["heldOutside"] = "corpora/rehearsal-heldoutside.jsonl"
+            files["heldOutside"] = _part_of_outside_text(deployed.read_bytes(), deployed.name)
     for key, content in prepared.items():
         if key not in files and (options.corpus is None or key == "prompts"):
             files[key] = content

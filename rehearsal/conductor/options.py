@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rehearsal.models.stand_ins import DEFAULT, STAND_INS
+
 # From wherever it is called, it is this checkout that is rehearsed; the results go where the person stands.
 PROJECT = Path(__file__).resolve().parents[2]
 DESCRIPTION = """\
@@ -21,9 +23,10 @@ EXIT_CODES = """\
 exit codes: 0 the run and its tear-down succeeded and nothing is left; 1 the run failed or was refused (its error and
 what to do are printed); 2 the options or settings are wrong; 130 stopped with Ctrl-C.
 """
-# The rehearsal's own defaults, on top of cdk.json. No Llama weights are used, so this accepts no licence. A part of the
-# corpus, greedy answers alone, some of the prompts and a part of text by others (see `files`) keep it within six minutes on two cores.
-DEFAULT_WORDS = 20_000
+# The rehearsal's own defaults, on top of cdk.json. No Llama weights are used, so this accepts no licence. A part of corpus and held-out
+# text, greedy answers alone, some of the prompts and a part of text by others (see `files`) keep it within five minutes on two cores that
+# train 175 tokens a second.
+DEFAULT_WORDS = 8_000
 DEFAULT_SETTINGS: dict[str, str] = {
     "accept_eula": "true",
     "epochs": "1",
@@ -56,6 +59,7 @@ class Options:
     no_capacity: Sequence[str] = ()  # instance types of which AWS has none free
     interruptions: Sequence[int] = ()  # steps at which the job, which is then on spot, loses its instance
     server: str = "transformers"  # or "vllm": what plays the endpoint's container
+    model: str = DEFAULT  # of STAND_INS: what is trained and served in place of the real one
 
     def context(self, quick: Mapping[str, str] | None = None) -> dict[str, str]:
         """The context values for the synthesis: a person's, over those of a quick rehearsal, over the defaults here."""
@@ -122,7 +126,7 @@ def _cents(text: str) -> int:
     return round(dollars * 100)
 
 
-def parse(arguments: list[str] | None = None, prog: str = "python -m rehearsal") -> Options:
+def parse(arguments: list[str] | None = None, prog: str = "captune rehearse") -> Options:
     """Read the command line; leaves with code 2 and a message when it is wrong."""
     parser = argparse.ArgumentParser(
         prog=prog, description=DESCRIPTION, epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -153,9 +157,7 @@ def _add_text(parser: argparse.ArgumentParser) -> None:
     add("--corpus", type=_text, metavar="FILE", help=own)
     held_out = "measure on this text; else a part of the corpus is kept apart"
     add("--heldout", "--held-out", dest="held_out", type=_text, metavar="FILE", help=held_out)
-    outside = (
-        "measure on this text of the field by others, too (JSON Lines or titled text; `captune outside` fetches some)"
-    )
+    outside = "measure on this text of the field by others, too (JSON Lines or titled text; default: what `captune outside` fetched)"
     add("--outside", type=_file, metavar="FILE", help=outside)
     add("--prompts", type=_file, metavar="FILE", help="ask these prompts (JSON Lines)")
     add("--domain", help="one of the domains in data/ (default: medical)")
@@ -189,6 +191,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a slice of the text, a few prompts, a few steps: about a minute where nothing else runs",
     )
+    model = "what is trained and served in place of the real model; gemma-3-270m is fetched, and Google's Gemma Terms of Use then apply to you"
+    add("--model", choices=tuple(STAND_INS), default=DEFAULT, help=model)
     server = "what answers on the endpoint: transformers and PEFT (default), or the real vLLM where `captune vllm` installed it"
     add("--server", choices=("transformers", "vllm"), default="transformers", help=server)
 

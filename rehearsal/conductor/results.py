@@ -6,7 +6,7 @@ import errno
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,10 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from captune import fetch
-from captune.account import Refused
 from common import errors
 from common.contracts import run_folder
 from common.storage import Storage
 from rehearsal.account.cloud import Cloud
-from rehearsal.cloudwatch import Watch
 from rehearsal.models.weights import Substitute
 from rehearsal.step_functions.executions import Execution
 from report.content.meaning import NO_OUTSIDE_TEXT
@@ -31,6 +28,10 @@ SHOWN_PROMPTS = 3
 _MORE_TIME = " --set max_training_seconds=14400 gives it more time."
 _SWEEP_SECONDS = 120
 REPORT_BYTES = 8 << 20  # of a report with all answers
+SPARE_BYTES = 1 << 26  # left free, as captune fetch does
+Keep = Callable[
+    [Any, str, str, Path], None
+]  # (s3, bucket, run, folder); raises OSError where the folder does not take it
 
 
 def set_aside(target: Path) -> Path | None:
@@ -50,13 +51,13 @@ def answers_of(cloud: Cloud, run: str) -> int:
     return 2 * len(prompts) * (1 + int(plan.get("samplesPerPrompt") or 0))
 
 
-class NoPlace(Refused):
+class NoPlace(ValueError):
     """The results cannot be kept where they were to go."""
 
 
 def try_place(target: Path, adapter_bytes: int) -> None:
     """Try, before anything runs, whether a run of this adapter can be kept in `target`. Raises NoPlace."""
-    folder, needed = target.parent, adapter_bytes + REPORT_BYTES + fetch.SPARE_BYTES
+    folder, needed = target.parent, adapter_bytes + REPORT_BYTES + SPARE_BYTES
     try:
         if files := [one for one in (folder, target) if one.exists() and not one.is_dir()]:
             raise NotADirectoryError(errno.ENOTDIR, f"{files[0].name} is a file")
@@ -72,20 +73,19 @@ def try_place(target: Path, adapter_bytes: int) -> None:
 
 
 def copy_out(
-    cloud: Cloud, run: str, places: Sequence[Path], model: Substitute, display: Display
+    cloud: Cloud, run: str, places: Sequence[Path], model: Substitute, display: Display, keep: Keep
 ) -> tuple[Path, dict[str, Any]]:
-    """Copy what `captune fetch` would of a run to the first of the places that takes it: the bucket goes with the rehearsal.
+    """Copy what is kept of a run to the first of the places that takes it: the bucket goes with the rehearsal.
 
     Return the place and the run's summary, empty if it has none. Raises what the last place says.
     """
     assert cloud.deployment is not None
-    s3, bucket = cloud.client("s3"), cloud.deployment.bucket
     for place in places:
         try:
             if earlier := set_aside(place):
                 display.say(f"\nWhat an earlier run left in {escape(str(place))} is now in {escape(str(earlier))}.")
-            fetch.copy(s3, bucket, fetch.wanted(s3, bucket, run), place)
-        except (OSError, fetch.DiskFull) as error:
+            keep(cloud.client("s3"), cloud.deployment.bucket, run, place)
+        except OSError as error:
             if place == places[-1]:
                 raise
             display.say(f"[red]The results cannot be kept in {escape(str(place))}:[/] {escape(str(error))}")
@@ -135,7 +135,7 @@ def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
             )
     if summary.get("heldout") and summary.get("outside") is None:
         display.say(
-            f"{NO_OUTSIDE_TEXT} `captune outside` fetches abstracts of the medical domain; OUTSIDE=FILE measures on them."
+            f"{NO_OUTSIDE_TEXT} `captune outside` fetches abstracts of the medical domain, on which its runs measure from then on."
         )
     _show_answers(display, [row for row in summary.get("prompts") or [] if row.get("base") and row.get("tuned")])
     cost = summary.get("cost") or {}
@@ -200,24 +200,11 @@ def show_proof(display: Display, cloud: Cloud) -> bool:
 
 
 def show_rights(display: Display, cloud: Cloud) -> bool:
-    """Show which calls the deployed policies forbid the role that made them, and return whether none was."""
+    """Let the sweeper look once, show which calls the deployed policies forbid the role that made them, and return whether none was."""
+    cloud.events.fire_timed_rules()
+    cloud.settle(timeout=_SWEEP_SECONDS)
     if not cloud.refused:
         display.say(f"  [green]✓[/] rights: each of {cloud.calls_of_roles()} calls is one that its role may make")
     for refused in dict.fromkeys(cloud.refused):
         display.say(f"  [red]✗[/] a right is missing in stacks/access: {escape(refused)}")
     return not cloud.refused
-
-
-def show_alarms(display: Display, cloud: Cloud, watch: Watch) -> bool:
-    """Let the sweeper look once, show which alarms are on after that, with their text, and return whether none is."""
-    cloud.events.fire_timed_rules()
-    cloud.settle(timeout=_SWEEP_SECONDS)
-    fired = watch.look()
-    if not fired:
-        display.say(
-            f"  [green]✓[/] alarms: none of the {len(watch.alarms())} on the project's own metrics went off, after one sweep"
-        )
-    for subject, message in watch.sent:
-        display.say(f"  [red]✗[/] {escape(subject)}")
-        display.say(f"    {escape(message['AlarmDescription'])}")
-    return not fired

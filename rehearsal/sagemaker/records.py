@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import ceil
-from typing import Any
+from typing import Any, Protocol
 
 ACCOUNT = "123456789012"  # the account that moto plays
-Clock = Callable[[], datetime]
+
+
+class Clock(Protocol):
+    """The time of every record, which is moved on where AWS would take long."""
+
+    def __call__(self) -> datetime:
+        """The present moment."""
+
+    def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0) -> None:
+        """Goes on."""
+
+
 _Span = tuple[datetime, datetime | None]  # the end is None while it lasts
 # A second on spot costs this share of one on demand here. AWS's own share changes by the hour.
 SPOT_SHARE = 0.4

@@ -43,9 +43,8 @@ from moto.stepfunctions.parser.backend import execution as execution_module
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 from moto.stepfunctions.responses import StepFunctionResponse
 
+from rehearsal import jsonata
 from rehearsal.sagemaker.validation import service_model
-
-from . import expressions
 
 _in_force: list[Any] = []
 
@@ -53,7 +52,6 @@ _in_force: list[Any] = []
 def use(cloud: Any) -> None:
     """Make `cloud` the one in use, or none."""
     _in_force[:] = [cloud] if cloud is not None else []
-    expressions.clock[:] = [cloud.clock if cloud is not None else lambda: datetime.now(UTC)]
 
 
 def current() -> Any:
@@ -96,8 +94,8 @@ def _use_jsonata() -> None:
                 states.pop(name, None)
         variables = {**store._outer_scope, **store._inner_scope, "states": states}
         try:
-            env.stack.append(expressions.evaluate(self.expression, variables))
-        except expressions.ExpressionError as error:
+            env.stack.append(jsonata.evaluate(self.expression, variables, current().clock))
+        except jsonata.ExpressionError as error:
             raise FailureEventException(_query_failure(env, str(error))) from error
 
     # mypy cannot follow assignments to methods; the attribute is checked by the tests.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from aws_cdk import aws_iam as iam
 
 from stacks.configuration.images import Image
-from stacks.names import Arns, Keys
+from stacks.names import KILL_SWITCH_TOPIC, RUN_ENDED_RULE, SWEEP_RULE, Arns, Keys
 
 Statements = list[iam.PolicyStatement]
 
@@ -150,6 +150,14 @@ def look_for_images(arns: Arns, *images: Image) -> iam.PolicyStatement:
     return allow(
         ["ecr:BatchGetImage"], *(arns.repository(image.registry_account, image.repository) for image in images)
     )
+
+
+def look_for_guards(arns: Arns) -> Statements:
+    """Preflight looks whether what ends a run is there: the rule of its end, the sweeper's rule, and who hears the kill switch."""
+    return [
+        allow(["events:DescribeRule", "events:ListTargetsByRule"], *map(arns.rule, (RUN_ENDED_RULE, SWEEP_RULE))),
+        allow(["sns:ListSubscriptionsByTopic"], arns.topic(KILL_SWITCH_TOPIC)),
+    ]
 
 
 def look_for_adapter(bucket_arn: str) -> iam.PolicyStatement:

@@ -30,6 +30,10 @@ BUDGET_REGIONS = (
     "eu-west-3", "eu-central-1", "ap-northeast-1", "ap-northeast-2", "ap-south-1", "ap-southeast-1", "ap-southeast-2",
 )  # fmt: skip
 
+# Of these, the regions without SageMaker's instance pools, of which an endpoint of several types is made: the 16 that a public sample
+# lists as of May 2026 hold all others.
+REGIONS_WITHOUT_POOLS = ("us-west-1", "eu-west-3")
+
 # 4-bit training computes in bfloat16 and the serving image is built for CUDA 13: both need an Ampere GPU or newer.
 GPU_FAMILIES = ("g5", "g6", "g6e", "g7e", "p4d", "p4de", "p5", "p5e", "p5en", "p6-b200", "p6-b300")
 
@@ -77,21 +81,6 @@ def whole(low: int, high: int, unit: str) -> Check[int]:
     return Check(read, f"{low} to {high}")
 
 
-def number(low: float, high: float) -> Check[float]:
-    """A number from `low` to `high`."""
-
-    def read(raw: object) -> float:
-        try:
-            value = float(str(raw).strip())
-        except ValueError:
-            value = math.nan
-        if isinstance(raw, bool) or not low <= value <= high:
-            raise ValueError(f"write a number from {low:g} to {high:g}")
-        return value
-
-    return Check(read, f"{low:g} to {high:g}")
-
-
 def switch(meaning: str) -> Check[bool]:
     """True or false; `meaning` says what the one that is not the default does."""
 
@@ -130,17 +119,23 @@ def empty_or(pattern: re.Pattern[str], advice: str, accepts: str) -> Check[str]:
     return Check(read, accepts)
 
 
-def _learning_rate(raw: object) -> str:
-    text = str(raw).strip().lower()
-    if text == "auto":
-        return text
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if isinstance(raw, bool) or not 1e-7 <= number <= 1:  # the limits of training/arguments.py
-        raise ValueError("write auto, or a number from 1e-7 to 1 such as 0.0003")
-    return f"{number:g}"
+def auto_or_number(limits: str, example: str) -> Check[str]:
+    """The word auto, or a number within limits such as `0 to 1`, which are those of training/arguments.py."""
+    low, high = map(float, limits.split(" to "))
+
+    def read(raw: object) -> str:
+        text = str(raw).strip().lower()
+        if text == "auto":
+            return text
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if isinstance(raw, bool) or not low <= number <= high:
+            raise ValueError(f"write auto, or a number from {limits} such as {example}")
+        return f"{number:g}"
+
+    return Check(read, limits)
 
 
 def _domain(raw: object) -> str:
@@ -189,7 +184,8 @@ def _weights_uri(raw: object) -> str:
     return text
 
 
-LEARNING_RATE = Check(_learning_rate, "1e-7 to 1")
+LEARNING_RATE = auto_or_number("1e-7 to 1", "0.0003")
+ADAPTER_STRENGTH = auto_or_number("0.05 to 1", "0.6")
 DOMAIN = Check(_domain, "lower-case letters, digits, hyphens (2 to 32)")
 INSTANCE_TYPES = Check(_instance_types, "one to five types")
 HOSTING_IMAGE = empty_or(IMAGE_ADDRESS, WRITE_AN_ADDRESS, "a whole address in Amazon ECR, in the region of the run")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,11 +17,14 @@ from typing import Any
 from stacks.configuration.checks import IMAGE_ADDRESS, WRITE_AN_ADDRESS
 from stacks.configuration.settings import SettingsError
 
-# The newest Hugging Face PyTorch training image of the SDK; its PyTorch has had no patches since 15 October 2026, and there is no
-# successor in the list yet. `make conformance ARGS=training-image` tests the training script with the image's library versions.
+# The newest Hugging Face PyTorch training image of the SDK; its PyTorch has had no patches since 15 October 2026.
+# `make conformance ARGS=training-image` tests the training script with the image's library versions.
 TRANSFORMERS_VERSION = "5.3.0"
 PYTORCH_VERSION = "2.9.0"
 PYTHON_VERSION = "py312"
+# Its successor, which the SDK does not list: the first tag stands in aws/deep-learning-containers at 10f65db (docs/src/data/
+# huggingface-pytorch-training/2.11-gpu-sagemaker.yml), the second on a page of Hugging Face's. `captune check` says which of them exists.
+TRAINING_SUCCESSORS = ("2.11-transformers5.13-cu130-amzn2023-sagemaker", "2.11.0-transformers5.13.1-cu130-amzn2023")
 # The Amazon Linux vLLM server, vLLM 0.27.1. Plain `/invocations` of vLLM takes the model from a header that InvokeEndpoint
 # cannot send, so it answers as the base model whatever the body says. This family of images routes a request by its
 # CustomAttributes to `/v1/completions`, where the body's model counts. 2.4 and not a newer one, because its entrypoint was
@@ -71,6 +74,11 @@ def training_image(region: str) -> Image:
     entry = _listed("huggingface")["training"]["versions"][TRANSFORMERS_VERSION][f"pytorch{PYTORCH_VERSION}"]
     version = f"{PYTORCH_VERSION}-transformers{TRANSFORMERS_VERSION}"
     return _image(region, entry, f"{version}-gpu-{PYTHON_VERSION}-{entry['container_version']['gpu']}")
+
+
+def training_successors(region: str) -> list[str]:
+    """The addresses that the successor of the training image may have."""
+    return [replace(training_image(region), tag=tag).uri for tag in TRAINING_SUCCESSORS]
 
 
 def newer_images(region: str) -> list[tuple[str, str]]:

@@ -105,7 +105,9 @@ class Settings:
         "between two checkpoints: what an interruption may cost at most; 0 writes one at a stop signal only",
     )
     endpoint_deadline_minutes: int = _setting(
-        60, checks.whole(20, 240, "minutes"), "the longest life of the endpoint, including some ten minutes of loading"
+        60,
+        checks.whole(35, 240, "minutes"),  # the least of lambdas/common/pricing/durations.py
+        "the longest life of the endpoint, including 10 to 15 minutes of loading and the wait for an instance",
     )
     accept_eula: bool = _setting(
         False,
@@ -137,16 +139,16 @@ class Settings:
         checks.whole(1, 64, "any kind"),  # 64 fits a 24 GB card beside 7 billion parameters
         "rank of the adapter",
     )
-    adapter_strength: float = _setting(
-        0.6,
-        checks.number(0.05, 1),
-        "factor that the trained adapter is multiplied by; below 1 the model stays nearer to the base model ([why](recipe.md#adapter-strength))",
+    adapter_strength: str = _setting(
+        "auto",
+        checks.ADAPTER_STRENGTH,
+        "factor that the trained adapter is multiplied by; `auto` measures which is best on text by others ([how](recipe.md#adapter-strength))",
         for_training=True,
     )
     corpus_words: int = _setting(
         0,
         checks.whole(0, 10_000_000, "words"),
-        "0 trains on the whole corpus; otherwise on whole documents from all over it, about this many words",
+        "0 trains on the whole corpus; otherwise on whole documents from all over it, about this many words, and measures half as many of the domain's held-out text",
     )
     long_records: str = _setting(
         "split",
@@ -222,6 +224,11 @@ def _together(settings: Settings) -> list[str]:
         problems.append(
             "spot is True and checkpoint_minutes 0: a spot job that was interrupted would begin anew each time; set checkpoint_minutes "
             "to 10, or spot to false"
+        )
+    if len(settings.hosting_instance_type) > 1 and settings.region in checks.REGIONS_WITHOUT_POOLS:
+        problems.append(
+            f"hosting_instance_type lists {len(settings.hosting_instance_type)} types: SageMaker has no instance pools in {settings.region}; "
+            "name one type, or choose another region"
         )
     try:
         catalog.weights_of(settings.model, settings.region, settings.weights_uri)

@@ -16,7 +16,7 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from common.pricing.durations import LONGEST_KEEP_SECONDS, LONGEST_RESERVATION_SECONDS, TEAR_DOWN_ALLOWANCE_SECONDS
-from stacks.names import METRICS, PREFIX
+from stacks.names import METRICS, PREFIX, SWEEP_RULE
 
 SWEEP_MINUTES = 15
 _SWEEP, _SOON = cdk.Duration.minutes(SWEEP_MINUTES), cdk.Duration.minutes(5)
@@ -77,12 +77,11 @@ SAYS = {
     ),
     "sweeper-throttled": (
         "Lambda did not start the sweeper: the account's concurrent executions are used up. Sweep and kill switch come "
-        "late. See what uses them up in the Lambda console, or ask for a higher quota."
+        "late. See in the Lambda console what uses them, or ask for a higher quota."
     ),
     "sweeper-silent": (
         f"The sweeper has not run for {_SILENT_SWEEPS * SWEEP_MINUTES} minutes. In the first minutes after a deployment "
-        "this means nothing. Otherwise check that the rule Captune-Guardrail-Sweep* is enabled and the function exists; "
-        "make deploy ARGS=--revert-drift restores what was removed."
+        f"this means nothing. Otherwise check that the rule {SWEEP_RULE} is enabled; make deploy ARGS=--revert-drift restores it."
     ),
     "events-undelivered": (
         "AWS gave up delivering an event (queue Captune-Guardrail-Undelivered*): the end of a run, a sweep or the kill "
@@ -94,13 +93,11 @@ SAYS = {
     ),
     "reservation-too-old": (
         f"A reservation is older than any run can be ({LONGEST_RESERVATION_SECONDS / 3600:.1f} hours), and its money is "
-        "missing from the month. captune ledger names the run; read its tear-downs in the Step Functions console, and "
-        "check the SageMaker console for anything of it."
+        "missing from the month. captune ledger names the run; read its tear-downs in the Step Functions console."
     ),
     "endpoint-too-old": (
         "An endpoint of captune exists for longer than any run may have one (ENDPOINT_HOURS hours), and bills by the "
-        "second. Delete it in the SageMaker console now. Then find out why no tear-down did: failed executions of "
-        "captune-tear-down, the run's schedule."
+        "second. Delete it in the SageMaker console now, then look for failed executions of captune-tear-down."
     ),
     "ledger-damaged": (
         "An item of the ledger cannot be read, and counts as the dearest run until it can. captune ledger says which one "

@@ -16,7 +16,7 @@ from constructs import Construct
 from stacks.access import permissions
 from stacks.access.roles import service_role
 from stacks.configuration.settings import Settings
-from stacks.names import PREFIX, Arns
+from stacks.names import KILL_SWITCH_TOPIC, PREFIX, Arns
 
 _WARNINGS = (("ACTUAL", 50), ("ACTUAL", 80), ("FORECASTED", 100))
 _LIMIT_PERCENT = 100
@@ -32,7 +32,7 @@ class Budget(Construct):
         super().__init__(scope, construct_id)
         self._email = settings.alert_email
         self.warnings = self._topic("Warnings", "Captune budget warnings")
-        self.kill_switch = self._topic("KillSwitch", "Captune budget kill switch")
+        self.kill_switch = self._topic("KillSwitch", "Captune budget kill switch", KILL_SWITCH_TOPIC)
         self._let_alarms_warn()
         # No BudgetName: CloudFormation replaces a budget when a notification changes, and two cannot have one name.
         self.budget = budgets.CfnBudget(
@@ -59,11 +59,11 @@ class Budget(Construct):
             description="Captune: attached to the FineTuning role by AWS Budgets at 100 percent, and by nobody else.",
             statements=[permissions.deny_new_spending()],
         )
-        self._add_action(spender)
+        self.action = self._add_action(spender)
         self._add_outputs()
 
-    def _topic(self, topic_id: str, display_name: str) -> sns.Topic:
-        topic = sns.Topic(self, topic_id, display_name=display_name, enforce_ssl=True)
+    def _topic(self, topic_id: str, display_name: str, name: str | None = None) -> sns.Topic:
+        topic = sns.Topic(self, topic_id, topic_name=name, display_name=display_name, enforce_ssl=True)
         # Without this statement a budget deploys and silently delivers nothing.
         self._let_publish(topic, "BudgetsMayPublish", "budgets", _budgets_arn(self))
         return topic
@@ -113,7 +113,7 @@ class Budget(Construct):
             "subscribers": [{"subscriptionType": way, "address": address} for way, address in self._subscribers(topic)],
         }
 
-    def _add_action(self, spender: iam.Role) -> None:
+    def _add_action(self, spender: iam.Role) -> budgets.CfnBudgetsAction:
         role = service_role(
             self,
             "ActionRole",
@@ -138,6 +138,7 @@ class Budget(Construct):
             subscribers=[{"type": way, "address": address} for way, address in self._subscribers(self.warnings)],
         )
         action.node.add_dependency(self.warnings, self.kill_switch)  # for the same reason
+        return action
 
     def _add_outputs(self) -> None:
         policy_arn, region = self.deny_policy.managed_policy_arn, cdk.Stack.of(self).region

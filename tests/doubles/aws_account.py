@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from stacks.configuration.images import TRAINING_SUCCESSORS
 from tests.doubles.lambda_fakes import (
     MACHINE,
     TEAR_DOWN,
     Ecr,
+    Events,
     Pricing,
     SageMaker,
     Service,
@@ -144,19 +146,13 @@ class CloudFormation(Service):
 
 
 class Budgets(Service):
-    """AWS Budgets with one action of ours; `after` holds what each step leads to, a status for each time that it is described."""
+    """AWS Budgets with one action of ours."""
 
     name = "budgets"
 
-    def __init__(
-        self, status: str = "STANDBY", spent: str = "12.34", coming: Sequence[str] = (), reversed_: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, status: str = "STANDBY", spent: str = "12.34") -> None:
         super().__init__()
-        self.status, self.spent, self.coming = status, spent, list(coming)
-        self.after: dict[str, list[str]] = {
-            REVERSE: list(reversed_ or ["REVERSE_IN_PROGRESS", "REVERSE_SUCCESS"]),
-            RESET: ["RESET_IN_PROGRESS", "STANDBY"],
-        }
+        self.status, self.spent = status, spent
         self.has_action = True
         self.left_out = ["Credit", "Refund"]
 
@@ -176,16 +172,12 @@ class Budgets(Service):
         answer: dict[str, Any] = page("Actions", found, NextToken)
         return answer
 
-    def on_describe_budget_action(self, AccountId: str, BudgetName: str, ActionId: str) -> dict[str, Any]:
-        assert (AccountId, BudgetName, ActionId) == (ACCOUNT, BUDGET, ACTION)
-        if self.coming:
-            self.status = self.coming.pop(0)
-        return {"AccountId": AccountId, "BudgetName": BudgetName, "Action": self._action()}
-
     def on_execute_budget_action(self, ExecutionType: str, **named: str) -> dict[str, Any]:
         assert named == {"AccountId": ACCOUNT, "BudgetName": BUDGET, "ActionId": ACTION}
-        self.coming = [self.status, *self.after[ExecutionType]]  # the next answer does not show an accepted step yet
         return {**named, "ExecutionType": ExecutionType}
+
+    def on_describe_budgets(self, AccountId: str, MaxResults: int) -> dict[str, Any]:
+        return {"Budgets": []}
 
     def on_describe_budget(self, AccountId: str, BudgetName: str, ShowFilterExpression: bool = False) -> dict[str, Any]:
         limit = {"BudgetName": BUDGET, "BudgetLimit": {"Amount": "25.0", "Unit": "USD"}}
@@ -329,6 +321,13 @@ def ssm(version: str | None = "33") -> Answers:
     return Answers("ssm", get_parameter=parameter)
 
 
+def without_successors() -> Ecr:
+    """A registry without an image that follows the training image."""
+    ecr = Ecr()
+    ecr.missing |= set(TRAINING_SUCCESSORS)
+    return ecr
+
+
 def in_order(**services: Any) -> Account:
     """An account in which everything is in order, and nothing is deployed."""
     return Account(
@@ -339,12 +338,13 @@ def in_order(**services: Any) -> Account:
             "cloudformation": CloudFormation(),
             "s3": s3(),
             "stepfunctions": step_functions(),
-            "ecr": Ecr(),
+            "ecr": without_successors(),
             "service-quotas": ServiceQuotas({"L-2D6DEB3C": 1.0, "L-9614C779": 1.0}),
             "pricing": price_list(),
             "iam": Iam(),
             "budgets": Budgets(),
             "sns": sns(),
+            "events": Events(),
             "cloudwatch": cloudwatch("somebody-elses"),
             **services,
         }

@@ -380,6 +380,39 @@ class Ecr(Service):
         return {"images": [{"imageId": image}], "failures": []}
 
 
+class Events(Service):
+    """EventBridge's rules by name, each with its state and the ARN of its target."""
+
+    name = "events"
+
+    def __init__(self, **rules: tuple[str, str]) -> None:
+        super().__init__()
+        self.rules = {name.replace("_", "-"): rule for name, rule in rules.items()}
+
+    def on_describe_rule(self, Name: str) -> dict[str, Any]:
+        if Name not in self.rules:
+            raise refusal("ResourceNotFoundException")
+        return {"Name": Name, "State": self.rules[Name][0]}
+
+    def on_list_targets_by_rule(self, Rule: str) -> dict[str, Any]:
+        return {"Targets": [{"Id": "0", "Arn": self.rules[Rule][1]}]}
+
+
+class Sns(Service):
+    """What hears each topic, by its ARN, as protocol and endpoint."""
+
+    name = "sns"
+
+    def __init__(self, topics: dict[str, list[tuple[str, str]]]) -> None:
+        super().__init__()
+        self.topics = topics
+
+    def on_list_subscriptions_by_topic(self, TopicArn: str) -> dict[str, Any]:
+        if TopicArn not in self.topics:
+            raise refusal("NotFound")
+        return {"Subscriptions": [{"Protocol": one, "Endpoint": two} for one, two in self.topics[TopicArn]]}
+
+
 class ServiceQuotas(Service):
     """Applied and default values by code, and so many other quotas that none of a run is on the first page."""
 

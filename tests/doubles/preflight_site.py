@@ -13,11 +13,12 @@ from preflight import handler
 from stacks.configuration.settings import Settings
 from stacks.definitions import settings_json
 from stage import handler as stage_handler
-from tests.doubles.lambda_fakes import NOW, S3, Ecr, Pricing, SageMaker, ServiceQuotas, arn
+from tests.doubles.lambda_fakes import NOW, S3, TEAR_DOWN, Ecr, Events, Pricing, SageMaker, ServiceQuotas, Sns, arn
 from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.texts import GOOD, lines, prose
 from verification.simulation.material import zipped
 
+SWEEPER, KILL_SWITCH = "arn:aws:lambda:us-east-1:1:function:sweeper", "arn:aws:sns:us-east-1:1:kill-switch"
 KEPT = "runs/captune-abc/"
 EARLIER = "runs/captune-first/training/captune-first/output/model/"
 ADAPTER = {"adapterUri": f"s3://bucket/{EARLIER}"}
@@ -50,6 +51,8 @@ class Site:
         self.sagemaker, self.ledger = SageMaker(), FakeLedger()
         self.quotas = ServiceQuotas({"L-2D6DEB3C": 1.0, "L-CAEE7DB7": 1.0, "L-9614C779": 1.0})
         self.pricing, self.ecr = Pricing(), Ecr()
+        self.events = Events(run_ended=("ENABLED", TEAR_DOWN), sweep=("ENABLED", SWEEPER))
+        self.sns = Sns({KILL_SWITCH: [("email", "owner@example.org"), ("lambda", SWEEPER)]})
         self.cap_cents = 2500
         self.version = self.deployed_version = "v1"
         self._monkeypatch = monkeypatch
@@ -66,6 +69,8 @@ class Site:
             "dynamodb": self.ledger.table,
             "ecr": self.ecr,
             "pricing": self.pricing,
+            "events": self.events,
+            "sns": self.sns,
         }
         # Only prices and images have a region of their own.
         assert (region is not None) == (service in ("pricing", "ecr"))
@@ -126,6 +131,11 @@ class Site:
             "DATA_ASSET_KEY": "data.zip",
             "TRAINING_ASSET_BUCKET": "assets",
             "TRAINING_ASSET_KEY": "training.zip",
+            "RUN_ENDED_RULE": "run-ended",
+            "TEAR_DOWN_ARN": TEAR_DOWN,
+            "SWEEP_RULE": "sweep",
+            "SWEEPER_ARN": SWEEPER,
+            "KILL_SWITCH_TOPIC": KILL_SWITCH,
         }
         for key, value in variables.items():
             self._monkeypatch.setenv(key, value)

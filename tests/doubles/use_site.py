@@ -13,6 +13,7 @@ from typing import Any
 from captune.engines import CHAT_PATH, AnswerFailed, Pieces
 from captune.proxy import Proxy
 from captune.use import answering
+from tests.doubles import PATIENCE_SECONDS
 
 DOMAIN = "medical"
 NEVER = 1_000_000
@@ -94,7 +95,7 @@ class Site:
 
     def call(self, path: str, body: Any = None, **headers: str) -> tuple[int, str]:
         """(status, text) of one request; a POST where there is a body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
         content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         connection.request("GET" if body is None else "POST", path, content, headers)
         answer = connection.getresponse()

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
 
-from rehearsal.account.assembly import Assembly, SynthesisFailed, substituted, synthesize
 from rehearsal.account.cloud import Cloud
-from rehearsal.cloudwatch import Watch
-from rehearsal.conductor.files import upload
-from rehearsal.conductor.options import Options
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from stacks.assembly import SynthesisFailed, substituted, synthesize
 from tests.doubles.rehearsal.deployed import ROLE, Bench
 
 
@@ -70,39 +65,6 @@ def test_a_delivery_is_attempted_three_times_and_its_error_is_kept(cloud: Cloud,
     (delivery,) = cloud.events.deliveries
     assert "not this one" in str(delivery.error)
     assert len(cloud.functions.outcomes) == 3
-
-
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory, assembly: Path) -> Iterator[Cloud]:
-    """The account with the project's stacks."""
-    with new(tmp_path_factory.mktemp("account")) as cloud:
-        cloud.deploy(Assembly(assembly))
-        yield cloud
-
-
-def test_a_forgotten_endpoint_sets_off_its_alarm_and_nothing_else_does(deployed: Cloud) -> None:
-    """The sweeper logs a metric, the template's alarm goes off, and the warnings topic has its message."""
-    cloud, deployment = deployed, deployed.deployment
-    assert deployment is not None
-    watch = Watch(cloud)
-    cloud.events.drop_next()  # the end of the run never starts its tear-down, and its schedule is deleted
-    cloud.settle(cloud.start({**upload(cloud, Options(quick=True), "medical"), "samplesPerPrompt": 0}))
-    for schedule in cloud.client("scheduler").list_schedules()["Schedules"]:
-        cloud.client("scheduler").delete_schedule(Name=schedule["Name"])
-    cloud.events.fire_timed_rules()
-    cloud.settle()
-    assert (watch.look(), len(cloud.leftovers()["endpoints"])) == ([], 1)
-
-    cloud.clock.advance(hours=6)
-    cloud.events.fire_timed_rules()
-    cloud.settle()
-    assert watch.look() == ["captune-endpoint-too-old"]
-    assert watch.look() == [], "it says so once"
-
-    (message,) = [text for topic, _, text in cloud.messages if topic == deployment.outputs["BudgetWarningsTopic"]]
-    content = json.loads(message)
-    assert (content["AlarmName"], content["NewStateValue"]) == ("captune-endpoint-too-old", "ALARM")
-    assert "Delete it in the SageMaker console now" in content["AlarmDescription"]
 
 
 def test_substitutions_replace_names_and_nothing_else() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rehearsal.account.cloud import Cloud
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.deployed import Bench, call, sdk
 from tests.doubles.rehearsal.sagemaker_account import eventually
 
@@ -66,7 +67,7 @@ def test_a_stop_in_the_first_moment_keeps_error_and_cause(cloud: Cloud, bench: B
     for _ in range(10):
         execution = cloud.start(machine=machine)
         cloud.stop(execution, error="Changed", cause="My mind.")
-        cloud.settle(execution, timeout=5)
+        cloud.settle(execution, timeout=PATIENCE_SECONDS)
         answer = cloud.client("stepfunctions").describe_execution(executionArn=execution.arn)
         assert (answer["status"], answer["error"], answer["cause"]) == ("ABORTED", "Changed", "My mind.")
     assert execution.history()[-1]["type"] == "ExecutionAborted"
@@ -83,11 +84,9 @@ RETRY = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 99_999_999, "MaxAtte
 def test_a_stop_is_heard_at_once(cloud: Cloud, bench: Bench, state: dict[str, Any]) -> None:
     cloud.faults.add(operation="ListEndpoints", hang=True)
     execution = cloud.start(machine=bench.machine({"State": state}))
-    eventually(
-        lambda: execution.states()[1:] or [one for one in cloud.calls if one.access_key == "machine-role"], seconds=5
-    )
+    eventually(lambda: execution.states()[1:] or [one for one in cloud.calls if one.access_key == "machine-role"])
     cloud.stop(execution)
-    cloud.settle(execution, timeout=5)
+    cloud.settle(execution, timeout=PATIENCE_SECONDS)
     assert execution.status == "ABORTED"
 
 

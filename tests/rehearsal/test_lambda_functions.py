@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from rehearsal.account.cloud import Cloud
 from rehearsal.aws_lambda.worker import Datetime
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.deployed import Bench
 
 SHOW = """
@@ -24,7 +26,7 @@ def test_a_function_sees_its_own_variables_and_lambdas_and_no_others(
     cloud: Cloud, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_OF_THIS_MACHINE", "x")
-    bench.function("show", SHOW, timeout=7, BUCKET_NAME="b")
+    bench.function("show", SHOW, BUCKET_NAME="b")
 
     shown = bench.invoke("show")[0]
 
@@ -35,8 +37,12 @@ def test_a_function_sees_its_own_variables_and_lambdas_and_no_others(
     assert {"SECRET_OF_THIS_MACHINE", "HOME", "PYTHONPATH", "VIRTUAL_ENV"}.isdisjoint(shown["environment"])
     assert not [name for name in shown["modules"] if name.split(".")[0] in {"rehearsal", "moto", "pytest", "torch"}]
     assert not [entry for entry in shown["path"] if "site-packages" in entry]
-    assert shown["memory"] == "128" and 6000 < shown["left"] <= 7000 and shown["arn"].endswith(":function:show")
-    assert "said" in cloud.functions.log_of("show").read_text()
+    assert (
+        shown["memory"] == "128"
+        and 0 < shown["left"] <= 1000 * PATIENCE_SECONDS
+        and shown["arn"].endswith(":function:show")
+    )
+    assert "said" in cloud.functions.log_of("show").read_text("utf-8")
 
 
 def test_a_function_calls_aws_as_its_role_and_knows_only_boto3(cloud: Cloud, bench: Bench) -> None:
@@ -64,15 +70,17 @@ def test_an_event_meets_the_warm_process_and_a_second_one_while_it_is_busy(cloud
     first: list[int] = []
     thread = threading.Thread(target=lambda: first.append(bench.invoke("look", {"wait": True})[0]))
     thread.start()
-    assert held.reached.wait(10)
+    assert held.reached.wait(PATIENCE_SECONDS)
     second = bench.invoke("look")[0]
     held.release()
-    thread.join(10)
+    thread.join(PATIENCE_SECONDS)
     assert warm == [first[0]] * 2
     assert second != first[0]
 
 
-def test_an_error_has_lambdas_form_and_after_an_end_the_next_event_meets_a_new_process(bench: Bench) -> None:
+def test_an_error_has_lambdas_form_and_after_an_end_the_next_event_meets_a_new_process(
+    cloud: Cloud, bench: Bench
+) -> None:
     code = """
     import os, signal, sys, time
     def handle(event, context):
@@ -80,13 +88,16 @@ def test_an_error_has_lambdas_form_and_after_an_end_the_next_event_meets_a_new_p
         if event == "odd": return {1, 2}
         if event == "exit": sys.exit(3)
         if event == "die": os.kill(os.getpid(), signal.SIGKILL)
-        if event == "sleep": time.sleep(60)
+        if event == "sleep": time.sleep(600)
         return "alive"
     """
-    bench.function("odd", code, timeout=1)
-    failed, odd, left, killed, slow, after = (
-        bench.invoke("odd", event) for event in ("fail", "odd", "exit", "die", "sleep", None)
-    )
+    bench.function("odd", code)
+    failed, odd, left, killed = (bench.invoke("odd", event) for event in ("fail", "odd", "exit", "die"))
+    configure = cloud.client("lambda").update_function_configuration
+    configure(FunctionName="odd", Timeout=1)
+    slow = bench.invoke("odd", "sleep")
+    configure(FunctionName="odd", Timeout=PATIENCE_SECONDS)
+    after = bench.invoke("odd")
     assert (failed[0]["errorType"], failed[0]["errorMessage"]) == ("LookupError", "no such run")
     assert len(failed[0]["stackTrace"]) == 1, "it begins in the function's own code"
     assert (odd[0]["errorType"], left[0]["errorType"]) == ("Runtime.MarshalError", "Runtime.ExitError")
@@ -97,7 +108,8 @@ def test_an_error_has_lambdas_form_and_after_an_end_the_next_event_meets_a_new_p
 
 
 def test_now_is_the_rehearsals_moment_and_any_datetime_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Datetime, "ahead", timedelta(hours=5))
-    ahead = Datetime.now(UTC) - datetime.now(UTC)
-    assert timedelta(hours=5) - timedelta(seconds=5) < ahead <= timedelta(hours=5)
+    moment = datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
+    monkeypatch.setattr(time, "monotonic", lambda: 7.0)
+    monkeypatch.setattr(Datetime, "zero", moment.timestamp())
+    assert Datetime.now(UTC) == moment + timedelta(seconds=7)
     assert isinstance(datetime(2026, 1, 1, tzinfo=UTC), Datetime), "what botocore parsed before the clock was in place"

@@ -15,6 +15,7 @@ from moto import mock_aws
 from rehearsal.conductor import files
 from rehearsal.conductor.options import DEFAULT_WORDS, PROJECT, Options, parse
 from rehearsal.events import Clock
+from rehearsal.models.stand_ins import STAND_INS
 from tests.doubles.ledger_fakes import empty_table
 
 
@@ -136,7 +137,7 @@ def test_a_quick_rehearsal_takes_a_slice_of_everything_that_the_domain_has(site:
     assert [json.loads(line)["id"] for line in uploaded(site, run_input["prompts"]).splitlines()] == list("0123")
     assert files.upload(site, quick, "nosuch") == {}, "Preflight refuses it by its name"
     corpus, note = project / "data" / "medicaldataset.txt", f"<!-- {'it is invented ' * 40}-->\n"
-    corpus.write_text(note + corpus.read_text())
+    corpus.write_text(note + corpus.read_text("utf-8"))
     assert uploaded(site, files.upload(site, quick, "medical")["corpus"]) == note + first
     # A corpus alone would pass for one of a person's own, of which a part is held out.
     (project / "data" / "medicalheldout.txt").unlink()
@@ -154,19 +155,19 @@ def test_a_default_rehearsal_asks_some_prompts_and_measures_a_part_of_the_outsid
     default = Options(project=project, outside=outside)
     run_input = files.upload(site, default, "medical")
     asked = [json.loads(line) for line in uploaded(site, run_input["prompts"]).splitlines() if line]
-    assert [row["id"] for row in asked] == ["0", "1", *map(str, range(2, 200, 5)), "200"], (
+    assert [row["id"] for row in asked] == ["0", "1", *map(str, range(2, 200, 8)), "200"], (
         "starters and control prompts stay"
     )
     measured = [json.loads(line) for line in uploaded(site, run_input["heldOutside"]).splitlines()]
     assert run_input["heldOutside"].endswith(".jsonl") and [row["title"] for row in measured] == [
-        f"T{n}" for n in range(1, 56, 2)
+        f"T{n}" for n in range(3, 56, 4)
     ]
-    assert measured[0]["text"].startswith("1 of all the many different words")
+    assert measured[0]["text"].startswith("3 of all the many different words")
     for words in ("0", "500"):
         whole = files.upload(site, replace(default, settings={"corpus_words": words}), "medical")
-        assert set(whole) == {"heldOutside"} and uploaded(site, whole["heldOutside"]) == outside.read_text()
+        assert set(whole) == {"heldOutside"} and uploaded(site, whole["heldOutside"]) == outside.read_text("utf-8")
     own = files.upload(site, replace(default, corpus=outside), "medical")
-    assert set(own) == {"corpus", "heldOutside"} and uploaded(site, own["heldOutside"]) == outside.read_text()
+    assert set(own) == {"corpus", "heldOutside"} and uploaded(site, own["heldOutside"]) == outside.read_text("utf-8")
     prompts.write_text("\n".join([*map(json.dumps, rows), "no prompt"]))
     assert uploaded(site, files.upload(site, default, "medical")["prompts"]).endswith("\nno prompt"), (
         "Preflight names it"
@@ -174,8 +175,31 @@ def test_a_default_rehearsal_asks_some_prompts_and_measures_a_part_of_the_outsid
     assert set(files.upload(site, default, "nosuch")) == {"heldOutside"}
     prompts.write_text("\n".join(map(json.dumps, rows[:43])))
     assert uploaded(site, files.upload(site, default, "medical")["prompts"]).count("id") == 23, "every other one of 41"
-    prompts.write_text("\n".join(map(json.dumps, rows[:42])))
+    prompts.write_text("\n".join(map(json.dumps, rows[:30])))
     assert set(files.upload(site, default, "medical")) == {"heldOutside"}, "so few are all asked"
+
+
+def test_a_default_rehearsal_measures_a_part_of_what_captune_outside_fetched(site: Any, project: Path) -> None:
+    rows = [
+        {"id": f"o{n}", "title": f"T{n}", "text": f"{n} of all the {'many different words ' * 82}"} for n in range(56)
+    ]
+    deployed = project / "data" / "medicaloutside.jsonl"
+    deployed.write_text("\n".join(map(json.dumps, rows)))
+    options = Options(project=project)
+    run_input = files.upload(site, options, "medical")
+    measured = [json.loads(line) for line in uploaded(site, run_input["heldOutside"]).splitlines()]
+    assert [row["id"] for row in measured] == [f"o{n}" for n in range(3, 56, 4)]
+    assert "heldOutside" not in files.upload(site, replace(options, settings={"corpus_words": "0"}), "medical"), (
+        "a run of the whole corpus measures all of the deployed file"
+    )
+    assert "heldOutside" not in files.upload(site, replace(options, quick=True), "medical")
+    deployed.unlink()
+    assert "heldOutside" not in files.upload(site, options, "medical")
+
+
+def test_another_model_stands_in_where_an_option_names_it() -> None:
+    assert (parse([]).model, parse(["--model", "gemma-3-270m"]).model) == ("smollm2-135m", "gemma-3-270m")
+    assert "Gemma Terms of Use" in STAND_INS["gemma-3-270m"].note
 
 
 def test_all_but_some_dollars_are_reserved_in_this_month_and_the_next(site: Any) -> None:

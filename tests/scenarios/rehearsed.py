@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +13,8 @@ from rehearsal.account.cloud import Cloud
 from rehearsal.calls import Call, Fault
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, TrainingPlan
 from rehearsal.step_functions.executions import Execution
+from tests import surroundings
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.deployed import DeployedProject
 from tests.scenarios.seen import Seen, ledger_of, states_of
 from verification.simulation import material, rows
@@ -20,9 +22,9 @@ from verification.simulation.account import DOWN
 from verification.simulation.definitions import task_states
 from verification.simulation.failures import PERSON
 from verification.simulation.rows import Row
+from verification.simulation.world import NOON
 
 TRAINING_MINUTES, HOSTING_MINUTES = 20, 10
-PATIENCE_SECONDS = 90.0  # until a row that does not end is given up
 _CHANGES = ("Put", "Transact", "Update", "Delete", "Stop", "Create")
 
 
@@ -71,7 +73,14 @@ class RehearsedAccount:
                 self.project.put(key, content)
 
     def play(self, row: Row) -> tuple[Seen, list[str]]:
-        """What was seen of a row once all is quiet, and what is left. Raises TimeoutError for one that does not end."""
+        """What was seen of a row once all is quiet, and what is left. Raises TimeoutError for one that does not end.
+
+        It begins when the simulation's does: a reservation that reaches into another month is another one.
+        """
+        with surroundings.at(NOON):
+            return self._play(row)
+
+    def _play(self, row: Row) -> tuple[Seen, list[str]]:
         self.empty(row)
         case = _Case(self, row)
         _ARMS[row.failure](case)
@@ -192,11 +201,10 @@ class _Case:
 
     def wait_for(self, what: Callable[[], bool], words: str) -> None:
         """Waits until something is so. Raises TimeoutError with the words."""
-        pause, waited = threading.Event(), 0.0
+        end = time.monotonic() + PATIENCE_SECONDS
         while not what():
-            pause.wait(0.005)
-            waited += 0.005
-            if waited > PATIENCE_SECONDS / 2:
+            time.sleep(0.005)
+            if time.monotonic() > end:
                 raise TimeoutError(f"waited in vain for {words}")
 
     def until_reached(self, attempts: int = 1) -> None:
@@ -242,7 +250,6 @@ class _Case:
     def lift(self) -> None:
         """Ends the trouble: every fault is forgotten, and what hangs goes on."""
         self.cloud.faults.clear()
-        self.cloud.functions.timeouts.clear()
         if self.lands:
             self.until_landed()
 
@@ -306,13 +313,11 @@ def _hang(case: _Case) -> None:
     if not case.function:
         case.fault(hang=True, error="ServiceUnavailable", status=503)
         return
-    case.cloud.functions.timeouts[case.function] = 1.0
-    case.inside(hang=True, before=lambda call: case.cloud.functions.timeouts.clear())
+    case.inside(hang=True, before=lambda call: case.cloud.functions.time_out(case.function))
 
 
 def _run_out_of_time(case: _Case) -> None:
-    case.cloud.functions.timeouts[case.function] = 1.0
-    case.inside(hang=True, times=None)
+    case.inside(hang=True, times=None, before=lambda call: case.cloud.functions.time_out(case.function))
 
 
 def _release_at_the_deadline(case: _Case) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from rehearsal.account.cloud import Cloud
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from tests.doubles import PATIENCE_SECONDS
 from verification.simulation.interpreter import Failure, Interpreter, catches
 from verification.simulation.world import NOON, Execution, Steps, World
 
@@ -109,7 +110,7 @@ def _in_moto(cloud: Cloud, definition: dict[str, Any], name: str) -> tuple[Any, 
         name=name, definition=json.dumps({"QueryLanguage": "JSONata", **definition}), roleArn=ROLE
     )
     execution = cloud.start({}, machine=made["stateMachineArn"])
-    cloud.settle(execution, timeout=30)
+    cloud.settle(execution, timeout=PATIENCE_SECONDS)
     output = execution.output if execution.status == "SUCCEEDED" else None
     return execution.status, execution.error or "", _without_answers(output), _in_order(execution.states())
 

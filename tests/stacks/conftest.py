@@ -18,7 +18,7 @@ def own_weights() -> Stacks:
     """Weights in a bucket of the user's, who gets e-mail, scopes the budget by tag and keeps no data."""
     return synthesize(
         "retain_data=false", "alert_email=owner@example.org", "budget_scope=tag", "budget_usd=40",
-        "endpoint_deadline_minutes=20", "weights_uri=s3://mine/models/one/",
+        "endpoint_deadline_minutes=35", "weights_uri=s3://mine/models/one/",
     )  # fmt: skip
 
 

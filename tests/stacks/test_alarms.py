@@ -75,7 +75,7 @@ def test_no_run_can_have_what_is_as_old_as_its_alarm(stacks: Stacks, own_weights
     reservation = alarm(stacks, "reservation-too-old")["Properties"]["Threshold"]
     assert reservation == durations.LONGEST_RESERVATION_SECONDS
     allowed = durations.LONGEST_KEEP_SECONDS + durations.TEAR_DOWN_ALLOWANCE_SECONDS
-    for built, minutes in ((own_weights, 20), (stacks, 60), (abroad, 240)):
+    for built, minutes in ((own_weights, 35), (stacks, 60), (abroad, 240)):
         assert alarm(built, "endpoint-too-old")["Properties"]["Threshold"] == 60 * minutes + allowed
     assert 60 * 240 + allowed == durations.LONGEST_ENDPOINT_SECONDS
 

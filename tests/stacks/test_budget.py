@@ -51,6 +51,15 @@ def test_four_notifications_reach_the_topics_and_the_owner(stacks: Stacks, own_w
             assert policies <= set(resource["DependsOn"]), "AWS Budgets refuses a topic that it may not publish to"
 
 
+def test_the_action_is_made_last_of_all_as_its_role_has_to_be_known_everywhere(stacks: Stacks) -> None:
+    """Terraform's provider tries for two minutes after AWS Budgets has refused a new role. CloudFormation may not."""
+    template = stacks.template("Guardrail")["Resources"]
+    ((name, action),) = stacks.resources("Guardrail", "AWS::Budgets::BudgetsAction").items()
+    after = set(action["DependsOn"])
+    own = {key for key in template if key.startswith("Alarm") and not key.startswith("Alarms")}
+    assert template.keys() - own <= after and "AWS::SQS::Queue" in {template[one]["Type"] for one in after}
+
+
 def test_the_way_back_names_the_region_of_the_deployment(abroad: Stacks) -> None:
     outputs = abroad.template("Guardrail")["Outputs"]
     assert outputs["WayBackCommand"]["Value"] == "captune release --region eu-west-1"

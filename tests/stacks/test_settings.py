@@ -27,7 +27,7 @@ def error_of(**context: object) -> str:
 
 
 def test_cdk_json_shows_every_setting_with_its_default() -> None:
-    context = json.loads(CDK_JSON.read_text())["context"]
+    context = json.loads(CDK_JSON.read_text("utf-8"))["context"]
     ours = {key: value for key, value in context.items() if not key.startswith("@")}
     shown = {key: tuple(value) if isinstance(value, list) else value for key, value in ours.items()}
     assert shown == dataclasses.asdict(Settings())
@@ -81,7 +81,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(key: str, nearest:
         ("epochs", "51", "from 1 to 50"),
         ("accept_eula", "yes", "write true or false"),
         ("budget_scope", "project", "choose one of account, tag"),
-        ("adapter_strength", 1.1, "write a number from 0.05 to 1"),
+        ("adapter_strength", 1.1, "write auto, or a number from 0.05 to 1"),
         ("learning_rate", "nan", "write auto, or a number from 1e-7 to 1"),
         ("document_order", "sorted", f"choose one of {', '.join(['auto', *CHOICES['document_order']])}"),
         # A lost ledger is accepted for one month and not for good.
@@ -109,6 +109,16 @@ def test_all_problems_are_reported_at_once() -> None:
     assert all(part in message for part in ("epochs is 'many'", "buget_usd is not a setting", "region is 'moon'"))
     both = error_of(spot=True, checkpoint_minutes=0, base_model="qwen-2.5-7b")
     assert "would begin anew" in both and "copy the model's folder into a bucket of yours" in both
+
+
+@pytest.mark.parametrize("region", ["us-west-1", "eu-west-3", "us-west-2"])
+def test_an_endpoint_of_several_types_needs_a_region_with_instance_pools(region: str) -> None:
+    Settings.from_context({"region": region, "training_instance_type": "ml.g5.2xlarge,ml.g6.2xlarge"})
+    both = {"region": region, "hosting_instance_type": "ml.g5.2xlarge,ml.g6.2xlarge"}
+    if region == "us-west-2":
+        Settings.from_context(both)
+    else:
+        assert f"SageMaker has no instance pools in {region}; name one type" in error_of(**both)
 
 
 @effort(suppress_health_check=[HealthCheck.too_slow])  # says nothing on a busy machine

@@ -16,6 +16,7 @@ from cfnlint.api import ManualArgs, lint
 from stacks import definitions, lambda_code
 from stacks.configuration.settings import Settings
 from stacks.definitions import definition_version, literals
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.machines.stacks_bench import ACCOUNT, NO_BUNDLING, ROOT, Stacks, synthesize
 
 pytestmark = pytest.mark.slow
@@ -47,7 +48,13 @@ def run_app(output: Path, **context: str) -> subprocess.CompletedProcess[str]:
         "HTTP_PROXY": "http://127.0.0.1:9",
     }
     return subprocess.run(
-        [sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=180
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
     )
 
 
@@ -84,7 +91,7 @@ def test_every_finding_is_acknowledged_and_cfn_lint_has_no_error(settings: str, 
     built: Stacks = request.getfixturevalue(settings)
     assert built.findings() == []
     for name in NAMES:
-        text = (built.folder / f"Captune-{name}.template.json").read_text()
+        text = (built.folder / f"Captune-{name}.template.json").read_text("utf-8")
         errors = lint(text, config=ManualArgs(regions=["us-east-1"]))
         assert [match.message for match in errors if match.rule.id.startswith("E")] == []
         # CloudFormation gives other characters back as "?", and `cdk diff` leaves out what differs in them alone.
@@ -99,7 +106,7 @@ def test_a_template_changes_only_on_purpose(name: str, stacks: Stacks) -> None:
     if os.environ.get("UPDATE_SNAPSHOTS"):
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(masked, indent=1, sort_keys=True) + "\n")
-    assert masked == json.loads(file.read_text())
+    assert masked == json.loads(file.read_text("utf-8"))
 
 
 def mask(template: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +136,7 @@ def test_definition_preflight_and_reserve_have_one_version(stacks: Stacks) -> No
 @pytest.mark.parametrize(
     "setting",
     ["training_instance_type=ml.p4d.24xlarge", "hosting_instance_type=ml.g6.2xlarge", "max_training_seconds=3600",
-     "endpoint_deadline_minutes=30", "base_model=llama-2-7b-chat", "weights_uri=s3://mine/models/one/",
+     "endpoint_deadline_minutes=45", "base_model=llama-2-7b-chat", "weights_uri=s3://mine/models/one/",
      "domain=finance", "lora_rank=32", "epochs=5",
      "hosting_image=763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:other", "region=eu-west-1"],
 )  # fmt: skip
@@ -142,7 +149,7 @@ def test_the_version_changes_with_the_definition(tmp_path: Path, monkeypatch: py
     before = definition_version(Settings())
     other = tmp_path / "fine_tuning.asl.yaml"
     text = definitions.FINE_TUNING_DEFINITION.read_text("utf-8")
-    other.write_text(text.replace("$endpointTries < 3", "$endpointTries < 4"))
+    other.write_text(text.replace("secondsLeft < 120", "secondsLeft < 121"))
     monkeypatch.setattr(definitions, "FINE_TUNING_DEFINITION", other)
     assert definition_version(Settings()) != before
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
+from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from common.environment import RunSettings
 from common.pricing import costs
 from preflight.account import quotas
 from preflight.texts import prompts
 from stacks.configuration.catalog import BASE_MODELS
+from stacks.names import KILL_SWITCH_TOPIC, RUN_ENDED_RULE, SWEEP_RULE
 from tests.doubles.machines.stacks_bench import Stacks
 
 pytestmark = pytest.mark.slow
@@ -25,6 +28,31 @@ def test_every_bucket_is_encrypted_and_closed_and_the_data_have_versions(stacks:
         assert encryption[0]["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
         assert all(bucket["Properties"]["PublicAccessBlockConfiguration"].values())
     assert stacks.one("Storage", "AWS::S3::Bucket", "Data")["VersioningConfiguration"] == {"Status": "Enabled"}
+
+
+# What CloudFormation cannot change of a resource that has a name of its own: it would have to make another of that name first, and
+# every deployment of those who have one would fail. So these words stay as they were first deployed.
+FROZEN = {
+    "captune-one-deployment-per-account": {
+        "Description": "Captune: attached to nobody. Its name lets one region of the account have a ledger, and so one cap.",
+        "Path": "/",
+    },
+    "captune-fine-tuning": {"StateMachineType": "STANDARD"},
+    "captune-tear-down": {"StateMachineType": "STANDARD"},
+}
+
+
+def test_what_cannot_be_changed_of_a_named_resource_stays_as_it_is(stacks: Stacks) -> None:
+    found: dict[str, dict[str, Any]] = {}
+    for entry in (entry for name in NAMES for entry in stacks.template(name)["Resources"].values()):
+        if entry["Type"].startswith("AWS::"):
+            schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", entry["Type"]).schema
+            fixed = [one.removeprefix("/properties/") for one in schema.get("createOnlyProperties", [])]
+            given = {key: entry["Properties"][key] for key in fixed if key in entry.get("Properties", {})}
+            names = [key for key, value in given.items() if key.endswith("Name") and isinstance(value, str)]
+            found |= {given[key]: {one: given[one] for one in given if one != key} for key in names}
+    assert {name: others for name, others in found.items() if others} == FROZEN
+    assert {RUN_ENDED_RULE, SWEEP_RULE, KILL_SWITCH_TOPIC} <= found.keys()
 
 
 def test_checkpoints_are_kept_a_week_and_reserved_for_as_long(stacks: Stacks) -> None:
@@ -56,7 +84,7 @@ def test_retain_data_decides_what_cdk_destroy_leaves(
     assert len(stateful) == 3
     assert {entry[key] for entry in stateful for key in ("DeletionPolicy", "UpdateReplacePolicy")} == {policy}
     assert built.one("Storage", "AWS::DynamoDB::Table").get("DeletionProtectionEnabled", False) is kept
-    artifacts = json.loads((built.folder / "manifest.json").read_text())["artifacts"]
+    artifacts = json.loads((built.folder / "manifest.json").read_text("utf-8"))["artifacts"]
     for name in NAMES:
         protected = artifacts[f"Captune-{name}"]["properties"].get("terminationProtection", False)
         assert protected is (kept and name == "Storage")
@@ -89,7 +117,7 @@ def test_every_function_logs_for_a_month_and_only_the_sweeper_has_a_dead_letter_
 
 
 def test_reading_prompts_and_corpus_leaves_time_for_what_comes_before_and_after(stacks: Stacks) -> None:
-    # A corpus of 64 MiB takes 51 s of a core at most (python -m verification.experiments.memory corpus), and other calls to AWS ten.
+    # A corpus of 64 MiB takes 51 s of a core at most, and other calls to AWS ten.
     needed = prompts.PARSE_SECONDS + 51 * 3 // 2 + 10
     assert needed + quotas.ASKING_SECONDS <= stacks.functions()["preflight"]["Timeout"]
     assert needed + 60 <= stacks.functions()["stage"]["Timeout"], "it writes what it has read"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 
 import pytest
 
 import checkpoints
-from checkpoints import STARTS, Starts, count_start
+from checkpoints import STARTS, Starts, count_start, precision_of_earlier_starts
+from tests.doubles import MovedTime
 
 
 def written(folder: Path, step: int, identity: str = "me") -> Path:
@@ -78,9 +78,10 @@ def test_sagemakers_own_marks_may_come_and_go(tmp_path: Path) -> None:
     assert found_step(tmp_path) == 1
 
 
-def started(folder: Path, resumed: int = 0, identity: str = "me", seconds_ago: float = 0.0) -> Starts:
-    begun = time.monotonic() - seconds_ago
-    return count_start(folder, identity, resumed_step=resumed, checkpoint_minutes=1e-6, begun=begun)
+def started(folder: Path, resumed: int = 0, identity: str = "me", begun: float = 0.0) -> Starts:
+    return count_start(
+        folder, identity, resumed_step=resumed, checkpoint_minutes=1e-6, begun=begun, precision="float32"
+    )
 
 
 def test_steps_since_the_last_checkpoint_are_made_again_and_add_up(tmp_path: Path) -> None:
@@ -95,17 +96,24 @@ def test_steps_since_the_last_checkpoint_are_made_again_and_add_up(tmp_path: Pat
     assert started(tmp_path, resumed=21).steps_again == 9, "nor does a checkpoint beyond the last note"
 
 
-def test_the_seconds_of_all_starts_are_carried_on(tmp_path: Path) -> None:
-    started(tmp_path, seconds_ago=100)
-    second = started(tmp_path, seconds_ago=50)
-    assert 100 <= second.seconds_before < 110
+def test_the_seconds_of_all_starts_are_carried_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hand = MovedTime()
+    monkeypatch.setattr(checkpoints, "time", hand)
+    hand.now = 100
+    started(tmp_path, begun=0)
+    hand.now = 150
+    second = started(tmp_path, begun=110)
+    assert second.seconds_before == 100
+    hand.now = 160
     second.note(2)
-    assert 150 <= started(tmp_path).seconds_before < 170
-    assert started(tmp_path, identity="another run").seconds_before == 0.0
+    assert started(tmp_path, begun=160).seconds_before == 150
+    assert started(tmp_path, identity="another run").seconds_before == 0
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"identity": "me", "count": "x"}', '{"identity": "me"}'])
 def test_a_damaged_count_stops_nothing_and_is_replaced(tmp_path: Path, text: str) -> None:
     (tmp_path / STARTS).write_text(text, encoding="utf-8")
+    assert precision_of_earlier_starts(tmp_path) == ""
     assert started(tmp_path).count == 1
+    assert precision_of_earlier_starts(tmp_path) == "float32"
     assert json.loads((tmp_path / STARTS).read_text(encoding="utf-8"))["count"] == 1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from transformers import PreTrainedTokenizerFast, TrainerControl, TrainerState
 from trl import SFTTrainer
 
 import checkpoints
+import expected
 import job
 import watch
 from arguments import Arguments
@@ -58,9 +61,20 @@ def tokenizer() -> Any:
 def network(micro_batch: int = 1) -> Network:
     """A Llama of one layer in float32, the same for every call."""
     adapted = tiny_layer().float()
-    plan = Plan("none", torch.float32, micro_batch, False, 0, 0)
+    plan = Plan("none", "float32", micro_batch, False, 0, 0)
     causal = adapted.get_base_model()
     return Network(adapted, causal, tokenizer(), torch.device("cpu"), plan, 1, "Tiny", OutputLayer(causal))
+
+
+def test_the_expected_time_is_measured_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured, now = network(), itertools.count()
+    monkeypatch.setattr(expected, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    before, drawn = {name: value.clone() for name, value in measured.trainable.items()}, torch.get_rng_state()
+    found = expected.seconds_on_cpu(measured, trained_tokens=3 * 256, scored_tokens=5 * 256)
+    assert found == 3 + 5, "each sequence took one second of this clock"
+    for name, value in measured.trainable.items():
+        assert torch.equal(value, before[name]) and value.grad is None
+    assert torch.equal(torch.get_rng_state(), drawn) and measured.adapted.training
 
 
 @dataclasses.dataclass
@@ -79,7 +93,9 @@ class Run:
         self.network = network(self.micro_batch)
         self.steps = -(-len(self.rows) // per_step)
         begun = self.group.of_first(  # as the job does: two processes that count write the same file at the same time
-            count_start(self.folder, "me", resumed_step=0, checkpoint_minutes=10, begun=self.clock.started)
+            count_start(
+                self.folder, "me", resumed_step=0, checkpoint_minutes=10, begun=self.clock.started, precision="float32"
+            )
             if self.group.first
             else None
         )
@@ -279,7 +295,9 @@ def test_the_time_to_measure_and_save_is_kept_back(tmp_path: Path) -> None:
     run = Run(tmp_path, clock=Clock(45.0))
     run.watch.progress.evaluation_seconds = 20.0
     assert not run.watch.must_stop()  # 20 s and a third, and 15 s to save
-    run.watch.progress.evaluation_seconds = 23.0
+    run.watch.progress.strength_seconds = 0.5
+    assert run.watch.must_stop()  # seven times 0.5 s and a third
+    run.watch.progress.strength_seconds, run.watch.progress.evaluation_seconds = 0.0, 23.0
     assert run.watch.must_stop()
     run.train()
     assert run.trainer.state.global_step == 1  # whoever asks before the first step does not begin it
@@ -293,8 +311,11 @@ def test_a_scaled_adapter_moves_the_model_by_that_share(tmp_path: Path) -> None:
     layer = next(module for module in run.network.adapted.modules() if isinstance(module, LoraLayer))
     whole = layer.get_delta_weight("default").clone()
     assert whole.abs().max() > 0
-    run.network.scale_adapter(0.25)
-    torch.testing.assert_close(layer.get_delta_weight("default"), 0.25 * whole)
+    for strength in (0.25, 1.0, 0.0):  # each of the whole adapter, and not of what the call before has left
+        run.network.scale_adapter(strength)
+        moved = layer.get_delta_weight("default") - strength * whole
+        assert moved.norm() <= 0.01 * strength * whole.norm(), "as far as bfloat16 tells"
+    assert {value.to(torch.bfloat16).float().equal(value) for value in run.network.trainable.values()} == {True}
 
 
 # Rows of a step and of all: a last step that is not full; a step that does not divide; too few for both.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import struct
@@ -15,16 +16,19 @@ import torch
 from torch.nn import functional
 
 from arguments import Arguments
+from common.architecture import Shape
+from common.cards import CARDS, training_memory
+from common.memory import BLOCK, USABLE, Sizes, needed_bytes
 from evaluation import refuse_unknown_tokens, refuse_worse_than_guessing
 from failure import TrainingFailure
 from inputs import find_model
-from model import memory
 from model.accelerator import tiny_layer
-from model.loss import BLOCK, OutputLayer
-from model.memory import Shape, estimate, plan, shape_of
+from model.loss import OutputLayer
+from model.memory import plan, sizes_of
 from records.record import Tokens
 from rehearsal.models import weights
 from rehearsal.models.weights import WeightsMissing, find_gguf
+from stacks.configuration.catalog import BASE_MODELS
 from text import IGNORED, Boundaries, Document
 
 pytestmark = pytest.mark.slow
@@ -102,21 +106,21 @@ def llama(**changes: int) -> Any:
 
 
 @pytest.fixture(scope="module")
-def seven() -> Shape:
-    return shape_of(llama(), LINEAR, 16)
+def seven() -> Sizes:
+    return sizes_of(llama(), LINEAR, 16)
 
 
 @pytest.fixture(scope="module")
-def thirteen() -> Shape:
+def thirteen() -> Sizes:
     wide = {"hidden_size": 5120, "intermediate_size": 13_824, "num_hidden_layers": 40, "num_attention_heads": 40}
-    return shape_of(llama(**wide, num_key_value_heads=40), LINEAR, 16)
+    return sizes_of(llama(**wide, num_key_value_heads=40), LINEAR, 16)
 
 
-def test_the_shape_of_llama_2_7b_is_counted_and_fits_24_gb_in_16_bits(seven: Shape) -> None:
+def test_the_shape_of_llama_2_7b_is_counted_and_fits_24_gb_in_16_bits(seven: Sizes) -> None:
     assert (seven.parameters, seven.adapter_parameters) == (6_738_415_616, 39_976_960)
     assert seven.linear_parameters == 6_476_005_376
     # What public runs on this card took.
-    assert 15e9 < estimate(seven, 512, quantization="none", dtype=BFLOAT16, checkpointing=True) < 17e9
+    assert 15e9 < needed_bytes(seven, 512, quantization="none", dtype_name="bfloat16", checkpointing=True) < 17e9
     found = plan(seven, Arguments(), "cuda", A10G)
     assert (found.quantization, found.dtype_name, found.checkpointing) == ("none", "bfloat16", True)
     assert found.needed_bytes < 0.92 * found.free_bytes
@@ -134,7 +138,7 @@ def test_the_shape_of_llama_2_7b_is_counted_and_fits_24_gb_in_16_bits(seven: Sha
     ],
 )
 def test_the_plan_of_memory_fits_the_card(
-    seven: Shape, thirteen: Shape, model: str, device: str, gib: int, fast: bool, expected: tuple[Any, ...]
+    seven: Sizes, thirteen: Sizes, model: str, device: str, gib: int, fast: bool, expected: tuple[Any, ...]
 ) -> None:
     shape = {"seven": seven, "thirteen": thirteen}[model]
     found = plan(shape, Arguments(), device, gib * GIB, fast_bfloat16=fast)
@@ -142,15 +146,22 @@ def test_the_plan_of_memory_fits_the_card(
     assert expected[2] in (None, found.checkpointing)
 
 
-def test_sequences_at_a_time_are_given_up_before_the_16_bits_are(seven: Shape) -> None:
+def test_preflight_plans_from_the_catalogue_what_the_job_plans_from_the_model(seven: Sizes) -> None:
+    catalogued = Shape(**dataclasses.asdict(BASE_MODELS["llama-2-7b"].shape))
+    card = CARDS["g5"]
+    planned = plan(seven, Arguments(), "cuda", card.free_bytes)
+    assert dataclasses.asdict(training_memory(catalogued, 16, 512, card)) == dataclasses.asdict(planned)
+
+
+def test_sequences_at_a_time_are_given_up_before_the_16_bits_are(seven: Sizes) -> None:
     many = Arguments(sequences_per_step=8)
     assert plan(seven, many, "cuda", 40 * GIB).micro_batch == 4
-    tight = estimate(seven, 1024, quantization="none", dtype=BFLOAT16, checkpointing=True) / memory.USABLE
+    tight = needed_bytes(seven, 1024, quantization="none", dtype_name="bfloat16", checkpointing=True) / USABLE
     found = plan(seven, many, "cuda", int(tight) + 1)
     assert (found.micro_batch, found.quantization) == (2, "none")
 
 
-def test_a_card_too_small_for_four_bits_is_refused(thirteen: Shape) -> None:
+def test_a_card_too_small_for_four_bits_is_refused(thirteen: Sizes) -> None:
     with pytest.raises(TrainingFailure, match="even 4-bit weights need about .* GB, and the GPU has 6.4 GB"):
         plan(thirteen, Arguments(), "cuda", 6 * GIB)
 

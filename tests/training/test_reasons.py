@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import failure
-from arguments import LIMITS, Arguments, automatic_learning_rate, automatic_sequences_per_step, read_arguments
+from arguments import LIMITS, Arguments, automatic_learning_rate, read_arguments
+from common.memory import sequences_per_step
 from failure import TrainingFailure, explain
 
 
@@ -66,7 +67,7 @@ def test_the_automatic_rate_falls_with_the_models_width(width: int, rate: float)
 
 @pytest.mark.parametrize(("rows", "sequences"), [(1, 1), (1023, 1), (1024, 2), (2048, 4), (10_000, 4)])
 def test_a_small_corpus_is_learned_in_small_steps(rows: int, sequences: int) -> None:
-    assert automatic_sequences_per_step(rows) == sequences
+    assert sequences_per_step(rows) == sequences
 
 
 class OutOfMemoryError(RuntimeError):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import platform
 import signal
 import subprocess
-import time
 
 import psutil
 import pytest
 
 from rehearsal.sagemaker.real.container import free_port
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.toy_container import Container, starting
 
 # Processes that end with their parent are Linux's; a rehearsal of several refuses other systems.
@@ -33,7 +33,7 @@ def with_two_gpus(container: Container) -> Container:
 def ended(processes: list[subprocess.Popen[str]]) -> list[tuple[int, list[str]]]:
     found = []
     for process in processes:
-        output, _ = process.communicate(timeout=240)
+        output, _ = process.communicate(timeout=PATIENCE_SECONDS)
         found.append((process.returncode, output.splitlines()))
     return found
 
@@ -52,9 +52,15 @@ def await_line(process: subprocess.Popen[str], beginning: str) -> None:
 def test_two_hosts_learn_together_and_the_first_writes_it(two_hosts: list[Container]) -> None:
     for container in two_hosts:
         container.settings(**ALIKE)
+        container.set_aside(7)
     first, second = ended([container.start() for container in two_hosts])
     assert (first[0], second[0]) == (0, 0), "\n".join([*first[1], *second[1]])
-    assert two_hosts[0].metrics["environment"]["processes"] == "2"
+    metrics = two_hosts[0].metrics
+    assert (metrics["environment"]["processes"], metrics["strength"]["how"]) == ("2", "measured")
+    kept = next(one for one in metrics["strength"]["curve"] if one["strength"] == metrics["strength"]["strength"])
+    assert kept["loss"] == min(one["loss"] for one in metrics["strength"]["curve"]), (
+        "both score, and both keep the same"
+    )
     assert starting(first[1], "phase")[-1] == "phase name=evaluate-tuned"
     assert not starting(second[1], "progress")
     assert not [path for path in (two_hosts[1].root / "model").rglob("*") if path.is_file()]
@@ -79,11 +85,9 @@ def test_a_process_that_is_killed_ends_the_job_with_a_reason_and_no_hang(contain
     with_two_gpus(container).settings(**LONG)
     process = container.start()
     await_line(process, "progress")
-    begun = time.monotonic()
     workers(process)[rank].kill()
     ((code, lines),) = ended([process])
     assert code == 1, "\n".join(lines)
-    assert time.monotonic() - begun < 120
     assert "Another process of this job ended" in container.failure or "killed" in container.failure
     assert starting(lines, "failure") == [f"failure text={container.failure}"]
     assert not [path for path in (container.root / "model").rglob("*") if path.is_file()]
@@ -96,7 +100,7 @@ def test_a_host_that_dies_ends_the_job_on_the_other_one(two_hosts: list[Containe
     await_line(first, "progress")
     second.kill()  # and with it all that it has started
     ((code, lines),) = ended([first])
-    second.communicate(timeout=60)
+    second.communicate(timeout=PATIENCE_SECONDS)
     assert code == 1, "\n".join(lines)
     assert "Another process of this job ended, or its host was lost" in two_hosts[0].failure
 
@@ -107,8 +111,8 @@ def test_the_parents_death_leaves_no_process_behind(container: Container) -> Non
     await_line(process, "progress")
     left = psutil.Process(process.pid).children(recursive=True)
     process.kill()
-    process.communicate(timeout=60)
-    assert not psutil.wait_procs(left, timeout=10)[1]
+    process.communicate(timeout=PATIENCE_SECONDS)
+    assert not psutil.wait_procs(left, timeout=PATIENCE_SECONDS)[1]
 
 
 def test_what_is_wrong_on_one_host_is_the_reason_on_every_host(two_hosts: list[Container]) -> None:

@@ -6,7 +6,6 @@ import json
 import random
 import shutil
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,9 @@ import job
 from arguments import Arguments
 from failure import TrainingFailure
 from inputs import read_inputs
+from model import network
 from progress import Clock
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.toy_container import Container, starting
 from tests.doubles.rehearsal.toy_models import prose
 
@@ -35,6 +36,7 @@ def test_a_run_learns_and_reports_its_progress(finished: tuple[Container, list[s
     container, lines = finished
     assert starting(lines, "phase") == [f"phase name={name}" for name in PHASES]
     assert starting(lines, "progress")[-1].startswith("progress step=")
+    assert [line.split("=")[0] for line in starting(lines, "expected")] == ["expected seconds"]
     heldout = container.metrics["evaluation"]["heldout"]
     assert starting(lines, "heldout") == [
         f"heldout model={which} loss={heldout[which + '_loss']:.4f} tokens={heldout['tokens']}"
@@ -66,13 +68,13 @@ def test_the_metrics_are_whole_and_each_texts_losses_add_up(finished: tuple[Cont
             total = sum(row[f"{which}_nll"] for row in part["documents"])
             assert part[f"{which}_loss"] == pytest.approx(total / part["tokens"])
     assert all(row["tokens"] <= 64 for row in metrics["evaluation"]["training_text"]["documents"])
-    assert json.loads((container.root / "output" / "data" / "metrics.json").read_text()) == metrics
+    assert json.loads((container.root / "output" / "data" / "metrics.json").read_text("utf-8")) == metrics
 
 
 def test_the_adapter_has_the_files_and_weights_that_a_server_loads(finished: tuple[Container, list[str]]) -> None:
     folder = finished[0].root / "model"
     assert {path.name for path in folder.iterdir()} == ADAPTER_FILES
-    configuration = json.loads((folder / "adapter_config.json").read_text())
+    configuration = json.loads((folder / "adapter_config.json").read_text("utf-8"))
     projections = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
     assert configuration["base_model_name_or_path"] == "Tiny"
     assert set(configuration["target_modules"]) == projections
@@ -90,7 +92,7 @@ def test_the_adapter_that_was_measured_is_the_one_that_was_saved(
     base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16)
     model = PeftModel.from_pretrained(base, container.root / "model").eval()
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    lines = (container.root / "input" / "data" / "evaluation" / "heldout.jsonl").read_text().splitlines()
+    lines = (container.root / "input" / "data" / "evaluation" / "heldout.jsonl").read_text("utf-8").splitlines()
     total = 0.0
     for text in (json.loads(line)["text"] for line in lines):
         tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -143,15 +145,14 @@ def test_a_job_that_cannot_train_gives_its_reason_and_no_model(
 def test_a_run_killed_at_any_step_ends_alike_and_counts_the_steps_made_again(
     container: Container, finished: tuple[Container, list[str]]
 ) -> None:
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")  # shown where the test fails
     container.settings(checkpoint_minutes="0.002")  # every few steps, and a note after each
     process = container.start()
     assert process.stdout is not None
-    assert any(line.startswith("progress") for line in process.stdout)
-    time.sleep(random.Random(seed).uniform(0, 0.8))
+    shown = [line.split()[1] for line in starting(finished[1], "progress")]
+    last = random.choice(shown[:-1])
+    assert any(line.startswith(f"progress {last} ") for line in process.stdout)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
     noted = json.loads((container.root / "checkpoints" / "starts.json").read_text(encoding="utf-8"))
     assert not list((container.root / "model").iterdir())
@@ -161,6 +162,18 @@ def test_a_run_killed_at_any_step_ends_alike_and_counts_the_steps_made_again(
     training = container.metrics["training"]
     assert (training["starts"], training["steps_again"]) == (2, noted["step"] - resumed[0])
     container.ends_as(finished[0])
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_later_start_keeps_the_precision_of_the_first(
+    container: Container, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    """A CPU decides by a measurement, and a checkpoint of the other precision would not be used."""
+    for measured in (first, not first):
+        monkeypatch.setattr(network, "bfloat16_is_faster", lambda faster=measured: faster)
+        trained_here(container, monkeypatch, lambda losses: losses)
+        assert container.metrics["environment"]["precision"] == ("bfloat16" if first else "float32")
+    assert container.metrics["training"]["starts"] == 2
 
 
 # where the measuring of the trained model goes wrong: its adapter is paid for by then

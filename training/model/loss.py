@@ -12,12 +12,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from common.memory import BLOCK
 from failure import TrainingFailure
 from text import IGNORED
-
-BLOCK = 256  # positions whose logits exist at the same time: 33 MB of float32 for Llama 2's 32,000 words
-# Per logit of a block: in the weights' 16 bits, in float32, as logsumexp's own copy, and its slope in 16 bits again.
-LOGIT_BYTES = 2 + 4 + 4 + 2
 
 
 class OutputLayer:
@@ -58,12 +55,15 @@ class OutputLayer:
         self,
         logits: torch.Tensor,
         labels: torch.Tensor,
-        *,
+        *_: Any,
         shift_labels: torch.Tensor,
         num_items_in_batch: torch.Tensor,
-        **_: Any,
+        **__: Any,
     ) -> torch.Tensor:
-        """As transformers asks for a loss: what it takes for logits are hidden states, and the step's tokens are counted."""
+        """As transformers asks for a loss: what it takes for logits are hidden states, and the step's tokens are counted.
+
+        What else a family of models hands over, by name or (Gemma's vocabulary size) by place, is of no use here.
+        """
         return self.summed_loss(logits, shift_labels) / num_items_in_batch
 
 

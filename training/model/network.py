@@ -45,6 +45,7 @@ class Network:
     parameters: int
     name: str
     output: OutputLayer  # taken off the model
+    learned: dict[str, torch.Tensor] = dataclasses.field(default_factory=dict)  # the adapter at its full strength
 
     @property
     def trainable(self) -> dict[str, torch.nn.Parameter]:
@@ -90,20 +91,16 @@ class Network:
 
     @torch.no_grad()
     def scale_adapter(self, strength: float) -> None:
-        """Keeps `strength` of what was learnt: the model stands so far on the line from the base model to the trained one.
+        """Keeps `strength` of what was learned: the model stands so far on the line from the base model to the trained one.
 
-        The manner of a corpus is learnt in larger steps than what it says, and is the first to go on the way back; so the text of others
-        gains (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022). The factor goes into the weights, for every server.
+        The manner of a corpus is learned in larger steps than what it says, and is the first to go on the way back; so the text of others
+        gains (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022). The factor goes into the weights, for every server, and
+        these are rounded to the bfloat16 in which they are saved and served: what is measured next is that adapter. Another call
+        begins again with the whole of what was learned.
         """
         for name, value in self.trainable.items():
-            if ".lora_B." in name:
-                value.mul_(strength)
-
-    @torch.no_grad()
-    def round_adapter(self) -> None:
-        """Rounds the adapter to the bfloat16 in which it is saved and served: what is measured next is that adapter."""
-        for value in self.trainable.values():
-            value.copy_(value.to(SERVED))
+            whole = self.learned.setdefault(name, value.detach().to("cpu", copy=True)).to(value.device)
+            value.copy_((whole * strength if ".lora_B." in name else whole).to(SERVED))
 
     @torch.no_grad()
     def widen_adapter(self) -> None:
@@ -155,21 +152,24 @@ def linear_layers(causal: Any) -> list[str]:
     return sorted({name.rpartition(".")[2] for name in linear})
 
 
-def load_network(folder: ModelFolder, arguments: Arguments, device: torch.device, group: Group = ALONE) -> Network:
+def load_network(
+    folder: ModelFolder, arguments: Arguments, device: torch.device, group: Group = ALONE, *, precision: str = ""
+) -> Network:
     """Loads the model in bfloat16, as it is served, and attaches a fresh adapter in float32; alike in each process of the group.
 
-    4-bit NF4 only where the plan of memory finds no room for 16 bits. Raises TrainingFailure for a model that is not causal, does
+    4-bit NF4 only where the plan of memory finds no room for 16 bits. `precision` is that of the job's earlier starts, where there were
+    any: it is kept. Raises TrainingFailure for a model that is not causal, does
     not load or does not fit.
     """
     try:
         configuration = AutoConfig.from_pretrained(folder.path)
         with torch.device("meta"):  # shapes without data: what is to come is planned before it is loaded
             empty = AutoModelForCausalLM.from_config(configuration)
-        shape = memory.shape_of(empty, linear_layers(empty), arguments.lora_rank)
+        sizes = memory.sizes_of(empty, linear_layers(empty), arguments.lora_rank)
         # What the first process finds: beside others that measure at the same time, the answer of each would be chance.
-        fast = bool(group.of_first(group.first and (device.type == "cuda" or bfloat16_is_faster())))
+        fast = bool(group.of_first(group.first and _computes_in_bfloat16(device, precision)))
         free = int(group.lowest(memory.free_bytes(device)))
-        plan = memory.plan(shape, arguments, device.type, free, fast_bfloat16=fast)
+        plan = memory.plan(sizes, arguments, device.type, free, fast_bfloat16=fast)
         _tell(plan)
         tokenizer = AutoTokenizer.from_pretrained(folder.path)
         causal = _load(folder.path, device, plan)
@@ -180,7 +180,7 @@ def load_network(folder: ModelFolder, arguments: Arguments, device: torch.device
         ) from error
     causal.config.use_cache = False
     adapted = attach(causal, arguments, folder.name, narrow=plan.dtype is torch.bfloat16)
-    return Network(adapted, causal, tokenizer, device, plan, shape.parameters, folder.name, OutputLayer(causal))
+    return Network(adapted, causal, tokenizer, device, plan, sizes.parameters, folder.name, OutputLayer(causal))
 
 
 def _load(path: Path, device: torch.device, plan: memory.Plan) -> Any:
@@ -218,6 +218,13 @@ def _tell(plan: memory.Plan) -> None:
         )
     elif plan.needed_bytes > plan.free_bytes:
         say("note", text="this machine may run out of memory: the plan needs more than is free")
+
+
+def _computes_in_bfloat16(device: torch.device, precision: str) -> bool:
+    """A GPU always; a CPU as in the job's earlier starts, or where it is faster."""
+    if device.type == "cuda":
+        return True
+    return precision == "bfloat16" if precision else bfloat16_is_faster()
 
 
 def bfloat16_is_faster() -> bool:

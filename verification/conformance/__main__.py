@@ -21,9 +21,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from rehearsal.account.assembly import SynthesisFailed, synthesize
+from captune.programs import FOREIGN, PROJECT, CannotRun
+from stacks.assembly import SynthesisFailed, synthesize
 from verification.conformance.contracts import PLANTS, Contract, Setting, table
-from verification.conformance.programs import FOREIGN, PROJECT, CannotRun
 
 Part = Callable[[Setting], list[Contract]]
 _EXIT_CODES = (

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from captune import programs
 from rehearsal.models.weights import WeightsMissing, ensure_weights
-from verification.conformance import programs
 from verification.conformance.contracts import Contract, Setting
 from verification.experiments import bench
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from captune.outside import TARGET
+from captune.report import judged_again
 from report.findings.verdict import IMPROVED
 from verification.experiments.experiments import OUTSIDE_SHA256, PROJECT, Experiment, all_experiments
-from verification.experiments.rewrite import judged_again
 from verification.experiments.table import as_markdown, figures_of, kept_since, load, recall_together, row, store
 
 RESULTS = PROJECT / "results" / "evidence"
@@ -87,7 +87,9 @@ def _run(experiment: Experiment) -> None:
 
 
 def _rehearse(arguments: list[str]) -> int:
-    return subprocess.run([sys.executable, "-m", "rehearsal", *arguments], cwd=PROJECT, check=False).returncode
+    return subprocess.run(
+        [sys.executable, "-m", "captune", "rehearse", *arguments], cwd=PROJECT, check=False
+    ).returncode
 
 
 def _print_table(known: list[Experiment], chosen: set[str]) -> int:

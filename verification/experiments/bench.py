@@ -23,19 +23,21 @@ from typing import Any
 
 import jinja2
 
+from captune.outside import TARGET
+from captune.report import Folder
 from common.contracts import run_folder
 from common.errors import CaptuneError
 from common.storage import Storage
 from preflight import staging
-from preflight.request import Request
+from preflight.request import NONE, Request
 from preflight.texts.text_file import Document, Files
 from rehearsal.conductor.options import DEFAULT_WORDS
-from rehearsal.models.weights import WeightsMissing, ensure_weights
+from rehearsal.models.stand_ins import DEFAULT, STAND_INS
+from rehearsal.models.weights import WeightsMissing
 from rehearsal.sagemaker.real.container import environment_of
 from report.findings.intervals import figure, interval
 from report.summary_types import Estimate
 from verification.experiments.experiments import DATA, PROJECT
-from verification.experiments.rewrite import Folder
 from verification.experiments.table import with_interval
 
 RESULTS = PROJECT / "results"
@@ -70,9 +72,13 @@ def main(arguments: list[str] | None = None, prog: str = "python -m verification
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=style)
     parser.add_argument("--words", type=int, default=DEFAULT_WORDS, help="words of the corpus (default: %(default)s)")
     parser.add_argument("--documents", type=int, default=MOST_DOCUMENTS, help="measured at most (default: %(default)s)")
-    parser.add_argument("--outside", type=Path, metavar="FILE", help="measure on this text by others, too")
+    outside = "measure on this text by others, too, of which one half chooses the adapter's strength (default: what captune outside fetched)"
+    parser.add_argument(
+        "--outside", type=Path, metavar="FILE", default=TARGET if TARGET.is_file() else None, help=outside
+    )
     parser.add_argument("--seed", type=int, action="append", metavar="N", help="may be repeated (default: 1, 2 and 3)")
-    parser.add_argument("--model", type=Path, metavar="DIR", help="another model folder (default: the stand-in)")
+    model = f"one of {', '.join(STAND_INS)}, or a model folder (default: %(default)s)"
+    parser.add_argument("--model", default=DEFAULT, metavar="NAME", help=model)
     parser.add_argument("--table", action="store_true", help="run nothing: make the table of bench.json again")
     parser.add_argument("--write", type=Path, metavar="DIR", default=RESULTS, help="where bench.md and bench.json go")
     given = parser.parse_args(arguments)
@@ -82,7 +88,9 @@ def main(arguments: list[str] | None = None, prog: str = "python -m verification
     if not given.table:
         load, begun = os.getloadavg()[0], time.monotonic()
         try:
-            bench = Bench(given.model or ensure_weights(WEIGHTS), *gather(given.words, given.documents, given.outside))
+            chosen = STAND_INS.get(given.model)
+            model_folder = chosen.ensure(WEIGHTS) if chosen else Path(given.model)
+            bench = Bench(model_folder, *gather(given.words, given.documents, given.outside))
             seeds = {seed: bench.seed(seed) for seed in given.seed or SEEDS}
             figures = summarise(seeds) | _circumstances(bench, seeds, load, (time.monotonic() - begun) / 60)
         except (ValueError, CaptuneError, WeightsMissing) as error:
@@ -106,8 +114,10 @@ def gather(words: int, most_documents: int, outside: Path | None = None) -> tupl
     Raises ValueError where Preflight refuses a text.
     """
     data = {path.name: path.read_bytes() for path in DATA.iterdir() if path.is_file()}
-    request = Request(held_outside=str(outside.resolve()) if outside else None)
-    read = Files(Storage(Folder(Path("/")), "this machine"), data, "medical", corpus_words=words)
+    request = Request(held_outside=str(outside.resolve()) if outside else NONE)
+    read = Files(
+        Storage(Folder(Path("/")), "this machine"), data, "medical", corpus_words=words, measures_strength=True
+    )
     material = staging.gather(read, request)
     if material is None:
         raise ValueError("Preflight refuses the texts of the benchmark")

@@ -73,7 +73,7 @@ class Experiment:
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def command(self, results: Path) -> list[str]:
-        """The arguments of `python -m rehearsal` for this experiment."""
+        """The arguments of `captune rehearse` for this experiment."""
         line = ["--plain", "--results", str(results), "--as", self.name, "--seed", str(self.seed), *self.arguments]
         line += ["--set", f"max_training_seconds={MAX_TRAINING_SECONDS}"]
         if self.outside:

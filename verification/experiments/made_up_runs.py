@@ -78,11 +78,12 @@ def metrics(
     seed: int = 7,
     control: float = 0.03,
     outside: float | None = None,
+    best: float | None = None,
     kinds: Mapping[str, tuple[int, float]] | None = None,
 ) -> dict[str, Any]:
     """metrics.json as the training script writes it, for the 135M stand-in; with `outside`, 40 documents by others changed by it.
 
-    With `kinds` the control text is `of_kinds`.
+    With `kinds` the control text is `of_kinds`. `best` is the strength that the adapter's loss curve is lowest at; None where none was measured.
     """
     rng = random.Random(seed)
     steps = 120
@@ -113,6 +114,7 @@ def metrics(
             "steps": steps, "planned_steps": steps, "epochs": 3.0, "seconds": 412.6, "tokens_seen": 123_630,
             "tokens_per_second": 299.6, "peak_memory_bytes": 2_310_000_000, "stopped_early": None, "loss_curve": curve,
         },
+        "strength": strength(best),
         "evaluation": {
             "heldout": documents(rng, count, effect, spread, 2.95),
             "control": documents(rng, 9, control, 0.05, 3.2),
@@ -124,6 +126,35 @@ def metrics(
     if kinds is not None:
         made["evaluation"]["control"] = of_kinds(random.Random(seed + 2), kinds)
     return made
+
+
+def strength(best: float | None) -> dict[str, Any]:
+    """How the adapter's strength came about, as the training script writes it: by a curve that is lowest at `best`, or by none."""
+    if best is None:
+        why = "no text by others was set aside for it"
+        return {
+            "strength": 0.2,
+            "how": "not measured",
+            "why": why,
+            "documents": [],
+            "tokens": 0,
+            "seconds": 0.0,
+            "curve": [],
+        }
+    tried = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
+    curve = [
+        {
+            "strength": one,
+            "loss": 2.8 + one * one - 2 * one * best,
+            "difference": one * one - 2 * one * best,
+            "standard_error": 0.02 * one,
+        }
+        for one in tried
+    ]
+    documents = [f"doc-{place:02d}" for place in range(1, 41)]
+    return {
+        "strength": best, "how": "measured", "why": "", "documents": documents, "tokens": 12_000, "seconds": 31.0, "curve": curve,
+    }  # fmt: skip
 
 
 def prompts(count: int = 48) -> list[dict[str, Any]]:

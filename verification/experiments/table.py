@@ -12,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from captune.report import without_titles
 from report.findings.recall import CONTROL, clustered_mean
 from report.findings.verdict import IMPROVED, judge_recall
 from report.formatting import format_p
@@ -32,7 +33,9 @@ def figures_of(summary: Mapping[str, Any], inputs: str) -> dict[str, Any]:
     prompts = summary.get("prompts") or []
     return {
         "inputs": inputs,
-        **{name: summary.get(name) for name in ("status", "heldout", "beyond_control", "control", "recall")},
+        **{
+            name: summary.get(name) for name in ("status", "heldout", "beyond_control", "control", "recall", "strength")
+        },
         "outside": without_titles(summary.get("outside")),
         # Of each knowledge prompt that has facts and both answers: (base, tuned) recall.
         "knowledge": {
@@ -45,14 +48,6 @@ def figures_of(summary: Mapping[str, Any], inputs: str) -> dict[str, Any]:
         "device": environment.get("device_name"),
         "precision": environment.get("precision"),
     }
-
-
-def without_titles(block: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The losses on outside text with ids in place of titles: the repository holds no text by others."""
-    if block is None:
-        return None
-    rows = [{**row, "title": row["id"]} for row in block.get("documents") or []]
-    return {**block, **({"documents": rows} if rows else {})}
 
 
 def load(path: Path) -> dict[str, dict[str, Any]]:

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from common.ledger import keys
 from common.ledger import ledger as ledger_module
 from stacks.configuration.images import REQUESTS_AT_ONCE
+from stacks.names import RUN_ENDED_RULE, SWEEP_RULE
 from verification.simulation import material
 from verification.simulation.audit import Audit
 from verification.simulation.definitions import machine
@@ -36,8 +37,10 @@ from verification.simulation.services.orchestration import (
 from verification.simulation.services.sagemaker import ACCOUNT, REGION, Endpoint, Job, SageMaker
 from verification.simulation.services.supplies import (
     BUCKET,
+    SWEEPER,
     ImageRegistry,
     PriceList,
+    Rules,
     Runtime,
     ServiceQuotas,
     Storage,
@@ -106,7 +109,7 @@ class Account:
             world, lambda execution, error, cause: self.finish(execution, "ABORTED", error, cause), self.tear_down
         )
         self.storage = Storage(dict(material.objects()) if self.whole else {}, anything=not self.whole)
-        self.topic = Topic()
+        self.topic, self.rules = Topic(), Rules((TEAR_DOWN, SWEEPER))
         listed = ("ml.g5.2xlarge", "ml.g6.2xlarge", "ml.g5.12xlarge")
         self.price_list = PriceList({name: HOURLY_USD[name] for name in listed})
         self.executions, self.tear_downs = self.step_functions.executions, self.step_functions.tear_downs
@@ -129,6 +132,7 @@ class Account:
             "scheduler": self.scheduler,
             "s3": self.storage,
             "sns": self.topic,
+            "events": self.rules,
             "pricing": self.price_list,
             "service-quotas": ServiceQuotas(),
             "ecr": ImageRegistry(),
@@ -142,6 +146,10 @@ class Account:
             "CAP_CENTS": str(cap_cents if cap_cents >= 0 else self.world.cap_cents),
             "FINE_TUNING_ARN": MACHINE,
             "TEAR_DOWN_ARN": TEAR_DOWN,
+            "SWEEPER_ARN": SWEEPER,
+            "RUN_ENDED_RULE": RUN_ENDED_RULE,
+            "SWEEP_RULE": SWEEP_RULE,
+            "KILL_SWITCH_TOPIC": ARNS["ResultTopicArn"],
             "REQUESTS_AT_ONCE": str(REQUESTS_AT_ONCE),
             **material.ASSETS,
         }

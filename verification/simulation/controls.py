@@ -334,7 +334,7 @@ register("ledger: a collision is tried again", replacing(ledger_table, "_PASSING
 register("ledger: repeated by the same execution", replacing(Ledger, "reserve", _no_repetition), ledger_stories.repeated_after_a_lost_answer)
 register("ledger: settled with what was billed", replacing(Ledger, "settle", _settled_for_nothing), random_months())
 register("ledger: the first note stays", replacing(Ledger, "note", _last_note_stays), stories.kept_once)
-register("money: the clamp", replacing(money, "allow", _not_clamped), ledger_stories.clamped_to_four_dollars)
+register("money: the clamp", replacing(money, "allow", _not_clamped), ledger_stories.clamped_to_what_is_left)
 register("money: the clamped time reaches the job", edited("fine_tuning", _NEVER_CLAMPED), random_months())
 register("money: the clock of a spot job reaches it", edited("fine_tuning", _NEVER_ENDS_WAITING), random_months())
 register("money: all that a spot job may wait", replacing(money, "allow", _waits_unreserved), random_months())

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from rehearsal.step_functions import expressions
+from rehearsal import jsonata
 from verification.simulation.world import Execution, Steps, World
 
 State = Mapping[str, Any]
@@ -217,26 +217,21 @@ class Interpreter:
         try:
             named = {name: known[name] for name in read.names if name in known}
             if read.impure:
-                return self._evaluate_now(text, named)
+                return jsonata.evaluate(text, named, self.clock)
             # The same expression over the same values gives the same: a thousand months ask each a few times.
             key = text, repr([_at(one, known) for one in read.paths])
             if key not in _RESULTS:
                 if len(_RESULTS) > _MOST_RESULTS:
                     _RESULTS.clear()
-                _RESULTS[key] = expressions.evaluate(text, named)
+                _RESULTS[key] = jsonata.evaluate(text, named)
             found = _RESULTS[key]
             return copy.deepcopy(found) if isinstance(found, (dict, list)) else found
-        except expressions.ExpressionError as error:
+        except jsonata.ExpressionError as error:
             raise Failure("States.QueryEvaluationError", str(error)) from error
 
-    def _evaluate_now(self, text: str, named: Mapping[str, Any]) -> Any:
-        """Evaluates with this world's clock, which is nobody else's."""
-        before = expressions.clock[0]
-        expressions.clock[0] = lambda: self.world.now
-        try:
-            return expressions.evaluate(text, named)
-        finally:
-            expressions.clock[0] = before
+    def clock(self) -> datetime:
+        """The time in this execution's world."""
+        return self.world.now
 
 
 def catches(rule: Mapping[str, Any], error: str) -> bool:

@@ -35,6 +35,7 @@ _MATERIAL = SimpleNamespace(
     held_out=[],
     control=[],
     outside=[],
+    strength=[],
     outside_told="",
     prompts=[],
     note="",

@@ -57,17 +57,17 @@ def before_a_write(table: Table, act: Callable[[], object]) -> None:
     table.pause = pause
 
 
-def clamped_to_four_dollars() -> list[str]:
-    """With four dollars left a run is clamped, and what was clamped can be reserved."""
+def clamped_to_what_is_left() -> list[str]:
+    """With four and a half dollars left a run is clamped, and what was clamped can be reserved."""
     table = Table()
     ledger = ledger_over(table)
-    ledger.reserve(reservation("earlier", 2100), 2500, NOON)
+    ledger.reserve(reservation("earlier", 2050), 2500, NOON)
     price = money.find_price(PriceList({}, answers=False), REGION, "ml.g5.2xlarge", "Training")
     try:
         allowance = money.allow(ledger, 2500, price, price, 7200, 3600, 0, NOON)
         ledger.reserve(reservation("later", allowance.worst.cents), 2500, NOON)
     except CaptuneError as error:
-        return [f"a run that four dollars allow was refused: {error}"]
+        return [f"a run that four and a half dollars allow was refused: {error}"]
     return [] if allowance.clamped else ["the run was not clamped"]
 
 
@@ -157,7 +157,7 @@ def a_quarter_of_the_price() -> list[str]:
 
 
 STORIES = (
-    clamped_to_four_dollars,
+    clamped_to_what_is_left,
     collision,
     one_name_in_two_months,
     repeated_after_a_lost_answer,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
+from common.pricing.durations import MINIMUM_DEADLINE_SECONDS
 from verification.simulation import runs
 from verification.simulation.account import Account
 from verification.simulation.lambdas import installed
@@ -127,7 +128,7 @@ def _begin(account: Account, number: int, same_name: int) -> Process:
     serves = dice.random() < 0.15
     given = RunParameters(
         training_seconds=dice.choice([1800, 3600, 7200, 7200, 21600]),
-        deadline_seconds=dice.choice([1200, 3600, 3600, 14400]),
+        deadline_seconds=dice.choice([MINIMUM_DEADLINE_SECONDS, 3600, 3600, 14400]),
         keep_seconds=dice.choice([0, 0, 0, 600, 3600, 14400][3 * serves :]),
         instance_types=dice.choice(INSTANCE_TYPES),
         failing=0.0 if greedy else dice.choice([0.0, 0.3, 1.0]),

@@ -11,6 +11,7 @@ from fractions import Fraction
 from functools import cache
 from typing import Any
 
+from common.pricing.durations import ENDPOINT_CAPACITY_SECONDS
 from stacks.configuration.settings import Settings
 from stacks.definitions import literals, run_settings
 from verification.simulation.definitions import PROJECT, machine
@@ -182,6 +183,8 @@ class Fate:
         else:
             creating = longest if dice.random() < given.extreme else dice.uniform(60, 900)
             works, capacity = dice.random() >= 0.3 * given.failing, dice.random() < 0.1
+            # Every second one is looked for as long as SageMaker does, the others fail some minutes after their creation.
+            creating = float(ENDPOINT_CAPACITY_SECONDS) if capacity and creating > 480 else creating
         reason = "CapacityError" if capacity else "The container did not pass its health check"
         kind, count = _chosen(variant, "InstancePools", choice), int(variant["InitialInstanceCount"])
         ready = now + timedelta(seconds=waits + creating + given.pull_seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from common.errors import CaptuneError
@@ -76,7 +76,10 @@ class FineTuning:
     def _polled(self, resource: str, asked: Any) -> datetime | None:
         """Until when a poll of a job or an endpoint sees nothing new."""
         name = asked.get("TrainingJobName") or asked.get("EndpointName")
-        return self.account.sagemaker.unchanged_until(str(name)) if name and "describe" in resource.lower() else None
+        until = self.account.sagemaker.unchanged_until(str(name)) if name and "describe" in resource.lower() else None
+        # As its deadline comes near, a run looks whether its endpoint is still being created.
+        deadline = self.account.scheduler.entries.get(str(name)) if until and "EndpointName" in asked else None
+        return min(until, deadline[0] - timedelta(minutes=2)) if until and deadline else until
 
     def _call(self, state: str, resource: str, asked: Any) -> Steps[Any]:
         seconds = self._seconds(state)

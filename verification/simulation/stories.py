@@ -20,6 +20,7 @@ from common.pricing import costs
 from common.pricing.durations import MINIMUM_TRAINING_SECONDS
 from preflight import money
 from settle import billing
+from stacks.names import RUN_ENDED_RULE, SWEEP_RULE
 from verification.simulation import accidents, ledger_stories, material, outages, runs, serving_stories
 from verification.simulation.account import FINE, Account, Call, calm
 from verification.simulation.failures import PERSON
@@ -192,12 +193,12 @@ def second_type_selected() -> list[str]:
 
 
 def no_type_of_a_list_is_free() -> list[str]:
-    """Where none of the listed types is free, training ends at once and the endpoint after three tries; nothing is billed for them."""
+    """Where none of the listed types is free, training ends at once, and the endpoint when its deadline has no time for another try."""
     wrong = []
     given = replace(CALM, instance_types=TWO_TYPES)
     for without, jobs, endpoints in (
         (replace(given, jobs=("capacity",)), 1, 0),
-        (replace(given, endpoints=("capacity",)), 1, 3),
+        (replace(given, endpoints=("capacity",)), 1, 2),
     ):
         account = calm()
         execution = runs.start(account, "one", without)
@@ -214,6 +215,22 @@ def lists_are_refused() -> list[str]:
     execution = runs.start(account, "one", replace(CALM, instance_types=TWO_TYPES))
     wrong = _end(account) + _ended(execution, "FAILED", "HostingRefused", "name one type in hosting_instance_type")
     return wrong + [f"{name} was started" for name in account.sagemaker.jobs]
+
+
+def guardrail_missing() -> list[str]:
+    """Where somebody has disabled the rule of a run's end or the sweeper's, no run starts. The next one does once it is on again."""
+    wrong = []
+    for rule in (RUN_ENDED_RULE, SWEEP_RULE):
+        account = calm(whole=True)
+        account.rules.disabled.add(rule)
+        refused = runs.start(account, "one", CALM, **material.INPUT)
+        _until(account, lambda refused=refused: refused.status != "RUNNING")  # type: ignore[misc]
+        wrong += _ended(refused, "FAILED", "GuardrailMissing", f"the rule {rule}, which")
+        wrong += [f"{run} has reserved" for run in account.runs()]
+        account.rules.disabled.clear()
+        second = runs.start(account, "two", CALM, **material.INPUT)
+        wrong += _end(account) + _ended(second, "SUCCEEDED")
+    return wrong
 
 
 def interrupted_and_resumed() -> list[str]:
@@ -480,6 +497,7 @@ STORIES: dict[str, Callable[[], list[str]]] = {
         second_type_selected,
         no_type_of_a_list_is_free,
         lists_are_refused,
+        guardrail_missing,
         interrupted_and_resumed,
         never_back,
         aborted_while_it_waits,

@@ -43,7 +43,10 @@ class PlannedTraining(TypedDict):
 
 
 class PlannedHosting(TypedDict):
-    """What the endpoint, and the trial before it, are started with. `instances` are the part of its variant that tells their type."""
+    """What the endpoint, and the trial before it, are started with. `instances` are the part of its variant that tells their type.
+
+    Where AWS has none of them free, the run tries again after `pauseSeconds`, if `tryAgainSeconds` of the deadline are left then.
+    """
 
     instanceType: str
     instanceTypes: list[str]
@@ -53,6 +56,8 @@ class PlannedHosting(TypedDict):
     startSeconds: int
     maxModelTokens: int
     deadlineSeconds: int
+    pauseSeconds: int
+    tryAgainSeconds: int
     trialName: str
     trialAdapterUri: str
 
@@ -91,6 +96,8 @@ class PlannedEvaluation(TypedDict):
     outsideDocuments: int
     controlDocuments: int
     outsideText: str
+    strengthDocuments: int  # text by others that chooses the adapter's strength, and is not among those above
+    strengthWords: int
 
 
 class PlannedBudget(TypedDict):

@@ -25,6 +25,7 @@ EVALUATION_CHANNEL = f"{INPUT}evaluation/"
 HELD_OUT = f"{EVALUATION_CHANNEL}heldout.jsonl"
 OUTSIDE = f"{EVALUATION_CHANNEL}outside.jsonl"
 CONTROL = f"{EVALUATION_CHANNEL}control.jsonl"
+STRENGTH = f"{EVALUATION_CHANNEL}strength.jsonl"
 PROMPTS = f"{INPUT}prompts.jsonl"
 CODE = "code/"
 
@@ -36,6 +37,8 @@ TRIAL = f"{TRAINING}trial/"
 ADAPTER_CONFIGURATION = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 METRICS = "metrics.json"
+# The folder with an adapter among the files of a run that are kept on a person's machine.
+KEPT_ADAPTER = "adapter"
 
 ANSWERS = "answers/"
 BASE_ANSWERS = f"{ANSWERS}pre-trained.jsonl"

@@ -15,11 +15,18 @@ LOAD_AND_SAVE_SECONDS = 300
 # DescribeTrainingJob: TrainingStartTime), and MaxRuntimeInSeconds may. So the script is given that much less.
 TRAINING_MARGIN_SECONDS = IMAGE_PULL_SECONDS + WEIGHTS_DOWNLOAD_SECONDS + LOAD_AND_SAVE_SECONDS
 
-# Below these a run cannot finish: ten minutes to learn and to measure in; an endpoint takes ten minutes to load, and the
-# comparison as long again.
+# Below this a run cannot finish: ten minutes to learn and to measure in.
 USEFUL_TRAINING_SECONDS = 600
 MINIMUM_TRAINING_SECONDS = TRAINING_MARGIN_SECONDS + USEFUL_TRAINING_SECONDS
-MINIMUM_DEADLINE_SECONDS = 1200
+
+# An endpoint of 7 billion parameters takes 10 to 15 minutes to come into service (AWS's own test of this image,
+# aws/deep-learning-containers, test/vllm/sagemaker/test_sm_endpoint.py; 12 in a public log), and a few prompts take some more.
+USEFUL_ENDPOINT_SECONDS = 1200
+# An endpoint of one type for which there is no instance fails after some 31 minutes (six of six, in a public project's log); nothing
+# in its configuration makes that shorter.
+ENDPOINT_CAPACITY_SECONDS = 1860
+# So that a lack of capacity is told as one: until the endpoint says so, and three minutes to see it and to stop.
+MINIMUM_DEADLINE_SECONDS = ENDPOINT_CAPACITY_SECONDS + 240
 
 # A job that reaches its MaxRuntime gets 120 seconds to save (SageMaker's stop signal) and then uploads what it has.
 TRAINING_STOP_ALLOWANCE_SECONDS = 420
@@ -37,10 +44,31 @@ ENDPOINT_START_SECONDS = 900
 # the deadline.
 TEAR_DOWN_ALLOWANCE_SECONDS = ENDPOINT_DOWNLOAD_SECONDS + ENDPOINT_START_SECONDS + 300
 
-# How long SageMaker looks for an endpoint's instance where several types may serve (botocore, VariantInstanceProvisionTimeoutInSeconds:
-# 300 to 3,600). No longer than the shortest deadline: an endpoint that is given its instance at the last moment has then started within
-# the tear-down's allowance after any deadline.
-INSTANCE_POOLS_SECONDS = MINIMUM_DEADLINE_SECONDS
+# Between two tries to find an endpoint's instance: so many times in a deadline, and five minutes in one of an hour.
+_PAUSES_IN_A_DEADLINE = 12
+# What botocore takes (VariantInstanceProvisionTimeoutInSeconds).
+SHORTEST_POOLS_SECONDS, LONGEST_POOLS_SECONDS = 300, 3600
+
+
+def instance_pools_seconds(deadline_seconds: int) -> int:
+    """How long SageMaker looks for an endpoint's instance where several types may serve, all of them together: until the endpoint
+    would have too little time left. It gives up sooner where none of them is free."""
+    return max(SHORTEST_POOLS_SECONDS, min(LONGEST_POOLS_SECONDS, deadline_seconds - USEFUL_ENDPOINT_SECONDS))
+
+
+def pause_seconds(deadline_seconds: int) -> int:
+    """How long a run waits before it tries again to find an endpoint's instance."""
+    return deadline_seconds // _PAUSES_IN_A_DEADLINE
+
+
+def try_again_seconds(looking_seconds: int) -> int:
+    """How much of its deadline an endpoint needs at the least, for which SageMaker looks so long for an instance.
+
+    One that finds it at the last moment must have started within the tear-down's allowance: until then it cannot be deleted.
+    """
+    spare = TEAR_DOWN_ALLOWANCE_SECONDS - ENDPOINT_DOWNLOAD_SECONDS - ENDPOINT_START_SECONDS
+    return max(USEFUL_ENDPOINT_SECONDS, looking_seconds - spare)
+
 
 # Time that bills nothing but moves the tear-down: how long SageMaker looks for an instance on demand, of one type or of a list
 # (botocore, MaxPendingTimeInSeconds: 1,800 at the least), and 50 minutes of polling, retries and Lambdas.

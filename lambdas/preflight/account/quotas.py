@@ -150,8 +150,12 @@ def usable(read: Sequence[Quota], others: Sequence[str], region: str) -> tuple[l
             f"Another run of this project is in flight ({', '.join(others[:3])}), and there is no instance for two: {'; '.join(crowded)}. "
             "Wait until it has ended and its tear-down is done, or ask for a higher quota."
         )
-    warnings = []
-    if unread := [f"{one.named}: {one.needed} needed, {one.why_unknown}" for one in read if one.value is None]:
+    free, unsafe = _without_unknown(free)
+    warnings = [
+        f"{one.instance_type} is left out: {one.named} could not be read ({one.why_unknown}), and SageMaker checks the quota of each type in a list."
+        for one in unsafe
+    ]
+    if unread := [f"{one.named}: {one.needed} needed, {one.why_unknown}" for one in free if one.value is None]:
         # The run goes on, and may meet a quota of zero when its training is paid.
         warnings.append(
             f"Quotas that could not be read: {'; '.join(unread)}. The run goes on without knowing. Look them up now, at "
@@ -162,6 +166,18 @@ def usable(read: Sequence[Quota], others: Sequence[str], region: str) -> tuple[l
     if others:
         warnings.append(f"Other runs are in flight and share the quotas and the cap: {', '.join(others[:3])}.")
     return free, warnings
+
+
+def _without_unknown(quotas: Sequence[Quota]) -> tuple[list[Quota], list[Quota]]:
+    """The quotas without those that could not be read, where their use has others, and those that are left out.
+
+    SageMaker refuses a whole list for one type, and an endpoint's only after the training is paid. Where none could be read, the first stays.
+    """
+    kept: list[Quota] = []
+    for use in dict.fromkeys(quota.use for quota in quotas):
+        of_use = [quota for quota in quotas if quota.use == use]
+        kept += [quota for quota in of_use if quota.value is not None] or of_use[:1]
+    return kept, [quota for quota in quotas if quota not in kept]
 
 
 def _that_allow(quotas: Sequence[Quota], runs: int) -> tuple[list[Quota], list[str]]:

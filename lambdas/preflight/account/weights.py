@@ -31,6 +31,12 @@ from common.storage import Storage
 from preflight.model import Model
 
 HUB = "SageMakerPublicHub"
+# Where a hub's document says that the files of a model lie: the one that was found, of Llama 2 13B Chat (aws/sagemaker-python-sdk at
+# a248126, sagemaker-core/tests/unit/jumpstart/hub_content_document.json), has the first; the SDK reads the second too.
+_PLACES = ("HostingArtifactUri", "HostingPrepackedArtifactUri")
+_WHERE_IT_SHOWS = (
+    "If that is so, training says so in its first minute (WeightsUnusable); weights_uri then takes a copy of your own."
+)
 CHAT_TEMPLATE = "chat_template.jinja"
 # What transformers can make a tokenizer of, as training/inputs.py has them.
 TOKENIZER_FILES = (TOKENIZER, "tokenizer.model", "vocab.json")
@@ -76,9 +82,9 @@ def fetch(url: str) -> bytes:
 
 
 def in_hub(client: Any, model: BaseModel, get: Callable[[str], bytes] = fetch) -> tuple[bool, list[str]]:
-    """Whether the model's folder in JumpStart's public hub has a chat template, and warnings. A hub that does not answer is a warning.
+    """Whether the model's folder in JumpStart's public hub has a chat template, and warnings.
 
-    Raises WeightsNotFound where the hub has the weights elsewhere, and WeightsRejected where they lie in another form.
+    Nothing that the hub says refuses a run: one document was seen, and no list of files.
     """
     named = {"HubName": HUB, "HubContentType": "Model"}
     named |= {"HubContentName": model.hub_name, "HubContentVersion": model.hub_version}
@@ -92,23 +98,18 @@ def in_hub(client: Any, model: BaseModel, get: Callable[[str], bytes] = fetch) -
         return model.has_chat_template, [
             f"JumpStart's hub could not be asked about {model.name} ({why}); whether its files lie as expected shows in training's first minute."
         ]
-    there = json.loads(described["HubContentDocument"]).get("HostingPrepackedArtifactUri") or model.weights_uri
-    if there.rstrip("/") != model.weights_uri.rstrip("/"):
-        raise WeightsNotFound(
-            f"JumpStart's hub has the weights of {model.name} {model.hub_version} at {there}, and this deployment would read {model.weights_uri}. Deploy a newer "
-            "version of this project, or correct weights_prefix in stacks/configuration/catalog.py and deploy."
-        )
+    warnings = _of_document(json.loads(described["HubContentDocument"]), model)
     # The paths of folders end with a slash, and that of the model's own folder is empty.
     folders = sorted({path[: path.rfind("/") + 1] for path in urls if path.endswith(".safetensors")})
     folder = next((one for one in folders if one + CONFIGURATION in urls), None)
     if folder is None:
-        raise WeightsRejected(
-            f"JumpStart's folder {model.weights_uri} does not hold {CONFIGURATION} and *.safetensors side by side, but {', '.join(sorted(urls)[:5]) or 'nothing'}. "
-            "Choose another base_model, or set weights_uri to a copy in that form, and deploy."
+        warnings.append(
+            f"JumpStart's hub does not list {CONFIGURATION} and *.safetensors side by side for {model.name}, but {', '.join(sorted(urls)[:5]) or 'nothing'}. "
+            f"{_WHERE_IT_SHOWS}"
         )
     status = described.get("SupportStatus", "Supported")
-    warnings = [f"JumpStart's hub calls {model.name} {model.hub_version} {status}."] if status != "Supported" else []
-    if not model.has_chat_template or folder + CHAT_TEMPLATE in urls:
+    warnings += [f"JumpStart's hub calls {model.name} {model.hub_version} {status}."] if status != "Supported" else []
+    if folder is None or not model.has_chat_template or folder + CHAT_TEMPLATE in urls:
         return model.has_chat_template, warnings
     try:
         settings = json.loads(get(urls[folder + TOKENIZER_SETTINGS]))
@@ -116,6 +117,18 @@ def in_hub(client: Any, model: BaseModel, get: Callable[[str], bytes] = fetch) -
         unread = f"Whether {model.name} has a chat template could not be read; only conversations need it."
         return True, [*warnings, unread]
     return bool(settings.get("chat_template")), warnings
+
+
+def _of_document(document: dict[str, Any], model: BaseModel) -> list[str]:
+    """A warning where the hub's document of a model names another folder of weights. Its bucket may be that of another region."""
+    places = [str(document[name]).rstrip("/") for name in _PLACES if document.get(name)]
+    ours = model.weights_uri.rstrip("/").split("/", 3)[-1]
+    if not places or any(place.split("/", 3)[-1] == ours for place in places):
+        return []
+    return [
+        f"JumpStart's hub has the weights of {model.name} {model.hub_version} at {' and '.join(places)}, and this deployment reads {model.weights_uri} "
+        f"(weights_prefix in stacks/configuration/catalog.yaml). {_WHERE_IT_SHOWS}"
+    ]
 
 
 def of_user(s3: Any, settings: RunSettings) -> tuple[Model, list[str]]:

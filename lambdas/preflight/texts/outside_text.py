@@ -7,19 +7,24 @@ from typing import Any
 from common.errors import DatasetRejected, HeldOutLeaks
 from common.records import json_lines
 from common.text import count_words, listed, plain
+from preflight.request import NONE, Request
 from preflight.texts import held_out, personal_data, text_file
 from preflight.texts.text_file import Document, Files
 from preflight.texts.training import ALIKE, Material, too_few
 
 PREFIX = "outside"
+DEPLOYED = "outside.jsonl"  # behind the domain's name in data/, where whoever deployed had it
+AUTO = "auto"  # the setting adapter_strength that has the training job measure
 LINES = ".jsonl"  # one document a line; every other text is split at its `# Title` lines
 # Scored twice, before and after: some 150,000 tokens of Llama 2, or two minutes of the ten that every run has at least, at the 1,190 tokens a
 # second that were seen in training on ml.g5.2xlarge. Scoring alone is quicker.
 MAXIMUM_WORDS = 50_000
+# Scored at each strength: 40 seconds on ml.g5.2xlarge (common/estimate.py).
+STRENGTH_WORDS = 10_000
 _FORM = 'Write each line as {"id": "…", "title": "…", "text": "…"}; only `text` must be there.'
 NONE_GIVEN = (
     "No outside text was given (input key `heldOutside`): the verdict is about held-out documents of the same corpus and says nothing "
-    "about text of the field that others wrote."
+    "about text of the field that others wrote. A measured strength of the adapter needs such text too."
 )
 
 
@@ -59,12 +64,32 @@ def _document(row: dict[str, Any] | str, number: int, name: str) -> Document:
     return Document(clean(identifier), clean(str(row.get("title") or identifier)), clean(text).strip())
 
 
-def measure(found: list[Document], name: str, files: Files, material: Material) -> None:
-    """Puts into a run's material what of the outside documents is measured.
+def name_of(files: Files, request: Request) -> str:
+    """How messages call the outside text of a run: the input's, or the deployed one beside the domain's own corpus; empty for none.
+
+    A smoke run, which shows nothing about a model, measures the input's only.
+    """
+    if request.held_outside is not None:
+        return "" if request.held_outside == NONE else request.held_outside
+    deployed = request.corpus is None and not request.smoke and f"{files.domain}{DEPLOYED}" in files.data
+    return files.name(None, DEPLOYED) if deployed else ""
+
+
+def measure(found: list[Document], files: Files, request: Request, material: Material) -> None:
+    """Puts into a run's material what of the outside documents is measured, and what of them chooses the adapter's strength.
 
     Refused by HeldOutLeaks is what shares eight words in a row with the training text, or is a held-out document: what was trained on
-    shows nothing, and what the corpus itself holds apart was not written by others.
+    shows nothing, and what the corpus itself holds apart was not written by others. Of the deployed text, which nobody who starts a run
+    can change, such documents are left out.
     """
+    name = name_of(files, request)
+    if request.held_outside is None:
+        sound = [part for part in found if material.overlap.first(part.text) is None]
+        if len(sound) < len(found):
+            material.warnings.append(
+                f"{len(found) - len(sound)} documents of {name} share words with the training text and are left out."
+            )
+        found = sound
     files.attempt(lambda: _refuse_leaks(found, name, material))
     parts = held_out.different(found)
     if repeated := len(found) - len(parts):
@@ -81,9 +106,24 @@ def measure(found: list[Document], name: str, files: Files, material: Material) 
             f"{name} has fewer than {held_out.MINIMUM_DOCUMENTS} documents, so it was cut into passages, which count as documents. {ALIKE}"
         )
     material.warnings += too_few(kept, "outside documents", "Give more of it, or leave `heldOutside` out.")
+    if files.measures_strength and not request.smoke:
+        kept, material.strength = _set_aside(parts, kept)
+        if material.strength:
+            told += f"; {len(material.strength)} documents choose the adapter's strength, and {len(kept)} others judge"
     total = sum(count_words(part.text) for part in kept)
     material.outside = kept
     material.outside_told = f"{told}; {total:,} words are measured. “Improved” needs a lower loss there too."
+
+
+def _set_aside(parts: list[Document], kept: list[Document]) -> tuple[list[Document], list[Document]]:
+    """What judges, and what chooses the adapter's strength: of what is not measured anyway, or else every second document; none of too few."""
+    measured = {part.id for part in kept}
+    spare = [part for part in parts if part.id not in measured and not held_out.are_passages(kept)]
+    if sum(count_words(part.text) for part in spare) < STRENGTH_WORDS:
+        if len(kept) < 2 * held_out.MINIMUM_DOCUMENTS:
+            return kept, []
+        kept, spare = kept[::2], kept[1::2]
+    return kept, text_file.part(spare, STRENGTH_WORDS)
 
 
 def _refuse_leaks(found: list[Document], name: str, material: Material) -> None:

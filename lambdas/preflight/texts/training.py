@@ -19,6 +19,9 @@ from preflight.texts.text_file import Document, Files
 
 # With fewer distinct ones there are not six groups to hold out and six to learn from.
 MINIMUM_GROUPS = 2
+# Where only a part of the domain's corpus is learned, half as many words of its held-out text are measured, and at least so many: with
+# the project's own documents of some 290 words, 14 of them.
+LEAST_HELD_OUT_WORDS = 4000
 MOST_RECORD_BYTES = 2**20  # a longer one is a file in a line, and all of it would stand on one side of the split
 REFUSE = "refuse"  # the value of long_records beside "split"
 ALIKE = "Passages of one document are alike, so the interval looks surer than it is."
@@ -35,6 +38,7 @@ class Material:
     warnings: list[str]
     control: list[Document] = field(default_factory=list)
     outside: list[Document] = field(default_factory=list)
+    strength: list[Document] = field(default_factory=list)  # text by others that chooses the adapter's strength
     outside_told: str = ""  # what the plan and the report say of the outside text, or that there is none
     prompts: list[dict[str, Any]] = field(default_factory=list)
     note: str = ""  # what the corpus says of itself, for the report
@@ -85,6 +89,8 @@ def _gather_text(files: Files, request: Request, measured: list[Document]) -> Ma
     if given:
         whole, held_out = text_file.documents(corpus, "training"), text_file.documents(given, "heldout")
         held_out = held_out if len(held_out) >= MINIMUM_DOCUMENTS else holding.blocks(given)
+        if request.held_out is None and files.corpus_words:
+            held_out = text_file.part(held_out, max(files.corpus_words // 2, LEAST_HELD_OUT_WORDS))
     else:
         whole, held_out = holding.split(corpus)
     training, warnings = _learned(whole, files, name)

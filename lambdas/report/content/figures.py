@@ -73,6 +73,18 @@ def _losses(block: Block) -> tuple[Block, Block]:
     return base, tuned
 
 
+def strength_cells(strength: Block) -> Cells:
+    """(strength, loss, tuned against base) of each strength that was tried."""
+    return [
+        (
+            f"{one['strength']:g}",
+            number(one["loss"], 3),
+            with_error(one["difference"], one["standard_error"], signed=True),
+        )
+        for one in strength["curve"]
+    ]
+
+
 def kind_cells(summary: Summary) -> Cells:
     """(kind, documents, base, tuned, tuned against base, 95 % interval, sign-flip test) of each kind of control text, where it is of kinds."""
     return [
@@ -179,6 +191,7 @@ HUB = {
     "mistral 7b v0.3": OnTheHub("mistralai/Mistral-7B-v0.3", "apache-2.0"),
     "qwen 2.5 7b": OnTheHub("Qwen/Qwen2.5-7B", "apache-2.0"),
     "qwen 2.5 7b instruct": OnTheHub("Qwen/Qwen2.5-7B-Instruct", "apache-2.0"),
+    "gemma-3-270m": OnTheHub("google/gemma-3-270m", "gemma"),
     "smollm2-135m": OnTheHub("HuggingFaceTB/SmolLM2-135M", "apache-2.0"),
     "smollm2-135m-instruct": OnTheHub("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0"),
 }

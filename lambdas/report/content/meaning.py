@@ -10,15 +10,25 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from report.content.circumstances import is_smoke
-from report.findings.verdict import IMPROVED, NOT_SHOWN, TEXT, WORSE, WORSE_OUTSIDE, Kind, Verdict
+from report.findings.verdict import (
+    IMPROVED,
+    NONE_BETTER,
+    NOT_SHOWN,
+    TEXT,
+    WORSE,
+    WORSE_OUTSIDE,
+    Kind,
+    Verdict,
+)
 from report.formatting import percent, plural
 from report.summary_types import Summary, usable
 
 SMOKE_TITLE = "A smoke run: nothing is shown about the model"
 NO_OUTSIDE_TEXT = "No outside text was given, so nothing is known about text of the field that others wrote."
+MEASURED = "measured"  # of a strength, in training/strength.py
 OUTSIDE_NOT_MEASURED = "Outside text was given, but no usable loss came back."
 FAILED = ("FAILED", "TIMED_OUT", "ABORTED", "UNKNOWN")
-TONES = {IMPROVED: "good", NOT_SHOWN: "neutral", WORSE: "bad", WORSE_OUTSIDE: "bad"}
+TONES = {IMPROVED: "good", NOT_SHOWN: "neutral", WORSE: "bad", WORSE_OUTSIDE: "bad", NONE_BETTER: "bad"}
 STATUS_WORDS = {
     "RUNNING": "answers are in, the cost is not settled yet",
     "SUCCEEDED": "finished",
@@ -71,6 +81,8 @@ def title(judged: Verdict, outside: Mapping[str, Any] | None, kind: Kind = TEXT)
     """The headline of a verdict; `outside` is None where no outside text was given."""
     if judged.verdict == WORSE_OUTSIDE:
         return "Worse on text by others"
+    if judged.verdict == NONE_BETTER:
+        return "No strength of the adapter is better than the base model"
     if judged.verdict == WORSE:
         return f"Worse on {kind.held_out}"
     if judged.verdict == IMPROVED:
@@ -90,6 +102,11 @@ def plain_meaning(
             "It says that fine-tuning made the model worse at text of this kind by others: shown one of the outside documents, it "
             f"gives each token (a word or part of one) that really comes next about {_share(outside)} less probability. A gain on "
             f"{kind.things} like those of the corpus, where there is one, does not make up for that: it can be a gain in their manner of writing."
+        )
+    if verdict == NONE_BETTER:
+        return (
+            "It says that what the model learned from this corpus makes it no better at text of the field that others wrote, however little of it is kept. "
+            "So nothing was kept. More text, or text that is written as the field writes, may teach more."
         )
     share = _share(heldout)
     if verdict == NOT_SHOWN or not share:
@@ -113,6 +130,20 @@ def plain_meaning(
     return (
         f"It says that fine-tuning did harm here: shown a held-out {kind.things[:-1]} of the same corpus, the model gives "
         f"each token (a word or part of one) that really comes next about {share} less probability."
+    )
+
+
+def of_strength(strength: Mapping[str, Any]) -> str:
+    """How the adapter's strength came about."""
+    kept = f"{strength['strength']:g}"
+    if strength["how"] == MEASURED:
+        count = plural(len(strength["documents"]), "document")
+        return f"{kept} of the adapter is kept: of all strengths that were tried, the best on {count} by others, on which nothing else is measured."
+    if not strength["why"]:
+        return f"{kept} of the adapter is kept, as adapter_strength sets it."
+    return (
+        f"The adapter's strength was not measured: {strength['why']}. {kept} of it is kept, at which none of the models that were tried became worse at text by "
+        "others. A measured strength needs text by others (input key heldOutside)."
     )
 
 

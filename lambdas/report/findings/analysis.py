@@ -55,7 +55,7 @@ def analyse(
     was asked to measure outside text: where the metrics hold none, it counts as not measured. `records` says that the corpus is of records. Missing or unusable
     data raises nothing: the section is None and the verdict "not shown". That is also the verdict of every smoke run.
     """
-    evaluation = (metrics or {}).get("evaluation") or {}
+    evaluation, strength = ((metrics or {}).get(part) or {} for part in ("evaluation", "strength"))
     seeded: dict[str, Any] = {"seed": seed, "resamples": resamples}
     heldout, outside, control, training_text = (
         compare_losses(evaluation.get(text), **seeded) for text in ("heldout", "outside", "control", "training_text")
@@ -69,11 +69,12 @@ def analyse(
     copies = compare_copies(base_answers, tuned_answers, corpus, **seeded)
     return {
         "schema": 1,
-        **judged(heldout, beyond, recall, outside, smoke=smoke, records=records),
+        **judged(heldout, beyond, recall, outside, smoke=smoke, records=records, strength=strength),
         "resamples": resamples,
         "analysis_seed": seed,
         "heldout": heldout,
         "outside": outside,
+        "strength": strength or None,
         "beyond_control": beyond,
         "control": control,
         "recall": recall,
@@ -112,10 +113,11 @@ def judged(
     *,
     smoke: bool = False,
     records: bool = False,
+    strength: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Both verdicts on the figures of a run, with their reasons, the rules, and what they say and do not say."""
     kind = RECORDS if records else TEXT
-    judged_loss = judge_loss(heldout, beyond, outside, kind)
+    judged_loss = judge_loss(heldout, beyond, outside, kind, strength)
     verdict, recall_verdict = (SMOKE, SMOKE) if smoke else (judged_loss, judge_recall(recall))
     return {
         "verdict": verdict.verdict,

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from report.findings.statistics import finite
-from report.formatting import SIGNIFICANCE, change_text, format_p, interval_text, plural
+from report.formatting import SIGNIFICANCE, change_text, format_p, interval_text, number, plural
 
 IMPROVED: Final = "improved"
 NOT_SHOWN: Final = "not shown"
 WORSE: Final = "worse"
 WORSE_OUTSIDE: Final = "worse outside"
-VERDICTS = (IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE)
+NONE_BETTER: Final = "none better"
+VERDICTS = (IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE, NONE_BETTER)
 # With five documents the smallest sign-flip p is 2/32 = 0.0625, so nothing could be shown; six give 2/64 = 0.031.
 MINIMUM_DOCUMENTS = 6
 NATS, POINTS = "nats per token", "percentage points"
@@ -25,7 +26,8 @@ RULE = (
     "bootstrap interval, clustered by document, lies on one side of zero and the two-sided p of its test is below 0.05. "
     "Improved needs all of these: the loss fell on held-out documents of the same corpus (sign-flip test); it fell further "
     "there than on control text about unrelated subjects (shuffle test on held-out minus control); and, where outside text "
-    "was given, which is text of the same field by others, it fell on that too (sign-flip test). Worse outside, whatever "
+    "was given, which is text of the same field by others, it fell on that too (sign-flip test). None better, whatever the rest says: at no "
+    "strength of the adapter had the loss clearly fallen on the part of the outside text that chooses the strength, so nothing of it is kept. Worse outside, whatever "
     "the rest says: the loss rose on outside text. Worse: it did not rise there, but it rose on held-out documents. Everything else is not shown, "
     "smoke runs, missing figures, missing control text, outside text that was given but not measured, and fewer than "
     f"{MINIMUM_DOCUMENTS} documents of any of the texts included. Without outside text the verdict says nothing about text by others."
@@ -68,12 +70,15 @@ def judge_loss(
     beyond: Mapping[str, Any] | None,
     outside: Mapping[str, Any] | None = None,
     kind: Kind = TEXT,
+    strength: Mapping[str, Any] | None = None,
 ) -> Verdict:
     """The verdict by `RULE`.
 
-    `heldout` and `outside` are of `report.findings.statistics.compare_losses`, `beyond` of `compare_gains` of the same module. `outside` is
+    `strength` is how the adapter's strength came about, as metrics.json holds it; None where an earlier version told nothing of it. `heldout` and `outside` are of `report.findings.statistics.compare_losses`, `beyond` of `compare_gains` of the same module. `outside` is
     None only where no outside text was given; text that was given and not measured is a block without documents.
     """
+    if strength and strength.get("strength") == 0:
+        return _none_better(strength)
     inside = judge_inside(heldout, beyond, kind)
     if outside is None:
         return inside
@@ -103,6 +108,17 @@ def judge_loss(
             "No improvement shown on text by others",
         )
     return Verdict(inside.verdict, f"{inside.reason} On outside text, which others wrote, {figures}.", inside.headline)
+
+
+def _none_better(strength: Mapping[str, Any]) -> Verdict:
+    tried = [one for one in strength.get("curve") or [] if one["strength"]]
+    best = min(tried, key=lambda one: one["loss"])
+    return Verdict(
+        NONE_BETTER,
+        f"On the {plural(len(strength.get('documents') or []), 'document')} by others that choose the adapter's strength, the loss clearly fell at none of "
+        f"{len(tried)} strengths: the best, {best['strength']:g}, changed it by {number(best['difference'], 3, signed=True)} \u00b1\u00a0"
+        f"{number(best['standard_error'], 3)} {NATS}. Nothing of the adapter is kept, so both models are the base model.",
+    )
 
 
 def _unmeasured(outside: Mapping[str, Any]) -> tuple[str, str]:

@@ -246,7 +246,7 @@ class ModelHost(HostingEngine):
 
     def _pinged(self, server: _Server, port_file: Path) -> bool:
         try:
-            server.port = int(port_file.read_text())
+            server.port = int(port_file.read_text("utf-8"))
             return _request(server.port, "GET", "/ping", None, {}, 5).status == 200
         except (OSError, ValueError, http.client.HTTPException):
             return False

@@ -53,6 +53,8 @@ PLAN: Mapping[str, Any] = {
         "instances": {"InstanceType": HOSTING},
         "instanceCount": 1,
         "deadlineSeconds": 3661,
+        "pauseSeconds": 290,
+        "tryAgainSeconds": 1510,
         "downloadSeconds": 1100,
         "startSeconds": 800,
         "maxModelTokens": 4096,

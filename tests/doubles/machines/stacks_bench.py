@@ -34,7 +34,7 @@ class Stacks:
 
     def template(self, name: str) -> dict[str, Any]:
         """The template of Storage, FineTuning or Guardrail."""
-        return dict(json.loads((self.folder / f"Captune-{name}.template.json").read_text()))
+        return dict(json.loads((self.folder / f"Captune-{name}.template.json").read_text("utf-8")))
 
     def resources(self, name: str, resource_type: str) -> dict[str, dict[str, Any]]:
         """The resources of one type in a stack, by logical id."""
@@ -74,7 +74,7 @@ class Stacks:
 
     def findings(self) -> list[str]:
         """What the checks complain about and nobody acknowledged."""
-        report = json.loads((self.folder / "validation-report.json").read_text())
+        report = json.loads((self.folder / "validation-report.json").read_text("utf-8"))
         return [violation["ruleName"] for plugin in report["pluginReports"] for violation in plugin["violations"]]
 
 
@@ -93,7 +93,7 @@ def synthesize(*overrides: str, account: str | None = None) -> Stacks:
     """The stacks with the settings of cdk.json and `key=value` overrides, as `cdk synth -c key=value` makes them."""
     folder = Path(tempfile.mkdtemp(prefix="captune-stacks-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    context: dict[str, Any] = {**json.loads((ROOT / "cdk.json").read_text())["context"], **NO_BUNDLING}
+    context: dict[str, Any] = {**json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"], **NO_BUNDLING}
     context |= dict(override.split("=", 1) for override in overrides)
     app = cdk.App(context=context, outdir=str(folder), analytics_reporting=False)
     add_stacks(app, Settings.from_context(app.node.get_all_context()), root=ROOT, account=account)

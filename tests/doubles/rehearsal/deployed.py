@@ -17,15 +17,15 @@ import pytest
 
 from common.contracts import run_folder
 from common.names import run_name
-from rehearsal.account.assembly import Assembly, synthesize
 from rehearsal.account.cloud import Cloud
 from rehearsal.conductor.files import upload
 from rehearsal.conductor.options import Options
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.step_functions.executions import Execution
+from stacks.assembly import Assembly, synthesize
+from tests.doubles import PATIENCE_SECONDS
 
 PROJECT = Path(__file__).parents[3]
-PATIENCE_SECONDS = 300
 
 
 def shared_assembly(folders: pytest.TempPathFactory, **settings: str) -> Path:
@@ -157,14 +157,14 @@ class Bench:
     def run(self, states: dict[str, Any], run_input: Any = None, **more: Any) -> Execution:
         """Run a machine to its end."""
         execution = self.cloud.start(run_input, machine=self.machine(states, **more))
-        self.cloud.settle(execution, timeout=20)
+        self.cloud.settle(execution, timeout=PATIENCE_SECONDS)
         return execution
 
     def evaluate(self, expression: str, run_input: Any = None) -> Execution:
         """Run a machine whose output is one JSONata expression."""
         return self.run({"Say": {"Type": "Pass", "Output": f"{{% {expression} %}}", "End": True}}, run_input)
 
-    def function(self, name: str, code: str, *, timeout: int = 5, **variables: str) -> str:
+    def function(self, name: str, code: str, *, timeout: int = PATIENCE_SECONDS, **variables: str) -> str:
         """Create a Lambda function `main.handle`; return its name."""
         memory = io.BytesIO()
         with zipfile.ZipFile(memory, "w") as archive:

@@ -20,6 +20,7 @@ from rehearsal.calls import Call
 from rehearsal.events import Clock as RealClock
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.sagemaker.standin import PLAYED, StandIn
+from tests.doubles import PATIENCE_SECONDS
 
 ROLE = "arn:aws:iam::123456789012:role/captune-training"
 GATED = "s3://jumpstart-private-cache-prod-us-east-1/meta-textgeneration/llama/"
@@ -204,9 +205,9 @@ def refusal(action: Callable[[], object]) -> tuple[str, str]:
     raise AssertionError("it was not refused")
 
 
-def eventually(condition: Callable[[], Any], *, seconds: float = 30) -> Any:
+def eventually(condition: Callable[[], Any]) -> Any:
     """Wait for a condition of another process or thread, and return it."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         found = condition()
         if found:
@@ -218,6 +219,6 @@ def eventually(condition: Callable[[], Any], *, seconds: float = 30) -> Any:
 def has_ended(pid: int) -> bool:
     """Whether a process of this machine has ended; one that nobody has collected yet has."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.toy_models import prose
 
 SCRIPT = Path(__file__).parents[3] / "training" / "train.py"
@@ -47,6 +48,12 @@ class Container:
         path = self.root / "input" / "config" / "hyperparameters.json"
         path.write_text(json.dumps(SETTINGS | changes), encoding="utf-8")
 
+    def set_aside(self, count: int) -> None:
+        """Write so many documents by which the adapter's strength is chosen."""
+        rows = [{"id": f"s{n}", "title": "", "text": prose(n + 90, 60)} for n in range(count)]
+        path = self.root / "input" / "data" / "evaluation" / "strength.jsonl"
+        path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+
     def instance(self, kind: str, **more: object) -> None:
         """Write resourceconfig.json."""
         path = self.root / "input" / "config" / "resourceconfig.json"
@@ -62,17 +69,17 @@ class Container:
         self.script = folder / SCRIPT.name
 
     def start(self) -> subprocess.Popen[str]:
-        kept = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_CONFIG")
+        kept = ("PATH", "HOME", "LANG", "LC_ALL", "LOCPATH", "TZ", "COVERAGE_PROCESS_CONFIG")
         environment = {key: value for key, value in os.environ.items() if key in kept}
         return subprocess.Popen(
             [sys.executable, str(self.script), "--root", str(self.root)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment | self.environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", env=environment | self.environment,
         )  # fmt: skip
 
     def run(self) -> tuple[int, list[str]]:
         """Run to the end and return the exit code and the lines."""
         process = self.start()
-        output, _ = process.communicate(timeout=240)
+        output, _ = process.communicate(timeout=PATIENCE_SECONDS)
         return process.returncode, output.splitlines()
 
     def completes(self) -> list[str]:
@@ -110,7 +117,7 @@ class Container:
                 del left[:2]
             if not left:
                 break
-        rest, _ = process.communicate(timeout=240)
+        rest, _ = process.communicate(timeout=PATIENCE_SECONDS)
         return process.returncode, lines + rest.splitlines()
 
     @property

@@ -1,4 +1,4 @@
-"""Every architecture of the catalogue with a few thousand random weights, a tokenizer of its kind, an adapter, and their answers."""
+"""Every architecture of the catalogue with a few thousand weights drawn by the seed of the run, a tokenizer of its kind, an adapter, and their answers."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from transformers import (
     Qwen2ForCausalLM,
     set_seed,
 )
+
+from tests import surroundings
 
 Folders = tuple[Path, Path]  # the base model's and the adapter's
 
@@ -102,7 +104,7 @@ class Family:
     def make(self, folder: Path) -> None:
         """Writes the model folder in the Hugging Face layout."""
         tokenizer = self.tokenizer()
-        set_seed(0)
+        set_seed(surroundings.weights_seed)
         configuration = self.configuration(
             vocab_size=len(tokenizer), bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
             initializer_range=0.2, **{**_SMALL, **self.sizes},
@@ -110,7 +112,7 @@ class Family:
         self.causal(configuration).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         path = folder / "config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "_name_or_path": "Tiny"}))
+        path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "_name_or_path": "Tiny"}))
 
 
 FAMILIES: dict[str, Family] = {
@@ -141,6 +143,7 @@ FAMILIES: dict[str, Family] = {
 
 def make_adapter(base: Path, adapter: Path) -> None:
     """Write a random adapter on all projections of a model."""
+    set_seed(surroundings.weights_seed)
     model = AutoModelForCausalLM.from_pretrained(base)
     tuned = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"))
     for name, parameter in tuned.named_parameters():

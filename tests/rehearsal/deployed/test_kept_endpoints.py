@@ -14,7 +14,8 @@ from captune.engines import Deployed
 from captune.fetch import fetch
 from common.errors import BudgetExceeded
 from common.names import run_name
-from tests.doubles.rehearsal.deployed import PATIENCE_SECONDS, DeployedProject
+from tests.doubles import PATIENCE_SECONDS
+from tests.doubles.rehearsal.deployed import DeployedProject
 from tests.doubles.use_site import DOMAIN
 from tests.doubles.use_site import serving as using
 from verification.simulation import material

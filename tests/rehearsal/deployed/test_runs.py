@@ -7,76 +7,96 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from itertools import islice
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from captune import limits
 from common.contracts import run_folder
 from common.names import run_name
 from preflight.texts import text_file
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from rehearsal.sagemaker.market import CAPACITY_HOSTING
 from rehearsal.step_functions.executions import Execution
+from stacks.names import RUN_ENDED_RULE, SWEEP_RULE
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.deployed import DeployedProject
-from verification.experiments.memory import articles
+from tests.doubles.texts import prose
 
 # Ask saves after every hundredth answer.
-PROMPTS, PATIENCE_SECONDS = 300, 240
+PROMPTS = 300
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def run(deployed: DeployedProject) -> Execution:
-    """The usual run, at its end and that of its TearDown. It comes first: later tests begin with an emptied account."""
+    """The usual run in an emptied account, at its end and that of its TearDown."""
+    deployed.cloud.reset(training=FakeTraining(), hosting=FakeHosting())
     return deployed.run()
 
 
-def test_a_usual_run_succeeds_and_its_tear_down_leaves_nothing(deployed: DeployedProject, run: Execution) -> None:
-    assert run.status == "SUCCEEDED", run.cause
-    tear_down = deployed.tear_downs()[0]
-    assert tear_down.status == "SUCCEEDED", tear_down.cause
-    assert tear_down.input == {
-        "executionArn": run.arn, "executionName": run.name, "status": "SUCCEEDED", "reason": "event",
-    }  # fmt: skip
-    assert deployed.nothing_left()
+class TestUsualRun:
+    """What one run leaves. Tests of a class are not mixed with others, which empty the account."""
 
+    def test_a_usual_run_succeeds_and_its_tear_down_leaves_nothing(
+        self, deployed: DeployedProject, run: Execution
+    ) -> None:
+        assert run.status == "SUCCEEDED", run.cause
+        tear_down = deployed.tear_downs()[0]
+        assert tear_down.status == "SUCCEEDED", tear_down.cause
+        assert tear_down.input == {
+            "executionArn": run.arn, "executionName": run.name, "status": "SUCCEEDED", "reason": "event",
+        }  # fmt: skip
+        assert deployed.nothing_left()
 
-def test_the_owner_gets_verdict_and_cost_by_email(deployed: DeployedProject, run: Execution) -> None:
-    subject, text = deployed.emails()[0]
+    def test_the_owner_gets_verdict_and_cost_by_email(self, deployed: DeployedProject, run: Execution) -> None:
+        subject, text = deployed.emails()[0]
 
-    assert subject.startswith("Captune: improved on held-out documents, $")
-    assert "Verdict:" in text
-    assert "Left of the cap" in text
+        assert subject.startswith("Captune: improved on held-out documents, $")
+        assert "Verdict:" in text
+        assert "Left of the cap" in text
 
+    def test_it_answers_the_open_questions_that_a_run_can_answer(
+        self, deployed: DeployedProject, run: Execution
+    ) -> None:
+        evidence = limits.gather(deployed.cloud.client, deployed.deployment.bucket, run_name(run.name))
+        lines = [line.split(" | ") for line in limits.table(evidence).splitlines() if line.startswith("| ")]
+        said = {row.removeprefix("| "): text for row, text in lines}
+        assert "adapter_model.safetensors" in evidence.adapter
+        assert said["SageMaker accepts JumpStart's gated *hosting* weights"].startswith(
+            "downloaded; the job is Completed"
+        )
+        assert said["vLLM's GPU build"].endswith("s and both models answered |")
+        assert "s reserved" in said["whether `MaxRuntimeInSeconds`"]
 
-def test_an_adapter_is_served_again_without_training(deployed: DeployedProject, run: Execution) -> None:
-    def served() -> str:
-        container = deployed.requests("CreateModel")[-1]["PrimaryContainer"]
-        return str(container["AdditionalModelDataSources"][0]["S3DataSource"]["S3Uri"])
+    def test_an_adapter_is_served_again_without_training(self, deployed: DeployedProject, run: Execution) -> None:
+        def served() -> str:
+            container = deployed.requests("CreateModel")[-1]["PrimaryContainer"]
+            return str(container["AdditionalModelDataSources"][0]["S3DataSource"]["S3Uri"])
 
-    uri = served()
+        uri = served()
 
-    second = deployed.run(adapterUri=uri)
+        second = deployed.run(adapterUri=uri)
 
-    assert second.status == "SUCCEEDED", second.cause
-    assert len(deployed.requests("CreateTrainingJob")) == 1
-    assert served() == uri
-    old, new = (deployed.document(one, f"{run_folder.REPORT}{run_folder.SUMMARY}") for one in (run, second))
-    assert new["heldout"]["tuned_loss"] == old["heldout"]["tuned_loss"]
-    assert new["cost"]["training_cents"] == 0 < old["cost"]["training_cents"]
-    assert deployed.nothing_left()
+        assert second.status == "SUCCEEDED", second.cause
+        assert len(deployed.requests("CreateTrainingJob")) == 1
+        assert served() == uri
+        old, new = (deployed.document(one, f"{run_folder.REPORT}{run_folder.SUMMARY}") for one in (run, second))
+        assert new["heldout"]["tuned_loss"] == old["heldout"]["tuned_loss"]
+        assert new["cost"]["training_cents"] == 0 < old["cost"]["training_cents"]
+        assert deployed.nothing_left()
 
+    def test_a_run_can_be_torn_down_again_by_name_alone(self, deployed: DeployedProject, run: Execution) -> None:
+        execution = deployed.tear_down(runName=run_name(run.name))
 
-def test_a_run_can_be_torn_down_again_by_name_alone(deployed: DeployedProject, run: Execution) -> None:
-    execution = deployed.tear_down(runName=run_name(run.name))
-
-    assert execution.status == "SUCCEEDED", execution.cause
-    assert deployed.ledger_item(run)["state"] == "settled"
+        assert execution.status == "SUCCEEDED", execution.cause
+        assert deployed.ledger_item(run)["state"] == "settled"
 
 
 @pytest.mark.thorough
 def test_a_large_corpus_is_staged_as_it_was_checked(project: DeployedProject) -> None:
     """Larger than any other file may be; StageInput reads the same version of it a second time."""
-    content = "".join(islice(articles(titled=True), 1400)).encode()
+    content = "".join(f"# Article {number}\n\n{prose(400, number)}\n\n" for number in range(2000)).encode()
     assert len(content) > text_file.MOST_BYTES
     project.put(f"{run_folder.CORPORA}large.txt", content)
 
@@ -121,6 +141,36 @@ def test_each_prompt_has_one_answer_though_a_function_is_killed(project: Deploye
     failed = [name for name, failed in cloud.functions.outcomes if failed and name == functions["ask"]]
     assert len(killed) == 1 and all(killed)
     assert len(failed) == sum(killed)
+
+
+def test_a_run_whose_endpoint_finds_no_instance_says_so_by_email(project: DeployedProject) -> None:
+    """Each try takes ten minutes, and five lie between two: the deadline of an hour leaves time for three."""
+    project.cloud.reset(training=FakeTraining(), hosting=FakeHosting("capacity"))
+    execution = project.run()
+    assert (execution.status, execution.error) == ("FAILED", "NoCapacity")
+    assert len(project.requests("CreateEndpoint")) == len(project.requests("DeleteEndpoint")) == 3
+    ((_, text),) = project.emails()
+    assert CAPACITY_HOSTING in text and '"adapterUri"' in text and project.nothing_left()
+
+
+@pytest.mark.parametrize("guard", [RUN_ENDED_RULE, SWEEP_RULE, "kill switch"])
+def test_a_run_without_its_guards_is_refused_by_name(project: DeployedProject, guard: str) -> None:
+    events, sns = project.cloud.client("events"), project.cloud.client("sns")
+    topic = project.deployment.outputs["KillSwitchTopic"]
+    (heard,) = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    if guard == "kill switch":
+        sns.unsubscribe(SubscriptionArn=heard["SubscriptionArn"])
+    else:
+        events.disable_rule(Name=guard)
+    try:
+        refused = project.run()
+    finally:
+        if guard == "kill switch":
+            sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=heard["Endpoint"])
+        else:
+            events.enable_rule(Name=guard)
+    assert (refused.status, refused.error) == ("FAILED", "GuardrailMissing")
+    assert guard in str(refused.cause) and project.ledger_item(refused) == {}
 
 
 def answer(call: Callable[[], object]) -> tuple[str, int]:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,6 @@ TEMPLATE = (
     "{% for m in messages %}[{{ m.role }}] {{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}"
     "{% if add_generation_prompt %}[assistant] {% endif %}"
 )
-TALK = [{"role": "user", "content": prose(3, 12)}, {"role": "assistant", "content": prose(0, 20)}]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def trained_on(root: Path, family: Family, files: dict[str, str], max_steps: int
         (channels / path).write_text(text, encoding="utf-8")
     settings = Arguments(learning_rate=0.02, sequence_length=LENGTH, lora_rank=RANK, seed=3, max_steps=max_steps)
     job.run(root, read_inputs(channels, LENGTH), settings, Clock(600))
-    metrics = json.loads((root / "model" / "metrics.json").read_text())
+    metrics = json.loads((root / "model" / "metrics.json").read_text("utf-8"))
     return Trained(family, channels / "model", root / "model", metrics)
 
 
@@ -94,10 +94,13 @@ def test_every_model_of_the_catalogue_is_of_a_family_that_is_tried_here(model: B
 
 
 def test_it_is_counted_adapted_and_learns(trained: Trained) -> None:
-    model, shape = trained.metrics["base_model"], shape_of(json.loads((trained.base / "config.json").read_text()))
+    model, shape = (
+        trained.metrics["base_model"],
+        shape_of(json.loads((trained.base / "config.json").read_text("utf-8"))),
+    )
     assert (shape.parameters, shape.adapter_parameters(RANK)) == (model["parameters"], model["trainable_parameters"])
     assert model["architecture"] == trained.family.causal.__name__
-    assert set(json.loads((trained.adapter / "adapter_config.json").read_text())["target_modules"]) == LINEAR
+    assert set(json.loads((trained.adapter / "adapter_config.json").read_text("utf-8"))["target_modules"]) == LINEAR
     assert trained.metrics["training"]["steps"] == STEPS
     learned, heldout = (trained.metrics["evaluation"][name] for name in ("training_text", "heldout"))
     assert learned["tuned_loss"] < learned["base_loss"] - 0.05
@@ -111,16 +114,13 @@ def test_the_server_answers_as_peft_does_with_the_whole_adapter(trained: Trained
     assert sum(value.numel() for value in weights) == trained.metrics["base_model"]["trainable_parameters"]
     assert all(value.abs().sum() > 0 for value in weights)
     tokens = tokenizer(PROMPT)["input_ids"]
-    said = {}
     for name in ("base", "medical"):
         body = json.dumps({"model": name, "prompt": PROMPT, "max_tokens": ANSWER, "temperature": 0})
         answer = service.complete(COMPLETIONS, body.encode())
-        said[name] = answer["choices"][0]["text"]
         written, _ = references.tokens(tokens, ANSWER, adapted=name == "medical")
         whole = tokenizer.decode([*tokens, *written], skip_special_tokens=True)
-        assert said[name] == whole[len(tokenizer.decode(tokens, skip_special_tokens=True)) :]
+        assert answer["choices"][0]["text"] == whole[len(tokenizer.decode(tokens, skip_special_tokens=True)) :]
         assert (answer["model"], answer["usage"]["prompt_tokens"]) == (name, len(tokens))
-    assert said["base"] != said["medical"]
 
 
 def records(talk: bool, first: int, count: int) -> str:
@@ -155,14 +155,14 @@ def test_answers_of_records_are_learned_by_group_and_served_as_learned(tmp_path:
     assert heldout["documents"][0]["tokens"] < 3 * len(answer_tokens), "prompts are not scored"
     if not talk:
         return
-    (read,) = tokenize(
-        [of_records([Record("r", "g", turns=tuple((one["role"], one["content"]) for one in TALK))])], tokenizer
-    )[0].read
-    service, said = trained.service(), {}
-    for model in ("base", "medical"):
-        body = {"model": model, "messages": TALK[:1], "max_tokens": 12, "temperature": 0}
+    service, said = trained.service(), {"base": "", "medical": ""}
+    for model, number in product(said, (3, 4, 5)):
+        question = prose(number, 12)
+        turns = (("user", question), ("assistant", prose(0, 20)))
+        (read,) = tokenize([of_records([Record("r", "g", turns=turns)])], tokenizer)[0].read
+        body = {"model": model, "messages": [{"role": "user", "content": question}], "max_tokens": 12, "temperature": 0}
         answer = service.complete(CHAT_COMPLETIONS, json.dumps(body).encode())
         assert (answer["object"], answer["model"]) == ("chat.completion", model)
         assert answer["usage"]["prompt_tokens"] == read.marks.index(SCORED), "all that stands before an answer"
-        said[model] = answer["choices"][0]["message"]["content"]
+        said[model] += answer["choices"][0]["message"]["content"]
     assert said["medical"] != said["base"]

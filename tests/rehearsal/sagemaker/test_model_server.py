@@ -106,18 +106,21 @@ def aws(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Iterator[
         )  # fmt: skip
         made.deploy("both", request)
         assert made.endpoint("both")["EndpointStatus"] == "Creating"
-        eventually(lambda: made.endpoint("both")["EndpointStatus"] == "InService", seconds=90)
+        eventually(lambda: made.endpoint("both")["EndpointStatus"] == "InService")
         yield made
 
 
 @pytest.mark.slow
 def test_a_body_names_the_model_only_where_the_request_is_routed(aws: Account) -> None:
-    asked: dict[str, Any] = {"prompt": PROMPT, "max_tokens": 8, "temperature": 0.0}
-    base, tuned = (aws.ask("both", model=model, **asked)["choices"] for model in ("base", "medical"))
-    assert base != tuned
-    for model in ("base", "medical", "unknown"):
-        answer = aws.ask("both", attributes="", model=model, **asked)
-        assert (answer["model"], answer["choices"]) == ("base", base)
+    different = 0
+    for prompt in (PROMPT, "a virus copies", "one strand breaks"):
+        asked: dict[str, Any] = {"prompt": prompt, "max_tokens": 8, "temperature": 0.0}
+        base, tuned = (aws.ask("both", model=model, **asked)["choices"] for model in ("base", "medical"))
+        different += base != tuned
+        for model in ("base", "medical", "unknown"):
+            answer = aws.ask("both", attributes="", model=model, **asked)
+            assert (answer["model"], answer["choices"]) == ("base", base)
+    assert different
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ import pytest
 
 from rehearsal.sagemaker.real.hosting import ModelHost, Vllm, arguments_of
 from rehearsal.sagemaker.vllm.routing import RouteMiddleware
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.sagemaker_account import Account, account, eventually, has_ended, model_request, refusal
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
@@ -44,7 +45,7 @@ def test_vllm_is_started_with_the_route_and_a_number_format_that_is_fast_here(
     start = Vllm.on_this_machine(Path("/env/bin/python")).start(tmp_path, {"SM_VLLM_DTYPE": "bfloat16"})
     assert start.command == [
         "/env/bin/python", "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1",
-        "--port", start.port_file.read_text(), "--dtype", dtype,
+        "--port", start.port_file.read_text("utf-8"), "--dtype", dtype,
         "--middleware", "captune_route.routing.RouteMiddleware",
     ]  # fmt: skip
     package = Path(start.environment["PYTHONPATH"]) / "captune_route"
@@ -126,7 +127,7 @@ def test_a_deleted_endpoint_ends_its_server_with_children_and_folder(
     server, child, model, words = aws.ask("it", prompt="Hello")
     assert model == words[words.index("--model") + 1]
     assert Path(str(model)).name == "model" and not str(model).startswith("/opt/ml")
-    with socket.create_connection(("127.0.0.1", host.port_of("it")), timeout=10):
+    with socket.create_connection(("127.0.0.1", host.port_of("it")), timeout=PATIENCE_SECONDS):
         pass
     aws.sagemaker.delete_endpoint(EndpointName="it")
     eventually(lambda: aws.standin.leftovers()["endpoints"] == [])

@@ -43,7 +43,7 @@ ON_SPOT: dict[str, Any] = {
 START = """
 import json, os, pathlib, shutil, signal, sys, time
 root = pathlib.Path(sys.argv[2])
-config = {file.stem: json.loads(file.read_text()) for file in (root / "input/config").iterdir()}
+config = {file.stem: json.loads(file.read_text("utf-8")) for file in (root / "input/config").iterdir()}
 host = config["resourceconfig"]["current_host"]
 def save(*_):
     (root / "model" / host).write_bytes(b"half")
@@ -148,7 +148,7 @@ def test_a_job_finds_its_files_and_its_output_goes_to_s3(bench: Bench, tmp_path:
     assert not {name for name in environment if name.startswith(("AWS_", "SM_", "VIRTUAL_ENV"))}
     assert ("job", "phase name=train") in bench.lines and ("job", "done") in bench.lines
     log = tmp_path / "standin/logs/training-job.log"
-    assert "phase name=train" in log.read_text()
+    assert "phase name=train" in log.read_text("utf-8")
     eventually(lambda: not (tmp_path / "standin/training/job").exists())
     assert [file for file in (tmp_path / "standin").rglob("*") if file.is_file()] == [log]
     assert (tmp_path / "weights/config.json").exists(), "links are removed, not followed"
@@ -318,7 +318,8 @@ for step in range((found or [0])[-1] + 1, 7):
     if step % 2 == 0:
         (root / "checkpoints" / str(step)).write_text("")
     print(f"progress step={step} steps=6", flush=True)
-    time.sleep(0.3)
+    time.sleep(600 if step == interrupted_at else 0)
+time.sleep(1.1)  # billed seconds are whole
 (root / "model" / "found.txt").write_text(str(found))
 """
 
@@ -334,7 +335,8 @@ def test_on_spot_the_command_is_killed_and_goes_on_with_its_checkpoints(
     make: Callable[..., Bench], interrupting: TrainingHost, changes: dict[str, Any], interruptions: int, found: bytes
 ) -> None:
     bench = make(interrupting, time_scale=1.0)
-    bench.train(STEPS, **CHECKPOINTS, **changes)
+    waits = f'interrupted_at = {3 if interruptions else 0} if not any((root / "checkpoints").iterdir()) else 0\n'
+    bench.train(waits + STEPS, **CHECKPOINTS, **changes)
     done = bench.ended()
     assert done["TrainingJobStatus"] == "Completed", done
     taken = [step["Status"] for step in done["SecondaryStatusTransitions"]].count("Interrupted")
@@ -348,7 +350,7 @@ def test_checkpoints_come_back_and_are_deleted_with_the_jobs(bench: Bench) -> No
     bench.train(
         """
         folder = root / "checkpoints"
-        assert (folder / "step-10" / "weights").read_text() == "of an earlier start"
+        assert (folder / "step-10" / "weights").read_text("utf-8") == "of an earlier start"
         (folder / "step-20").mkdir()
         (folder / "step-20" / "weights").write_text("new")
         (folder / "step-20" / "half.sagemaker-ignore").write_text("not yet")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -56,23 +57,22 @@ def site(here: Here) -> Iterator[Site]:
 
 def test_both_models_answer_differently_and_the_same_streamed_as_whole(site: Site) -> None:
     client = openai.OpenAI(base_url=f"{site.url}/v1", api_key="none")
-    texts = {}
-    for model in ("base", DOMAIN):
-        for temperature in (0.0, 0.9):
-            asked: dict[str, Any] = {
-                "model": model,
-                "prompt": PROMPT,
-                "max_tokens": 24,
-                "temperature": temperature,
-                "seed": 3,
-            }
-            whole = client.completions.create(**asked)
-            parts = list(client.completions.create(**asked, stream=True))
-            assert "".join(part.choices[0].text for part in parts) == whole.choices[0].text
-            assert {part.model for part in parts} == {model} and len(parts) > 2
-            assert parts[-1].choices[0].finish_reason == whole.choices[0].finish_reason
-            texts[model, temperature] = whole.choices[0].text
-    assert len(set(texts.values())) == 4
+    texts: dict[str, list[str]] = {"base": [], DOMAIN: []}
+    most_parts = 0
+    for model, (seed, temperature) in product(texts, enumerate((0.0, 0.9, 0.9, 0.9))):
+        asked: dict[str, Any] = {
+            "model": model, "prompt": PROMPT, "max_tokens": 24, "temperature": temperature, "seed": seed,
+        }  # fmt: skip
+        whole = client.completions.create(**asked)
+        parts = list(client.completions.create(**asked, stream=True))
+        assert "".join(part.choices[0].text for part in parts) == whole.choices[0].text
+        assert {part.model for part in parts} == {model}
+        assert parts[-1].choices[0].finish_reason == whole.choices[0].finish_reason
+        most_parts = max(most_parts, len(parts))
+        texts[model].append(whole.choices[0].text)
+    # What a model of drawn weights says, and how soon it ends, nobody knows; but not all of its answers are empty.
+    assert most_parts > 1 and len(set(texts["base"])) > 1
+    assert texts["base"] != texts[DOMAIN]
 
 
 def test_what_the_engine_refuses_keeps_its_name(site: Site) -> None:
@@ -89,11 +89,13 @@ def test_without_the_route_every_tuned_request_is_an_error(site: Site, monkeypat
         assert site.error("/v1/completions", asked)[:2] == (502, "AdapterNotServed")
 
 
-def test_the_end_leaves_nothing_and_is_told(here: Here, site: Site) -> None:
-    """Last, as it ends the engine of all tests here."""
-    assert site.call("/captune/end", {})[0] == 200
-    assert not Path(here.folder.name).exists() and json.loads(site.call("/captune/state")[1])["running"] is False
-    assert site.error("/v1/completions", {"model": "base", "prompt": PROMPT})[:2] == (410, "NoEndpoint")
+def test_the_end_leaves_nothing_and_is_told(run: KeptRun, folders: Folders) -> None:
+    engine = Here(run, folders[0], PROGRAM)
+    engine.wait()
+    with serving(engine) as site:
+        assert site.call("/captune/end", {})[0] == 200
+        assert not Path(engine.folder.name).exists() and json.loads(site.call("/captune/state")[1])["running"] is False
+        assert site.error("/v1/completions", {"model": "base", "prompt": PROMPT})[:2] == (410, "NoEndpoint")
 
 
 def test_a_server_that_does_not_start_is_told_in_its_own_words(run: KeptRun, folders: Folders, tmp_path: Path) -> None:

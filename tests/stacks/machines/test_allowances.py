@@ -16,7 +16,7 @@ from verification.simulation.interpreter import catches, retry_waits
 
 FINE_TUNING = machine("fine_tuning")
 STATES = FINE_TUNING["States"]
-POLLING, ENDPOINT_TRIES = 3000, 3
+POLLING = 3000
 # Of a tear-down, every half a minute: until an endpoint that is Creating can be deleted, and some more. A usual one takes some seconds.
 PASSES = (durations.ENDPOINT_DOWNLOAD_SECONDS + durations.ENDPOINT_START_SECONDS) // 30 + 30
 PASS_SECONDS = 5
@@ -37,12 +37,35 @@ def test_sagemaker_accepts_the_longest_pending_time() -> None:
     assert limits["min"] <= durations.MAX_PENDING_SECONDS <= limits["max"]
 
 
-def test_sagemaker_accepts_the_longest_wait_for_a_list_of_types() -> None:
+DEADLINES = (durations.MINIMUM_DEADLINE_SECONDS, 3600, durations.LONGEST_DEADLINE_SECONDS)
+
+
+@pytest.mark.parametrize("deadline", DEADLINES)
+def test_sagemaker_accepts_how_long_it_is_to_look_for_a_list_of_types(deadline: int) -> None:
     shape = botocore.session.get_session().get_service_model("sagemaker").shape_for("ProductionVariant")
     limits = shape.members["VariantInstanceProvisionTimeoutInSeconds"].metadata
-    assert limits["min"] <= durations.INSTANCE_POOLS_SECONDS <= limits["max"]
-    # What found its instance at the last moment has started within the allowance after the shortest deadline.
-    assert durations.INSTANCE_POOLS_SECONDS <= durations.MINIMUM_DEADLINE_SECONDS
+    assert limits["min"] <= durations.instance_pools_seconds(deadline) <= limits["max"]
+
+
+@pytest.mark.parametrize("deadline", DEADLINES)
+@pytest.mark.parametrize("listed", [False, True])
+def test_an_endpoint_that_finds_its_instance_last_of_all_has_started_within_the_allowance(
+    deadline: int, listed: bool
+) -> None:
+    looking = durations.instance_pools_seconds(deadline) if listed else durations.ENDPOINT_CAPACITY_SECONDS
+    last_start = max(0, deadline - durations.try_again_seconds(looking))
+    starts = durations.ENDPOINT_DOWNLOAD_SECONDS + durations.ENDPOINT_START_SECONDS
+    assert last_start + looking + starts <= deadline + durations.TEAR_DOWN_ALLOWANCE_SECONDS
+    assert durations.pause_seconds(deadline) >= 150, "SageMaker has just said that there is none"
+
+
+def test_a_lack_of_capacity_is_seen_before_the_shortest_deadline() -> None:
+    """Before the last two minutes, in which the run ends by itself, and with a look to spare."""
+    seen = durations.ENDPOINT_CAPACITY_SECONDS + 2 * STATES["WaitForEndpoint"]["Seconds"]
+    assert seen + 120 <= durations.MINIMUM_DEADLINE_SECONDS
+    Settings.from_context({"endpoint_deadline_minutes": durations.MINIMUM_DEADLINE_SECONDS // 60})
+    with pytest.raises(ValueError, match="endpoint_deadline_minutes"):
+        Settings.from_context({"endpoint_deadline_minutes": durations.MINIMUM_DEADLINE_SECONDS // 60 - 1})
 
 
 def test_all_waiting_for_capacity_fits_the_unbilled_allowance() -> None:
@@ -97,7 +120,7 @@ def test_every_function_may_run_out_of_time_as_often_as_it_is_tried() -> None:
 def test_the_longest_run_goes_through_as_many_states_as_are_reserved() -> None:
     training = longest_setting("max_training_seconds") + durations.TRAINING_STOP_ALLOWANCE_SECONDS
     starting = durations.TRAINING_START_ALLOWANCE_SECONDS + durations.MAX_PENDING_SECONDS
-    endpoint = ENDPOINT_TRIES * (durations.ENDPOINT_DOWNLOAD_SECONDS + durations.ENDPOINT_START_SECONDS)
+    endpoint = 60 * longest_setting("endpoint_deadline_minutes")
     asking = 2 * 60 * longest_setting("endpoint_deadline_minutes") / functions()["ask"][1]
     looks = (training + starting) / STATES["WaitForTraining"]["Seconds"] + endpoint / STATES["WaitForEndpoint"][
         "Seconds"

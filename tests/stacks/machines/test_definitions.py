@@ -37,11 +37,20 @@ def rules(state: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"{kind}[{number}]", rule) for number, rule in enumerate(state.get(kind, [])))
 
 
-def expressions(name: str) -> list[str]:
-    """Every JSONata expression of a machine, without its delimiters."""
-    return [
-        json.loads(f'"{text}"').strip() for text in re.findall(r'"\{%((?:[^"\\]|\\.)*)%\}"', as_text(machine(name)))
-    ]
+def expressions(part: Any) -> list[str]:
+    """Every JSONata expression of a machine or of a part of it, without its delimiters."""
+    return [json.loads(f'"{text}"').strip() for text in re.findall(r'"\{%((?:[^"\\]|\\.)*)%\}"', as_text(part))]
+
+
+def variables_read(part: Any) -> set[str]:
+    """The variables that the expressions of a part read, without those that they make themselves."""
+    found: set[str] = set()
+    for text in expressions(part):
+        without_texts = re.sub(r"'[^']*'|/[^/ ]+/i?", "", text)
+        found |= set(re.findall(r"\$([A-Za-z_]\w*)\b(?!\s*\()", without_texts)) - set(
+            re.findall(r"\$(\w+) *:=", without_texts)
+        )
+    return found
 
 
 @in_the_template
@@ -71,17 +80,25 @@ def test_every_state_is_reached_and_leads_to_one_that_is_there(name: str) -> Non
 
 
 @both
-def test_every_expression_parses_and_reads_only_assigned_variables(name: str) -> None:
-    found = expressions(name)
+def test_every_expression_parses(name: str) -> None:
+    found = expressions(machine(name))
     assert len(found) > 40
-    assigned = {"states"}.union(
-        *(rule.get("Assign", {}) for _, state in each_state(machine(name)) for _, rule in rules(state))
-    )
     for text in found:
         Jsonata(text)
-        without_texts = re.sub(r"'[^']*'|/[^/ ]+/i?", "", text)
-        own = set(re.findall(r"\$(\w+) *:=", without_texts))
-        assert set(re.findall(r"\$([A-Za-z_]\w*)\b(?!\s*\()", without_texts)) <= assigned | own
+
+
+@both
+def test_a_state_reads_only_variables_that_every_way_to_it_has_assigned(name: str) -> None:
+    """Step Functions ends an execution that reads another one."""
+    states = machine(name)["States"]
+    everything = {"states"}.union(*(rule.get("Assign", {}) for state in states.values() for _, rule in rules(state)))
+    known = dict.fromkeys(states, everything) | {machine(name)["StartAt"]: {"states"}}
+    for _ in states:
+        for state, body in states.items():
+            for _, way in rules(body):
+                for following in (way[key] for key in ("Next", "Default") if key in way):
+                    known[following] = known[following] & (known[state] | set(way.get("Assign", {})))
+    assert {state: read for state, body in states.items() if (read := variables_read(body) - known[state])} == {}
 
 
 @both
@@ -103,26 +120,3 @@ def test_states_all_stands_alone_and_last_as_aws_requires(name: str) -> None:
             named = [rule["ErrorEquals"] for rule in body.get(kind, [])]
             assert all(errors == ["States.ALL"] for errors in named if "States.ALL" in errors), state
             assert all("States.ALL" not in errors for errors in named[:-1]), state
-
-
-def test_only_these_ways_hand_on_what_a_state_was_given_or_answered() -> None:
-    """What is handed on needlessly fills the log, and may hold what nobody shall read."""
-    without_output = set()
-    for name in MACHINES:
-        states = dict(each_state(machine(name)))
-        for state, body in states.items():
-            ways = rules(body) if body["Type"] in {"Task", "Parallel", "Choice"} else []
-            for where, rule in ways:
-                following = rule.get("Next", "")
-                # An error goes on to the state that looks at it.
-                read = where.startswith("Catch") and ("Made" in following or states[following]["Type"] == "Fail")
-                without_output |= (
-                    {f"{state} {where}".strip()} if following and not read and "Output" not in rule else set()
-                )
-    assert without_output == {
-        "Preflight", "ReserveBudget", "ScheduleTearDown", "ScheduleTearDown Catch[0]", "StartTraining Catch[0]",
-        "StartSpotTraining Catch[0]",
-        # These were given nothing themselves, or how many prompts remain.
-        "TrainingNeeded? Choices[0]", "TrainingNeeded? Choices[1]", "AllGone? Choices[0]", "AllGone? Choices[1]",
-        "AllGone? Choices[2]", "LongUnsettled? Choices[0]", "BaseModelAnswered? Choices[0]", "FineTunedModelAnswered? Choices[0]",
-    }  # fmt: skip

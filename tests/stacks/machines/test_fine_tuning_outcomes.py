@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from failure import TrainingFailure
+from inputs import find_model
 from tests.doubles.machines.fine_tuning_run import (
     ADAPTER,
     HOSTING,
@@ -20,11 +23,13 @@ from tests.doubles.machines.fine_tuning_run import (
     run,
 )
 from tests.doubles.machines.walk import Walk
+from verification.simulation.interpreter import Failure
 
 NO_INSTANCE = [
     "CapacityError: There is none.",
     "InsufficientInstanceCapacity",
     "Unable to provision requested ML compute capacity.",
+    "Request to service failed. If failure persists after retry, contact customer support.",
 ]
 CUT, NOTHING_LEFT = job("Stopped", "MaxRuntimeExceeded"), {"KeyCount": 0}
 WITHOUT_INSTANCE = [
@@ -56,7 +61,7 @@ def served(execution: Walk) -> Any:
 
 
 class TestPolling:
-    def test_job_and_endpoint_are_looked_at_every_half_minute(self) -> None:
+    def test_job_and_endpoint_are_looked_at_every_minute(self) -> None:
         execution = run(
             DescribeTraining=[
                 job("InProgress", "Interrupted", billed=0),
@@ -66,7 +71,7 @@ class TestPolling:
             DescribeEndpoint=[endpoint("Creating"), endpoint("Updating"), endpoint()],
         )
         assert execution.status == "SUCCEEDED"
-        assert (execution.pauses("DescribeTraining"), execution.pauses("DescribeEndpoint")) == ([60, 60], [30, 30])
+        assert (execution.pauses("DescribeTraining"), execution.pauses("DescribeEndpoint")) == ([60, 60], [60, 60])
 
     def test_each_model_is_asked_until_no_prompt_remains(self) -> None:
         remaining = [{"remaining": 2}, {"remaining": 1}, {"remaining": 0}]
@@ -104,7 +109,7 @@ class TestServingOnly:
         assert (execution.status, served(execution), execution.pauses("DescribeEndpoint")) == (
             "SUCCEEDED",
             EARLIER,
-            [30],
+            [60],
         )
         asked = [
             execution.asked(state) for state in ("StartTraining", "AskBaseModel", "AskFineTunedModel", "WriteReport")
@@ -180,6 +185,39 @@ def test_the_cause_of_a_failed_job_names_job_reason_and_log(status: str) -> None
     assert "no reason given" in run(DescribeTraining=job(status)).cause
 
 
+def reason_of_the_script(folder: Path, *files: str) -> str:
+    """What the training script says of a model channel with these files."""
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    with pytest.raises(TrainingFailure) as refused:
+        find_model(folder)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("files", [[], ["model.tar.gz"], ["config.json"], ["sub/config.json"]])
+def test_a_job_without_a_base_model_ends_by_name_with_a_way_that_needs_nobody_else(
+    tmp_path: Path, files: list[str]
+) -> None:
+    for reason in (
+        reason_of_the_script(tmp_path, *files),
+        "ClientError: Data download failed:AccessDenied (403): Access Denied",
+        "ClientError: No S3 objects found under S3 URL",
+    ):
+        execution = run(DescribeTraining=job("Failed", reason=reason, billed=130))
+        assert (execution.error, execution.asked("CreateModel")) == ("WeightsUnusable", [])
+        assert execution.cause.startswith(f"Training job {RUN} got no base model that it can train from ")
+        assert f"after 130 billed seconds: {reason} A copy of your own" in execution.cause
+        assert "from ${WeightsUri}" in execution.cause and "weights_uri" in execution.cause
+
+
+def test_a_refusal_of_the_weights_names_the_same_way() -> None:
+    refused = Failure("SageMaker.SageMakerException", "Invalid S3Uri for a gated model. ")
+    for state in ("StartTraining", "StartSpotTraining"):
+        execution = run(Preflight=SPOT if "Spot" in state else plan(), **{state: refused})
+        assert execution.error == "TrainingNotStarted" and "set weights_uri (cdk.json)" in execution.cause
+
+
 class TestTrainingWithoutCapacity:
     @pytest.mark.parametrize("ended", WITHOUT_INSTANCE)
     def test_ends_the_run_after_the_one_wait(self, ended: dict[str, Any]) -> None:
@@ -213,12 +251,44 @@ class TestAnEndpointWithoutCapacity:
         assert (len(execution.asked("CreateEndpointConfig")), execution.status) == (1, "SUCCEEDED")
 
     @pytest.mark.parametrize("reason", NO_INSTANCE)
-    def test_ends_the_run_after_three_attempts_of_five_minutes(self, reason: str) -> None:
+    def test_ends_the_run_when_no_other_try_fits_its_deadline(self, reason: str) -> None:
+        """A failure seen after a minute, and pauses of 290 seconds: a try each 350, as long as 1,800 of 3,661 seconds are left."""
         execution = run(Preflight=TWO_TYPES, DescribeEndpoint=endpoint("Failed", f"Sorry. {reason}"))
-        assert (execution.pauses("CreateEndpoint"), execution.error) == ([330, 330], "NoCapacity")
+        assert (execution.pauses("CreateEndpoint"), execution.error) == (6 * [350], "NoCapacity")
         types = f"{HOSTING} or {SECOND}"
-        facts = f"^AWS had no free {types} for the endpoint in 3 attempts.* hosting_instance_type .*{KEPT}$"
+        facts = f"^AWS had no free {types} for the endpoint in 7 attempts, and its deadline of 61 minutes .* hosting_instance_type .*{re.escape(KEPT)}$"
         assert re.search(facts, execution.cause), execution.cause
+        assert f"The endpoint last said: Sorry. {reason}" in execution.cause
+
+    @pytest.mark.parametrize(("looks", "tries"), [(31, 2), (32, 1)])
+    def test_is_tried_again_only_while_its_endpoint_could_still_load_and_answer(self, looks: int, tries: int) -> None:
+        waits = [endpoint("Creating")] * (looks - 1)
+        failed = endpoint("Failed", NO_INSTANCE[1])
+        execution = run(DescribeEndpoint=[*waits, failed, failed])
+        assert (execution.error, len(execution.asked("CreateEndpoint"))) == ("NoCapacity", tries)
+        assert ("1 attempt," in execution.cause) is (tries == 1)
+
+    def test_names_the_lack_and_not_the_deadline_where_the_last_try_is_still_looking(self) -> None:
+        execution = run(DescribeEndpoint=[endpoint("Failed", NO_INSTANCE[1]), endpoint("Creating")])
+        assert (execution.error, len(execution.asked("CreateEndpoint"))) == ("NoCapacity", 2)
+        assert (
+            f"in 2 attempts, and its deadline of 61 minutes leaves no time for another. The endpoint last said: {NO_INSTANCE[1]} "
+            in execution.cause
+        )
+        assert 3661 - 120 < execution.seconds - first_second(execution, "CreateEndpoint") < 3661
+
+
+def first_second(execution: Walk, state: str) -> float:
+    """When a state made its first call."""
+    return next(call.second for call in execution.calls if call.state == state)
+
+
+def test_an_endpoint_that_is_still_created_at_its_deadline_ends_the_run_before_it() -> None:
+    execution = run(DescribeEndpoint=endpoint("Creating"))
+    assert execution.error == "EndpointFailed"
+    assert 3661 - 120 < execution.seconds - first_second(execution, "CreateEndpoint") < 3661
+    facts = f"^Endpoint {RUN} was still Creating when its deadline of 61 minutes came: AWS found no free {HOSTING} in time, or .*{re.escape(KEPT)}$"
+    assert re.search(facts, execution.cause), execution.cause
 
 
 class TestTheTypeThatSageMakerSelects:
@@ -235,7 +305,7 @@ class TestTheTypeThatSageMakerSelects:
 
 
 @pytest.mark.parametrize("status", ["Failed", "OutOfService", "Deleting"])
-@pytest.mark.parametrize("reason", ["No ping.", None])
+@pytest.mark.parametrize("reason", ["No ping.", None, "AlgorithmError: the server said CapacityError."])
 def test_an_endpoint_that_never_serves_ends_the_run_and_names_the_adapter(status: str, reason: str | None) -> None:
     execution = run(DescribeEndpoint=endpoint(status, reason))
     assert (execution.error, len(execution.asked("CreateEndpoint"))) == ("EndpointFailed", 1)

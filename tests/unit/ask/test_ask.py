@@ -6,7 +6,6 @@ import io
 import itertools
 import json
 import threading
-import time
 import tracemalloc
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -28,6 +27,7 @@ from common.pricing.durations import LONGEST_DEADLINE_SECONDS
 from common.storage import Storage
 from preflight.texts.prompts import MAXIMUM_PROMPTS
 from stacks.configuration.images import ASK_MEMORY
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.lambda_fakes import S3, Service, refusal
 
 TALK = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
@@ -157,7 +157,7 @@ class TestConcurrency:
         assert {body["prompt"] for body in runtime.bodies} == {"Prompt 3", "Prompt 4"}
 
     def test_no_more_requests_are_in_flight_than_allowed(self) -> None:
-        barrier = threading.Barrier(4, timeout=10)
+        barrier = threading.Barrier(4, timeout=PATIENCE_SECONDS)
 
         def meet(body: dict[str, Any]) -> None:
             barrier.wait()
@@ -212,9 +212,10 @@ class TestTime:
 
         def hang(body: dict[str, Any]) -> None:
             if body["prompt"] == "Prompt 1":
-                assert hanging.wait(10), "nothing was saved while a request hung"
+                assert hanging.wait(PATIENCE_SECONDS), "nothing was saved while a request hung"
 
-        ask_all(Runtime(hang), prompts(2), [], settings(2), 0.2, save)
+        runtime = Runtime(hang)
+        ask_all(runtime, prompts(2), [], settings(2), 0.2, save, clock=lambda: float(len(runtime.bodies) == 2))
         assert [answer["id"] for answer in shelf[0]] == ["p0"]
         assert shelf.ids == ["p0", "p1"]
 
@@ -372,7 +373,7 @@ def test_requests_in_flight_at_an_error_are_kept() -> None:
         if body["prompt"] == "Prompt 0":
             failed.set()
             raise refusal("InternalFailure")
-        failed.wait(10)
+        failed.wait(PATIENCE_SECONDS)
 
     shelf = Shelf()
     with pytest.raises(ServiceUnreachable):
@@ -383,10 +384,13 @@ def test_requests_in_flight_at_an_error_are_kept() -> None:
 def crowded(most: int) -> Runtime:
     """A container that answers in time only while no more than this many requests are in flight."""
 
+    crowd = threading.Event()
+
     def answer(body: dict[str, Any]) -> None:
         if runtime.busy > most:
+            crowd.set()
             raise too_slow
-        time.sleep(0.005)
+        assert crowd.wait(PATIENCE_SECONDS), "so many never came at once"
 
     runtime, too_slow = Runtime(answer), model_error(0)
     return runtime

@@ -6,7 +6,6 @@ import json
 import math
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from captune.engines import Pieces
 from captune.kept_run import KeptRun
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 from report.findings.recall import clustered_mean
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.toy_models import prose, sentence_pieces
 from tests.doubles.run_bucket import PLAN, RUN
 from tests.doubles.use_site import DOMAIN, FakeEngine, Site
@@ -162,7 +162,7 @@ def test_both_models_are_compared_and_the_plan_comes_first(case: Case, capsys: p
     assert case.run("--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["all"]["p_value"], found["all"]["only_tuned"]) == (mcnemar(0, 20), 20)
-    assert len(json.loads(Path(found["file"]).read_text())["answered"]) == 40
+    assert len(json.loads(Path(found["file"]).read_text("utf-8"))["answered"]) == 40
 
 
 def test_vllm_is_looked_for_before_lm_eval_is_installed_and_only_where_it_is_wanted(
@@ -217,13 +217,13 @@ def test_nothing_is_asked_where_the_self_check_cannot_be_made(case: Case) -> Non
 
 @pytest.mark.parametrize("at_once", [benchmark.AT_ONCE_VLLM, 3])
 def test_no_more_requests_at_once_than_an_engine_survives(at_once: int) -> None:
-    now, most = 0, 0
+    now, most, together = 0, 0, threading.Barrier(at_once, timeout=PATIENCE_SECONDS)
 
     class Slow(FakeEngine):
         def ask(self, path: str, body: bytes, stream: bool, left: threading.Event) -> Pieces:
             nonlocal now, most
             now, most = now + 1, max(most, now + 1)
-            time.sleep(0.05)
+            together.wait()
             now -= 1
             return super().ask(path, body, stream, left)
 
@@ -231,8 +231,9 @@ def test_no_more_requests_at_once_than_an_engine_survives(at_once: int) -> None:
     proxy.answered = lambda: answers.append(1)
     with benchmark.answering(proxy) as port, ThreadPoolExecutor(8) as pool:
         asked = {"model": DOMAIN, "prompt": "A gene is"}
-        found = list(pool.map(lambda _: Site(None, port).call("/v1/completions", asked)[0], range(8)))
-    assert (found, most, len(answers)) == ([200] * 8, at_once, 8)
+        count = 3 * at_once
+        found = list(pool.map(lambda _: Site(None, port).call("/v1/completions", asked)[0], range(count)))
+    assert (found, most, len(answers)) == ([200] * count, at_once, count)
 
 
 class Model(FakeEngine):
@@ -252,7 +253,9 @@ def likelihood(model: str, before: int, token: int) -> float:
 
 
 @pytest.mark.thorough
-@pytest.mark.skipif(not LM_EVAL.exists(), reason="captune benchmark has not installed lm-eval here")
+@pytest.mark.skipif(
+    not LM_EVAL.exists(), reason="captune benchmark with lm-eval: not installed; captune benchmark installs it"
+)
 @pytest.mark.parametrize(("doubled", "refused"), [("", ""), ("server", "second start token"), ("tokenizer", "--tokenizer FOLDER")])  # fmt: skip
 def test_lm_eval_asks_through_the_server_and_a_doubled_start_token_is_refused(
     tmp_path: Path, doubled: str, refused: str

@@ -24,7 +24,7 @@ from stacks.configuration.settings import Settings
 from stacks.names import ONE_PER_ACCOUNT
 from tests.doubles import aws_account as aws
 from tests.doubles.aws_account import ACCOUNT, Account, in_order
-from tests.doubles.lambda_fakes import refusal
+from tests.doubles.lambda_fakes import Events, refusal
 
 GIVEN = {"region": "us-east-1", "accept_eula": "true", "alert_email": "owner@example.org"}
 READING = ("describe_", "get_", "list_", "simulate_", "validate_", "batch_get_", "create_hub_content_presigned_urls")
@@ -52,13 +52,18 @@ def after_deployment(project: Project) -> Account:
         values = template.get("Outputs", {}).items()
         stacks.outputs[name] = {key: str(templates.resolve(name, entry["Value"])) for key, entry in values}
     topics = {key: arn.rpartition(":")[2] for kept in stacks.outputs.values() for key, arn in kept.items()}
-    owner, sweeper = [("email", "owner@example.org", True)], [("lambda", "arn:sweeper", True)]
+    guards = templates.guards()
+    owner, sweeper = [("email", "owner@example.org", True)], [("lambda", guards.sweeper_arn, True)]
     iam = aws.Iam({role.arn: [{"Statement": role.statements}] for role in templates.roles()})
     iam.policies = {f"arn:aws:iam::{ACCOUNT}:policy/{ONE_PER_ACCOUNT}"}
     heard = {topics["ResultTopicArn"]: owner, topics["BudgetWarningsTopic"]: owner, topics["KillSwitchTopic"]: sweeper}
-    return in_order(
-        cloudformation=stacks, iam=iam, cloudwatch=aws.cloudwatch(*templates.alarms()), sns=aws.sns(**heard)
-    )
+    events = Events()
+    events.rules = {
+        guards.run_ended_rule: ("ENABLED", guards.tear_down_arn),
+        guards.sweep_rule: ("ENABLED", guards.sweeper_arn),
+    }
+    alarms = aws.cloudwatch(*templates.alarms())
+    return in_order(cloudformation=stacks, iam=iam, cloudwatch=alarms, sns=aws.sns(**heard), events=events)
 
 
 def findings(session: Account, project: Project) -> list[Finding]:
@@ -84,13 +89,35 @@ def test_after_the_deployment_everything_is_asked_and_nothing_changed(project: P
     assert [one for one in found if one.level != Level.OK] == []
     asked = Counter(finding.subject.partition(" ")[0] for finding in found)
     assert (asked["definition"], asked["price"], asked["rights"]) == (2, 2, 16)
-    guards = {"budget", "budget action", "kill switch", "alarms", "e-mail of alarms", "e-mail"}
+    guards = {"budget", "budget action", "rules and kill switch", "AWS Budgets", "alarms", "e-mail of alarms", "e-mail"}
     of_preflight = {check.name for check in CHECKS if check.right}
     assert of_preflight == {"licence", "weights", "hub", "memory", "images", "quotas"}
     assert guards | of_preflight | {"cdk bootstrap", "bootstrap's key"} <= {one.subject for one in found}
     calls = {operation for service in session.services.values() for operation, _ in service.calls}
     assert len(calls) > 10 and [call for call in calls if not call.startswith(READING)] == []
     assert {("pricing", "us-east-1"), ("ecr", "us-east-1")} <= set(session.asked)
+
+
+@pytest.mark.slow
+def test_a_disabled_rule_and_a_guardrail_that_is_not_there_are_problems(project: Project) -> None:
+    session = after_deployment(project)
+    (name, _) = session.services["events"].rules
+    session.services["events"].rules[name] = ("DISABLED", "")
+    assert [name in one.text for one in at(Level.PROBLEM, session, project)] == [True]
+    session = after_deployment(project)
+    for kept in ("statuses", "outputs", "ids"):
+        del getattr(session.services["cloudformation"], kept)["Captune-Guardrail"]
+    (missing,) = at(Level.PROBLEM, session, project)
+    assert missing.subject == "Captune-Guardrail" and "GuardrailMissing" in missing.text
+
+
+@pytest.mark.slow
+def test_in_an_organisation_without_budgets_nothing_is_to_be_deployed(project: Project) -> None:
+    session = in_order()
+    words = f"Account {ACCOUNT} is a linked account. To enable budgets for your account, ask the payer account to enable budgets first."
+    session.services["budgets"].troubles["describe_budgets"] = [refusal("AccessDeniedException", words)]
+    (found,) = at(Level.PROBLEM, session, project)
+    assert found.subject == "AWS Budgets" and "deploy nothing yet: let the payer account" in found.fix
 
 
 @pytest.mark.slow
@@ -153,6 +180,12 @@ def test_each_finding_is_a_line_and_a_problem_ends_with_one(monkeypatch: pytest.
     assert code == 1 and f"account {ACCOUNT} in us-east-1" in first and last.startswith("1 problems, 0 warnings, 2 in")
     assert [line.split(maxsplit=1)[0] for line in lines] == ["ok", "problem", "set"]
     assert run(monkeypatch, [GOOD])[0] == 0
+
+
+def test_of_several_problems_what_others_have_to_do_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    budgets, quotas = problem("AWS Budgets", "is off", "ask"), problem("quotas", "are 0", "ask")
+    _, text, _ = run(monkeypatch, [BAD, budgets, quotas, problem("cdk bootstrap", "was not run", "do it")])
+    assert text.splitlines()[-1].endswith("hours to days (AWS Budgets, quotas); then licence, cdk bootstrap.")
 
 
 def test_json_lists_the_findings_of_the_settings_that_are_given(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,28 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
-from rich.console import Console
 
-from captune.check import command, deployment, questions, rights, supplies
+from captune import account
+from captune.check import deployment, questions, rights, supplies
 from captune.check.deployment import Deployed
 from captune.check.findings import Finding, Level, asking, ok
 from captune.check.rights import Role
 from common.environment import RunSettings
 from common.errors import EulaNotAccepted
 from preflight import checks
+from stacks.configuration.images import training_successors
 from stacks.names import ONE_PER_ACCOUNT
 from tests.doubles import aws_account as aws
-from tests.doubles.aws_account import ACCOUNT, Budgets, CloudFormation, Iam, s3, sns, ssm
-from tests.doubles.lambda_fakes import NOW, refusal
+from tests.doubles.aws_account import ACCOUNT, Budgets, CloudFormation, Iam, s3, sns, ssm, without_successors
+from tests.doubles.lambda_fakes import NOW, Ecr, refusal
 from tests.doubles.preflight_site import SETTINGS
-from verification.conformance.expressions import on_aws
-from verification.conformance.expressions.evaluations import Evaluation
 
 OK, LATER, WARNING, PROBLEM = Level.OK, Level.LATER, Level.WARNING, Level.PROBLEM
 TOPIC = f"arn:aws:sns:us-east-1:{ACCOUNT}:topic"
@@ -41,6 +40,18 @@ def troubled(service: Any, operation: str, code: str) -> Any:
     """The service, whose next answer to an operation is a refusal."""
     service.troubles[operation] = [refusal(code)]
     return service
+
+
+def no_client(service: str, region: str = "") -> Any:
+    raise AssertionError(f"{service} is not asked")
+
+
+def payer_has_not() -> Budgets:
+    """AWS Budgets in an account of an organisation whose payer has not turned it on."""
+    budgets = Budgets()
+    words = "Account 1 is a linked account. To enable budgets for your account, ask the payer account to enable budgets first."
+    budgets.troubles["describe_budgets"] = [refusal("AccessDeniedException", words)]
+    return budgets
 
 
 def plan(**more: Any) -> Iterator[Finding]:
@@ -114,8 +125,10 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (plan(accountPlanType="FREE", accountPlanRemainingCredits={"amount": 87.5, "unit": "USD"}), [WARNING], "with $87.50 of credits left"),
     (plan(accountPlanType="FREE", accountPlanExpirationDate=datetime(2027, 1, 31)), [WARNING], "or on 31 January 2027"),
     (supplies.plan(troubled(aws.freetier(), "get_account_plan_state", "ResourceNotFoundException")), [OK], "not the free one"),
-    (supplies.newer_images([]), [OK], ""),
-    (supplies.newer_images([("2.6 is newer", "read it")]), [WARNING], "read it"),
+    (supplies.newer_images([], no_client), [OK], ""),
+    (supplies.newer_images([("2.6 is newer", "read it")], no_client), [WARNING], "read it"),
+    (supplies.newer_images([], lambda region: Ecr(), training_successors("us-east-1")), [WARNING, WARNING], "a successor of the training"),
+    (supplies.newer_images([], lambda region: without_successors(), training_successors("us-east-1")), [OK], ""),
     (price("1.515", "us-east-1"), [OK], ""),
     (price("1.6", "us-east-1"), [WARNING], "--price-region us-east-1"),
     (price(None, "us-east-1"), [WARNING], "$1.515/h is from"),
@@ -133,8 +146,10 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (budget(spent=""), [OK, OK], "$0.00 of $25.00"),
     (budget(action=False), [PROBLEM], "no budget action"),
     (deployment.budget(troubled(Budgets(), "describe_budget", "NotFoundException"), aws.POLICY, 25), [PROBLEM], "no budget"),
-    (deployment.kill_switch(sns(topic=[("lambda", "arn", True)]), TOPIC), [OK], ""),
-    (deployment.kill_switch(sns(topic=[("email", MINE, True)]), TOPIC), [PROBLEM], "nothing receives"),
+    (supplies.room([Path("/home")], lambda folder: 400_000_000), [OK], "more than 400 MB"),
+    (supplies.room([Path("/home"), Path("/tmp")], lambda folder: 399_000_000), [PROBLEM] * 2, "399 MB are free in /home, and"),
+    (supplies.budgets(Budgets(), ACCOUNT), [OK], ""),
+    (supplies.budgets(payer_has_not(), ACCOUNT), [PROBLEM], "let the payer account open Budgets"),
     (email(("email", MINE, True), ("email", MINE, None)), [OK], MINE),
     (email(("email", MINE, False), ("sms", "+100", True)), [PROBLEM], "follow the link"),
     (email(("email", MINE, None), level=WARNING), [WARNING], "follow the link"),
@@ -146,6 +161,14 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (alarms(ALARMS[0]), [PROBLEM], "captune-sweeper-silent"),
     (alarms(*ALARMS, ActionsEnabled=False), [WARNING], "captune-endpoint-too-old"),
 ]  # fmt: skip
+
+
+def test_room_is_looked_for_where_the_cdk_writes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("JSII_RUNTIME_PACKAGE_CACHE_ROOT", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert supplies.written_to() == [account.PROJECT, tmp_path]
+    monkeypatch.setenv("JSII_RUNTIME_PACKAGE_CACHE_ROOT", str(tmp_path / "jsii"))
+    assert supplies.written_to() == [tmp_path]
 
 
 @pytest.mark.parametrize(("found", "levels", "words"), ANSWERS, ids=range(len(ANSWERS)))
@@ -230,10 +253,6 @@ def fault() -> str:
     raise EulaNotAccepted("accept it")
 
 
-def no_client(service: str, region: str = "") -> Any:
-    raise AssertionError(f"{service} is not asked")
-
-
 @pytest.mark.parametrize(
     ("look", "levels"),
     [
@@ -247,15 +266,3 @@ def test_a_check_of_preflight_becomes_a_finding(look: Any, levels: list[Level]) 
     account = checks.Account(settings, NOW, no_client, no_client)
     found = questions.made(checks.Check("licence", look, "none"), account, checks.PreflightResult.of(settings))
     assert [one.level for one in found] == levels
-
-
-@pytest.mark.parametrize(("output", "level"), [("7", OK), ("8", PROBLEM)])
-def test_step_functions_own_values_are_findings_and_the_price_is_told_first(
-    output: str, level: Level, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(on_aws, "recorded", lambda assembly: [Evaluation("$a + 2", {"a": 5}, 0, {"value": 7})])
-    monkeypatch.setattr(command, "synthesize", lambda *of: None)
-    step_functions = SimpleNamespace(test_state=lambda **asked: {"status": "SUCCEEDED", "output": output})
-    (finding,) = command._expressions(step_functions, Console(width=200), {}, "123456789012")
-    assert (finding.level, finding.subject) == (level, "expressions")
-    assert "TestState is called 1 times: at most $0.000" in capsys.readouterr().out

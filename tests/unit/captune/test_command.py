@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from captune import __main__ as command
 from rehearsal.conductor.options import parse
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.aws_account import deployed
 from tests.doubles.lambda_fakes import refusal
 
@@ -57,9 +58,12 @@ def test_wrong_words_end_with_code_two(words: list[str]) -> None:
 @pytest.mark.slow
 def test_the_command_works_from_any_folder(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["PYTHONIOENCODING"] = "ascii"  # a terminal that lacks most letters
     typed = [str(Path(sys.executable).with_name("captune")), "costs"]
-    done = subprocess.run(typed, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, "| $3.17 |" in done.stdout) == (0, True), done.stderr
+    done = subprocess.run(
+        typed, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
+    assert (done.returncode, "| $3.56 |" in done.stdout) == (0, True), done.stderr
 
 
 def test_a_module_reads_its_words_and_decides_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +73,7 @@ def test_a_module_reads_its_words_and_decides_its_exit_code(monkeypatch: pytest.
         given.append((arguments, prog))
         return 3
 
-    monkeypatch.setattr("rehearsal.__main__.main", main)
+    monkeypatch.setattr("captune.rehearse.main", main)
     assert said("rehearse", "--plain", "--seed", "7")[0] == 3
     assert given == [(["--plain", "--seed", "7"], "captune rehearse")]
 
@@ -115,7 +119,9 @@ def make(*arguments: str, folder: Path = ROOT) -> tuple[int, str]:
     # Not what a make that runs these tests was given.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     words = ["make", "--silent", *done_before, *arguments]
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
     return done.returncode, done.stdout + done.stderr
 
 
@@ -135,6 +141,55 @@ def test_make_rehearse_hands_on_the_variables_that_are_set(tmp_path: Path) -> No
     options = parse(words[2:])
     assert (options.corpus, options.held_out, options.plain) == (corpus, held_out, True)
     assert (options.settings["corpus_words"], options.input) == ("0", {"seed": 7})
+
+
+def test_in_cloudshell_everything_that_is_large_is_written_beside_the_home() -> None:
+    here = would_run("deploy", "AWS_EXECUTION_ENV=CloudShell", "--old-file=/tmp/captune/venv/.deployable")
+    assert here[-1] == ["cdk", "--output", "/tmp/captune/cdk.out", "deploy", "--all"]
+    assert would_run("deploy")[-1] == ["cdk", "deploy", "--all"]
+
+
+def script(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("new", "fetches", "found"),
+    [
+        ("python3", False, "python3"),
+        ("python3.12", False, "python3.12"),
+        ("", True, "FETCHED/python/bin/python3.12"),
+        ("", False, ""),
+    ],
+)
+def test_a_python_that_is_new_enough_is_found_or_fetched(tmp_path: Path, new: str, fetches: bool, found: str) -> None:
+    """CloudShell has Python 3.9 alone: uv, which any Python can install, fetches another."""
+    uv, got = tmp_path / "uv" / "bin" / "uv", tmp_path / "python" / "bin" / "python3.12"
+    for name in ("python3", "python3.13", "python3.12", "python3.11"):
+        script(
+            tmp_path / "bin" / name,
+            "exit 0" if name == new else f'[ "$1" = -m ] && {"exit 0" if fetches else "exit 1"}; exit 1',
+        )
+    script(tmp_path / "uv" / "bin" / "python", "exit 0")  # of the environment that venv makes for uv
+    script(uv, f'case "$*" in *"python find"*) echo {got};; esac')
+    words = ["make", "--silent", "--eval=found: ; @$(FIND_PYTHON)", "found", "PYTHON=python3", f"FETCHED={tmp_path}"]
+    environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+    # The Makefile puts the environment's own folder first, where there may be a Python: another one is named.
+    done = subprocess.run(
+        [*words, f"VENV={tmp_path / 'none'}"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout.strip() == found.replace("FETCHED", str(tmp_path)), done.stderr
+    assert (done.returncode == 0) is bool(found)
+    assert ("There is no Python 3.11 or newer here, so uv fetches 3.12" in done.stderr) is (not new)
+    assert ("Install Python 3.12, then: make PYTHON=python3.12" in done.stderr) is (not found)
 
 
 def test_make_destroy_asks_once_before_anything_is_destroyed() -> None:

@@ -71,9 +71,9 @@ def exported(results: Path, *words: str) -> tuple[str, Path]:
 def test_the_peft_form_names_the_base_model_on_the_hub_and_its_licence(results: Path) -> None:
     said, out = exported(results, "--to", "peft", "--json")
     assert json.loads(said)["files"] == ["NOTICE.txt", "README.md", "adapter_config.json", "adapter_model.safetensors"]
-    assert '"base_model_name_or_path": "meta-llama/Llama-2-7b-hf"' in (out / "adapter_config.json").read_text()
-    assert (out / "README.md").read_text() == "# The card"
-    assert "Llama 2 is licensed under the Llama 2 Community License, Cop" in (out / "NOTICE.txt").read_text()
+    assert '"base_model_name_or_path": "meta-llama/Llama-2-7b-hf"' in (out / "adapter_config.json").read_text("utf-8")
+    assert (out / "README.md").read_text("utf-8") == "# The card"
+    assert "Llama 2 is licensed under the Llama 2 Community License, Cop" in (out / "NOTICE.txt").read_text("utf-8")
     assert "apache-2.0" in export.notice(NAME, "us-east-1") and "see its publisher" in export.notice("Own", "us-east-1")
     assert "is there already" in exported(results, "--to", "peft")[0]
 
@@ -88,13 +88,13 @@ def test_the_adapter_of_a_gated_model_needs_its_configuration_from_the_hub(
     monkeypatch.setattr(export, "fetch", lambda url: next(fetched))
     said, out = exported(results, "--to", "gguf")
     assert {path.name for path in out.iterdir()} == {"medical-lora.gguf", "README.md", "NOTICE.txt", "LICENSE.txt"}
-    given = (out / "medical-lora.gguf").read_text()
+    given = (out / "medical-lora.gguf").read_text("utf-8")
     assert given.startswith(str(results / RUN / "adapter")) and "--outtype f16 --base" in given
-    assert (out / "LICENSE.txt").read_text() == "the licence" and not list(fetched)
+    assert (out / "LICENSE.txt").read_text("utf-8") == "the licence" and not list(fetched)
     (asked,) = hub.called("create_hub_content_presigned_urls")
     assert asked["AccessConfig"] == {"AcceptEula": True, "ExpectedS3Url": URI}
     shutil.rmtree(out)
-    plan = (results / RUN / "plan.json").read_text()
+    plan = (results / RUN / "plan.json").read_text("utf-8")
     del listed[0]
     fetched = iter([b"the licence"])
     (results / RUN / "plan.json").write_text(plan.replace('"acceptEula": true', '"acceptEula": false'))
@@ -116,8 +116,8 @@ def test_merged_weights_answer_as_base_and_adapter_do(results: Path, toys: tuple
         assert torch.allclose(merged(text).logits, references.tuned(text).logits, atol=1e-4)
         with references.tuned.disable_adapter():
             assert not torch.allclose(merged(text).logits, references.tuned(text).logits, atol=0.1)
-    assert (out / "LICENSE.txt").read_text() == "the licence"
-    assert "holds for these files too" in (out / "NOTICE.txt").read_text()
+    assert (out / "LICENSE.txt").read_text("utf-8") == "the licence"
+    assert "holds for these files too" in (out / "NOTICE.txt").read_text("utf-8")
 
 
 def test_a_merged_gguf_has_a_modelfile_and_leaves_no_other_weights(results: Path, toys: tuple[Path, Path]) -> None:
@@ -130,9 +130,9 @@ def test_a_merged_gguf_has_a_modelfile_and_leaves_no_other_weights(results: Path
         "NOTICE.txt",
         "LICENSE.txt",
     }
-    assert "--outtype q8_0" in (out / "medical-q8_0.gguf").read_text()
+    assert "--outtype q8_0" in (out / "medical-q8_0.gguf").read_text("utf-8")
     expected = 'FROM ./medical-q8_0.gguf\nTEMPLATE """{{ .Prompt }}"""\nPARAMETER stop "</s>"\n'
-    assert (out / "Modelfile").read_text() == expected
+    assert (out / "Modelfile").read_text("utf-8") == expected
 
 
 def test_ollamas_template_asks_as_the_models_own_does(toys: tuple[Path, Path], tmp_path: Path) -> None:

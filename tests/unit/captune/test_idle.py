@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-
 import pytest
 
 from captune import idle
 from common.names import run_name
 from tests.doubles.aws_account import Account, deployed
-from tests.doubles.lambda_fakes import TEAR_DOWN, arn
+from tests.doubles.lambda_fakes import NOW, TEAR_DOWN
 from tests.doubles.ledger_fakes import FakeLedger
-from tests.doubles.run_end import TornDownSite as Site
+
+
+@pytest.fixture(autouse=True)
+def noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The moment of the accounts here."""
+    monkeypatch.setattr(idle, "now", lambda: NOW)
 
 
 def words(account: Account) -> str:
     with pytest.raises(idle.NotIdle) as refused:
         idle.check(account)
     return str(refused.value)
-
-
-def commands(text: str) -> list[list[str]]:
-    """The commands that a person is told to run, as a shell reads them."""
-    return [shlex.split(line) for line in text.splitlines() if line.startswith("  aws ")]
-
-
-def tear_down_inputs(text: str) -> list[dict[str, str]]:
-    return [json.loads(command[-1]) for command in commands(text)]
 
 
 SETTLED = FakeLedger().with_run("abc").settled("captune-abc")
@@ -58,42 +51,25 @@ def test_an_account_in_which_nothing_bills_is_idle(account: Account) -> None:
     ],
     ids=["an execution", "a reservation", "a job", "a job that is stopping", "an endpoint"],
 )
-def test_what_bills_is_named_with_the_tear_down_that_ends_it(account: Account, named: str) -> None:
+def test_what_bills_is_named_with_what_ends_it(account: Account, named: str) -> None:
     text = words(account)
-    assert named in text
-    (command,) = commands(text)
-    assert command[:3] == ["aws", "stepfunctions", "start-execution"]
-    assert command[command.index("--state-machine-arn") + 1] == TEAR_DOWN
-    assert tear_down_inputs(text)[0]["runName"] == "captune-abc"
+    assert "  captune-abc\n" in text and named in text
+    assert ("captune stop captune-abc --region us-east-1" in text) is ("reservation" in named)
+    assert ("in the SageMaker and Step Functions consoles" in text) is ("reservation" not in named)
 
 
-def test_the_advised_tear_down_removes_a_kept_endpoint_at_once() -> None:
+def test_a_kept_endpoint_is_named_with_its_end() -> None:
     ledger = FakeLedger().with_run("abc", keep_endpoint_seconds=14_400, keep_until="2026-11-24T16:00:00+00:00")
-    endpoints = {"captune-abc": "InService"}
-    text = words(deployed(ledger, endpoints=endpoints))
+    text = words(deployed(ledger, endpoints={"captune-abc": "InService"}))
     assert "to be kept until 2026-11-24T16:00:00+00:00" in text
-    site = Site(ledger, execution="SUCCEEDED", endpoints=endpoints)
-    (advised,) = tear_down_inputs(text)
-    assert not site.tear_down(advised)["keep"]
-    assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
 
 
-def test_the_advised_tear_down_stops_a_running_execution() -> None:
-    ledger = FakeLedger().with_run("abc")
-    site = Site(ledger, execution="RUNNING")
-    site.tear_down(tear_down_inputs(words(deployed(ledger, running=("abc",))))[0])
-    assert site.step_functions.executions[arn("abc")]["status"] == "ABORTED"
-
-
-def test_each_run_has_one_tear_down() -> None:
+def test_each_run_is_named_once() -> None:
     mine = run_name("it's_mine")
     ledger = FakeLedger().with_run("it's_mine", run=mine).with_run("b")
-    account = deployed(ledger, running=("it's_mine",), jobs={mine: "InProgress"})
-    ends = {"status": "UNKNOWN", "reason": "schedule"}
-    assert tear_down_inputs(words(account)) == [
-        {"runName": run_name(name), "executionArn": arn(name), "executionName": name, **ends}
-        for name in ("b", "it's_mine")
-    ]
+    text = words(deployed(ledger, running=("it's_mine",), jobs={mine: "InProgress"}))
+    assert [line.strip() for line in text.splitlines() if line.startswith("  c")] == ["captune-b", mine]
+    assert text.count("captune stop ") == 2
 
 
 def test_a_damaged_reservation_is_named_and_hides_no_other() -> None:
@@ -103,7 +79,7 @@ def test_a_damaged_reservation_is_named_and_hides_no_other() -> None:
     text = words(deployed(ledger))
     assert "cannot be read: state is of the type BOOL" in text and "reservation of $6.00: not settled" in text
     assert "captune-c" not in text
-    assert [given["runName"] for given in tear_down_inputs(text)] == ["captune-a", "captune-b"]
+    assert "captune stop captune-a" in text and "captune stop captune-b" in text
 
 
 def test_resources_with_another_tag_are_left_alone_and_told() -> None:
@@ -112,13 +88,8 @@ def test_resources_with_another_tag_are_left_alone_and_told() -> None:
     told = idle.check(account)
     assert "Nothing of this project bills" in told
     assert "Left alone: endpoint captune-x: InService, because its tag project is 'theirs'." in told
-    assert "aws sagemaker stop-training-job --training-job-name captune-x --region us-east-1" in told
 
 
 def test_what_outlived_the_stacks_is_ended_by_hand() -> None:
     text = words(deployed(stacks=(), endpoints={"captune-abc": "InService"}, jobs={"captune-b": "InProgress"}))
-    assert "TearDown is not deployed" in text
-    assert [command[2:5] for command in commands(text)] == [
-        ["delete-endpoint", "--endpoint-name", "captune-abc"],
-        ["stop-training-job", "--training-job-name", "captune-b"],
-    ]
+    assert "captune stop" not in text and text.count("in the SageMaker and Step Functions consoles") == 2

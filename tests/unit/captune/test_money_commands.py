@@ -14,6 +14,7 @@ from captune import ledger as listing
 from captune.__main__ import app
 from captune.account import Refused
 from captune.data import DATA
+from common import clock
 from common.text import estimated_tokens
 from preflight.texts import text_file
 from stacks.configuration.settings import Settings
@@ -91,7 +92,7 @@ def test_a_large_text_counts_as_much_as_a_run_learns(tmp_path: Path, given: str,
     [
         ("base_model=llama-9", "llama-9"),
         ("odd", "KEY=VALUE"),
-        ("budget_usd=3", "Set budget_usd in cdk.json to at least 4"),
+        ("budget_usd=3", "Set budget_usd in cdk.json to at least 5"),
     ],
 )
 def test_a_wrong_setting_ends_with_its_reason(words: str, reason: str) -> None:
@@ -117,7 +118,7 @@ def test_the_table_in_the_results_is_what_the_code_reserves() -> None:
     printed = costs.table()
     assert (DATA.parent / "results" / "costs.md").read_text("utf-8").strip() == printed
     rows = [line for line in printed.splitlines() if "$" in line and line.startswith("| ")]
-    assert [row.split("|")[2].split()[0] for row in rows] == ["about", "$6.55", "$7.84", "$2.82", "$3.17", "$1.00"]
+    assert [row.split("|")[2].split()[0] for row in rows] == ["about", "$6.55", "$7.84", "$2.82", "$3.56", "$1.00"]
 
 
 def test_the_worst_case_follows_the_settings_that_move_it() -> None:
@@ -201,17 +202,16 @@ def priced(hourly: str | None, file: Path, types: list[str]) -> str:
     return prices.refresh(Account(pricing=Answers("pricing", get_products=listed)), types, [], file)
 
 
-def test_refreshed_prices_drop_what_the_list_no_longer_knows(tmp_path: Path) -> None:
+def test_refreshed_prices_drop_what_the_list_no_longer_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "now", lambda: NOW)
     text = priced("1.25", tmp_path / "prices.json", ["ml.new"])
-    table = json.loads((tmp_path / "prices.json").read_text())
-    assert (table["source"], table["hourly_usd"]) == (
-        "AWS Price List",
-        {"us-east-1": {"ml.a": "1.25", "ml.new": "1.25"}},
-    )
+    table = json.loads((tmp_path / "prices.json").read_text("utf-8"))
+    hourly = {"us-east-1": {"ml.a": "1.25", "ml.new": "1.25"}}
+    assert table == {"source": "AWS Price List", "date": "2026-11-24", "hourly_usd": hourly}
     assert "ml.gone: not listed" in text and "(was 1.0)" in text
 
 
 def test_a_list_without_any_price_leaves_the_table_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="no price at all"):
         priced(None, tmp_path / "prices.json", [])
-    assert json.loads((tmp_path / "prices.json").read_text())["source"] == "x"
+    assert json.loads((tmp_path / "prices.json").read_text("utf-8"))["source"] == "x"

@@ -16,7 +16,8 @@ CHROMIUM = next((found for name in BROWSERS if (found := shutil.which(name))), N
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        CHROMIUM is None, reason="no Chromium: apt-get install chromium, or brew install --cask chromium"
+        CHROMIUM is None,
+        reason="page in a browser: no Chromium found; apt-get install chromium, or brew install --cask chromium",
     ),
 ]
 SIZES = [(375, "light"), (375, "dark"), (1280, "light"), (1280, "dark")]

@@ -61,15 +61,16 @@ def test_a_document_without_end_is_cut_between_words(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
-def test_all_records_of_a_group_are_drawn_or_none(tmp_path: Path, form: str) -> None:
+def test_all_records_of_a_group_are_drawn_or_none(tmp_path: Path, form: str, request: pytest.FixtureRequest) -> None:
     content = "".join(json.dumps(one) + "\n" for one in RECORDS)
     if form == "csv":
-        csv.field_size_limit(100)  # another reader of the process may have left any
+        before = csv.field_size_limit(100)  # another reader of the process may have left any
+        request.addfinalizer(lambda: csv.field_size_limit(before))
         with (tmp_path / "made").open("w", newline="") as table:
             writer = csv.DictWriter(table, list(RECORDS[0]), delimiter=";")
             writer.writeheader()
             writer.writerows(RECORDS)
-        content = (tmp_path / "made").read_text()
+        content = (tmp_path / "made").read_text("utf-8")
     records, _ = read(drawn(tmp_path, f"a.{form}", content), f"a.{form}")
     groups = [record.group for record in records]
     assert 10 < len(set(groups)) < 100

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,23 @@ from captune.__main__ import app
 from captune.engines import AnswerFailed, ClientLeft, Deployed, NoEndpoint, OtherBase, Pieces, refuse_other_base
 from captune.kept_run import REHEARSED_ACCOUNT, KeptRun
 from captune.use import PortTaken, listening, stand_in_words
+from common import clock
 from rehearsal.models import weights
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.aws_account import Account, Answers, deployed
-from tests.doubles.lambda_fakes import TEAR_DOWN, SageMaker, Service, StepFunctions, refusal
+from tests.doubles.lambda_fakes import NOW, TEAR_DOWN, SageMaker, Service, StepFunctions, refusal
 from tests.doubles.run_bucket import BUCKET, PLAN, RUN, RunBucket, files_of_run
 from tests.doubles.use_site import DOMAIN, NEVER, TEXTS, FakeEngine, Site, serving
 
 ASK = "/v1/completions"
 ASKED = {"model": DOMAIN, "prompt": "A gene is", "max_tokens": 8}
 KEY = "AKIAIOSFODNN7EXAMPLE"  # pragma: allowlist secret
+
+
+@pytest.fixture(autouse=True)
+def noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The moment of `in_account`."""
+    monkeypatch.setattr(clock, "now", lambda: NOW)
 
 
 @pytest.fixture
@@ -123,7 +131,7 @@ def raw(site: Site, body: str, length: int) -> socket.socket:
     """A connection on which a request was begun."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # who reads nothing fills it soon
-    connection.settimeout(30)
+    connection.settimeout(PATIENCE_SECONDS)
     connection.connect(("127.0.0.1", site.port))
     head = f"POST {ASK} HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\nContent-Length: {length}\r\n\r\n"
     connection.sendall((head + body).encode())
@@ -132,8 +140,10 @@ def raw(site: Site, body: str, length: int) -> socket.socket:
 
 def test_a_client_that_hangs_is_let_go(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proxy, "CLIENT_SECONDS", 0.2)
-    with raw(site, "{", 100) as slow, slow.makefile("rb") as answer:
-        assert b"408" in answer.readline() and b"ClientTooSlow" in answer.read()
+    with raw(site, "{", 100) as slow:
+        answer = http.client.HTTPResponse(slow)
+        answer.begin()
+        assert answer.status == 408 and b"ClientTooSlow" in answer.read()
 
 
 def test_the_time_of_a_client_is_for_the_whole_request(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,11 +215,11 @@ def test_a_client_that_leaves_or_reads_nothing_ends_its_answer(site: Site, monke
     body = json.dumps({"model": "base", "prompt": "A gene is", "stream": True})
     with raw(site, body, len(body)) as leaving:
         leaving.recv(1000)
-    assert site.engine.closed.wait(30)
+    assert site.engine.closed.wait(PATIENCE_SECONDS)
     site.engine.closed.clear()
     monkeypatch.setattr(proxy, "CLIENT_SECONDS", 0.5)
     with raw(site, body, len(body)):
-        assert site.engine.closed.wait(60)
+        assert site.engine.closed.wait(PATIENCE_SECONDS)
 
 
 def test_a_key_of_aws_is_in_no_answer_and_no_log(
@@ -256,10 +266,9 @@ class Runtime(Service):
 
 def in_account(name: str = RUN, status: str = "InService") -> Account:
     """An account with an endpoint that was made half an hour ago and ends in another one."""
-    now = datetime.now(UTC)
-    ends = f"at({now + timedelta(minutes=30, seconds=30):%Y-%m-%dT%H:%M:%S})"
+    ends = f"at({NOW + timedelta(minutes=30):%Y-%m-%dT%H:%M:%S})"
     sagemaker = SageMaker(endpoints={name: status})
-    sagemaker.created = now - timedelta(minutes=30)
+    sagemaker.created = NOW - timedelta(minutes=30)
     return Account(**{
         "sagemaker": sagemaker, "stepfunctions": StepFunctions(), "sagemaker-runtime": Runtime(),
         "scheduler": Answers("scheduler", get_schedule={"ScheduleExpression": ends}),

@@ -23,6 +23,7 @@ MIDNIGHT = datetime(2026, 12, 1, tzinfo=UTC)
 def test_month_is_a_month_in_utc() -> None:
     assert clock.month_of(datetime(2026, 11, 30, 20, tzinfo=timezone(timedelta(hours=-5)))) == "2026-12"
     assert clock.now().tzinfo is UTC
+    assert clock.date_in_words(MIDNIGHT) == "1 December 2026"
 
 
 @pytest.mark.parametrize(

@@ -9,21 +9,23 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 from botocore.stub import Stubber
 
-from rehearsal.account import assembly as rehearsed_assembly
+from captune import programs
+from captune.programs import PROJECT, CannotRun, StepFailed
+from stacks import assembly as rehearsed_assembly
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.machines.stacks_bench import synthesize
-from verification.conformance import programs
 from verification.conformance.__main__ import PARTS, check, exit_code
 from verification.conformance.contracts import PLANTS, Contract, Setting, table
 from verification.conformance.deploy import templates
 from verification.conformance.expressions import on_aws
 from verification.conformance.expressions.evaluations import Evaluation
-from verification.conformance.programs import PROJECT, CannotRun, StepFailed
 from verification.conformance.training_image import compare
 
 GOOD = Contract("answers", 1200, "the real server 1.0")
@@ -72,16 +74,20 @@ def test_a_rehearsal_synthesizes_as_for_the_locked_cdk() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "named"),
+    ("patience", "code", "named"),
     [
-        ("import sys; print('no access'); sys.exit(3)", r"try ended with code 3: no access .*try\.log"),
-        ("import time; time.sleep(600)", r"did not end .*try\.log"),
+        (
+            PATIENCE_SECONDS,
+            "import sys; print('no access'); sys.exit(3)",
+            r"try ended with code 3: no access .*try\.log",
+        ),
+        (1, "import time; time.sleep(600)", r"did not end .*try\.log"),
     ],
 )
 def test_a_command_that_fails_or_hangs_is_an_error(
-    code: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    patience: int, code: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(programs, "PATIENCE_SECONDS", 2)
+    monkeypatch.setattr(programs, "PATIENCE_SECONDS", patience)
     with pytest.raises(StepFailed, match=named):
         programs.run([sys.executable, "-c", code], {}, tmp_path / "try.log")
 
@@ -239,3 +245,21 @@ def test_another_value_is_told(one: Evaluation, answer: dict[str, Any], words: s
 
 def test_what_it_costs_is_told_as_unconfirmed() -> None:
     assert "called 400 times: at most $0.010 if AWS counts each" in on_aws.price([AFTER_A_CALL] * 400)
+
+
+@pytest.mark.parametrize(("output", "code"), [("7", 0), ("8", 1)])
+def test_step_functions_is_asked_after_the_price_was_told(
+    output: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def test_state(**asked: Any) -> dict[str, str]:
+        assert "at most" in capsys.readouterr().out
+        return {"status": "SUCCEEDED", "output": output}
+
+    clients = {"stepfunctions": SimpleNamespace(test_state=test_state)}
+    clients["sts"] = SimpleNamespace(get_caller_identity=lambda: {"Account": "123456789012"})
+    monkeypatch.setattr(on_aws.account, "session", lambda region: SimpleNamespace(client=clients.__getitem__))
+    monkeypatch.setattr(on_aws, "synthesize", lambda *of: None)
+    monkeypatch.setattr(on_aws, "recorded", lambda assembly: [AFTER_A_CALL])
+    assert on_aws.main([]) == code
+    said = capsys.readouterr().out
+    assert ("gives 8, not 7" in said, "1 expressions have" in said) == (bool(code), not code)

@@ -126,7 +126,7 @@ class TestClamped:
     @given(
         left=st.integers(0, 3000),
         training=st.integers(1800, 21600),
-        deadline=st.integers(1200, 14400),
+        deadline=st.integers(MINIMUM_DEADLINE_SECONDS, 14400),
         keep=st.integers(0, 14400),
         hourly=st.decimals("0.2", "20", places=3),
         now=st.sampled_from([EARLY, LATE]),
@@ -203,9 +203,9 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("cap", "committed", "words"),
         [
-            (CAP, CAP - 100, "^$1.00 of the cap's $25.00 for runs is left in 2026-11, .* cost $3.36: $2.36 is missing"),
+            (CAP, CAP - 100, "^$1.00 of the cap's $25.00 for runs is left in 2026-11, .* cost $3.67: $2.67 is missing"),
             (CAP, CAP - 100, "start again on 2026-12-01"),
-            (200, 0, "Set budget_usd in cdk.json to at least 4 and deploy"),  # waiting would not help
+            (200, 0, "Set budget_usd in cdk.json to at least 5 and deploy"),  # waiting would not help
             (500, 2000, "^$0.00 of the cap's $5.00 for runs is left"),
         ],
     )
@@ -217,7 +217,7 @@ class TestRefused:
         table = Table()
         table.rows["RUN#captune-lost"] = {"pk": {"S": "RUN#captune-lost"}, "state": {"S": "?"}}
         ledger = Ledger(table, "ledger", lambda seconds: None)
-        with pytest.raises(BudgetExceeded, match=r"may cost \$3\.36: \$3\.36 is missing.*items of captune-lost cannot"):
+        with pytest.raises(BudgetExceeded, match=r"may cost \$3\.67: \$3\.67 is missing.*items of captune-lost cannot"):
             money.allow(ledger, 500, TRAINING, HOSTING, 7200, 3600, 0, EARLY)
 
 
@@ -260,6 +260,7 @@ def reserve(cents: int = 600, **changes: Any) -> Any:
 def ledger(monkeypatch: pytest.MonkeyPatch) -> FakeLedger:
     ledger = FakeLedger()
     monkeypatch.setattr(handler, "client", {"dynamodb": ledger.table}.__getitem__)
+    monkeypatch.setattr(handler, "now", lambda: EARLY)
     for name, value in {"LEDGER_TABLE": "ledger", "CAP_CENTS": "1000", "DEFINITION_VERSION": "v1"}.items():
         monkeypatch.setenv(name, value)
     return ledger

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import configparser
 import json
-import os
 import re
 import sqlite3
 import unicodedata
@@ -30,8 +29,6 @@ CONTROL = (DATA / "control.txt").read_text("utf-8")
 AREAS = ("genomic research", "viral genomics", "personalised medicine")
 MAIN_REGISTERS = ("abstract", "review", "guideline", "report", "case-report", "drug-label", "summary")
 REGISTERS = (*MAIN_REGISTERS, "questions", "patient-information")
-FETCHED = str(outside.TARGET) if outside.TARGET.is_file() else ""
-OUTSIDE = os.environ.get("CAPTUNE_OUTSIDE") or FETCHED
 NO_PAGE = re.compile(
     r"(?i)download|/citation|highwire/markup|\.(?:gz|zip|xml|ris|bib)\b"
 )  # a file, or a part of a page
@@ -153,15 +150,6 @@ def test_the_sums_of_the_control_text_are_right() -> None:
     sums = re.findall(r"(\d[\d.]*(?: [-+×÷] \d[\d.]*)+) = (\d+(?:\.\d+)?)", CONTROL)
     worked_out = [eval(left.replace("×", "*").replace("÷", "/")) for left, _ in sums]
     assert len(sums) > 40 and worked_out == pytest.approx([float(right) for _, right in sums])
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not OUTSIDE, reason="no text by others: captune outside, or JSON Lines in CAPTUNE_OUTSIDE")
-@pytest.mark.parametrize("domain", DOMAINS)
-def test_no_text_of_others_is_in_the_corpus(domain: str) -> None:
-    theirs = [json.loads(line)["text"] for line in Path(OUTSIDE).read_text("utf-8").splitlines() if line.strip()]
-    ours = Overlap(whole(document) for _, document in rows(domain))
-    assert theirs and [run for text in theirs if (run := ours.first(text))] == []
 
 
 @pytest.mark.thorough

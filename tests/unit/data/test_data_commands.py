@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from captune import data, outside, text_style
 from captune import domain_texts as texts
 from captune.__main__ import app
+from captune.account import PROJECT
 from captune.domain_texts import Fact, Statements
 from captune.text_style import Style
 from preflight.texts import outside_text
@@ -157,6 +158,25 @@ def test_without_the_file_the_way_by_hand_is_printed(words: list[str], monkeypat
     monkeypatch.setattr(outside, "ADDRESS", "file:///nowhere.json")
     answer = CliRunner().invoke(app, ["outside", *words])
     assert answer.exit_code == 1 and "captune outside --from-file FILE" in answer.output
+
+
+def test_a_deployment_goes_on_without_the_file_and_says_what_will_not_be_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outside, "ADDRESS", "file:///nowhere.json")
+    monkeypatch.setattr(outside, "TARGET", tmp_path / "medicaloutside.jsonl")
+    answer = CliRunner().invoke(app, ["outside", "--optional"])
+    assert answer.exit_code == 0
+    assert "going on without text by others" in answer.output and "--from-file FILE" in answer.output
+    outside.TARGET.write_text("there")
+    again = CliRunner().invoke(app, ["outside", "--optional"])
+    assert (again.exit_code, again.output, outside.TARGET.read_text()) == (0, "", "there")
+
+
+def test_the_file_lies_where_a_deployment_takes_it_along_and_git_does_not() -> None:
+    assert PROJECT / "data" / f"{outside.DOMAIN}{outside_text.DEPLOYED}" == outside.TARGET
+    ignored = (PROJECT / ".gitignore").read_text("utf-8").splitlines()
+    assert f"data/*{outside_text.DEPLOYED}" in ignored
 
 
 # captune data --style: figures that can be counted by hand, and what a text says twice ------------------------------------

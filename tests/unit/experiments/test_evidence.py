@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from captune.report import rewrite
 from report.findings.analysis import analyse
 from report.summary import build, settle
 from verification.experiments import __main__ as command
 from verification.experiments import experiments, picture
 from verification.experiments.experiments import PROJECT, Experiment, all_experiments
 from verification.experiments.made_up_runs import COST, answers, metrics, prompts, run
-from verification.experiments.rewrite import rewrite
 from verification.experiments.table import figures_of, recall_together, row
 
 pytestmark = pytest.mark.slow
@@ -219,7 +219,7 @@ def ran(finished: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def older(name: str) -> None:
     """The kept figures of an experiment become those of other texts."""
-    kept = json.loads(command.FIGURES.read_text())
+    kept = json.loads(command.FIGURES.read_text("utf-8"))
     kept[name]["inputs"] = "of older texts"
     command.FIGURES.write_text(json.dumps(kept))
 
@@ -230,8 +230,8 @@ def only(*names: str) -> list[str]:
 
 def test_run_is_judged_by_todays_rule(finished: Path, ran: list[str]) -> None:
     assert command.main(only("seed-4")) == 0
-    table = command.TABLE.read_text()
-    change = json.loads((finished / "summary.json").read_text())["heldout"]["difference"]
+    table = command.TABLE.read_text("utf-8")
+    change = json.loads((finished / "summary.json").read_text("utf-8"))["heldout"]["difference"]
     assert "**improved**" in table
     assert f"{change['estimate']:+.3f} ({change['low']:+.3f} to {change['high']:+.3f})" in table
 
@@ -250,7 +250,7 @@ def test_figures_of_today_are_not_made_again(ran: list[str]) -> None:
 def test_seeds_are_judged_together(
     finished: Path, ran: list[str], capsys: pytest.CaptureFixture[str], changes: dict[str, Any], code: int, says: str
 ) -> None:
-    summary = json.loads((finished / "summary.json").read_text()) | changes
+    summary = json.loads((finished / "summary.json").read_text("utf-8")) | changes
     (finished / "summary.json").write_text(json.dumps(summary))
     assert command.main(only("seed-4", "seed-5", "seed-6")) == code
     assert says in capsys.readouterr().out
@@ -258,20 +258,20 @@ def test_seeds_are_judged_together(
 
 def test_table_is_made_of_the_figures_of_today_alone(tmp_path: Path, ran: list[str]) -> None:
     command.main(only("seed-4", "seed-5"))
-    table = command.TABLE.read_text()
+    table = command.TABLE.read_text("utf-8")
     shutil.rmtree(command.RESULTS)
     assert command.main(["--table", *only("seed-4")]) == 0
-    assert command.TABLE.read_text() == table
+    assert command.TABLE.read_text("utf-8") == table
     assert command.main(["--table"]) == 1, "the others were never run"
     assert "first-corpus, null-other-language, null-other-subject, null-shuffled, seed-6" in table
     older("seed-4")
     assert command.main(["--table", *only("seed-4")]) == 1
-    before = command.TABLE.read_text()
+    before = command.TABLE.read_text("utf-8")
     assert "seed 5" in before and "seed 4" not in before
     older("seed-5")
     with pytest.raises(SystemExit, match="evidence.md stays as it is"):
         command.main(["--table"])
-    assert command.TABLE.read_text() == before
+    assert command.TABLE.read_text("utf-8") == before
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"seed-4": {}}'])
@@ -304,17 +304,17 @@ def test_report_is_written_again_from_its_summary(finished: Path, tmp_path: Path
     assert {path.name for path in (tmp_path / "again").iterdir()} == {
         "report.html", "report.pdf", "summary.json", "MODEL_CARD.md", "plan.json", "pre-trained.jsonl", "fine-tuned.jsonl",
     }  # fmt: skip
-    assert "an older rule" not in (tmp_path / "again" / "report.html").read_text()
+    assert "an older rule" not in (tmp_path / "again" / "report.html").read_text("utf-8")
 
 
 def test_report_for_the_repository_has_no_title_by_others(finished: Path, tmp_path: Path) -> None:
-    summary = json.loads((finished / "summary.json").read_text())
+    summary = json.loads((finished / "summary.json").read_text("utf-8"))
     documents = [{**row, "title": f"A study by others, {row['id']}"} for row in summary["heldout"]["documents"]]
     outside = {**summary["heldout"], "documents": documents}
     (finished / "summary.json").write_text(json.dumps({**summary, "outside": outside}))
     rewrite(finished, tmp_path / "own")
     rewrite(finished, tmp_path / "kept", for_the_repository=True)
-    assert "A study by others" in (tmp_path / "own" / "summary.json").read_text()
+    assert "A study by others" in (tmp_path / "own" / "summary.json").read_text("utf-8")
     assert not any(b"A study by others" in path.read_bytes() for path in (tmp_path / "kept").iterdir())
     assert "A study by others" not in json.dumps(figures_of({"outside": outside}, "inputs"))
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import Any, get_type_hints
 
-import jsonschema
 import pytest
 
 from common.contracts import run_folder
 from common.errors import ReportDamaged
 from common.names import run_name
 from finish import last_report
+from report.summary_types import Summary
 from tests.doubles.lambda_fakes import NOW, arn
 from tests.doubles.settle_site import Site, visit
-from verification.experiments import summary_schema as schema
 
 FOLDER = "runs/captune-abc/"
 SUMMARY, PLAN = ("bucket", f"{FOLDER}report/summary.json"), ("bucket", f"{FOLDER}plan.json")
@@ -81,11 +80,11 @@ class TestReport:
         assert site.report(run_name("_abc"))["error"] == "RunNameTaken"
         assert f"runs/{run_name('_abc')}/report/report.html" in outcome["message"]
 
-    def test_forgotten_execution_gets_a_report_of_the_schema(self, bare: Site) -> None:
+    def test_forgotten_execution_gets_a_report_of_the_same_form(self, bare: Site) -> None:
         bare.step_functions.executions.clear()
         bare.end(status=None)
         assert (bare.report()["status"], bare.report()["error"]) == ("UNKNOWN", "UNKNOWN")
-        jsonschema.validate(bare.report(), json.loads(schema.TARGET.read_text("utf-8")))
+        assert Summary.__required_keys__ <= bare.report().keys() <= get_type_hints(Summary).keys()
 
 
 class TestFailure:

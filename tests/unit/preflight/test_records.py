@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,15 @@ def test_white_space_between_belongs_to_the_completion() -> None:
     assert of_pair("Why? ", "So.\n") == ("Why?", " So.")
     assert of_pair("Why?\n\n", " So.") == ("Why?", "\n\n So.")
     assert of_pair("Why?", "\nSo.") == ("Why?", "\nSo.")
+
+
+def test_a_field_may_be_as_long_as_its_file_and_other_readers_of_csv_keep_their_limit() -> None:
+    before = csv.field_size_limit()
+    records(table(pairs(1)), "short.csv")
+    assert csv.field_size_limit() == before
+    (found,) = records(f"prompt,completion\nWhy?,{'x' * (before + 1)}\n".encode(), "long.csv")
+    csv.field_size_limit(before)
+    assert "x" * (before + 1) in str(found)
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])

@@ -10,8 +10,8 @@ import pytest
 from common import errors
 from common.errors import CaptuneError, DatasetRejected, ServiceUnreachable
 from common.pricing.costs import looks_bound
-from tests.doubles.lambda_fakes import refusal
-from tests.doubles.preflight_site import SETTINGS, Site, titled
+from tests.doubles.lambda_fakes import TEAR_DOWN, refusal
+from tests.doubles.preflight_site import KILL_SWITCH, SETTINGS, SWEEPER, Site, titled
 from tests.doubles.texts import prose
 
 Change = Callable[[Site], object]
@@ -63,8 +63,30 @@ def accepted_loss(site: Site) -> None:
     settings(accept_lost_ledger="2026-11")(site)
 
 
+def rule(name: str, state: str = "", target: str = "") -> Change:
+    """A rule with another state and target; without any of both, one that does not exist."""
+    return lambda site: site.events.rules.update({name: (state, target)}) if state else site.events.rules.pop(name)
+
+
+def heard_by(*subscribed: tuple[str, str]) -> Change:
+    return lambda site: site.sns.topics.update({KILL_SWITCH: list(subscribed)})
+
+
 # What is changed, the input, the error and a key word of its message.
 REFUSED: list[tuple[Change, dict[str, Any], type[CaptuneError], str]] = [
+    (
+        rule("run-ended"),
+        {},
+        errors.GuardrailMissing,
+        "run-ended, which starts TearDown when a run ends, does not exist",
+    ),
+    (rule("run-ended", "DISABLED", TEAR_DOWN), {}, errors.GuardrailMissing, "is DISABLED"),
+    (rule("run-ended", "ENABLED", SWEEPER), {}, errors.GuardrailMissing, "has lost its target"),
+    (rule("sweep"), {}, errors.GuardrailMissing, "sweep, which starts the sweeper every quarter of an hour, does not"),
+    (rule("sweep", "DISABLED", SWEEPER), {}, errors.GuardrailMissing, "is DISABLED"),
+    (rule("sweep", "ENABLED", TEAR_DOWN), {}, errors.GuardrailMissing, "has lost its target"),
+    (heard_by(("lambda", TEAR_DOWN), ("email", SWEEPER)), {}, errors.GuardrailMissing, "nothing hears the kill switch"),
+    (lambda site: site.sns.topics.clear(), {}, errors.GuardrailMissing, "nothing hears the kill switch"),
     (lambda site: None, MINE, DatasetRejected, "aws s3 cp FILE s3://bucket/corpora/mine.txt"),
     (
         lambda site: site.s3.sizes.update({"corpora/mine.txt": 5 * 2**30}),
@@ -91,10 +113,10 @@ REFUSED: list[tuple[Change, dict[str, Any], type[CaptuneError], str]] = [
     (lambda site: site.sagemaker.endpoints.update({"captune-a": "Failed"}), {}, errors.LeftoversFound, "captune-a"),
     (lambda site: site.ledger.with_run("other", run="captune-abc"), {}, errors.RunNameTaken, "captune-abc was used"),
     (lambda site: site.sagemaker.jobs.update({"captune-old": "Completed"}), {}, errors.LedgerLost, "captune-old"),
-    (settings(hosting_instance_types=["ml.g5.2xlarge", "ml.unheard.of"]), {}, errors.PriceUnknown, "ml.unheard.of"),
+    (settings(hosting_instance_types=["ml.unheard.of"]), {}, errors.PriceUnknown, "ml.unheard.of"),
     (cap(100), {}, errors.BudgetExceeded, "is missing"),
-    # A smoke run may cost $3.04; 45 cents and two hundredths of the cap pay for what the project itself costs.
-    (cap(366), {"smoke": True}, errors.BudgetExceeded, "$3.16 of the cap's $3.16 for runs is left"),
+    # A smoke run may cost $3.56; 45 cents and two hundredths of the cap pay for what the project itself costs.
+    (cap(406), {"smoke": True}, errors.BudgetExceeded, "$3.55 of the cap's $3.55 for runs is left"),
     (settings(checkpoint_minutes=0), SPOT, errors.SpotWithoutCheckpoints, "Set checkpoint_minutes in cdk.json to 10"),
     (answering("s3", "get_object", "AccessDenied", message=KMS), {}, errors.AssetUnreadable, "s3://assets/data.zip"),
 ]
@@ -105,7 +127,7 @@ WARNED: list[tuple[Change, str]] = [
     (answering("ecr", "batch_get_image", DENIED), f"could not be asked ({DENIED})"),
     (lambda site: (site.ledger.with_run("other"), quotas(2, 2)(site)), "Other runs are in flight"),
     (accepted_loss, "captune-old"),
-    (cap(400), "the month's cap shortened this run"),
+    (cap(450), "the month's cap shortened this run"),
     (settings(base_model={**SETTINGS["base_model"], "served_tokens": 100}), "may be too long"),
 ]
 

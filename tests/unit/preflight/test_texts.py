@@ -14,7 +14,7 @@ from preflight import model
 from preflight.texts import held_out as holding
 from preflight.texts import text_file
 from preflight.texts.held_out import MINIMUM_DOCUMENTS, PASSAGES, Overlap, split
-from preflight.texts.outside_text import MAXIMUM_WORDS
+from preflight.texts.outside_text import MAXIMUM_WORDS, STRENGTH_WORDS
 from preflight.texts.text_file import Document, as_text, check, decode, documents, without_titles
 from report.findings.verdict import MINIMUM_DOCUMENTS as LEAST_FOR_A_VERDICT
 from tests.doubles.preflight_site import Site, titled
@@ -264,6 +264,75 @@ def test_unusable_outside_text_is_refused(site: Site, content: bytes, kind: type
     assert ADDRESS[:8] not in message
 
 
+MANY = [entry(n) for n in range(13)]
+STRENGTH = "input/evaluation/strength.jsonl"
+
+
+def halves(site: Site) -> tuple[list[Any], list[Any]]:
+    """What judges and what chooses the adapter's strength, of what is staged."""
+    return site.documents(OUTSIDE), site.documents(STRENGTH) if STRENGTH in site.staged else []
+
+
+def test_every_second_document_chooses_the_strength_and_none_of_them_judges(site: Site) -> None:
+    plan = begin(site, lines(MANY), JSON_LINES)
+    judge, choose = halves(site)
+    assert (judge, choose) == (MANY[::2], MANY[1::2])
+    figures = plan["evaluation"]
+    assert (figures["outsideDocuments"], figures["strengthDocuments"], figures["strengthWords"]) == (7, 6, 360)
+    assert "6 documents choose the adapter's strength, and 7 others judge" in figures["outsideText"]
+    assert [phase["name"] for phase in plan["estimate"]["phases"]].count("choose the strength") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "given", "strength"),
+    [(MANY[:11], {}, "auto"), (MANY, {}, "0.6"), (MANY, {"smoke": True}, "auto")],
+    ids=["too few for both", "a strength that is set", "a smoke run"],
+)
+def test_all_judge_where_none_can_choose(site: Site, content: list[Any], given: dict[str, Any], strength: str) -> None:
+    site.settings["hyperparameters"] = {**site.settings["hyperparameters"], "adapter_strength": strength}
+    site.upload("others.jsonl", lines(content))
+    plan = site.begin({**JSON_LINES, **given})
+    assert halves(site) == (content, [])
+    assert plan["evaluation"]["strengthDocuments"] == 0
+
+
+DEPLOYED = "medicaloutside.jsonl"
+
+
+def test_the_deployed_text_by_others_is_measured_by_default(site: Site) -> None:
+    site.data[DEPLOYED] = lines(MANY)
+    plan = site.begin()
+    assert halves(site) == (MANY[::2], MANY[1::2])
+    assert plan["evaluation"]["outsideText"].startswith(f"The outside text data/{DEPLOYED} has 13 documents")
+    assert plan["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"heldOutside": "none"}, {"smoke": True}, {"corpus": "corpora/mine.txt"}],
+    ids=["none", "smoke", "own corpus"],
+)
+def test_the_deployed_text_is_left_alone_where_it_is_not_wanted(site: Site, given: dict[str, Any]) -> None:
+    site.data[DEPLOYED] = lines(MANY)
+    site.upload("mine.txt", prose(3000, 7).encode())
+    plan = site.begin(given)
+    assert OUTSIDE not in site.staged and STRENGTH not in site.staged
+    assert plan["evaluation"]["outsideText"].startswith("No outside text was given")
+
+
+def test_a_file_of_the_input_takes_the_place_of_the_deployed_one(site: Site) -> None:
+    site.data[DEPLOYED] = lines(MANY)
+    begin(site, lines(OTHERS), JSON_LINES)
+    assert halves(site) == (OTHERS, [])
+
+
+def test_deployed_documents_that_the_corpus_repeats_are_left_out_with_a_warning(site: Site) -> None:
+    site.data[DEPLOYED] = lines([*MANY, entry(20, text=SAYING_THE_SAME[3]["text"])])
+    (warning,) = site.begin()["warnings"]
+    assert warning.startswith(f"1 documents of data/{DEPLOYED} share words with the training text")
+    assert halves(site) == (MANY[::2], MANY[1::2])
+
+
 def test_own_held_out_text_is_not_text_by_others(site: Site) -> None:
     site.upload("others.txt", site.data["medicalheldout.txt"])
     assert "held-out text of the run itself" in site.refusal(HeldOutLeaks, TEXT)
@@ -288,3 +357,6 @@ def test_more_than_a_run_can_score_is_measured_in_part(site: Site) -> None:
     assert len(places) == MAXIMUM_WORDS // 1000
     assert places[0] < 3 and places[-1] > 96, "from all over it"
     assert "of which 50 from all over it are measured" in plan["evaluation"]["outsideText"]
+    choosing = [int(one["id"][1:]) for one in site.documents(STRENGTH)]
+    assert len(choosing) == STRENGTH_WORDS // 1000 and choosing[-1] > 90, "of the others, and no more than is needed"
+    assert not set(choosing) & set(places)

@@ -109,6 +109,20 @@ def test_without_a_terminal_progress_is_a_line_now_and_then_and_one_at_the_end(m
     assert "loss 3.1 · 400 tokens/s · 1 min 15 s left" in said.getvalue()
 
 
+def test_the_bar_says_how_long_it_will_take_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    display, said = shown()
+    training(display, "expected seconds=200")
+    for now[0] in (130.0, 310.0):
+        training(display, "scored set=heldout windows=4 of=4")
+    assert said.getvalue().splitlines() == [
+        "    the training job takes about 3 min 20 s on this machine",
+        "    held-out documents · 4 of 4 parts · 2 min 50 s left",
+        "    held-out documents · 4 of 4 parts",
+    ]
+
+
 def test_on_a_terminal_training_and_each_text_have_a_bar_until_their_end() -> None:
     display, said = shown(terminal=True)
     with display:

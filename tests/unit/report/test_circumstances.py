@@ -156,6 +156,21 @@ def test_the_domain_is_that_of_the_text_trained_on(given: dict[str, Any], domain
         assert facts["domain"] == domain
 
 
+@pytest.mark.parametrize(
+    ("plan", "given"),
+    [
+        ({"input": {}, "evaluation": {"outsideDocuments": 44}}, True),
+        ({"input": {"heldOutside": "none"}, "evaluation": {"outsideDocuments": 0}}, False),
+        ({"input": {"heldOutside": "corpora/others.jsonl"}}, True),
+        ({"input": {}}, False),
+    ],
+    ids=["the deployed text", "none wanted", "an older plan with a file", "an older plan without"],
+)
+def test_whether_text_by_others_was_given_is_what_the_plan_measures(plan: Any, given: bool) -> None:
+    older: Any = {"executionArn": "arn", **plan}
+    assert run_facts(older, RESERVED)["outside_given"] is given
+
+
 def test_the_plans_estimate_stands_beside_what_was_measured(made: dict[str, Any]) -> None:
     phases = [{"name": "learn", "seconds": 131, "source": "logs"}]
     plan: Any = {"executionArn": "arn", "estimate": {"tokens": 156_186, "expectedCents": 110, "phases": phases}}

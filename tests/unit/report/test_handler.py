@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from functools import partial
 from typing import Any
@@ -13,8 +14,21 @@ from report import handler
 from report.findings import analysis
 from tests.doubles.lambda_fakes import S3
 from verification.experiments.made_up_runs import CORPUS, answers, metrics, prompts
-from verification.experiments.memory import PREFIX, plan
 
+PREFIX = "runs/captune-large/"
+PLAN: dict[str, Any] = {
+    "runName": "captune-large", "domain": "medical", "region": "us-east-1", "prefix": PREFIX,
+    "executionArn": "arn:aws:states:us-east-1:123456789012:execution:captune-fine-tuning:large",
+    "baseModel": {"name": "Llama 2 7B", "parameters": 6_738_415_616, "weightsUri": "s3://weights/"},
+    "startedAt": "2026-11-25T10:00:00+00:00", "input": {}, "seed": 42, "corpus": {"words": 9}, "warnings": [],
+    "training": {"instanceType": "ml.g5.2xlarge", "maxRuntimeSeconds": 7200}, "hosting": {"instanceType": "ml.g5.2xlarge"},
+    "budget": {"trainingHourlyUsd": "1.515", "hostingHourlyUsd": "1.515", "priceSource": "list", "months": ["2026-11"]},
+    "answers": {
+        "promptsKey": f"{PREFIX}input/prompts.jsonl", "preTrainedKey": f"{PREFIX}answers/base.jsonl",
+        "fineTunedKey": f"{PREFIX}answers/tuned.jsonl",
+    },
+    "report": {"prefix": f"{PREFIX}report/", "uri": f"s3://bucket/{PREFIX}report/"},
+}  # fmt: skip
 ADAPTER = f"{PREFIX}training/captune-large/output/model/"
 EARLIER = "runs/captune-first/training/captune-first/output/model/"
 TYPES = ["ml.g5.2xlarge", "ml.g6.2xlarge"]
@@ -26,7 +40,7 @@ class Site:
 
     def __init__(self) -> None:
         self.s3 = S3()
-        self.plan = plan()
+        self.plan = copy.deepcopy(PLAN)
         self.event: Any = {
             "plan": self.plan,
             "reservation": {"reservedCents": 558, "capCents": 2500},

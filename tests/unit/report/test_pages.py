@@ -22,7 +22,7 @@ from rehearsal.models import weights
 from report import render
 from report.content.figures import elapsed_seconds, forgetting, forgotten_kinds, kind_cells
 from report.content.meaning import _share, headline
-from report.findings.verdict import IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE
+from report.findings.verdict import IMPROVED, NONE_BETTER, NOT_SHOWN, WORSE, WORSE_OUTSIDE
 from report.formatting import (
     change_text,
     decimals_for,
@@ -47,6 +47,7 @@ HEADLINES = {
     "improved": (IMPROVED, f"Improved on {HELD_OUT}"),
     "improved-outside": (IMPROVED, f"Improved on {HELD_OUT} and on text by others"),
     "worse-outside": (WORSE_OUTSIDE, "Worse on text by others"),
+    "none-better": (NONE_BETTER, "No strength of the adapter is better than the base model"),
     "not-shown-outside": (NOT_SHOWN, "No improvement shown on text by others"),
     "not-shown": (NOT_SHOWN, f"No improvement shown on {HELD_OUT}"),
     "control-as-much": (NOT_SHOWN, "No improvement shown: not clearly more than on unrelated text"),
@@ -167,7 +168,7 @@ def test_the_headline_is_true_and_the_same_everywhere(made: dict[str, Any], name
     told = headline(document)
     assert (document["verdict"], told.title) == (verdict, title)
     if document["status"] == "SUCCEEDED":
-        assert told.tone == {IMPROVED: "good", WORSE: "bad", WORSE_OUTSIDE: "bad", NOT_SHOWN: "neutral"}[verdict]
+        assert told.tone == {IMPROVED: "good", NOT_SHOWN: "neutral"}.get(verdict, "bad")
     assert f"<h1>{title}</h1>" in re.sub(r"</?span[^>]*>", "", page(document))
     assert f"**{title}.**" in render.card(document)
 
@@ -181,6 +182,23 @@ def test_page_and_pdf_show_every_answer_and_the_deciding_loss_first(made: dict[s
     assert len(paper(document).findall(".//p[@class='answer']")) == sum(answers)
     for name, first in (("worse-outside", "Loss on text by others"), ("improved-outside", "Held-out loss")):
         assert re.findall("<dt>(.*?)</dt>", page(made[name]))[0] == first
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "improved-outside",
+            "0.45 of the adapter is kept: of all strengths that were tried, the best on 40 documents by others",
+        ),
+        ("improved", "not measured: no text by others was set aside for it. 0.2 of it is kept"),
+        ("none-better", "0 of the adapter is kept"),
+    ],
+)
+def test_the_report_shows_how_the_strength_came_about(made: dict[str, Any], name: str, told: str) -> None:
+    html = page(made[name])
+    assert told in words(html)
+    assert ('id="strength-curve' in html) == (name != "improved")
 
 
 # The model card.

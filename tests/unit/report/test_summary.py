@@ -8,31 +8,25 @@ import math
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-import jsonschema
 import pytest
 
 from report import render, summary
 from report.findings.verdict import VERDICTS
 from report.summary_types import Summary, Verdict, known
-from verification.experiments import summary_schema as schema
 from verification.experiments.made_up_runs import COST, SECONDS, answers, metrics, prompts, run
 from verification.experiments.report_examples import KINDS
 
 PROJECT = Path(__file__).resolve().parents[3]
-SCHEMA = json.loads((Path(summary.__file__).parent / "summary.schema.json").read_text("utf-8"))
 
 
-def test_the_schema_in_the_file_is_made_of_the_types() -> None:
-    assert schema.TARGET.read_text("utf-8") == schema.text(), "run python -m verification.experiments.summary_schema"
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+def test_the_example_has_the_form_of_the_types() -> None:
     assert get_args(Verdict) == VERDICTS
     example = json.loads((PROJECT / "results" / "example" / "summary.json").read_text("utf-8"))
-    assert Summary.__required_keys__ - example.keys() <= {"headline", "outside"}, "what came after that run"
+    assert Summary.__required_keys__ - example.keys() <= {"headline", "outside", "strength"}, "what came after that run"
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_kind_of_run_obeys_the_schema(made: dict[str, Any], name: str) -> None:
-    jsonschema.Draft202012Validator(SCHEMA).validate(made[name])
+def test_every_kind_of_run_has_the_keys_of_the_types(made: dict[str, Any], name: str) -> None:
     json.dumps(made[name], allow_nan=False)
     assert Summary.__required_keys__ <= made[name].keys() <= get_type_hints(Summary).keys()
 
@@ -80,8 +74,6 @@ def test_no_nan_and_no_long_curve_reaches_the_summary() -> None:
     assert (len(curve) <= 401, curve[0]["step"], curve[-1]["step"]) == (True, 1, 5_000)
 
 
-@pytest.mark.parametrize(
-    ("given", "says"), [({"heldOutside": "corpora/o.jsonl"}, "no loss came back"), ({}, "no outside text was given")]
-)
-def test_a_failed_run_says_whether_outside_text_was_given(given: dict[str, Any], says: str) -> None:
-    assert says in summary.failure({"run": "r", "input": given}, "FAILED", "E", "cause")["does_not_say"][0]
+@pytest.mark.parametrize(("given", "says"), [(True, "no loss came back"), (False, "no outside text was given")])
+def test_a_failed_run_says_whether_outside_text_was_given(given: bool, says: str) -> None:
+    assert says in summary.failure({"run": "r", "outside_given": given}, "FAILED", "E", "cause")["does_not_say"][0]

@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 
 from report.findings.analysis import analyse
-from report.findings.verdict import IMPROVED, NOT_SHOWN, RULE, VERDICTS, WORSE, WORSE_OUTSIDE, judge_loss, judge_recall
+from report.findings.verdict import (
+    IMPROVED,
+    NONE_BETTER,
+    NOT_SHOWN,
+    RULE,
+    VERDICTS,
+    WORSE,
+    WORSE_OUTSIDE,
+    judge_loss,
+    judge_recall,
+)
 from verification.experiments.made_up_runs import CORPUS, answers, metrics, prompts
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -117,6 +127,27 @@ def test_six_documents_of_each_text_are_enough_and_five_of_any_are_not(
     )
     assert judged.verdict == (NOT_SHOWN if reason else IMPROVED)
     assert reason in judged.reason
+
+
+POINTS_OF_A_CURVE = [
+    {"strength": one, "loss": 2.8 + one / 10, "difference": one / 10, "standard_error": 0.01} for one in (0.0, 0.1, 1.0)
+]
+
+
+@pytest.mark.parametrize(
+    ("how", "kept", "verdict"),
+    [
+        ("measured", 0.0, NONE_BETTER),
+        ("measured", 0.1, IMPROVED),
+        ("not measured", 0.2, IMPROVED),
+        ("set", 1.0, IMPROVED),
+    ],
+)
+def test_none_is_better_only_where_nothing_of_a_measured_adapter_is_kept(how: str, kept: float, verdict: str) -> None:
+    strength = {"how": how, "strength": kept, "documents": ["a"] * 20, "curve": POINTS_OF_A_CURVE}
+    judged = judge_loss(held_out(), control(), outside(), strength=strength)
+    assert judged.verdict == verdict
+    assert ("at none of 2 strengths: the best, 0.1, changed it by +0.010" in judged.reason) == (verdict == NONE_BETTER)
 
 
 def test_the_declaration_repeats_the_rule_word_for_word() -> None:

@@ -70,19 +70,36 @@ def test_a_lambda_imports_lambdas_and_its_runtime_only_and_what_renders_its_pack
         assert foreign <= (PACKAGED if name.startswith("report.") else set()), name
 
 
-def test_training_imports_nothing_of_ours_from_outside_its_folder_but_the_reader_that_is_staged() -> None:
+def test_training_imports_nothing_of_ours_from_outside_its_folder_but_what_is_staged_with_it() -> None:
     ours = {other for name, path in modules("training").items() for other in imported(name, path)}
     assert (
         ours & every_module() - modules("training").keys()
-        == {"common.records"}
-        == {path.removesuffix(".py").replace("/", ".") for path in staging.READER}
+        == {"common.memory", "common.records"}
+        == {path.removesuffix(".py").replace("/", ".") for path in staging.SHARED}
     )
-    of_reader = imported("common.records", modules("lambdas")["common.records"])
-    assert {name.partition(".")[0] for name in of_reader} <= sys.stdlib_module_names
+    for shared in ("common.memory", "common.records"):
+        needed = imported(shared, modules("lambdas")[shared])
+        assert {name.partition(".")[0] for name in needed} <= sys.stdlib_module_names
 
 
 def test_the_stacks_import_only_what_a_run_is_reckoned_with() -> None:
     assert roots_of("stacks") & OURS <= {"stacks", "common", "preflight"}
+
+
+# From below to above: a room imports from those before it. What a user runs lies below what proves.
+FLOORS = (("lambdas", "training"), ("stacks",), ("rehearsal",), ("captune",), ("verification",), ("tests",))
+
+
+def test_every_room_has_its_floor() -> None:
+    assert sorted(room for floor in FLOORS for room in floor) == FOLDERS
+
+
+@pytest.mark.parametrize("number", range(len(FLOORS)))
+def test_no_room_imports_from_one_above_it(number: int) -> None:
+    above = {room for floor in FLOORS[number + 1 :] for room in floor}
+    for room in FLOORS[number]:
+        for name, path in modules(room).items():
+            assert not {other.partition(".")[0] for other in imported(name, path)} & above, name
 
 
 @pytest.mark.parametrize("folder", [folder for folder in FOLDERS if folder not in ("tests", "verification")])

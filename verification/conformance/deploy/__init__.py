@@ -8,14 +8,14 @@ from pathlib import Path
 
 from cfnlint.api import ManualArgs, lint
 
-from rehearsal.account.assembly import Assembly
+from captune.programs import FOREIGN, StepFailed
 from rehearsal.account.cloud import Cloud
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.sagemaker.standin import PLAYED
+from stacks.assembly import Assembly
 from verification.conformance.contracts import Contract, Setting
 from verification.conformance.deploy import account
 from verification.conformance.deploy.journey import Journey, Success, calls_of
-from verification.conformance.programs import FOREIGN, StepFailed
 
 LOGS = FOREIGN / "logs" / "conformance"
 _FOLDER = FOREIGN / "conformance" / "deploy"

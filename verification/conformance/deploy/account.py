@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from captune.programs import PROJECT, StepFailed, python_packages
 from rehearsal.account.clients import Clients
 from rehearsal.account.gateway import Gateway
 from rehearsal.events import Clock
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.sagemaker.real.container import Container, free_port
 from rehearsal.sagemaker.standin import PLAYED, StandIn
-from verification.conformance.programs import PROJECT, StepFailed, python_packages
 
 NUMBER, REGION = "123456789012", "us-east-1"
 REQUIREMENTS = PROJECT / "requirements/ministack.txt"

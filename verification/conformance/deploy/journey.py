@@ -14,12 +14,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import jmespath
 
+from captune.programs import PROJECT, StepFailed, beside_python, locked_version, node_packages, run
 from rehearsal.calls import Call
 from rehearsal.sagemaker.s3_folders import split
 from verification.conformance.contracts import Contract
 from verification.conformance.deploy import account as emulator
 from verification.conformance.deploy.account import NUMBER, REGION, Account
-from verification.conformance.programs import PROJECT, StepFailed, beside_python, locked_version, node_packages, run
 
 STORAGE, RUNS, GUARDRAIL = "Captune-Storage", "Captune-FineTuning", "Captune-Guardrail"
 _ALL = (STORAGE, RUNS, GUARDRAIL)

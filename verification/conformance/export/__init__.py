@@ -20,10 +20,10 @@ from typing import Any
 from captune import converters
 from captune.export import export
 from captune.kept_run import ADAPTER, KeptRun, kept
+from captune.programs import FOREIGN, PROJECT, CannotRun, StepFailed, beside_python, node_packages
 from common.contracts import run_folder
 from rehearsal.models.weights import NAME, WeightsMissing, ensure_weights
 from verification.conformance.contracts import Contract, Setting
-from verification.conformance.programs import FOREIGN, PROJECT, CannotRun, StepFailed, beside_python, node_packages
 
 _HERE = Path(__file__).parent
 _NATS, _TIMES = 0.02, 2.0  # a token, from the run's own losses; the base model's distance

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rehearsal.step_functions import expressions
+from rehearsal import jsonata
 from verification.conformance.contracts import Contract, Setting
 from verification.conformance.expressions.evaluations import Evaluation, Recorder, ask_reference, opened, reference
 
@@ -185,8 +185,8 @@ def _redriven(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
             for count in (0, 1):
                 variables = copy.deepcopy(dict(one.variables))
                 variables["states"]["context"]["Execution"][_REDRIVE_COUNT] = count
-                with contextlib.suppress(expressions.ExpressionError):
-                    expressions.evaluate(text, variables)
+                with contextlib.suppress(jsonata.ExpressionError):
+                    jsonata.evaluate(text, variables)
     return recorder.evaluations
 
 

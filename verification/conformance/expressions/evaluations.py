@@ -23,9 +23,9 @@ from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 
-from rehearsal.account.assembly import Assembly
-from rehearsal.step_functions import expressions
-from verification.conformance.programs import StepFailed, beside_python, locked_version, node_packages
+from captune.programs import StepFailed, beside_python, locked_version, node_packages
+from rehearsal import jsonata
+from stacks.assembly import Assembly
 from verification.simulation import definitions, material, rows, runs, stories
 from verification.simulation.account import Call, Fault, calm
 from verification.simulation.failures import MANY
@@ -53,7 +53,7 @@ class Evaluation:
 class Recorder:
     """Records each different evaluation once while it is in a with-statement.
 
-    It stands in the place of `rehearsal.step_functions.expressions.evaluate`, which every interpreter calls by its module.
+    It stands in the place of `rehearsal.jsonata.evaluate`, which every interpreter calls by its module.
     """
 
     def __init__(self) -> None:
@@ -62,32 +62,28 @@ class Recorder:
         self._one_at_a_time = threading.Lock()
 
     def __enter__(self) -> Recorder:
-        self._evaluate = expressions.evaluate
-        expressions.evaluate = self._record
+        self._evaluate = jsonata.evaluate
+        jsonata.evaluate = self._record
         return self
 
     def __exit__(self, *_: object) -> None:
-        expressions.evaluate = self._evaluate
+        jsonata.evaluate = self._evaluate
 
-    def _record(self, text: str, variables: Mapping[str, Any]) -> Any:
+    def _record(self, text: str, variables: Mapping[str, Any], clock: jsonata.Clock = jsonata.MACHINE_CLOCK) -> Any:
         # As text: the interpreter may change these values later.
         given = json.dumps(variables, default=str)
         with self._one_at_a_time:
             if (text, given) in self._known:
-                return self._evaluate(text, variables)
+                return self._evaluate(text, variables, clock)
             self._known.add((text, given))
             # The clock stands still during the evaluation, so that the reference can be given the same moment.
-            clock = expressions.clock[0]
             moment = clock()
-            expressions.clock[0] = lambda: moment
             made = partial(Evaluation, text, json.loads(given), int(moment.timestamp() * 1000))
             try:
-                value = self._evaluate(text, variables)
-            except expressions.ExpressionError as error:
+                value = self._evaluate(text, variables, lambda: moment)
+            except jsonata.ExpressionError as error:
                 self.evaluations.append(made({"error": str(error)}))
                 raise
-            finally:
-                expressions.clock[0] = clock
             self.evaluations.append(made({"value": json.loads(json.dumps(value))}))
         return value
 
@@ -157,10 +153,9 @@ def _definitions(assembly: Path) -> Iterator[tuple[str, Any]]:
 
 def _evaluate(interpreter: Interpreter, text: str, known: Mapping[str, Any]) -> Any:
     """Evaluates every expression, without the shortcuts by which a thousand simulated months save time."""
-    expressions.clock[0] = lambda: interpreter.world.now
     try:
-        return expressions.evaluate(text, known)
-    except expressions.ExpressionError as error:
+        return jsonata.evaluate(text, known, interpreter.clock)
+    except jsonata.ExpressionError as error:
         raise Failure("States.QueryEvaluationError", str(error)) from error
 
 

@@ -19,13 +19,13 @@ from unittest.mock import patch
 from botocore.exceptions import ClientError
 
 from ask import questions
+from captune.programs import FOREIGN, CannotRun
 from common.contracts import run_folder
 from common.errors import AdapterNotServed, CaptuneError, EndpointAnsweredBadly
 from rehearsal.models.weights import WeightsMissing, ensure_weights
 from rehearsal.sagemaker.real.hosting import arguments_of
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 from verification.conformance.contracts import Contract, Setting
-from verification.conformance.programs import FOREIGN, CannotRun
 from verification.conformance.serving.site import DOMAIN, OWN_SERVER, Site, deployed_run, removed, served
 
 _FOLDER = FOREIGN / "conformance" / "serving"

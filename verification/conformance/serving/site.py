@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from ask import questions
+from captune.programs import PROJECT
 from common.contracts import run_folder
 from common.names import run_name
-from rehearsal.account.assembly import Assembly
 from rehearsal.account.cloud import Cloud
 from rehearsal.conductor.files import upload
 from rehearsal.conductor.options import Options
 from rehearsal.sagemaker.real.hosting import ModelHost, OwnServer, Start, Vllm
 from rehearsal.step_functions.executions import Execution
+from stacks.assembly import Assembly
 from verification.conformance.contracts import Contract, Setting
-from verification.conformance.programs import PROJECT
 
 DOMAIN, KEEP_MINUTES, PROMPTS = "medical", 60, 24
 OWN_SERVER = "CAPTUNE_OWN_SERVER"  # a variable of a container that the rehearsal's own server is to play

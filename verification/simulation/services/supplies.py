@@ -1,4 +1,4 @@
-"""What a run needs beside SageMaker: S3, SNS, the Price List, Service Quotas, the registry of images, and the endpoint's answers."""
+"""What a run needs beside SageMaker: S3, SNS, event rules, the Price List, Service Quotas, the registry of images, and the endpoint's answers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from typing import Any
 
 from botocore.exceptions import ConnectTimeoutError
 
+from preflight.account import quotas
+from verification.simulation.price_list import HOURLY_USD
 from verification.simulation.services import client_error
-from verification.simulation.services.sagemaker import SageMaker
+from verification.simulation.services.sagemaker import ACCOUNT, REGION, SageMaker
 
 BUCKET = "bucket"
+SWEEPER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:sweeper"
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,26 @@ class Topic:
         self.messages.append((str(asked.get("Subject", "")), str(asked["Message"])))
         return {"MessageId": str(len(self.messages))}
 
+    def list_subscriptions_by_topic(self, **asked: Any) -> dict[str, Any]:
+        """The sweeper hears the kill switch."""
+        return {"Subscriptions": [{"Protocol": "lambda", "Endpoint": SWEEPER}]}
+
+
+@dataclass
+class Rules:
+    """EventBridge's rules of the project, which are all on until somebody disables one."""
+
+    targets: tuple[str, ...]
+    disabled: set[str] = field(default_factory=set)
+
+    def describe_rule(self, *, Name: str) -> dict[str, Any]:
+        """Whether a rule is on."""
+        return {"Name": Name, "State": "DISABLED" if Name in self.disabled else "ENABLED"}
+
+    def list_targets_by_rule(self, *, Rule: str) -> dict[str, Any]:
+        """What each of them starts."""
+        return {"Targets": [{"Id": Rule, "Arn": arn} for arn in self.targets]}
+
 
 @dataclass
 class PriceList:
@@ -97,17 +120,21 @@ def product(instance_type: str, use: str, usd: str) -> str:
 
 @dataclass(frozen=True)
 class ServiceQuotas:
-    """The same quota for every instance type."""
+    """The same quota for every instance type, those without a price among them."""
 
     value: int = 100
+    types: tuple[str, ...] = (*HOURLY_USD, "ml.unheard.of")
 
     def get_service_quota(self, **asked: Any) -> dict[str, Any]:
         """The quota in force."""
         return {"Quota": {"Value": self.value}}
 
     def list_service_quotas(self, **asked: Any) -> dict[str, Any]:
-        """The quotas by name, of which none is told."""
-        return {"Quotas": []}
+        """The quotas by name."""
+        uses = (quotas.TRAINING, quotas.SPOT_TRAINING, quotas.ENDPOINT)
+        return {
+            "Quotas": [{"QuotaName": f"{one} for {use}", "Value": self.value} for one in self.types for use in uses]
+        }
 
     list_aws_default_service_quotas = list_service_quotas
 

@@ -78,7 +78,7 @@ def _adapter_of(environment: Mapping[str, str]) -> tuple[str, Path] | None:
     else:
         name, _, place = modules.partition("=")
         folder = Path(place)
-    rank = json.loads((folder / "adapter_config.json").read_text())["r"]
+    rank = json.loads((folder / "adapter_config.json").read_text("utf-8"))["r"]
     most = int(environment.get("SM_VLLM_MAX_LORA_RANK", "16"))
     if rank > most:
         raise ValueError(f"LoRA rank {rank} is greater than max_lora_rank {most}")

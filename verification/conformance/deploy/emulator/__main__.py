@@ -15,7 +15,7 @@ from uuid import uuid4
 import boto3
 from botocore.exceptions import ClientError
 from ministack import app
-from ministack.core import iam_evaluator
+from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id
 from ministack.services import budgets, stepfunctions
 from ministack.services.cloudformation import provisioners
@@ -24,6 +24,7 @@ from ministack.services.cloudformation import provisioners
 _SERVICES = {"sagemaker": "SageMaker", "scheduler": "Scheduler"}
 Made = tuple[str, dict[str, Any]]
 _invoke_other = stepfunctions._invoke_aws_sdk_integration
+_resource_other = iam_actions.extract_resource_arn
 _resolve_other = iam_evaluator._resolve_condition_key
 
 
@@ -81,8 +82,15 @@ def _create_action(logical_id: str, properties: dict[str, Any], stack_name: str)
     return action, {"ActionId": action}
 
 
-# Rights: the emulator's own IAM holds each call of a role against its policies (AUTH=true). Only this condition is decided
-# here: the policies refuse a connection without TLS, and the emulator is called over plain HTTP on this machine.
+# Rights: the emulator's own IAM holds each call of a role against its policies (AUTH=true). Two things are decided here. The policies
+# refuse a connection without TLS, and the emulator is called over plain HTTP on this machine. And a rule of the default bus has no bus in
+# its ARN, as the emulator's own EventBridge spells it but not its IAM, which also overlooks the rule that ListTargetsByRule names.
+
+
+def _resource(service: str, method: str, path: str, headers: Any, body: bytes, query: Any, *place: str) -> str:
+    found = str(_resource_other(service, method, path, headers, body, query, *place))
+    rule = json.loads(body or b"{}").get("Rule") if service == "events" else None
+    return f"arn:aws:events:{':'.join(place)}:rule/{rule}" if rule else found.replace(":rule/default/", ":rule/")
 
 
 def _resolve(key: str, context: Any) -> Any:
@@ -90,6 +98,7 @@ def _resolve(key: str, context: Any) -> Any:
 
 
 stepfunctions._invoke_aws_sdk_integration = _invoke
+iam_actions.extract_resource_arn = _resource
 iam_evaluator._resolve_condition_key = _resolve
 provisioners._RESOURCE_HANDLERS |= {
     "AWS::Budgets::Budget": {"create": _create_budget, "delete": _delete_budget},

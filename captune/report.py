@@ -20,7 +20,6 @@ from report.content.circumstances import is_of_records, is_smoke
 from report.findings.analysis import judged
 from report.summary import decoding
 from report.summary_types import Summary
-from verification.experiments.table import without_titles
 
 
 class Folder:
@@ -45,10 +44,19 @@ class Folder:
         path.write_bytes(Body)
 
 
+def without_titles(block: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The losses on outside text with ids in place of titles: the repository holds no text by others."""
+    if block is None:
+        return None
+    rows = [{**row, "title": row["id"]} for row in block.get("documents") or []]
+    return {**block, **({"documents": rows} if rows else {})}
+
+
 def judged_again(summary: Mapping[str, Any]) -> dict[str, Any]:
     """A summary with the verdicts that today's rule gives its figures."""
     figures = (summary.get(key) for key in ("heldout", "beyond_control", "recall", "outside"))
-    return {**summary, **judged(*figures, smoke=is_smoke(summary), records=is_of_records(summary))}
+    smoke, records = is_smoke(summary), is_of_records(summary)
+    return {**summary, **judged(*figures, smoke=smoke, records=records, strength=summary.get("strength"))}
 
 
 def rewrite(source: Path, target: Path, *, for_the_repository: bool = False) -> str:
@@ -74,7 +82,7 @@ def rewrite(source: Path, target: Path, *, for_the_repository: bool = False) -> 
     return str(document["verdict"])
 
 
-def main(arguments: list[str] | None = None, prog: str = "python -m verification.experiments.rewrite") -> int:
+def main(arguments: list[str] | None = None, prog: str = "captune report") -> int:
     """Reads the command line; answers the exit code."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("folder", type=Path, help="a folder of results, with its summary.json")

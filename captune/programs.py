@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[1]
 FOREIGN = PROJECT / ".rehearsal"
 PATIENCE_SECONDS = 1800  # PyTorch's libraries for graphics cards are 3 GB
 

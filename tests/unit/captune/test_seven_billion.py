@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from rehearsal import seven_billion
+from captune import seven_billion
+from captune.seven_billion import LEAST_DISK, LEAST_MEMORY, Memory, MemoryWatch, TimedDisplay, lines, main, missing
 from rehearsal.conductor.options import Options
 from rehearsal.models.weights import partial_of
-from rehearsal.seven_billion import LEAST_DISK, LEAST_MEMORY, Memory, MemoryWatch, TimedDisplay, lines, main, missing
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_what_was_measured_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 class Conductor:
     """Takes the place of a run, and ends early, with nothing measured."""
 
-    def __init__(self, options: Options, display: TimedDisplay, *, model: Any) -> None:
+    def __init__(self, options: Options, display: TimedDisplay, keep: Any, check: Any, *, model: Any) -> None:
         self.summary: dict[str, Any] = {}
 
     def run(self) -> int:

@@ -1,4 +1,4 @@
-"""JSONata for moto's interpreter, which leaves the engine open: jsonata-python, with the functions that AWS adds.
+"""JSONata for both interpreters, that of the rehearsal and that of the simulation: jsonata-python, with the functions that AWS adds.
 
 moto splices variables into an expression as text, which breaks on quotes and line breaks and parses the whole state
 again for every field. Here they are handed over as values.
@@ -10,13 +10,15 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from jsonata import Jsonata
 from jsonata.utils import Utils
 
+Clock = Callable[[], datetime]
+MACHINE_CLOCK: Clock = partial(datetime.now, UTC)
 _PER_THREAD = threading.local()  # a compiled expression keeps state while it is evaluated
-clock: list[Callable[[], datetime]] = [lambda: datetime.now(UTC)]  # the time of $millis
 
 
 class ExpressionError(Exception):
@@ -29,7 +31,7 @@ def _compiled(text: str) -> Jsonata:
         expression = Jsonata(text)
         # Of the functions that Step Functions adds to JSONata, or replaces, those that the two definitions call.
         expression.register_lambda("parse", json.loads)
-        expression.register_lambda("millis", lambda: int(clock[0]().timestamp() * 1000))
+        expression.register_lambda("millis", lambda: int(_PER_THREAD.clock().timestamp() * 1000))
         expression.output_convert_nulls = False  # null is a value, undefined is an error: keep them apart
         cache[text] = expression
     return cache[text]
@@ -49,12 +51,13 @@ def _plain(value: Any) -> Any:
     raise ExpressionError(f"returned an unsupported result type, {type(value).__name__}")
 
 
-def evaluate(text: str, variables: Mapping[str, Any]) -> Any:
+def evaluate(text: str, variables: Mapping[str, Any], clock: Clock = MACHINE_CLOCK) -> Any:
     """Return what the expression gives, as plain JSON values.
 
     Args:
         text: the expression without its {% %}.
         variables: values by name without the dollar sign; `states` among them.
+        clock: the time of $millis; that of this machine where none is given.
 
     Raises:
         ExpressionError: for what AWS calls States.QueryEvaluationError.
@@ -63,6 +66,7 @@ def evaluate(text: str, variables: Mapping[str, Any]) -> Any:
         name: Utils.NULL_VALUE if value is None else json.loads(json.dumps(value, default=str))
         for name, value in variables.items()
     }
+    _PER_THREAD.clock = clock
     try:
         result = _compiled(text).evaluate(None, bindings)
     except Exception as error:  # the engine raises its own and Python's errors alike

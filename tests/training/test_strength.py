@@ -1,0 +1,198 @@
+"""How much of the adapter is kept: by what, on which documents, and what becomes of a job in which nothing could be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+import evaluation
+import job
+from arguments import Arguments
+from common import estimate
+from failure import TrainingFailure
+from inputs import read_inputs
+from progress import Clock
+from strength import MEASURED, SET, STRENGTHS, UNMEASURED, UNMEASURED_STRENGTH, Choice, best, measured, point, why_not
+from tests.doubles.rehearsal.toy_container import Container
+from text import Document
+
+LOSS = 3.0
+SIZES = (10, 20, 30, 40, 50, 60)
+DOCUMENTS = [Document(f"d{number}", "", "x", tuple(range(size))) for number, size in enumerate(SIZES)]
+BASE = [LOSS * size for size in SIZES]
+
+
+def choice(change: Callable[[float], float], spread: float = 0.0) -> Choice:
+    """The choice where each strength changes the loss by so much, and every second document by `spread` more or less than that."""
+
+    def losses_at(one: float) -> list[float]:
+        return [(LOSS + change(one) + (-1) ** place * spread * one) * size for place, size in enumerate(SIZES)]
+
+    return measured(DOCUMENTS, BASE, losses_at)
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        (lambda one: one * one - 0.4 * one, 0.2),
+        (lambda one: -0.1 * one, 1.0),
+        (lambda one: one * one - 0.2 * one, 0.1),
+        (lambda one: 0.1 * one, 0.0),
+        (lambda one: 0.0, 0.0),
+    ],
+)
+def test_the_strength_with_the_lowest_loss_is_kept_and_none_where_all_are_worse(
+    change: Callable[[float], float], kept: float
+) -> None:
+    found = choice(change)
+    assert (found.strength, found.how) == (kept, MEASURED)
+    assert [one.strength for one in found.curve] == [0.0, *STRENGTHS]
+
+
+def test_a_gain_that_may_be_chance_keeps_nothing() -> None:
+    assert choice(lambda one: -0.1 * one, spread=0.01).strength == 1.0
+    assert choice(lambda one: -0.1 * one, spread=0.5).strength == 0.0
+
+
+def test_at_least_six_strengths_are_tried_from_a_little_to_all_and_the_estimate_counts_them() -> None:
+    assert len(STRENGTHS) >= 6 and 0 < STRENGTHS[0] <= 0.1 and STRENGTHS[-1] == 1
+    assert len(STRENGTHS) == estimate.STRENGTHS
+
+
+def test_the_standard_error_is_over_documents_and_not_over_tokens() -> None:
+    one, two = (Document("a", "", "x", (1,) * 100), Document("b", "", "x", (1,) * 100))
+    found = point([one, two], [300.0, 300.0], [290.0, 310.0], 0.5)
+    assert (found.loss, found.difference) == (3.0, 0.0)
+    assert found.standard_error == pytest.approx(0.1)
+    assert best([point([one, two], [300.0, 300.0], [300.0, 300.0], 0.0), found]) == 0.0
+
+
+def test_too_few_documents_are_told_by_their_number() -> None:
+    assert "no text by others" in why_not([])
+    assert why_not(DOCUMENTS[:5]).startswith("only 5 documents")
+    assert why_not(DOCUMENTS) == ""
+
+
+# In a job.
+
+
+def trained(container: Container, clock: Clock | None = None, **settings: Any) -> dict[str, Any]:
+    """The metrics of a job in this process."""
+    arguments = Arguments(learning_rate=0.01, sequence_length=64, lora_rank=4, seed=3, **{"max_steps": 6, **settings})
+    inputs = read_inputs(container.root / "input" / "data", 64)
+    job.run(container.root, inputs, arguments, clock or Clock(600))
+    return container.metrics
+
+
+def weights(container: Container) -> Any:
+    return load_file(container.root / "model" / "adapter_model.safetensors")
+
+
+@pytest.mark.slow
+def test_the_strength_is_measured_on_what_was_set_aside_and_the_adapter_is_saved_at_it(container: Container) -> None:
+    container.set_aside(7)
+    metrics = trained(container, max_steps=40)
+    told = metrics["strength"]
+    assert (told["how"], told["documents"]) == (MEASURED, [f"s{n}" for n in range(7)])
+    assert told["strength"] == metrics["settings"]["adapter_strength"]
+    lowest = min(told["curve"], key=lambda one: one["loss"])
+    assert told["strength"] == lowest["strength"] > 0, "the toy model learns something"
+    judging = {row["id"] for part in metrics["evaluation"].values() for row in part["documents"]}
+    assert not judging & set(told["documents"])
+    kept = weights(container)
+    trained(container, max_steps=40, adapter_strength=1.0)
+    whole = weights(container)
+    for name, value in whole.items():
+        share = told["strength"] if "lora_B" in name else 1.0
+        assert (kept[name].float() - share * value.float()).norm() <= 0.01 * value.float().norm(), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("count", "settings", "expected"),
+    [
+        (0, {}, (UNMEASURED_STRENGTH, UNMEASURED, "no text by others was set aside for it")),
+        (5, {}, (UNMEASURED_STRENGTH, UNMEASURED, "only 5 documents")),
+        (7, {"adapter_strength": 0.7}, (0.7, SET, "")),
+    ],
+)
+def test_without_enough_documents_or_with_a_number_nothing_is_measured(
+    container: Container, count: int, settings: dict[str, Any], expected: tuple[float, str, str]
+) -> None:
+    container.set_aside(count)
+    told = trained(container, **settings)["strength"]
+    assert (told["strength"], told["how"], told["why"].partition(" by others were")[0]) == expected
+    assert told["curve"] == [] and told["documents"] == []
+
+
+@pytest.mark.slow
+def test_a_job_that_is_told_to_stop_keeps_the_default_and_says_so(container: Container) -> None:
+    container.set_aside(7)
+
+    class Stopped(Clock):
+        """Told to stop once the first step is made."""
+
+        @property
+        def stop_requested(self) -> bool:
+            return (container.root / "model" / "adapter_model.safetensors").exists()
+
+    told = trained(container, Stopped(600))["strength"]
+    assert (told["strength"], told["how"], told["why"]) == (UNMEASURED_STRENGTH, UNMEASURED, "the job was told to stop")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("wrong", "why"), [(job.OutOfTime(), "the time was over"), (RuntimeError("the card is gone"), "the card is gone")]
+)
+def test_an_error_while_strengths_are_tried_keeps_the_default_and_its_reason(
+    container: Container, monkeypatch: pytest.MonkeyPatch, wrong: Exception, why: str
+) -> None:
+    container.set_aside(7)
+
+    def fails(*_: Any) -> Choice:
+        raise wrong
+
+    monkeypatch.setattr(job, "measured", fails)
+    metrics = trained(container)
+    assert why in metrics["strength"]["why"]
+    assert metrics["strength"]["strength"] == UNMEASURED_STRENGTH
+    assert metrics["evaluation"]["heldout"]["tuned_loss"] is not None, "the adapter is measured all the same"
+
+
+@pytest.mark.slow
+def test_the_time_to_measure_the_adapter_is_kept_back_from_the_strengths(
+    container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is measured of the adapter counts for more: strengths are tried only in the time beyond it."""
+    container.set_aside(7)
+    asked: list[float] = []
+    usual = evaluation.score
+
+    def score(*given: Any, keep_seconds: float, name: str, tuned: bool, **more: Any) -> list[float]:
+        if name == "strength" and tuned:
+            asked.append(keep_seconds)
+        return usual(*given, keep_seconds=keep_seconds, name=name, tuned=tuned, **more)
+
+    monkeypatch.setattr(job, "score", score)
+    trained(container)
+    assert len(asked) == len(STRENGTHS) and min(asked) > job.SAVE_SECONDS
+
+
+@pytest.mark.slow
+def test_a_start_with_other_text_to_choose_by_is_another_job(container: Container) -> None:
+    """A checkpoint brings the base model's losses on that text along."""
+    container.set_aside(7)
+    assert [trained(container)["training"]["starts"] for _ in range(2)] == [1, 2]
+    container.set_aside(8)
+    assert trained(container)["training"]["starts"] == 1
+
+
+def test_a_document_that_chooses_may_not_judge(container: Container) -> None:
+    held_out = container.root / "input" / "data" / "evaluation" / "heldout.jsonl"
+    path = held_out.with_name("strength.jsonl")
+    path.write_text(held_out.read_text("utf-8"), encoding="utf-8")
+    with pytest.raises(TrainingFailure, match="what chooses must not judge"):
+        read_inputs(container.root / "input" / "data", 64)
