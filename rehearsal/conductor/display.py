@@ -102,6 +102,7 @@ class Display:
         self._seen: set[tuple[str, str]] = set()
         self._entered: dict[tuple[str, str], float] = {}
         self._machine = ""
+        self._answers = 0
         self._failed: set[str] = set()  # machines whose last task failed
 
     def __enter__(self) -> Display:
@@ -196,8 +197,9 @@ class Display:
             self._move_bar(name, done, of, note, f"{name} · {note}")
 
     def asked(self, done: int, of: int) -> None:
-        """So many of the answers are there."""
-        if done:
+        """So many of the answers are there; said once for each number."""
+        if done > self._answers:
+            self._answers = done
             note = f"{done} of {of} answers"
             self._move_bar("asking both models", done, of, note, note)
 

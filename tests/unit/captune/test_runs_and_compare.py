@@ -273,6 +273,7 @@ def test_a_runs_name_can_be_copied_at_any_width(
 ) -> None:
     name = "captune-rehearsal-20261201-050032-1526-of-a-name-that-is-long"
     monkeypatch.setenv("COLUMNS", str(width))
-    runs.show("Runs", ("Run", "Model and corpus", "Cost"), [(name, "word " * 30, "–"), ("short", "x", "$1.46")])
+    head = ("Run", *(f"Column {number}" for number in range(6)))
+    runs.show("Runs", head, [(name, *["a word or two more"] * 5, "$1.46"), ("short", *["–"] * 5, "$1.47")])
     lines = capsys.readouterr().out.splitlines()
     assert any(name in line for line in lines) and any("$1.46" in line for line in lines)

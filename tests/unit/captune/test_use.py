@@ -25,8 +25,8 @@ from ask.questions import CHAT_ROUTE, ROUTE
 from captune import engines, proxy
 from captune.__main__ import app
 from captune.engines import AnswerFailed, ClientLeft, Deployed, NoEndpoint, OtherBase, Pieces, refuse_other_base
-from captune.kept_run import REHEARSED_ACCOUNT
-from captune.use import PortTaken, listening
+from captune.kept_run import REHEARSED_ACCOUNT, KeptRun
+from captune.use import PortTaken, listening, stand_in_words
 from common import clock
 from rehearsal.models import weights
 from tests.doubles import PATIENCE_SECONDS
@@ -386,6 +386,23 @@ def test_what_the_command_cannot_use_is_named(tmp_path: Path, monkeypatch: pytes
 def test_a_port_that_is_taken_is_told() -> None:
     with listening(0) as taken, pytest.raises(PortTaken, match="Name another one: --port"):
         listening(taken.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("planned", "said", "not_said"),
+    [
+        ("Llama 2 7B", "stands in for Llama 2 7B. It may answer messages, which an endpoint refuses", "nothing"),
+        ("Llama 2 7B Chat", "stands in for Llama 2 7B Chat. A whole answer", "messages"),
+        (weights.NAME, "A whole answer may take as long as it needs", "stands in"),
+    ],
+)
+def test_a_person_is_told_how_the_stand_in_differs(tmp_path: Path, planned: str, said: str, not_said: str) -> None:
+    (tmp_path / "adapter").mkdir()
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        (tmp_path / "adapter" / name).write_text("{}")
+    (tmp_path / "adapter" / "metrics.json").write_text(json.dumps({"base_model": {"name": weights.NAME}}))
+    words = stand_in_words(KeptRun(tmp_path, {**PLAN, "baseModel": {"name": planned}}))
+    assert said in words and not_said not in words and "60 seconds" in words
 
 
 def test_another_base_model_is_refused(tmp_path: Path) -> None:

@@ -79,9 +79,9 @@ def test_a_state_that_was_tried_again_or_found_nothing_to_remove_has_not_failed(
 
 def test_answers_are_counted() -> None:
     display, said = shown()
-    display.asked(0, 12)
-    display.asked(5, 12)
-    assert said.getvalue() == "    5 of 12 answers\n"
+    for done in (0, 5, 5, 12, 12):
+        display.asked(done, 12)
+    assert said.getvalue() == "    5 of 12 answers\n    12 of 12 answers\n"
 
 
 def test_without_a_terminal_phases_and_losses_are_a_line_each() -> None:
