@@ -338,8 +338,12 @@ class Account:
 
     def told(self, message: str) -> None:
         """Hears of an e-mail: one that says that nothing is left of a run must be true."""
+        known = {**self.sagemaker.jobs, **self.sagemaker.endpoints}
+        # What came after the last look may be there.
+        before = self.world.now - timedelta(seconds=SWEEP_SECONDS)
         for run in self.runs():
-            if f"finds nothing more of run {run}" in message and (left := self.sagemaker.still_there(run)):
+            left = [name for name in self.sagemaker.still_there(run) if known[name].created < before]
+            if left and f"finds nothing more of run {run}" in message:
                 self.audit.add(f"an e-mail says that nothing is left of {run}, and there is {left}")
 
     def requested(self, run: str) -> datetime | None:

@@ -133,6 +133,9 @@ class Audit:
         settled, requested = self.settled_at[run], self.requested(run)
         lives = [one for one in (*self.sagemaker.past_endpoints,) if one.owner == run]
         spans = [(min(one.created, requested or one.created), one.gone or settled) for one in lives]
+        early = [at for looks in self.looks.get(run, {}).values() for at in looks if requested and at < requested]
+        if early and not spans:
+            return None  # a look before the request bounds nothing, and it alone is kept
         seconds = Fraction(0)
         for begin, gone in spans or ([(requested, requested)] if requested else []):
             first = [

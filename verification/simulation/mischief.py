@@ -23,6 +23,7 @@ from verification.simulation.account import SWEEP_SECONDS, Account
 from verification.simulation.lambdas import UNNAMED
 from verification.simulation.outages import NEEDED, TOGETHER
 from verification.simulation.services.orchestration import MACHINE, TEAR_DOWN
+from verification.simulation.services.sagemaker import ACCOUNT
 from verification.simulation.services.supplies import BUCKET
 from verification.simulation.world import SERVICES, Outage, Process, Refusal, World
 
@@ -49,13 +50,23 @@ def spawn(account: Account, starts: list[datetime]) -> None:
         account.sweep_seconds = min(account.sweep_seconds, SWEEP_SECONDS)
     else:
         account.late_calls = dice.choice([0.0, 0.5])
-    if dice.random() < 0.1:
+    if not (damages or world.outages) and dice.random() < 0.15:
+        # Step Functions stands still just after a run was planned, or everything that tells when a run began is silent at once.
+        if dice.random() < 0.6:
+            begin = dice.choice(starts) + timedelta(seconds=dice.uniform(0, 8))
+            length = timedelta(seconds=dice.uniform(3600, 36_000))
+            world.outages.append(Outage("Step Functions", begin, begin + length))
+            world.lost_events = world.late_events = 0.0
+        else:
+            world.spawn(_nobody_tells(account), moment())
+    elif dice.random() < 0.1:
         begin = world.now + timedelta(seconds=moment())
         for operation in dice.sample(REFUSED, dice.randint(1, 2)):
             world.refusals.append(Refusal(operation, begin, begin + timedelta(seconds=dice.uniform(60, 20_000))))
+    world.spawn(_stop_or_extend(account), moment(60))
     for act, share in (
         (_damage, float(damages) / 2),
-        (_stop_or_extend, 0.5),
+        (_stop_or_extend, 0.3),
         (_another_tag, 0.1),
         (_foreign_tear_down, 0.2),
     ):
@@ -177,12 +188,23 @@ def _another_tag(account: Account) -> Process:
     yield 0.0, False
 
 
+def _nobody_tells(account: Account) -> Process:
+    """While an endpoint is there its tags change, the ledger goes away, and executions cannot be described."""
+    world, hours = account.world, timedelta(hours=4)
+    last = world.now + timedelta(hours=12)
+    while not account.sagemaker.endpoints and world.now < last:
+        yield 120.0, False
+    world.outages.append(Outage("ledger", world.now, world.now + hours))
+    world.refusals.append(Refusal("describe_execution", world.now, world.now + hours))
+    yield from _another_tag(account)
+
+
 def _foreign_tear_down(account: Account) -> Process:
     """A TearDown is started for an execution of the same name in another account, which ends nothing here."""
     dice = account.world.random
     running = [one.arn for one in account.executions.values() if one.status == "RUNNING"]
     if running:
-        arn = dice.choice(running).replace(":123456789012:", ":999999999999:")
+        arn = dice.choice(running).replace(f":{ACCOUNT}:", ":999999999999:")
         account.tear_down({"executionArn": arn, "reason": dice.choice(["event", "schedule", "sweeper", "person"])})
     return
     yield 0.0, False

@@ -6,8 +6,9 @@ No row, story or outage looks for them here: only the promises that hold in ever
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_type_hints
 
 from captune import serving
@@ -27,7 +28,10 @@ from settle import billing
 from sweeper import evidence
 from teardown import endpoint_lifetimes
 from teardown.removal import Removal
-from verification.simulation.controls import everywhere, random_months, register, replacing
+from verification.simulation import months
+from verification.simulation.controls import everywhere, replacing
+from verification.simulation.lambdas import _UNDER_WAY
+from verification.simulation.trial import Result
 
 # Some need damage, an outage and a moment to meet.
 PATIENCE = 2000
@@ -47,9 +51,31 @@ def together(*removed: Removed) -> Removed:
     return all_of_them
 
 
+FAULTS: list[tuple[str, Removed]] = []
+
+
 def plant(name: str, removed: Removed) -> None:
     """Adds a fault that the random months have to find."""
-    register(f"planted: {name}", removed, random_months(PATIENCE))
+    FAULTS.append((name, removed))
+
+
+def look(number: int) -> tuple[int, str]:
+    """How many random months it took to find a fault, by its place, and what they saw; 0 where none did."""
+    with FAULTS[number][1]():
+        for seed in range(1, PATIENCE + 1):
+            if wrong := months.simulate(seed).wrong:
+                return seed, wrong[0]
+    return 0, ""
+
+
+def prove(pool: Executor) -> Result:
+    """The planted faults as a part of the proof: each with the months that it took."""
+    found = list(pool.map(look, range(len(FAULTS))))
+    lines = [
+        (name, f"{count:>5} months: {words[:90]}") for (name, _), (count, words) in zip(FAULTS, found, strict=True)
+    ]
+    missed = [name for (name, _), (count, _) in zip(FAULTS, found, strict=True) if not count]
+    return Result("Planted faults", lines, [f"{PATIENCE} random months did not find: {name}" for name in missed])
 
 
 def _whatever_the_seal(raw: RawItem) -> Item:
@@ -108,7 +134,10 @@ def _at_the_beginning(self: Removal, event: Any) -> Any:
 def _settles_what_it_read_first(self: Ledger, run: str, actual: Any, details: Any, now: datetime, **more: Any) -> Any:
     """The months are those of now, the run's reservation that of before."""
     early = self.run(run)
-    self._table.pause(1)
+    world = _UNDER_WAY[-1].account.world if _UNDER_WAY else None
+    for _ in range(20 if world else 0):
+        world.now += timedelta(seconds=3)
+        world.interleave("slow")
 
     def make(change: Change) -> Any:
         item = change.item(keys.of_run(run))
@@ -168,7 +197,7 @@ plant("6: an endpoint has one life", replacing(billing, "stays", _first_life_onl
 plant("7: a run's own name may be foreign", replacing(Removal, "_is_foreign", _foreign_without_a_beginning))
 plant("8: any execution of the name is stopped", lambda: everywhere(tear_down.refuse_another_machine, lambda event, arn: None))
 plant("9: a plan has no last moment", replacing(money, "start_after", _as_planned))
-plant("10: an extension meets a settlement", replacing(Ledger, "settle", _settles_what_it_read_first))
+plant("10: an extension meets a settlement", together(replacing(Ledger, "settle", _settles_what_it_read_first), lambda: everywhere(changes.ending, _not_ending)))
 plant("11: what is stopped is extended", lambda: everywhere(changes.ending, _not_ending))
 plant("12: an endpoint has gone when the pass began", replacing(Removal, "one_pass", _at_the_beginning))
 plant("13: a damaged count is an unnamed error", replacing(Ledger, "count_start", _any_trouble_is_too_many))
