@@ -121,8 +121,8 @@ class Removal:
     def _item(self) -> RunItem:
         """The run's item; empty where there is none, or it is damaged or the ledger silent: what the run left is removed all the same."""
         try:
-            item: RunItem = self.ledger.run(self.run) or {}
-            return item
+            item: RunItem | None = self.ledger.run(self.run)
+            return item or {}
         except Exception as error:
             log("ledger item unknown", run=self.run, error=str(error))
             return {}

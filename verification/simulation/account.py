@@ -330,7 +330,7 @@ class Account:
 
     def told(self, message: str) -> None:
         """Hears of an e-mail: one that says that nothing is left of a run must be true."""
-        known = {**self.sagemaker.jobs, **self.sagemaker.endpoints}
+        known: dict[str, Any] = {**self.sagemaker.jobs, **self.sagemaker.endpoints}
         # What came after the last look may be there.
         before = self.world.now - timedelta(seconds=SWEEP_SECONDS)
         for run in self.runs():
