@@ -76,6 +76,7 @@ class Removal:
                 return self._outcome(keep_until=schedule_time(keep_until))
         if not is_event and status == "RUNNING":
             self._stop_execution(str(execution_arn))
+            self._endpoints.bounds = False
         self._step("training jobs", self._stop_training_jobs)
         self._step("endpoints", self._delete_endpoints)
         if not self.found and not self.problems:
