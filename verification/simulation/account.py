@@ -278,7 +278,13 @@ class Account:
         if function == "teardown":
             found = ", ".join([*answer["found"], *answer["problems"]]) or "nothing"
             self.world.tell(f"TearDown of {answer['runName']} found: {found}")
-            if not (answer["problems"] or answer["running"] or answer["keep"] or "endpoint " in found):
+            if not (
+                answer["problems"]
+                or answer["running"]
+                or answer["keep"]
+                or "endpoint " in found
+                or "execution " in found
+            ):
                 self.audit.found_none(answer["runName"], tear_down)
         return {"Payload": answer}
 
