@@ -77,9 +77,11 @@ def accepted(ledger: Ledger, key: str, changes: Mapping[str, str], cap_cents: in
     """
     before = _months(ledger.items(), cap_cents)
 
-    def make(row: Row) -> Item:
+    def make(row: Row | None) -> Item:
+        if row is None:
+            raise NotAccepted(f"The ledger has no item {key}. captune ledger shows the keys of the damaged ones.")
         item = {name: _plain(value) for name, value in row.raw.items() if name != SEAL}
-        item |= {name: int(text) if text.lstrip("-").isdigit() else text for name, text in changes.items()}
+        item |= {name: int(text) if _is_number(name) and text.isdigit() else text for name, text in changes.items()}
         item = {name: value for name, value in item.items() if value != ""} | {"pk": key}
         if (month := keys.month_in(key)) is not None and "committed_cents" not in changes:
             item = {"pk": key, "committed_cents": before[month].by_runs}
@@ -109,16 +111,21 @@ def _plain(value: Mapping[str, Any]) -> Any:
     return value["S"] if set(value) == {"S"} else value
 
 
+def _is_number(name: str) -> bool:
+    """Whether an attribute holds a whole number."""
+    kinds = {"committed_cents": int, "starts": int, **get_type_hints(RunItem)}
+    return kinds.get(name, int if name.startswith("actual_cents_") else str) is int
+
+
 def _faults(key: str, item: Mapping[str, Any]) -> list[str]:
     """What keeps the rest of the project from working with an item."""
-    kinds: dict[str, type] = {"committed_cents": int, "starts": int, **get_type_hints(RunItem)}
     run, settled = keys.run_in(key) is not None, item.get("state") == "settled"
     needed = (
         _REQUIRED | (_COSTS if settled else set()) if run else {"starts" if keys.starts_in(key) else "committed_cents"}
     )
     wrong = [f"{name} is missing" for name in sorted(needed - item.keys())]
     for name, value in item.items():
-        is_number = kinds.get(name, int if name.startswith("actual_cents_") else str) is int
+        is_number = _is_number(name)
         if not (type(value) is int and value >= 0 if is_number else isinstance(value, str)):
             wrong.append(f"{name} must be a {'whole number from 0 on' if is_number else 'text'}, not {str(value)[:40]}")
         if (form := _FORMS.get(name)) and not form[0].fullmatch(str(value)):

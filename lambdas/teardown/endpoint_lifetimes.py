@@ -23,6 +23,8 @@ class SeenEndpoints:
         self.seen: Seen = together(seen or {}, {})
         self._listed: list[Life] | None = None
         self._at = ""
+        # Whether the execution had ended before the look: one that goes on may ask for an endpoint after it.
+        self.bounds = True
 
     def saw(self, sagemaker: Any, endpoints: Sequence[Resource], now: datetime) -> None:
         """Takes in a whole listing of the run's endpoints, as it was answered now."""
@@ -33,7 +35,7 @@ class SeenEndpoints:
             if (life["name"], life["createdAt"]) not in known:
                 _describe(sagemaker, life)
         self._listed = lives
-        self.seen = _after(self.seen, self._listed, self._at)
+        self.seen = _after(self.seen, self._listed, self._at, self.bounds)
 
     def write(self, ledger: Ledger, run: str, now: datetime) -> None:
         """Puts what was seen together with what the run's item holds, in both; the run's removal has begun. Raises what the ledger raises."""
@@ -46,20 +48,22 @@ class SeenEndpoints:
                     life.setdefault("goneAt", item["settled_at"])
             self.seen = together(known, self.seen)
             if self._listed is not None:
-                self.seen = _after(self.seen, self._listed, self._at)
+                self.seen = _after(self.seen, self._listed, self._at, self.bounds)
             return {**(ending(item, now) if "keep_until" in item else item), **attribute(self.seen)}
 
         ledger.update(run, made)
 
 
-def _after(seen: Seen, listed: Sequence[Life], at: str) -> Seen:
+def _after(seen: Seen, listed: Sequence[Life], at: str, bounds: bool) -> Seen:
     """What is known after a listing: what is listed has not gone, and what was there before and is not listed has."""
     there = {(life["name"], life["createdAt"]) for life in listed}
     lives = together(seen, {"lives": list(listed)}).get("lives", [])
     after: Seen = {**seen, "lives": lives} if lives else {**seen}
     if any(life["createdAt"] < after.get("noneAt", "") for life in listed):
         del after["noneAt"]  # a list has left it out
-    none_at = after.setdefault("noneAt", at) if not listed else after.get("noneAt", at)
+    if not listed and bounds:
+        after.setdefault("noneAt", at)
+    none_at = after.get("noneAt", at)
     for life in lives:
         if (life["name"], life["createdAt"]) in there:
             life.pop("goneAt", None)

@@ -76,6 +76,7 @@ class Removal:
                 return self._outcome(keep_until=schedule_time(keep_until))
         if not is_event and status == "RUNNING":
             self._stop_execution(str(execution_arn))
+            self._endpoints.bounds = False
         self._step("training jobs", self._stop_training_jobs)
         self._step("endpoints", self._delete_endpoints)
         if not self.found and not self.problems:
@@ -121,8 +122,8 @@ class Removal:
     def _item(self) -> RunItem:
         """The run's item; empty where there is none, or it is damaged or the ledger silent: what the run left is removed all the same."""
         try:
-            item: RunItem = self.ledger.run(self.run) or {}
-            return item
+            item: RunItem | None = self.ledger.run(self.run)
+            return item or {}
         except Exception as error:
             log("ledger item unknown", run=self.run, error=str(error))
             return {}

@@ -7,7 +7,7 @@ import pytest
 from common import aws
 from common.ledger.ledger import Ledger
 from common.pricing import costs
-from verification.simulation import accidents, controls, months, outages, rows, stories, threads
+from verification.simulation import accidents, controls, months, outages, planted_faults, rows, stories, threads
 from verification.simulation.__main__ import main, replay
 from verification.simulation.account import calm
 from verification.simulation.controls import CONTROLS
@@ -204,3 +204,11 @@ def test_of_many_broken_promises_the_rest_is_counted() -> None:
 def test_memory_and_time_limits_are_those_that_the_stack_declares() -> None:
     assert functions()["teardown"] == (256, 300)
     assert functions().keys() == {path.parent.name for path in (PROJECT / "lambdas").glob("*/handler.py")}
+
+
+@pytest.mark.parametrize("fault", ["1:", "2:", "8:", "12:"])
+def test_the_months_alone_find_a_fault_of_an_earlier_version(fault: str) -> None:
+    (number,) = [at for at, (name, _) in enumerate(planted_faults.FAULTS) if name.startswith(fault)]
+    months_needed, words = planted_faults.look(number)
+
+    assert 0 < months_needed <= planted_faults.PATIENCE and words

@@ -286,7 +286,13 @@ class Account:
         if function == "teardown":
             found = ", ".join([*answer["found"], *answer["problems"]]) or "nothing"
             self.world.tell(f"TearDown of {answer['runName']} found: {found}")
-            if not (answer["problems"] or answer["running"] or answer["keep"] or "endpoint " in found):
+            if not (
+                answer["problems"]
+                or answer["running"]
+                or answer["keep"]
+                or "endpoint " in found
+                or "execution " in found
+            ):
                 self.audit.found_none(answer["runName"], tear_down)
         return {"Payload": answer}
 
@@ -338,7 +344,7 @@ class Account:
 
     def told(self, message: str) -> None:
         """Hears of an e-mail: one that says that nothing is left of a run must be true."""
-        known = {**self.sagemaker.jobs, **self.sagemaker.endpoints}
+        known: dict[str, Any] = {**self.sagemaker.jobs, **self.sagemaker.endpoints}
         # What came after the last look may be there.
         before = self.world.now - timedelta(seconds=SWEEP_SECONDS)
         for run in self.runs():

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from captune import serving
 from captune.account import Refused
 from captune.ledger import accepted
+from common.clock import month_of
 from common.errors import CaptuneError
 from common.ledger import keys
 from common.ledger.seal import SEAL
@@ -50,10 +51,11 @@ def spawn(account: Account, starts: list[datetime]) -> None:
         account.sweep_seconds = min(account.sweep_seconds, SWEEP_SECONDS)
     else:
         account.late_calls = dice.choice([0.0, 0.5])
-    if not (damages or world.outages) and dice.random() < 0.15:
+    late = [start for start in starts if month_of(start) != month_of(start + timedelta(hours=12))]
+    if not (damages or world.outages) and dice.random() < (0.6 if late else 0.06):
         # Step Functions stands still just after a run was planned, or everything that tells when a run began is silent at once.
-        if dice.random() < 0.6:
-            begin = dice.choice(starts) + timedelta(seconds=dice.uniform(0, 8))
+        if late:
+            begin = dice.choice(late) + timedelta(seconds=dice.uniform(0, 5))
             length = timedelta(seconds=dice.uniform(3600, 36_000))
             world.outages.append(Outage("Step Functions", begin, begin + length))
             world.lost_events = world.late_events = 0.0

@@ -114,7 +114,7 @@ def _is_excused(account: Account, words: str) -> bool:
     nobody could note is booked for longer than it was there."""
     away = {outage.service for outage in account.world.outages}
     if OVERBOOKED in words:
-        return bool(away & set(outages.UNNOTED) or account.counts["damaged items"])
+        return bool(away & set(outages.UNNOTED) or account.counts["damaged items"] or account.counts["late calls"])
     if not (away or account.counts["damaged items"]) or " on " in words or " used " in words:
         return False
     found = re.search(r"([\d.]+) (?:beside .*|of|and booked|spent under a cap of) .*?(\d+)", words)

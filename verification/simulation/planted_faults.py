@@ -134,8 +134,8 @@ def _at_the_beginning(self: Removal, event: Any) -> Any:
 def _settles_what_it_read_first(self: Ledger, run: str, actual: Any, details: Any, now: datetime, **more: Any) -> Any:
     """The months are those of now, the run's reservation that of before."""
     early = self.run(run)
-    world = _UNDER_WAY[-1].account.world if _UNDER_WAY else None
-    for _ in range(20 if world else 0):
+    world = _UNDER_WAY[-1].account.world
+    for _ in range(20):
         world.now += timedelta(seconds=3)
         world.interleave("slow")
 
@@ -143,7 +143,7 @@ def _settles_what_it_read_first(self: Ledger, run: str, actual: Any, details: An
         item = change.item(keys.of_run(run))
         if early is None or item is None:
             return item
-        held = {**item, "reserved_cents": early["reserved_cents"]} if item["state"] == "reserved" else item
+        held: Any = {**item, "reserved_cents": early["reserved_cents"]} if item["state"] == "reserved" else item
         settled = settlement(held, actual, details, now, exact=False)
         if not settled:
             return item

@@ -312,9 +312,9 @@ def settled_too_early() -> list[str]:
     account = calm()
     runs.start(account, "early", LONG_RUN)
     _until(account, lambda: "captune-early" in account.sagemaker.jobs)
-    item: Any = account.ledger().run("captune-early")
+    item = account.ledger().run("captune-early")
     try:
-        billing.bill(account.sagemaker, "captune-early", item or {}, {}, account.world.now)
+        billing.bill(account.sagemaker, "captune-early", item, {}, account.world.now)
     except billing.StillRunning:
         return []
     return ["a run was billed while its job was still running"]

@@ -206,3 +206,9 @@ class TestWhatRuns:
         (line,) = logged(capsys, "endpoint not described")
         assert (line["endpoint"], line["error"]) == ("captune-abc", str(trouble))
         assert site.tear_down()["seen"]["lives"] == [SERVED]
+
+
+def test_the_look_that_stops_an_execution_bounds_nothing() -> None:
+    site = Site(execution="RUNNING")
+    assert site.tear_down({"executionName": "abc", "reason": "schedule"})["seen"] == {}
+    assert site.tear_down({"executionName": "abc", "reason": "schedule"}, after=MINUTE)["seen"] == {"noneAt": GONE_AT}
