@@ -303,6 +303,7 @@ def test_a_run_waits_for_its_endpoint_until_less_than_two_minutes_are_left(
     planned = plan(hosting_deadlineSeconds=deadline)
     execution = run(Preflight=planned, DescribeEndpoint=[*looks, endpoint("Creating")])
     assert execution.seconds - first_second(execution, "CreateEndpoint") == ends
+    assert execution.error == ("NoCapacity" if looks else "EndpointFailed")
 
 
 def test_an_endpoint_that_is_still_created_at_its_deadline_ends_the_run_before_it() -> None:
