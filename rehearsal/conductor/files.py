@@ -17,6 +17,7 @@ import psutil
 
 from common import records
 from common.ledger import keys
+from common.ledger.seal import sealed
 from preflight.texts import outside_text, text_file
 from rehearsal.account.cloud import Cloud
 
@@ -134,13 +135,8 @@ def reserve_all_but(cloud: Cloud, left_cents: int, cap_cents: int) -> None:
     now = cloud.clock()
     following = (now.year + now.month // 12, now.month % 12 + 1)
     for year, month in ((now.year, now.month), following):
-        cloud.client("dynamodb").put_item(
-            TableName=cloud.deployment.table,
-            Item={
-                "pk": {"S": keys.of_month(f"{year}-{month:02d}")},
-                "committed_cents": {"N": str(max(0, cap_cents - left_cents))},
-            },
-        )
+        item = {"pk": keys.of_month(f"{year}-{month:02d}"), "committed_cents": max(0, cap_cents - left_cents)}
+        cloud.client("dynamodb").put_item(TableName=cloud.deployment.table, Item=sealed(item))
 
 
 STATE = Path(".rehearsal")  # in the project's folder
