@@ -117,7 +117,7 @@ def test_a_file_of_ones_own_is_uploaded_under_a_safe_name(
 
 
 def test_files_of_one_name_do_not_overwrite_each_other(site: Any, project: Path, tmp_path: Path) -> None:
-    corpus, held_out = tmp_path / "данные.txt", tmp_path / "проверка.txt"  # their safe name is the same
+    corpus, held_out = tmp_path / "äöü.txt", tmp_path / "éèà.txt"  # their safe name is the same
     corpus.write_text("to train on")
     held_out.write_text("to measure on")
     options = Options(project=project, corpus=corpus, held_out=held_out)
