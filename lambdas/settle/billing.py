@@ -233,16 +233,18 @@ def stays(seen: Seen, requested_at: datetime | None, until: datetime, now: datet
     """Every endpoint that a run had, from what was seen of them.
 
     `requested_at` is when the run first asked for one, `until` when it was first settled. One that no tear-down saw (refused, or
-    deleted by hand) is counted from its request until a look found none, or else until then: nobody knows when it went.
+    deleted by hand) is counted from its request until a look found none, or else until then: nobody knows when it went. One that came
+    after such a look is another.
     """
-    if lives := seen.get("lives", []):
-        return [_stay(life, until, now) for life in lives]
+    found = [_stay(life, until, now) for life in seen.get("lives", [])]
     if requested_at is None:
-        return []
-    end = _open_end(requested_at, until, now)
-    if "noneAt" in seen and requested_at <= (none_at := from_iso(seen["noneAt"])):
-        end = min(end, none_at + _SECOND)
-    return [Stay(requested_at, end)]
+        return found
+    none_at = from_iso(seen["noneAt"]) if "noneAt" in seen else None
+    if none_at is None or none_at < requested_at:
+        return found or [Stay(requested_at, _open_end(requested_at, until, now))]
+    if any(there.start < none_at for there in found):
+        return found
+    return [Stay(requested_at, min(none_at + _SECOND, _open_end(requested_at, until, now))), *found]
 
 
 def _stay(life: Life, until: datetime, now: datetime) -> Stay:
