@@ -146,7 +146,7 @@ class TestEndpoints:
     @pytest.mark.parametrize(
         ("none", "later", "seconds"),
         [
-            (700, life(1000, 1049), 101 + 50), (700, life(700, 749), 101 + 50),
+            (700, life(1000, 1049), 101 + 50), (700, life(700, 749), 100 + 50),
             # It is the requested one itself.
             (700, life(699, 748), 50), (None, life(1000, 1049), 50),
             # The look came before the request.
@@ -160,6 +160,13 @@ class TestEndpoints:
         for _ in range(2):  # a second settlement adds nothing to it
             assert endpoint_cost(priced, seen=seen(later, none=none)) == (seconds, seconds)
             priced.now += HOUR
+
+    # No look came in between: what was ready before the one that was seen was another, and had gone when that one took its name.
+    @pytest.mark.parametrize(("ready", "seconds"), [(999, 400 + 50), (1000, 50), (1001, 50)])
+    def test_an_endpoint_created_after_one_was_ready_is_another(self, priced: Site, ready: int, seconds: int) -> None:
+        history = priced.step_functions.histories[arn("abc")]
+        history += [*visit("CreateEndpoint", 600, 601), *visit("AskBothModels", ready, 1002)]
+        assert endpoint_cost(priced, seen=seen(life(1000, 1049), none=1050)) == (seconds, seconds)
 
     def test_one_that_came_after_the_settlement_is_added_to_the_unseen_one(self, priced: Site) -> None:
         priced.step_functions.histories[arn("abc")] += visit("CreateEndpoint", 600, 601)
