@@ -149,7 +149,7 @@ def bill(
         training.add("A deleted training job", unknown)
     hosting = _Sum(Tariff.of(item, "Hosting"), by_month)
     all_seen = together(of_item(item), seen or {})
-    for there in stays(all_seen, entered_at.get("CreateEndpoint"), until, now):
+    for there in stays(all_seen, entered_at.get("CreateEndpoint"), until, now, entered_at.get("AskBothModels")):
         seconds = max(0, ceil((there.end - there.start).total_seconds()))
         hosting.add("The endpoint", _Used(there.instance_type, there.instance_count, seconds, there.start, there.end))
     return Bill(
@@ -229,20 +229,25 @@ class Stay:
     instance_count: int = 1
 
 
-def stays(seen: Seen, requested_at: datetime | None, until: datetime, now: datetime) -> list[Stay]:
+def stays(
+    seen: Seen, requested_at: datetime | None, until: datetime, now: datetime, served_at: datetime | None = None
+) -> list[Stay]:
     """Every endpoint that a run had, from what was seen of them.
 
-    `requested_at` is when the run first asked for one, `until` when it was first settled. One that no tear-down saw (refused, or
-    deleted by hand) is counted from its request until a look found none, or else until then: nobody knows when it went.
+    `requested_at` is when the run first asked for one, `served_at` when one was ready, `until` when it was first settled. One that no
+    tear-down saw (refused, or deleted by hand) is counted from its request until a look found none, or the next one had its name, or
+    else until then: nobody knows when it went. What was created after such a look, or after one was ready, is another.
     """
-    if lives := seen.get("lives", []):
-        return [_stay(life, until, now) for life in lives]
+    found = [_stay(life, until, now) for life in seen.get("lives", [])]
     if requested_at is None:
-        return []
-    end = _open_end(requested_at, until, now)
-    if "noneAt" in seen and requested_at <= (none_at := from_iso(seen["noneAt"])):
+        return found
+    end = min([there.start for there in found], default=_open_end(requested_at, until, now))
+    none_at = from_iso(seen["noneAt"]) if "noneAt" in seen else None
+    if none_at and requested_at <= none_at <= end:
         end = min(end, none_at + _SECOND)
-    return [Stay(requested_at, end)]
+    elif found and not (served_at and served_at < end):
+        return found
+    return [Stay(requested_at, end), *found]
 
 
 def _stay(life: Life, until: datetime, now: datetime) -> Stay:

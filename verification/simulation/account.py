@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
@@ -349,7 +350,7 @@ class Account:
         before = self.world.now - timedelta(seconds=SWEEP_SECONDS)
         for run in self.runs():
             left = [name for name in self.sagemaker.still_there(run) if known[name].created < before]
-            if left and f"finds nothing more of run {run}" in message:
+            if left and re.search(rf"finds nothing more of run {run}[.,]", message):
                 self.audit.add(f"an e-mail says that nothing is left of {run}, and there is {left}")
 
     def requested(self, run: str) -> datetime | None:
