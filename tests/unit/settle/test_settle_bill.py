@@ -142,37 +142,25 @@ class TestEndpoints:
         priced.now += HOUR
         assert endpoint_cost(priced, seen=seen(none=now + 3600)) == (seconds, seconds)
 
-    # Nobody saw the endpoint that was requested after 600 s: it counts until none was listed, and so does each later one that was seen.
+    # Nobody saw the endpoint requested after 600 s where all that was seen came after a look that listed none, or after one was ready.
     @pytest.mark.parametrize(
-        ("none", "later", "seconds"),
+        ("none", "ready", "lives", "seconds"),
         [
-            (700, life(1000, 1049), 101 + 50), (700, life(700, 749), 100 + 50),
-            # It is the requested one itself.
-            (700, life(699, 748), 50), (None, life(1000, 1049), 50),
-            # The look came before the request.
-            (599, life(1000, 1049), 50),
+            (700, 9000, [life(1000, 1049)], 101 + 50), (700, 9000, [life(700, 749)], 100 + 50),
+            (700, 9000, [life(699, 748)], 50), (700, 9000, [life(699, 748), life(2000, 2049)], 50 + 50),
+            (599, 9000, [life(1000, 1049)], 50), (None, 9000, [life(1000, 1049)], 50),
+            # It had gone when the next one took its name.
+            (1050, 999, [life(1000, 1049)], 400 + 50), (1050, 1000, [life(1000, 1049)], 50),
         ],
     )  # fmt: skip
     def test_an_unseen_endpoint_counts_beside_one_that_came_after_it(
-        self, priced: Site, none: int | None, later: dict[str, Any], seconds: int
+        self, priced: Site, none: int | None, ready: int, lives: list[Any], seconds: int
     ) -> None:
-        priced.step_functions.histories[arn("abc")] += visit("CreateEndpoint", 600, 601)
-        for _ in range(2):  # a second settlement adds nothing to it
-            assert endpoint_cost(priced, seen=seen(later, none=none)) == (seconds, seconds)
-            priced.now += HOUR
-
-    # No look came in between: what was ready before the one that was seen was another, and had gone when that one took its name.
-    @pytest.mark.parametrize(("ready", "seconds"), [(999, 400 + 50), (1000, 50), (1001, 50)])
-    def test_an_endpoint_created_after_one_was_ready_is_another(self, priced: Site, ready: int, seconds: int) -> None:
         history = priced.step_functions.histories[arn("abc")]
-        history += [*visit("CreateEndpoint", 600, 601), *visit("AskBothModels", ready, 1002)]
-        assert endpoint_cost(priced, seen=seen(life(1000, 1049), none=1050)) == (seconds, seconds)
-
-    def test_one_that_came_after_the_settlement_is_added_to_the_unseen_one(self, priced: Site) -> None:
-        priced.step_functions.histories[arn("abc")] += visit("CreateEndpoint", 600, 601)
-        assert endpoint_cost(priced, seen=seen(none=700)) == (101, 101)
-        priced.now += HOUR
-        assert endpoint_cost(priced, seen=seen(life(4000, 4049), none=700)) == (151, 151)
+        history += [*visit("CreateEndpoint", 600, 601), *visit("AskBothModels", ready, ready + 1)]
+        for _ in range(2):  # a second settlement adds nothing to it
+            assert endpoint_cost(priced, seen=seen(*lives, none=none)) == (seconds, seconds)
+            priced.now += HOUR
 
     # 6,000 seconds are reserved, and Ask's of them.
     @pytest.mark.parametrize(("seconds", "cents"), [(5999, 6), (6149, 6), (6150, 7), (36_000, 46)])
