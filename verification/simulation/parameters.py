@@ -21,6 +21,7 @@ from verification.simulation.world import World
 # What AWS may add: SageMaker sends a job a stop signal two minutes before it kills it (its own documentation), and what it
 # uploads then took five minutes at the most in public logs.
 STOP_SECONDS = 420
+NO_WEIGHTS = "AlgorithmError: The channel 'model' holds no model: the model channel has no config.json., exit code: 1"
 LOST_HOST = "AlgorithmError: Another process of this job ended, or its host was lost., exit code: 1"
 
 
@@ -179,7 +180,8 @@ class Fate:
         # The configuration's own limits of download and health check end what never comes up.
         longest = variant["ModelDataDownloadTimeoutInSeconds"] + variant["ContainerStartupHealthCheckTimeoutInSeconds"]
         if plan:
-            creating, works, capacity = 600.0, plan in {"in service", "last"}, plan == "capacity"
+            creating, works, capacity = 600.0, plan in {"in service", "last", "slow"}, plan == "capacity"
+            creating *= 100 if plan == "slow" else 1  # longer than any deadline
         else:
             creating = longest if dice.random() < given.extreme else dice.uniform(60, 900)
             works, capacity = dice.random() >= 0.3 * given.failing, dice.random() < 0.1
@@ -201,8 +203,8 @@ def _chosen(given: dict[str, Any], name: str, choice: float) -> str:
 
 
 def _planned(made: Job, plan: str, longest: int, patience: int) -> None:
-    """A training job as a row of the table wants it: completed (on the last type of a list: last), failed, cut, hangs, capacity, waits,
-    interrupted or taken."""
+    """A training job as a row of the table wants it: completed (on the last type of a list: last), failed, no weights, cut, hangs,
+    capacity, waits, interrupted or taken."""
     if plan == "capacity":
         made.end = made.created + timedelta(seconds=60)
         return
@@ -215,6 +217,8 @@ def _planned(made: Job, plan: str, longest: int, patience: int) -> None:
     made.final = "Completed"
     if plan == "failed":
         made.final, made.reason = "Failed", LOST_HOST
+    elif plan == "no weights":
+        made.final, made.reason, seconds = "Failed", NO_WEIGHTS, 130
     elif plan in {"cut", "hangs"}:
         made.final, made.detail, seconds = "Stopped", "MaxRuntimeExceeded", longest
     elif plan == "interrupted":

@@ -74,7 +74,7 @@ def test_conversations_are_trained_and_served_on_the_second_type(project: Deploy
     assert {model["PrimaryContainer"]["Environment"]["SM_VLLM_MAX_MODEL_LEN"] for model in models} == {"2048"}
     item = project.ledger_item(execution)
     assert item["training_prices"] == f"{FIRST}=1.515 {SECOND}=1.222"
-    assert item["endpoint_instance_type"] == SECOND
+    assert [life["instanceType"] for life in json.loads(item["endpoint_seen"])["lives"]] == [SECOND]
     configuration = summary["configuration"]
     assert (configuration["training_instance_type"], configuration["hosting_instance_type"]) == (SECOND, SECOND)
     assert project.nothing_left()

@@ -115,9 +115,12 @@ def test_a_profile_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pyt
 
 def make(*arguments: str, folder: Path = ROOT) -> tuple[int, str]:
     """How make ends with these arguments, and what it prints. Nothing is set up for a test."""
-    done_before = [f"--old-file={file}" for file in (".venv/.ready", ".venv/.deployable", "node_modules/.bin/cdk")]
+    done_before = [
+        f"--old-file={file}"
+        for file in (".venv/.rehearsable", ".venv/.ready", ".venv/.deployable", "node_modules/.bin/cdk")
+    ]
     # Not what a make that runs these tests was given.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "ARGS"}
     words = ["make", "--silent", *done_before, *arguments]
     done = subprocess.run(
         words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS

@@ -128,6 +128,8 @@ _RUNS: Mapping[str, Mapping[str, Any]] = {
     "training waits for an instance in vain": {"jobs": ("waits",)},
     "training fails": {"jobs": ("failed",)},
     "training runs out of time": {"jobs": ("hangs",)},
+    "training finds no base model": {"jobs": ("no weights",)},
+    "the endpoint is still created at its deadline": {"endpoints": ("slow",)},
     "no instance for the endpoint": {"endpoints": ("capacity",)},
     "the endpoint fails": {"endpoints": ("failed",)},
 }
