@@ -206,7 +206,9 @@ def test_a_job_without_a_base_model_ends_by_name_with_a_way_that_needs_nobody_el
     ):
         execution = run(DescribeTraining=job("Failed", reason=reason, billed=130))
         assert (execution.error, execution.asked("CreateModel")) == ("WeightsUnusable", [])
-        assert execution.cause.startswith(f"Training job {RUN} found no base model that it can train in its model channel, ")
+        assert execution.cause.startswith(
+            f"Training job {RUN} found no base model that it can train in its model channel, "
+        )
         assert f"after 130 billed seconds: {reason} A copy of your own" in execution.cause
         assert "weights_uri" in execution.cause
 
