@@ -139,8 +139,8 @@ deploy: $(DEPLOYABLE) $(CDK)  ## the stacks into your AWS account; set accept_eu
 
 destroy: $(DEPLOYABLE) $(CDK)  ## remove everything but the data; DATA=delete removes that too (after deploying with retain_data=false)
 	@$(IN_ONE_PLACE)captune destroy $(AT) $(if $(filter delete,$(DATA)),--data) $(if $(filter $(AGREED),$(ARGS)),--yes)
-	@$(RUN_CDK) destroy Captune-Guardrail Captune-FineTuning --force $(filter-out $(AGREED),$(ARGS))
-	@$(if $(filter delete,$(DATA)),captune empty $(AT) --yes && $(RUN_CDK) destroy Captune-Storage --force $(filter-out $(AGREED),$(ARGS)),echo "The bucket and the ledger are kept. See make destroy DATA=delete")
+	@$(RUN_CDK) destroy Captune-Guardrail Captune-FineTuning $(if $(filter delete,$(DATA)),Captune-Storage) --force $(filter-out $(AGREED),$(ARGS))
+	@$(if $(filter delete,$(DATA)),,echo "The bucket and the ledger are kept. See make destroy DATA=delete")
 
 prove-cap: $(READY)  ## the table of failures, the simulated months and the negative controls
 	@captune prove-cap $(if $(ARGS),$(ARGS),--write results/prove-cap.md)

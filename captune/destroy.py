@@ -1,84 +1,113 @@
-"""`captune destroy` and `captune empty`, which `make destroy` runs around `cdk destroy`: the check, the person's yes, and only then the first change.
+"""`captune idle` and `captune destroy`, which `make destroy` runs before `cdk destroy`: refuse while something bills, ask once, then prepare.
 
-CDK would ask too, but after the deny policy was taken off the role and after the buckets had been emptied: a person who
-then said no was left without that line of defence, or without the data.
+TearDown and the sweeper live in the stacks: an endpoint that outlives them bills until a person notices. CDK would ask too, but after the
+deny policy was detached and the buckets emptied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
 from botocore.exceptions import ClientError
 
-from captune import account, idle, release
-from captune.account import Refused, Region, Yes
+from captune import account
+from captune.account import NotDeployed, Refused, Region, Yes, output
 from common.aws import error_code
+from common.clock import now
+from common.names import PREFIX
+from common.resources import ENDPOINT, TRAINING_JOB, Tags, find_present
 
 GUARDRAIL, RUNS, STORAGE = STACKS = ("Captune-Guardrail", "Captune-FineTuning", "Captune-Storage")
 YES = "yes"
 _LOGS = "AccessLogs"  # how the logical id of the bucket begins that holds the access logs of the other one
-_FOR_GOOD = "This cannot be taken back."
-_WITH_DATA = f"The bucket and the ledger go too, with every corpus, adapter and report, and with the record of what was spent. {_FOR_GOOD}"
+_WITH_DATA = (
+    "The bucket and the ledger go too, with every corpus, adapter and report, and with the record of what was spent. "
+    "This cannot be undone."
+)
+
+
+class NotIdle(Refused):
+    """Something still bills or runs. The message names it and says how to end it."""
 
 
 class NotWanted(Refused):
     """The person did not say yes. Nothing was changed."""
 
 
+def idle_command(region: Region = None) -> None:
+    """Prints that nothing bills and nothing runs, or refuses."""
+    print(refuse_while_something_bills(account.session(region)))
+
+
 def command(
-    data: Annotated[bool, typer.Option("--data", help="The bucket and the ledger are to go too.")] = False,
+    data: Annotated[bool, typer.Option("--data", help="Delete the data too: the buckets and the ledger.")] = False,
     yes: Yes = False,
     region: Region = None,
 ) -> None:
-    """Checks, asks and lets the stacks be destroyed."""
+    """Checks, asks, detaches the deny policy and, with --data, empties the buckets."""
     print(prepare(account.session(region), input, data=data, agreed=yes))
 
 
-def empty_command(yes: Yes = False, region: Region = None) -> None:
-    """Asks and deletes what is in the buckets."""
-    print(ask_and_empty(account.session(region), input, agreed=yes))
+def refuse_while_something_bills(session: Any) -> str:
+    """A sentence that nothing of this project bills or runs. Raises NotIdle for an execution, a training job or an endpoint."""
+    if left := [*_executions(session), *_resources(session.client("sagemaker"))]:
+        raise NotIdle(
+            f"This project still bills or runs in {session.region_name}: {'; '.join(left)}. Wait for its end, or end it with captune stop RUN "
+            "(in the SageMaker console, where the stacks are gone). Then try again. Nothing was changed."
+        )
+    return f"Nothing of this project bills or runs in {session.region_name}."
+
+
+def _executions(session: Any) -> Iterator[str]:
+    pages = session.client("stepfunctions").get_paginator("list_executions")
+    for name in ("FineTuningArn", "TearDownArn"):
+        try:
+            for page in pages.paginate(stateMachineArn=output(session, name), statusFilter="RUNNING"):
+                yield from (f"execution {one['executionArn'].rpartition(':')[2]}" for one in page["executions"])
+        except NotDeployed:
+            continue
+        except ClientError as error:  # a half-destroyed stack still has its outputs
+            if error_code(error) != "StateMachineDoesNotExist":
+                raise
+
+
+def _resources(sagemaker: Any) -> Iterator[str]:
+    kinds = ((TRAINING_JOB, "InProgress"), (TRAINING_JOB, "Stopping"), (ENDPOINT, None))
+    found = [one for kind, status in kinds for one in find_present(sagemaker, kind, f"{PREFIX}-", now(), status)]
+    return map(str, Tags(sagemaker).own(found))
 
 
 def prepare(session: Any, ask: Callable[[str], str], *, data: bool = False, agreed: bool = False) -> str:
-    """Checks, asks once, checks again what may have changed meanwhile, and takes the deny policy off, which would keep its stack.
+    """Checks, asks unless the person has agreed, and makes the stacks deletable: detaches the deny policy and, for `data`, empties the buckets.
 
-    `ask` shows a question and returns the answer; `data` is to go as well; `agreed` says that the person said yes before.
-    Returns what was done. Raises NotIdle, NotWanted, and Refused where the data is protected or no stack is there; none
-    of them has changed anything.
+    Returns what was done. Raises NotIdle, NotWanted, and Refused where the data is protected or no stack is there; none of them has
+    changed anything.
     """
-    _refuse_where_nothing_is(session)
-    what = (
-        f"This destroys the stacks of Captune in {_place(session)}: state machines, functions, alarms and the budget."
-    )
-    _agree(session, ask, f"{what} {_WITH_DATA if data else 'The bucket and the ledger are kept.'}", data, agreed)
-    return f"{release.detach(session)}\nThe stacks are still there: make destroy goes on and has cdk destroy them."
-
-
-def ask_and_empty(session: Any, ask: Callable[[str], str], *, agreed: bool = False) -> str:
-    """Checks, asks once and deletes what is in the buckets; `agreed` says that make destroy has asked and checked.
-
-    Returns what was deleted. Raises NotIdle and NotWanted, and what empty() raises.
-    """
-    what = f"This deletes every version of every corpus, adapter and report of Captune in {_place(session)}."
-    if not agreed:
-        _agree(session, ask, f"{what} {_FOR_GOOD}", data=True, agreed=False)
-    return empty(session)
-
-
-def _place(session: Any) -> str:
-    """The region, and the account that the session's credentials belong to."""
-    return f"{session.region_name} of account {session.client('sts').get_caller_identity()['Account']}"
-
-
-def _agree(session: Any, ask: Callable[[str], str], question: str, data: bool, agreed: bool) -> None:
-    """Checks, and asks unless the person has agreed. Raises NotIdle, NotWanted, and Refused for data that is protected."""
-    print(idle.check(session))
+    place = f"{session.region_name} of account {session.client('sts').get_caller_identity()['Account']}"
+    # A check in the wrong region would find nothing, and CDK ignores stacks that it does not find.
+    pages = session.client("cloudformation").get_paginator("describe_stacks").paginate()
+    if not any(stack["StackName"] in STACKS for page in pages for stack in page["Stacks"]):
+        raise Refused(
+            f"There is no stack of Captune in {place}. Another region is named as "
+            'make destroy ARGS="-c region=NAME", another account as AWS_PROFILE=NAME make destroy'
+        )
+    print(refuse_while_something_bills(session))
     if data:
         _refuse_protected(session)
-    if agreed:
-        return
+    if not agreed:
+        kept = _WITH_DATA if data else "The bucket and the ledger are kept."
+        _ask(
+            ask,
+            f"This destroys the stacks of Captune in {place}: state machines, functions, alarms and the budget. {kept}",
+        )
+        refuse_while_something_bills(session)  # a run may have begun meanwhile
+    done = [detach(session), *(empty(session) if data else [])]
+    return "\n".join([*done, "The stacks are still there: make destroy goes on and has cdk destroy them."])
+
+
+def _ask(ask: Callable[[str], str], question: str) -> None:
     try:
         answer = ask(f"{question}\nType {YES} to go on: ")
     except EOFError:
@@ -86,18 +115,20 @@ def _agree(session: Any, ask: Callable[[str], str], question: str, data: bool, a
         print(f"\nNo answer. Without a terminal, say {YES} beforehand: make destroy ARGS=--force")
     if answer.strip().lower() != YES:
         raise NotWanted("Nothing was changed: nothing was destroyed and nothing was deleted.")
-    idle.check(session)  # a run may have begun meanwhile
 
 
-def _refuse_where_nothing_is(session: Any) -> None:
-    """A check that finds nothing of the project would pass in the wrong region, and CDK ignores stacks that it does not find."""
-    pages = session.client("cloudformation").get_paginator("describe_stacks").paginate()
-    if any(stack["StackName"] in STACKS for page in pages for stack in page["Stacks"]):
-        return
-    raise Refused(
-        f"There is no stack of Captune in {_place(session)}. Another region is named as "
-        'make destroy ARGS="-c region=NAME", another account as AWS_PROFILE=NAME make destroy'
-    )
+def detach(session: Any) -> str:
+    """Detaches the deny policy from the FineTuning role, which would keep its stack, if both are deployed; returns what was done."""
+    try:
+        role, policy = output(session, "FineTuningRoleName"), output(session, "DenySpendingPolicyArn")
+        session.client("iam").detach_role_policy(RoleName=role, PolicyArn=policy)
+    except NotDeployed as nothing:
+        return f"No deny policy is attached: {nothing}."
+    except ClientError as error:
+        if error_code(error) != "NoSuchEntity":
+            raise
+        return f"The deny policy is not attached to {role}."
+    return f"Detached the deny policy from {role}."
 
 
 def _refuse_protected(session: Any) -> None:
@@ -110,22 +141,20 @@ def _refuse_protected(session: Any) -> None:
         )
 
 
-def empty(session: Any) -> str:
+def empty(session: Any) -> list[str]:
     """Ends the access logging, then deletes every version of every object in the project's buckets. Safe to repeat.
 
-    A bucket that does not exist counts as empty. Raises Refused while the data is protected or where S3 kept some of it,
-    ClientError where S3 refuses the request.
+    A bucket that does not exist counts as empty. Raises Refused where S3 kept some of it, ClientError where S3 refuses the request.
     """
-    _refuse_protected(session)
     s3 = session.resource("s3")
     buckets = _buckets(session)
-    # S3 delivers access logs hours late. One that came after the emptying would keep the bucket from being deleted, so
-    # their sender is turned away first: by the setting, which takes effect slowly, and by the policy that lets it write.
+    # S3 delivers access logs hours late, and one that came after the emptying would keep the bucket from being deleted: so logging is
+    # first switched off, which takes effect slowly, and the policy deleted that lets S3 write.
     for logical_id, name in buckets:
         _unless_gone(s3.meta.client.put_bucket_logging, Bucket=name, BucketLoggingStatus={})
         if logical_id.startswith(_LOGS):
             _unless_gone(s3.meta.client.delete_bucket_policy, Bucket=name)
-    return "\n".join(_emptied(s3.Bucket(name)) for _, name in buckets)
+    return [_emptied(s3.Bucket(name)) for _, name in buckets]
 
 
 def _buckets(session: Any) -> list[tuple[str, str]]:
@@ -149,7 +178,7 @@ def _emptied(bucket: Any) -> str:
     if kept:
         raise Refused(
             f"S3 kept {len(kept)} object versions of {bucket.name}, the first of them {kept[0].get('Key')} "
-            f"({kept[0].get('Code')}: {kept[0].get('Message')}). The others are deleted: mend that and run it again, "
+            f"({kept[0].get('Code')}: {kept[0].get('Message')}). The others are deleted. Fix that and run it again; "
             "for SlowDown or InternalError just run it again"
         )
     return f"Deleted {sum(len(answer.get('Deleted', [])) for answer in answers)} object versions from {bucket.name}."

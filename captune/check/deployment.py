@@ -11,7 +11,6 @@ from typing import Any
 
 from captune.check.findings import Finding, Findings, Level, later, ok, problem, unless, warning
 from captune.destroy import GUARDRAIL, RUNS, STORAGE
-from captune.release import find
 from preflight.account.guardrail import Guards, missing
 from stacks.names import ONE_PER_ACCOUNT
 
@@ -159,20 +158,27 @@ def definition(states: Any, name: str, text: str) -> Findings:
 # CloudFormation compares a template with the one before, not with what is there, unless it is told to.
 _PUT_BACK = "make deploy, and where somebody changed or removed it by hand: make deploy ARGS=--revert-drift"
 _CONFIRM = "follow the link in the mail of SNS, or subscribe again in its console"
+_TAKE_BACK = "in the Budgets console, open the action's history and choose Undo, then Reset"
 # In place of a subscription's ARN, SNS answers PendingConfirmation, or Deleted after its end.
 _CONFIRMED = "arn:"
 
 
 def budget(budgets: Any, deny_policy: str, limit_usd: int) -> Findings:
     """The budget with its action: there, of the right size, not blind to spending that credits pay, and watching."""
-    action = find(budgets, deny_policy)
-    if action is None:
+    account = deny_policy.split(":")[4]
+    pages = budgets.get_paginator("describe_budget_actions_for_account").paginate(AccountId=account)
+    # By the policy that it attaches: the action's own id is AWS's choice.
+    actions = [
+        one for page in pages for one in page["Actions"]
+        if one["Definition"].get("IamActionDefinition", {}).get("PolicyArn") == deny_policy
+    ]  # fmt: skip
+    if not actions:
         yield problem("budget", "no budget action attaches the deny policy", _PUT_BACK)
         return
-    named = {"AccountId": action.account, "BudgetName": action.budget, "ShowFilterExpression": True}
+    named = {"AccountId": account, "BudgetName": actions[0]["BudgetName"], "ShowFilterExpression": True}
     answer = unless("NotFoundException", lambda: budgets.describe_budget(**named))
     if not answer:
-        yield problem("budget", f"there is no budget {action.budget}", _PUT_BACK)
+        yield problem("budget", f"there is no budget {named['BudgetName']}", _PUT_BACK)
         return
     kept = answer["Budget"]
     limit = Decimal(kept["BudgetLimit"]["Amount"])
@@ -190,25 +196,14 @@ def budget(budgets: Any, deny_policy: str, limit_usd: int) -> Findings:
         yield warning("budget", text, "raise budget_usd and make deploy, or wait for the next month")
     else:
         yield ok("budget", f"${spent:.2f} of ${limit:.2f} this month, as far as AWS has counted")
-    yield _state_of_action(action.status)
-
-
-def _state_of_action(status: str) -> Finding:
-    subject = "budget action"
-    match status:
-        case "STANDBY":
-            return ok(subject, "it watches the spending")
-        case "EXECUTION_SUCCESS":
-            return problem(
-                subject, "the alarm went off: new spending is denied", "look at the bill, then captune release"
-            )
-        case "REVERSE_SUCCESS":
-            text = "it was reversed and not reset, so it watches no more this month"
-            return warning(subject, text, "captune release, which resets it")
-        case "EXECUTION_FAILURE" | "REVERSE_FAILURE" | "RESET_FAILURE":
-            text = f"AWS could not carry it out ({status})"
-            return problem(subject, text, "captune release; the console's action history has the reason")
-    return warning(subject, f"it is {status}", "run captune check again in some minutes")
+    # ActionStatus of the Budgets API. A reversed action does not watch again before it is reset.
+    status, subject = actions[0]["Status"], "budget action"
+    if status == "STANDBY":
+        yield ok(subject, "it watches the spending")
+    elif status == "EXECUTION_SUCCESS":
+        yield problem(subject, "the alarm went off: new spending is denied", f"look at the bill, then {_TAKE_BACK}")
+    else:
+        yield warning(subject, f"it is {status}, and watches nothing until it is STANDBY", _TAKE_BACK)
 
 
 def guards(events: Any, sns: Any, needed: Guards) -> Findings:

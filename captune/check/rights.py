@@ -13,7 +13,7 @@ from common.names import PREFIX
 _ANY = f"{PREFIX}-check-aws"
 _NOBODY_ALLOWS, _DENIED = "no statement allows it", "an explicit deny"
 _FIXES = {
-    _DENIED: "if the budget alarm went off: captune release; else ask who set that deny",
+    _DENIED: "if the budget alarm went off, undo its action (docs/troubleshoot.md); else ask who set that deny",
     _NOBODY_ALLOWS: "make deploy ARGS=--revert-drift, which puts the role's policy back",
 }
 

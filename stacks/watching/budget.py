@@ -141,7 +141,7 @@ class Budget(Construct):
         return action
 
     def _add_outputs(self) -> None:
-        policy_arn, region = self.deny_policy.managed_policy_arn, cdk.Stack.of(self).region
+        policy_arn = self.deny_policy.managed_policy_arn
         outputs = {
             "BudgetWarningsTopic": (
                 self.warnings.topic_arn,
@@ -149,10 +149,6 @@ class Budget(Construct):
             ),
             "KillSwitchTopic": (self.kill_switch.topic_arn, "Publish here to stop everything of Captune that bills"),
             "DenySpendingPolicyArn": (policy_arn, "The policy that AWS Budgets attaches to the FineTuning role"),
-            "WayBackCommand": (
-                f"captune release --region {region}",
-                "After the budget's deny: takes the budget action back, so that FineTuning may spend again",
-            ),
         }
         for name, (value, description) in outputs.items():
             cdk.CfnOutput(cdk.Stack.of(self), name, value=value, description=description)

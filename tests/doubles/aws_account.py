@@ -18,7 +18,6 @@ from tests.doubles.lambda_fakes import (
     Service,
     ServiceQuotas,
     StepFunctions,
-    arn,
     page,
     refusal,
 )
@@ -28,7 +27,6 @@ ACCOUNT = "123456789012"
 CALLER = f"arn:aws:iam::{ACCOUNT}:user/owner"
 POLICY = f"arn:aws:iam::{ACCOUNT}:policy/deny"
 BUDGET, ACTION = "Captune-Guardrail-Budget", "11111111-2222-3333-4444-555555555555"
-REVERSE, RESET = "REVERSE_BUDGET_ACTION", "RESET_BUDGET_ACTION"
 STACKS = ("Captune-Storage", "Captune-FineTuning", "Captune-Guardrail")
 RUNNING = {"FineTuningArn": MACHINE, "TearDownArn": TEAR_DOWN, "LedgerTable": "ledger"}
 RELEASING = {"FineTuningRoleName": "fine-tuning", "DenySpendingPolicyArn": POLICY}
@@ -65,26 +63,24 @@ class Account:
 def deployed(
     ledger: FakeLedger | None = None,
     running: Sequence[str] = (),
+    machine: str = MACHINE,
     stacks: Sequence[str] = STACKS,
-    machines: dict[str, str] | None = None,
     protected: bool = False,
-    budgets: Budgets | None = None,
-    attached: bool = True,
     **resources: Any,
 ) -> Account:
-    """An account with the stacks in it, after the budget alarm; `machines` are the state machines, with their status."""
+    """An account with the stacks in it, after the budget alarm; executions of the `machine` are `running`."""
     cloudformation = CloudFormation(dict.fromkeys(stacks, {}))
     cloudformation.outputs = dict.fromkeys(stacks, RUNNING | RELEASING)
     cloudformation.protected = protected
-    executions = {arn(name): {"status": "RUNNING"} for name in running}
-    active = dict.fromkeys((MACHINE, TEAR_DOWN), "ACTIVE")
+    executions = {
+        f"{machine.replace(':stateMachine:', ':execution:')}:{name}": {"status": "RUNNING"} for name in running
+    }
     return Account(
         cloudformation=cloudformation,
         sagemaker=SageMaker(**resources),
-        stepfunctions=StepFunctions(executions, active if machines is None else machines),
+        stepfunctions=StepFunctions(executions),
         dynamodb=(ledger or FakeLedger()).table,
-        iam=Iam(attached=attached),
-        budgets=budgets or Budgets(),
+        iam=Iam(attached=True),
         sts=Answers("sts", get_caller_identity={"Account": ACCOUNT, "Arn": CALLER, "UserId": "AIDA"}),
     )
 
@@ -156,11 +152,6 @@ class Budgets(Service):
         self.has_action = True
         self.left_out = ["Credit", "Refund"]
 
-    @property
-    def steps(self) -> list[str]:
-        """The steps that were asked for, in their order."""
-        return [request["ExecutionType"] for request in self.called("execute_budget_action")]
-
     def _action(self) -> dict[str, Any]:
         definition = {"IamActionDefinition": {"PolicyArn": POLICY, "Roles": ["fine-tuning"]}}
         return {"ActionId": ACTION, "BudgetName": BUDGET, "Definition": definition, "Status": self.status}
@@ -171,10 +162,6 @@ class Budgets(Service):
         found = [somebody_elses, *([self._action()] if self.has_action else [])]
         answer: dict[str, Any] = page("Actions", found, NextToken)
         return answer
-
-    def on_execute_budget_action(self, ExecutionType: str, **named: str) -> dict[str, Any]:
-        assert named == {"AccountId": ACCOUNT, "BudgetName": BUDGET, "ActionId": ACTION}
-        return {**named, "ExecutionType": ExecutionType}
 
     def on_describe_budgets(self, AccountId: str, MaxResults: int) -> dict[str, Any]:
         return {"Budgets": []}

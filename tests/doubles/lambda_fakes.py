@@ -261,22 +261,15 @@ class SageMaker(Service):
 
 
 class StepFunctions(Service):
-    """Executions by ARN, each as DescribeExecution answers it, with its history; state machines by ARN with their status."""
+    """Executions by ARN, each as DescribeExecution answers it, with its history."""
 
     name = "stepfunctions"
 
-    def __init__(
-        self, executions: dict[str, dict[str, Any]] | None = None, machines: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, executions: dict[str, dict[str, Any]] | None = None) -> None:
         super().__init__()
-        self.executions, self.machines = executions or {}, machines or {}
+        self.executions = executions or {}
         self.histories: dict[str, list[dict[str, Any]]] = {}
         self.started: list[dict[str, str]] = []
-
-    def on_describe_state_machine(self, stateMachineArn: str) -> dict[str, Any]:
-        if stateMachineArn not in self.machines:
-            raise refusal("StateMachineDoesNotExist")
-        return {"stateMachineArn": stateMachineArn, "status": self.machines[stateMachineArn]}
 
     def on_describe_execution(self, executionArn: str) -> dict[str, Any]:
         if executionArn not in self.executions:

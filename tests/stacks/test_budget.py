@@ -60,11 +60,6 @@ def test_the_action_is_made_last_of_all_as_its_role_has_to_be_known_everywhere(s
     assert template.keys() - own <= after and "AWS::SQS::Queue" in {template[one]["Type"] for one in after}
 
 
-def test_the_way_back_names_the_region_of_the_deployment(abroad: Stacks) -> None:
-    outputs = abroad.template("Guardrail")["Outputs"]
-    assert outputs["WayBackCommand"]["Value"] == "captune release --region eu-west-1"
-
-
 def test_only_actual_100_percent_reaches_the_kill_switch(stacks: Stacks) -> None:
     subscription = stacks.one("Guardrail", "AWS::SNS::Subscription", "KillSwitch")
     assert subscription["Protocol"] == "lambda"

@@ -127,7 +127,7 @@ def test_a_deployed_role_is_judged_with_what_the_alarm_attached(project: Project
     session.services["iam"].roles[arn].append(DENY)
     refused = at(Level.PROBLEM, session, project)
     assert {one.subject for one in refused} == {"rights of FineTuningRole"}
-    assert all("explicit deny" in one.text and "captune release" in one.fix for one in refused)
+    assert all("explicit deny" in one.text and "undo its action" in one.fix for one in refused)
     assert any("sagemaker:CreateTrainingJob" in one.text for one in refused)
 
 

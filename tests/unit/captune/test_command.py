@@ -95,7 +95,7 @@ def test_a_command_asks_the_region_that_is_named(monkeypatch: pytest.MonkeyPatch
         assert said(*words)[0] == 0
     assert not sessions
     monkeypatch.setattr(boto3, "Session", lambda region_name: account)
-    account.client("stepfunctions").troubles["describe_state_machine"] = [refusal("AccessDeniedException")]
+    account.client("stepfunctions").troubles["list_executions"] = [refusal("AccessDeniedException")]
     code, text = said("idle")
     assert code == 1 and "AccessDeniedException" in text and "aws sts get-caller-identity" in text
 
@@ -196,15 +196,16 @@ def test_a_python_that_is_new_enough_is_found_or_fetched(tmp_path: Path, new: st
 
 
 def test_make_destroy_asks_once_before_anything_is_destroyed() -> None:
-    asked, destroyed, _ = would_run("destroy")
+    asked, destroyed, told = would_run("destroy")
+    assert told[0] == "echo"
     assert asked == ["captune", "destroy"]
     assert destroyed == ["cdk", "destroy", "Captune-Guardrail", "Captune-FineTuning", "--force"]
     asked, destroyed, _ = would_run("destroy", "ARGS=--force -c region=eu-west-1")
     assert asked == ["captune", "destroy", "--region", "eu-west-1", "--yes"]
     assert destroyed[4:] == ["--force", "-c", "region=eu-west-1"]
-    asked, _, emptied = would_run("destroy", "DATA=delete")
+    asked, destroyed = would_run("destroy", "DATA=delete")
     assert asked[-1] == "--data"
-    assert emptied == ["captune", "empty", "--yes", "&&", "cdk", "destroy", "Captune-Storage", "--force"]
+    assert destroyed[2:] == ["Captune-Guardrail", "Captune-FineTuning", "Captune-Storage", "--force"]
 
 
 @pytest.mark.parametrize("given", ["--profile work", "--context=region=eu-west-1", "-cregion=x", "--region eu-west-1"])

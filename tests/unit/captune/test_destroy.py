@@ -1,4 +1,4 @@
-"""`captune destroy` and `captune empty` change nothing before the person said yes: not the role's deny policy, not the data."""
+"""`captune idle` and `captune destroy`: nothing may be left that bills, and nothing changes before the person said yes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,42 @@ from moto import mock_aws
 
 from captune import destroy
 from captune.account import Refused
-from captune.idle import NotIdle
+from captune.destroy import NotIdle
 from tests.doubles.aws_account import ACCOUNT, Account, deployed
-from tests.doubles.ledger_fakes import FakeLedger
+from tests.doubles.lambda_fakes import NOW, TEAR_DOWN, refusal
+
+
+@pytest.fixture(autouse=True)
+def noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The moment of the accounts here."""
+    monkeypatch.setattr(destroy, "now", lambda: NOW)
+
+
+def test_an_account_in_which_nothing_bills_is_idle() -> None:
+    others = deployed(
+        jobs={"captune-abc": "Completed", "captune-x": "InProgress"}, endpoints={"my-captune-x": "InService"}
+    )
+    others.client("sagemaker").tags["captune-x"] = {"project": "theirs"}
+    half_destroyed = deployed()
+    half_destroyed.client("stepfunctions").troubles["list_executions"] = [refusal("StateMachineDoesNotExist")] * 2
+    for account in (deployed(), others, half_destroyed, deployed(stacks=())):
+        assert "Nothing of this project bills" in destroy.refuse_while_something_bills(account)
+
+
+@pytest.mark.parametrize(
+    ("account", "named"),
+    [
+        (deployed(running=("abc",)), "execution abc"),
+        (deployed(running=("abc",), machine=TEAR_DOWN), "execution abc"),
+        (deployed(jobs={"captune-abc": "InProgress"}), "training job captune-abc: InProgress"),
+        (deployed(jobs={"captune-abc-try2": "Stopping"}), "training job captune-abc-try2: Stopping"),
+        (deployed(stacks=(), endpoints={"captune-abc": "InService"}), "endpoint captune-abc: InService"),
+    ],
+)
+def test_what_bills_is_named_with_what_ends_it(account: Account, named: str) -> None:
+    with pytest.raises(NotIdle, match="captune stop RUN") as refused:
+        destroy.refuse_while_something_bills(account)
+    assert f": {named}. Wait" in str(refused.value)
 
 
 class Person:
@@ -33,69 +66,65 @@ class Person:
         return self._answer
 
 
-def untouched(account: Account) -> bool:
-    return account.services["iam"].attached and not account.services["budgets"].steps
-
-
 @pytest.mark.parametrize(
-    ("answer", "data", "words"), [("no", False, "are kept"), ("", True, "cannot be taken back"), ("y", False, ""), (None, False, "")]
+    ("answer", "data", "words"), [("no", False, "are kept"), ("", True, "cannot be undone"), ("y", False, ""), (None, False, "")]
 )  # fmt: skip
-def test_any_answer_but_yes_changes_nothing(answer: str | None, data: bool, words: str) -> None:
+def test_any_answer_but_yes_changes_nothing(answer: str | None, data: bool, words: str, emptied: list[Any]) -> None:
     account, person = deployed(), Person(answer)
     with pytest.raises(destroy.NotWanted):
         destroy.prepare(account, person, data=data)
-    assert untouched(account)
+    assert account.services["iam"].attached and not emptied
     assert f"us-east-1 of account {ACCOUNT}" in person.asked[0] and words in person.asked[0]
 
 
-@pytest.mark.parametrize(("answer", "agreed", "asked"), [(" YES\n", False, 1), ("no", True, 0)])
-def test_yes_or_agreement_takes_the_deny_policy_off(answer: str, agreed: bool, asked: int) -> None:
+@pytest.mark.parametrize(
+    ("answer", "agreed", "data", "asked"), [(" YES\n", False, False, 1), ("no", True, True, 0), ("yes", False, True, 1)]
+)
+def test_yes_or_agreement_detaches_the_deny_policy_and_empties_what_is_to_go(
+    answer: str, agreed: bool, data: bool, asked: int, emptied: list[Any]
+) -> None:
     account, person = deployed(), Person(answer)
-    assert "The stacks are still there" in destroy.prepare(account, person, agreed=agreed)
-    assert not account.services["iam"].attached and len(person.asked) == asked
+    assert "The stacks are still there" in destroy.prepare(account, person, agreed=agreed, data=data)
+    assert (account.services["iam"].attached, len(person.asked), bool(emptied)) == (False, asked, data)
+    assert "not attached to fine-tuning" in destroy.detach(account)
+    assert "No deny policy" in destroy.detach(deployed(stacks=()))
 
 
 @pytest.mark.parametrize(
-    ("account", "data", "error", "words"),
+    ("account", "error", "words"),
     [
-        (deployed(stacks=()), False, Refused, "no stack of Captune in us-east-1"),
-        (deployed(FakeLedger().with_run("abc")), False, NotIdle, "captune-abc"),
-        (deployed(protected=True), True, Refused, "retain_data"),
+        (deployed(stacks=()), Refused, "no stack of Captune in us-east-1"),
+        (deployed(running=("abc",)), NotIdle, "abc"),
+        (deployed(protected=True), Refused, "retain_data"),
     ],
     ids=["no stack there", "a run bills", "data is protected"],
 )
-def test_what_stands_in_the_way_is_told_before_anybody_is_asked(
-    account: Account, data: bool, error: type[Exception], words: str
+@pytest.mark.parametrize("agreed", [False, True])
+def test_what_stands_in_the_way_is_reported_before_anybody_is_asked(
+    account: Account, error: type[Exception], words: str, agreed: bool, emptied: list[Any]
 ) -> None:
     person = Person("yes")
     with pytest.raises(error, match=words):
-        destroy.prepare(account, person, data=data)
-    assert not person.asked and untouched(account)
+        destroy.prepare(account, person, data=True, agreed=agreed)
+    assert not person.asked and not emptied and account.services["iam"].attached
 
 
-def test_a_run_that_began_during_the_question_stops_it() -> None:
-    ledger = FakeLedger()
-    account = deployed(ledger)
+def test_a_run_that_began_during_the_question_stops_it(emptied: list[Any]) -> None:
+    account = deployed()
+    endpoints = account.client("sagemaker").endpoints
     with pytest.raises(NotIdle, match="captune-abc"):
-        destroy.prepare(account, Person("yes", meanwhile=lambda: ledger.with_run("abc")))
-    assert untouched(account)
+        destroy.prepare(
+            account, Person("yes", meanwhile=lambda: endpoints.update({"captune-abc": "Creating"})), data=True
+        )
+    assert account.services["iam"].attached and not emptied
 
 
-def test_data_is_deleted_only_after_a_yes_and_while_nothing_bills(monkeypatch: pytest.MonkeyPatch) -> None:
-    emptied: list[Any] = []
-    monkeypatch.setattr(destroy, "empty", emptied.append)
-    for account, answer, error in (
-        (deployed(), "no", destroy.NotWanted),
-        (deployed(), None, destroy.NotWanted),
-        (deployed(FakeLedger().with_run("abc")), "yes", NotIdle),
-        (deployed(protected=True), "yes", Refused),
-    ):
-        with pytest.raises(error):
-            destroy.ask_and_empty(account, Person(answer))
-    assert not emptied
-    destroy.ask_and_empty(deployed(), Person("yes"))
-    destroy.ask_and_empty(deployed(), Person(None), agreed=True)
-    assert len(emptied) == 2
+@pytest.fixture
+def emptied(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The accounts whose buckets were emptied."""
+    found: list[Any] = []
+    monkeypatch.setattr(destroy, "empty", lambda account: found.append(account) or ["Deleted."])
+    return found
 
 
 VERSIONED = {"BucketName": "z-data", "VersioningConfiguration": {"Status": "Enabled"}}
@@ -139,7 +168,7 @@ def test_logging_ends_before_the_data_is_deleted_and_the_logs_go_last(
     session: boto3.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = calls_of(monkeypatch)
-    assert destroy.empty(session).endswith("Deleted 1 object versions from a-logs.")
+    assert destroy.empty(session)[-1] == "Deleted 1 object versions from a-logs."
     # The policy of the data's own bucket stays: it keeps requests without TLS away.
     assert calls == [
         ("PutBucketLogging", "z-data"),
@@ -158,8 +187,3 @@ def test_what_s3_keeps_is_an_error(session: boto3.Session, monkeypatch: pytest.M
     calls_of(monkeypatch, DeleteObjects=kept)
     with pytest.raises(Refused, match="kept 1 object versions"):
         destroy.empty(session)
-
-
-def test_protected_data_is_left_as_it_is() -> None:
-    with pytest.raises(Refused, match="retain_data=false"):
-        destroy.empty(deployed(protected=True))
