@@ -1,7 +1,6 @@
 """`captune fetch RUN`: report, answers and adapter of a run in your account, into results/RUN/.
 
-Each file is checked by the checksum that S3 keeps of it. A file that is being fetched has another name until it is whole and checked, so
-that a second call goes on where the first was stopped.
+Each file is compared with the checksum that S3 keeps of it. A second call fetches what the first has not, or what has changed since.
 """
 
 from __future__ import annotations
@@ -10,40 +9,34 @@ import errno
 import json
 import os
 import shutil
-import zlib
-from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import md5
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from awscrt import checksums
-from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import FlexibleChecksumError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from captune import account
 from captune.account import Refused, Region, output
 from captune.kept_run import ADAPTER, NoAdapter, OtherRun, kept, local_path, name_of, not_found
-from common.aws import error_code
 from common.contracts import run_folder
 from common.storage import Storage
 
-_CHUNK_BYTES, SPARE_BYTES = 1 << 20, 1 << 26
-_TRIES = 5  # for one file, where the connection breaks
-# S3 keeps the first of every new object, whoever wrote it; older ones and copies may have another.
-_CHECKSUMS = (("CRC64NVME", checksums.crc64nvme, 8), ("CRC32C", checksums.crc32c, 4), ("CRC32", zlib.crc32, 4))
+# In one request: the checksum is of the whole object. boto3 tries again where the connection breaks.
+_WHOLE = TransferConfig(multipart_threshold=1 << 40, use_threads=False)
 Advance = Callable[[int], object]
 
 
-class DiskFull(Refused):
+class DiskFull(Refused, OSError):
     """What is to be fetched does not fit the disk."""
 
 
 class DamagedCopy(Refused):
-    """A fetched file is not what S3 says it is."""
+    """A fetched file is not what S3 says it is, or would be written elsewhere."""
 
 
 def command(
@@ -58,25 +51,23 @@ def command(
         raise OtherRun(f"{here.folder} is a rehearsed run: all of it is there already, the adapter in {ADAPTER}/.")
     session = account.session(region)
     name = name_of(run)
-    files, by_size = fetch(session.client("s3"), output(session, "BucketName"), name, results)
+    files = fetch(session.client("s3"), output(session, "BucketName"), name, results)
     if as_json:
-        print(json.dumps({"run": name, "folder": str(results / name), "files": files, "by_size": by_size}))
+        print(json.dumps({"run": name, "folder": str(results / name), "files": files}))
         return
     print(f"{len(files)} files of {name} are in {results / name}, the adapter in {results / name / ADAPTER}.")
-    if by_size:
-        print(f"S3 keeps no checksum of these, so only their size was checked: {', '.join(by_size)}")
 
 
 @dataclass(frozen=True)
 class _Object:
     key: str
-    etag: str
+    modified: float
     size: int
     path: str  # in results/RUN/
 
 
-def fetch(s3: Any, bucket: str, run: str, results: Path) -> tuple[list[str], list[str]]:
-    """Fetches a run into a folder of its name; answers its files, and those of which S3 keeps no checksum.
+def fetch(s3: Any, bucket: str, run: str, results: Path) -> list[str]:
+    """Fetches a run into a folder of its name; answers its files.
 
     Raises RunNotFound, OtherRun, DiskFull, DamagedCopy, and NoAdapter once all else is there.
     """
@@ -89,13 +80,13 @@ def fetch(s3: Any, bucket: str, run: str, results: Path) -> tuple[list[str], lis
     columns = (TextColumn("Fetching {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(run, total=sum(one.size for one in objects))
-        by_size = copy(s3, bucket, objects, target, lambda size: progress.advance(task, size))
+        copy(s3, bucket, objects, target, lambda size: progress.advance(task, size))
     if not any(one.path == f"{ADAPTER}/{run_folder.ADAPTER_CONFIGURATION}" for one in objects):
         raise NoAdapter(
             f"What there is of {run} is in {target}, but it has left no adapter: it was stopped or failed before training had saved one. Start it "
             "again, and fetch the new run."
         )
-    return [one.path for one in objects], by_size
+    return [one.path for one in objects]
 
 
 def runs_in(s3: Any, bucket: str) -> list[str]:
@@ -118,14 +109,15 @@ def wanted(s3: Any, bucket: str, run: str) -> list[_Object]:
     return [_object(entry, path) for entry, path in paths if path] + adapter
 
 
-def copy(s3: Any, bucket: str, objects: list[_Object], target: Path, advance: Advance = lambda size: None) -> list[str]:
-    """Copies objects into a folder, and answers which were checked by their size alone. Raises DiskFull and DamagedCopy."""
-    needed = sum(one.size for one in objects) + SPARE_BYTES
+def copy(s3: Any, bucket: str, objects: list[_Object], target: Path, advance: Advance = lambda size: None) -> None:
+    """Copies objects into a folder. Raises DiskFull and DamagedCopy."""
+    needed = sum(one.size for one in objects) + run_folder.SPARE_BYTES
     try:
         target.mkdir(parents=True, exist_ok=True)
         if (free := shutil.disk_usage(target).free) < needed:
             raise OSError(errno.ENOSPC, f"{needed:,} bytes are needed and {free:,} are free")
-        return [one.path for one in objects if not _copy_one(s3, bucket, one, target / one.path, advance)]
+        for one in objects:
+            _copy_one(s3, bucket, one, target / one.path, advance)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -136,75 +128,20 @@ def copy(s3: Any, bucket: str, objects: list[_Object], target: Path, advance: Ad
 
 def keep(s3: Any, bucket: str, run: str, target: Path) -> None:
     """Copies what is kept of a run to a folder. Raises OSError where that cannot take it."""
-    try:
-        copy(s3, bucket, wanted(s3, bucket, run), target)
-    except DiskFull as error:
-        raise OSError(errno.ENOSPC, str(error)) from error
+    copy(s3, bucket, wanted(s3, bucket, run), target)
 
 
-def _copy_one(s3: Any, bucket: str, one: _Object, final: Path, advance: Advance) -> bool:
-    """Brings one object to its place; answers whether it was compared by more than its size."""
-    if final.is_file() and _same(s3, bucket, one, final):
-        advance(one.size)
-        return True
-    final.parent.mkdir(parents=True, exist_ok=True)
-    part = final.with_name(f".{final.name}.{one.etag[:12]}.part")  # of this version of the object
-    for left in reversed(range(_TRIES)):
-        try:
-            _append(s3, bucket, one, part, advance)
-            break
-        except (HTTPClientError, IncompleteReadError, ConnectionError):
-            if not left:
-                raise
-    if (same := _same(s3, bucket, one, part)) is False:
-        part.unlink()
-        raise DamagedCopy(f"s3://{bucket}/{one.key} arrived damaged, and nothing was kept of it. Fetch again.")
-    os.replace(part, final)
-    return same is True
-
-
-def _append(s3: Any, bucket: str, one: _Object, part: Path, advance: Advance) -> None:
-    have = part.stat().st_size if part.is_file() else 0
-    if 0 < have == one.size:
+def _copy_one(s3: Any, bucket: str, one: _Object, final: Path, advance: Advance) -> None:
+    if final.is_file() and (final.stat().st_size, final.stat().st_mtime) == (one.size, one.modified):
+        advance(one.size)  # an earlier call fetched it
         return
-    # A range cannot be asked of an empty object.
-    rest = {"Range": f"bytes={have}-", "IfMatch": f'"{one.etag}"'} if one.size else {}
+    final.parent.mkdir(parents=True, exist_ok=True)
     try:
-        body = s3.get_object(Bucket=bucket, Key=one.key, **rest)["Body"]
-    except ClientError as error:
-        if error_code(error) in ("PreconditionFailed", "412", "NoSuchKey"):
-            raise DamagedCopy(f"s3://{bucket}/{one.key} was replaced or deleted meanwhile. Fetch again.") from error
-        raise
-    with open(part, "ab") as file:
-        for chunk in body.iter_chunks(_CHUNK_BYTES):
-            file.write(chunk)
-            advance(len(chunk))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _same(s3: Any, bucket: str, one: _Object, file: Path) -> bool | None:
-    """Whether a file is what S3's checksum or ETag says of the whole object; None where it keeps neither in a form that can be compared."""
-    if file.stat().st_size != one.size:
-        return False
-    content = file.read_bytes()
-    head = s3.head_object(Bucket=bucket, Key=one.key, ChecksumMode="ENABLED")
-    count = int(one.etag.partition("-")[2] or 1)  # of the parts in which it was uploaded
-    # Of an object in parts there may be a checksum of the parts' checksums, which says nothing of the whole.
-    if count == 1 or head.get("ChecksumType") == "FULL_OBJECT":
-        for name, sum_of, size in _CHECKSUMS:
-            if told := head.get(f"Checksum{name}"):
-                return b64encode(sum_of(content).to_bytes(size, "big")).decode() == str(told)
-    if str(head.get("ServerSideEncryption", "")).startswith("aws:kms"):
-        return None
-    if count == 1:
-        return md5(content, usedforsecurity=False).hexdigest() == one.etag
-    digests, start = b"", 0
-    for number in range(1, count + 1):
-        end = start + int(s3.head_object(Bucket=bucket, Key=one.key, PartNumber=number)["ContentLength"])
-        digests += md5(content[start:end], usedforsecurity=False).digest()
-        start = end
-    return f"{md5(digests, usedforsecurity=False).hexdigest()}-{count}" == one.etag
+        # It gets its name when it is whole, and botocore compares it with the checksum that S3 keeps.
+        s3.download_file(bucket, one.key, str(final), Callback=advance, Config=_WHOLE)
+    except FlexibleChecksumError as error:
+        raise DamagedCopy(f"s3://{bucket}/{one.key} arrived damaged ({error}). Fetch again.") from error
+    os.utime(final, (one.modified, one.modified))
 
 
 def _listed(s3: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
@@ -217,7 +154,7 @@ def _object(entry: dict[str, Any], path: str) -> _Object:
         raise DamagedCopy(
             f"The key {entry['Key']} leaves its folder, so nothing was fetched. Delete it from the bucket."
         )
-    return _Object(entry["Key"], str(entry["ETag"]).strip('"'), int(entry["Size"]), path)
+    return _Object(entry["Key"], entry["LastModified"].timestamp(), int(entry["Size"]), path)
 
 
 def _adapter_prefix(s3: Any, bucket: str, run: str, found: list[dict[str, Any]]) -> str:

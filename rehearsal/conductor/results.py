@@ -28,7 +28,6 @@ SHOWN_PROMPTS = 3
 _MORE_TIME = " --set max_training_seconds=14400 gives it more time."
 _SWEEP_SECONDS = 120
 REPORT_BYTES = 8 << 20  # of a report with all answers
-SPARE_BYTES = 1 << 26  # left free, as captune fetch does
 Keep = Callable[
     [Any, str, str, Path], None
 ]  # (s3, bucket, run, folder); raises OSError where the folder does not take it
@@ -57,7 +56,7 @@ class NoPlace(ValueError):
 
 def try_place(target: Path, adapter_bytes: int) -> None:
     """Try, before anything runs, whether a run of this adapter can be kept in `target`. Raises NoPlace."""
-    folder, needed = target.parent, adapter_bytes + REPORT_BYTES + SPARE_BYTES
+    folder, needed = target.parent, adapter_bytes + REPORT_BYTES + run_folder.SPARE_BYTES
     try:
         if files := [one for one in (folder, target) if one.exists() and not one.is_dir()]:
             raise NotADirectoryError(errno.ENOTDIR, f"{files[0].name} is a file")

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from captune import fetch
 from captune.rehearse import check
+from common.contracts import run_folder
 from common.errors import BudgetExceeded
 from rehearsal.conductor import results
 from rehearsal.conductor.conductor import Conductor
@@ -150,7 +151,7 @@ def test_the_place_for_the_results_is_tried_first(
     assert code == 2 and "--results FOLDER" in said
     assert f"cannot begin: The results cannot be kept in {tmp_path}/results: taken is a file." in said
     assert "Deploying" not in said
-    enough = SMALL.adapter_bytes(16) + results.REPORT_BYTES + results.SPARE_BYTES
+    enough = SMALL.adapter_bytes(16) + results.REPORT_BYTES + run_folder.SPARE_BYTES
     for free, code in ((enough - 1, 2), (enough, 0)):
         monkeypatch.setattr(results.shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
         found, said = conduct()

@@ -39,6 +39,7 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 METRICS = "metrics.json"
 # The folder with an adapter among the files of a run that are kept on a person's machine.
 KEPT_ADAPTER = "adapter"
+SPARE_BYTES = 1 << 26  # left free on that machine's disk
 
 ANSWERS = "answers/"
 BASE_ANSWERS = f"{ANSWERS}pre-trained.jsonl"

@@ -70,7 +70,7 @@ def test_a_kept_endpoint_answers_is_fetched_and_ends_at_a_press(project: Deploye
     project.cloud.settle(execution, timeout=PATIENCE_SECONDS)
     run, session = run_name(execution.name), SimpleNamespace(client=lambda name, **_: project.cloud.client(name))
     assert project.cloud.leftovers()["endpoints"] == [run]
-    files, _ = fetch(project.cloud.client("s3"), project.deployment.bucket, run, tmp_path)
+    files = fetch(project.cloud.client("s3"), project.deployment.bucket, run, tmp_path)
     assert {"plan.json", "summary.json", "prompts.jsonl", "adapter/metrics.json"} <= set(files)
     plan: dict[str, Any] = json.loads((tmp_path / run / "plan.json").read_bytes())
     with using(Deployed(session, plan, project.deployment.tear_down)) as site:
