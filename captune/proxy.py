@@ -7,11 +7,10 @@ import json
 import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-import h11
 from botocore.exceptions import BotoCoreError, ClientError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -21,16 +20,13 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from captune.engines import BASE, BROKEN, CHAT_PATH, AnswerFailed, Engine, Pieces
 from common.errors import AdapterNotServed
 from report.findings.recall import counted_facts, mark_facts
 
 PAGE = Path(__file__).parent / "page"
-MOST_BYTES = 4 << 20  # of a request
-CLIENT_SECONDS = 60  # a client may take to send its headers, then its request, or to read a piece of an answer
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -42,9 +38,7 @@ _ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}")
 
 def refused(error: AnswerFailed) -> JSONResponse:
     """An error as OpenAI's clients read it. They would send the same request again, which cannot help."""
-    # Whoever has not sent all of a request that is refused would keep the connection for as long as it sends.
-    close = {"Connection": "close"} if error.status in (408, 413) else {}
-    return JSONResponse(_content(error), error.status, {"x-should-retry": "false", **close})
+    return JSONResponse(_content(error), error.status, {"x-should-retry": "false"})
 
 
 def _content(error: AnswerFailed) -> dict[str, Any]:
@@ -65,7 +59,7 @@ async def _explained(request: Request, error: Exception) -> Response:
 
 
 class Guard:
-    """Lets in requests of this machine's own pages and programs only, of a sound size, from clients that do not hang.
+    """Lets in requests of this machine's own pages and programs only.
 
     A page of another site may be made to send requests to 127.0.0.1, by its own script or under a name of its own: the browser
     then says so in Origin, and in Host.
@@ -77,64 +71,12 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        headers, size, whole = Headers(scope=scope), 0, False
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + CLIENT_SECONDS
+        headers = Headers(scope=scope)
         origin = headers.get("origin")
         if headers.get("host") not in self._hosts or (origin and origin.removeprefix("http://") not in self._hosts):
             problem = AnswerFailed(403, "OtherOrigin", "Only programs and pages of this machine are answered here.")
             return await refused(problem)(scope, receive, send)
-
-        async def read() -> Message:
-            nonlocal size, whole
-            if whole:
-                return await receive()  # waits for the client to leave
-            message = await asyncio.wait_for(receive(), deadline - clock())
-            size += len(message.get("body", b""))
-            whole = not message.get("more_body", False)
-            if size > MOST_BYTES:
-                raise AnswerFailed(
-                    413, "RequestTooLarge", f"A request may have {MOST_BYTES:,} bytes. Send less at once."
-                )
-            return message
-
-        async def write(message: Message) -> None:
-            await asyncio.wait_for(send(message), CLIENT_SECONDS)
-
-        with suppress(TimeoutError):  # uvicorn then closes the connection
-            await self._app(scope, read, write)
-
-
-class PatientProtocol(H11Protocol):
-    """uvicorn's protocol, which closes a connection whose headers do not end: by itself it waits for ever."""
-
-    _late: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has connected."""
-        super().connection_made(transport)
-        self._wait_for_headers()
-
-    def data_received(self, data: bytes) -> None:
-        """A client has sent something."""
-        super().data_received(data)
-        self._wait_for_headers()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is closed."""
-        super().connection_lost(exc)
-        self._stop_waiting()
-
-    def _wait_for_headers(self) -> None:
-        if self.conn.their_state is not h11.IDLE:
-            self._stop_waiting()
-        elif self._late is None:
-            self._late = self.loop.call_later(CLIENT_SECONDS, self.transport.close)
-
-    def _stop_waiting(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+        await self._app(scope, receive, send)
 
 
 def checked(content: bytes, model: str) -> bytes:
@@ -270,8 +212,6 @@ async def _object(request: Request) -> dict[str, Any]:
         asked = json.loads(await request.body())
     except ValueError as error:
         raise AnswerFailed(400, "BadRequest", f"The request is not JSON: {error}") from None
-    except TimeoutError:
-        raise AnswerFailed(408, "ClientTooSlow", f"The request took more than {CLIENT_SECONDS} seconds.") from None
     if not isinstance(asked, dict):
         raise AnswerFailed(400, "BadRequest", "The request is not a JSON object.")
     return asked
@@ -285,7 +225,7 @@ def _whole(pieces: Pieces, model: str) -> bytes:
 
 
 class _Streamed(StreamingResponse):
-    """Ends the answer with the response, however that ends: a client that leaves or reads nothing keeps no model busy."""
+    """Ends the answer with the response, however that ends: a client that leaves keeps no model busy."""
 
     body_iterator: Any
 

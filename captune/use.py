@@ -23,7 +23,7 @@ from captune import account
 from captune.account import PROJECT, NotDeployed, Refused
 from captune.engines import BASE, Deployed, Engine, Here, OtherBase
 from captune.kept_run import KeptRun, kept, name_of, not_found
-from captune.proxy import PatientProtocol, Proxy
+from captune.proxy import Proxy
 from common.contracts import run_folder
 from common.storage import Storage
 from stacks.configuration.catalog import BASE_MODELS
@@ -176,9 +176,7 @@ def stand_in_words(run: KeptRun) -> str:
 def _server(proxy: Proxy, taken: socket.socket) -> uvicorn.Server:
     app = proxy.application(taken.getsockname()[1])
     # No log of requests: a header may hold what nobody else should read.
-    config = uvicorn.Config(
-        app, http=PatientProtocol, log_level="error", access_log=False, timeout_graceful_shutdown=2, lifespan="off"
-    )
+    config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=2, lifespan="off")
     return uvicorn.Server(config)
 
 

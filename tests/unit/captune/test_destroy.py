@@ -123,7 +123,12 @@ def test_a_run_that_began_during_the_question_stops_it(emptied: list[Any]) -> No
 def emptied(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The accounts whose buckets were emptied."""
     found: list[Any] = []
-    monkeypatch.setattr(destroy, "empty", lambda account: found.append(account) or ["Deleted."])
+
+    def empty(account: Account) -> list[str]:
+        found.append(account)
+        return ["Deleted."]
+
+    monkeypatch.setattr(destroy, "empty", empty)
     return found
 
 

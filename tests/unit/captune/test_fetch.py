@@ -62,7 +62,12 @@ def test_a_second_call_fetches_what_is_not_there_or_has_changed(
     (tmp_path / RUN / "report.html").write_bytes(b"<html></HTML>")
     fetched: list[str] = []
     download = s3.download_file
-    monkeypatch.setattr(s3, "download_file", lambda bucket, key, *more, **options: (fetched.append(key), download(bucket, key, *more, **options)))  # fmt: skip
+
+    def noting(bucket: str, key: str, *more: Any, **options: Any) -> None:
+        fetched.append(key)
+        download(bucket, key, *more, **options)
+
+    monkeypatch.setattr(s3, "download_file", noting)
     fetch(s3, BUCKET, RUN, tmp_path)
     assert fetched == [f"runs/{RUN}/report/report.html", WEIGHTS]
     assert (tmp_path / RUN / NAME).read_bytes() == ADAPTER["adapter_model.safetensors"]
