@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
+from subprocess import PIPE, Popen
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from captune import seven_billion
-from captune.seven_billion import LEAST_DISK, LEAST_MEMORY, Memory, MemoryWatch, TimedDisplay, lines, main, missing
+from captune.seven_billion import LEAST_DISK, LEAST_MEMORY, MemoryWatch, lines, main, missing
 from rehearsal.conductor.options import Options
 from rehearsal.models.weights import partial_of
 
@@ -50,43 +52,33 @@ def test_the_disk_counts_only_while_the_weights_are_not_made(project: Path, monk
     assert missing(project) is None
 
 
-def test_each_role_has_its_own_peak_and_the_sum_is_of_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    watch = MemoryWatch()
-    for own, training in ((100, Memory()), (80, Memory(300, 900)), (0, Memory(350, 7))):
-        moment = {"rehearsal": Memory(own), "training": training}
-        monkeypatch.setattr(seven_billion, "read_processes", lambda moment=moment: moment)
-        watch.look()
-    assert watch.peaks == {"rehearsal": Memory(100), "training": Memory(350, 900)}
-    assert watch.peak_own == 380
-
-
-def test_this_process_is_read_at_least_once() -> None:
+def test_the_peak_is_of_this_process_and_its_children() -> None:
     with MemoryWatch() as watch:
         pass
-    assert watch.peaks["rehearsal itself"].own > 1_000_000
-    assert 0 < watch.least_available < 2**60
+    assert watch.peak_bytes > 1_000_000 and 0 < watch.least_available < 2**60
+    before = watch.peak_bytes = 2**50
+    watch.look()
+    assert watch.peak_bytes == before
+    with Popen([sys.executable, "-c", "held = b'x' * 300_000_000; print('.', flush=True); input()"], stdin=PIPE, stdout=PIPE) as child:  # fmt: skip
+        assert child.stdout and child.stdout.readline()
+        watch.peak_bytes = 0
+        watch.look()
+        child.communicate(b"\n")
+    assert watch.peak_bytes > 300_000_000
 
 
-def test_what_was_measured_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    moments = iter([0.0, 20.0, 50.0])
-    monkeypatch.setattr(seven_billion.time, "monotonic", lambda: next(moments))
-    monkeypatch.setattr(seven_billion.Display, "training", lambda self, line: None)
-    display, watch = TimedDisplay(plain=True), MemoryWatch()
-    for line in (
-        "phase name=load", "memory needed_gb=15.3", "phase name=train", "adapter bytes=79953920", "finished seconds=50.0",
-    ):  # fmt: skip
-        display.training(line)
-    watch.peaks, watch.peak_own, watch.least_available = {"training": Memory(2**30, 13 * 2**30)}, 2 * 2**30, 4 * 2**30
+def test_what_was_measured_is_printed() -> None:
+    watch = MemoryWatch()
+    watch.peak_bytes, watch.least_available = 2 * 2**30, 4 * 2**30
     summary = {
         "training": {"steps": 17, "tokens_seen": 2000, "tokens_per_second": 16.7, "peak_memory_bytes": 14_800_000_000},
         "seconds_by_state": {"Preflight": 1.5},
         "prompts": [{"base": {"greedy": {"text": "a"}}, "tuned": {"greedy": {"text": tuned}}} for tuned in "ab"],
     }
-    printed = "\n".join(lines(display, watch, summary))
+    printed = "\n".join(lines(watch, summary))
     for part in (
-        "training                   1.00         13.00", "2.00; least left for others 4.00 GiB", "load                     20.0 s",
-        "train                    30.0 s", "Preflight                1.5 s", "17 steps, 2000 tokens, 16.7 tokens/s",
-        "planned 15.3 GB, peak 14.8 GB", "Adapter: 79,953,920 bytes", "differ: 1 of 2",
+        "2.00 GiB beside mapped files; 4.00 GiB were left", "Preflight                1.5 s", "17 steps, 2000 tokens, 16.7 tokens/s",
+        "peak 14.8 GB", "differ: 1 of 2",
     ):  # fmt: skip
         assert part in printed
 
@@ -94,7 +86,7 @@ def test_what_was_measured_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 class Conductor:
     """Takes the place of a run, and ends early, with nothing measured."""
 
-    def __init__(self, options: Options, display: TimedDisplay, keep: Any, check: Any, *, model: Any) -> None:
+    def __init__(self, options: Options, display: Any, keep: Any, check: Any, *, model: Any) -> None:
         self.summary: dict[str, Any] = {}
 
     def run(self) -> int:
@@ -110,6 +102,5 @@ def test_the_weights_stay_for_the_next_time_unless_they_are_to_go(
     monkeypatch.setattr(seven_billion, "ensure_large_model", lambda cache: weights)
     monkeypatch.setattr(seven_billion, "Conductor", Conductor)
     assert main(["--plain", *(["--remove"] if remove else [])]) == 0
-    assert "Peak memory in GiB" in (said := capsys.readouterr().out)
-    assert "Adapter: 0 bytes" in said and "None" not in said
+    assert "Peak memory: " in (said := capsys.readouterr().out) and "None" not in said
     assert ("have the 13.5 GB back" in said, weights.is_dir()) == (not remove, not remove)
