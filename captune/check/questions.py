@@ -25,6 +25,7 @@ class Project:
 
     settings: Settings
     stacks: Mapping[str, dict[str, Any]]
+    assets_bucket: str
     bootstrap_parameter: str
     bootstrap_version: int
 
@@ -49,16 +50,15 @@ def _all(aws: Clients, account: str, project: Project) -> Findings:
     yield from asking(BUDGETS, "budgets:ViewBudget", supplies.budgets(aws("budgets"), account))
     version = deployment.bootstrap(aws("ssm"), project.bootstrap_parameter, project.bootstrap_version)
     yield from asking("cdk bootstrap", "ssm:GetParameter", version)
-    bucket = Templates(account, settings.region, project.stacks).assets_bucket()
-    key = deployment.assets_key(s3, cloudformation, bucket)
+    key = deployment.assets_key(s3, cloudformation, project.assets_bucket)
     yield from asking("bootstrap's key", "s3:GetEncryptionConfiguration", key)
     reading = "cloudformation:DescribeStacks, ListStackResources and GetTemplate"
     yield from asking("stacks", reading, deployment.read(cloudformation, project.stacks, deployed))
     yield from asking("one region", "iam:GetPolicy", deployment.only_region(iam, account, deployed))
     templates = Templates(account, settings.region, project.stacks, deployed.ids)
-    for machine in templates.machines():
-        validation = deployment.definition(aws("stepfunctions"), machine.name, machine.text)
-        yield from asking(f"definition of {machine.name}", "states:ValidateStateMachineDefinition", validation)
+    for name, text in templates.machines():
+        validation = deployment.definition(aws("stepfunctions"), name, text)
+        yield from asking(f"definition of {name}", "states:ValidateStateMachineDefinition", validation)
     yield from _preflight(aws, settings)
     ecr = partial(aws, "ecr")
     newer = supplies.newer_images(newer_images(settings.region), ecr, training_successors(settings.region))

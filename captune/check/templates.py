@@ -25,23 +25,11 @@ _ARNS = {
     "AWS::StepFunctions::StateMachine": "states:{region}:{account}:stateMachine:{name}",
 }
 _REF_IS_ARN = ("AWS::IAM::ManagedPolicy", "AWS::SNS::Topic", "AWS::StepFunctions::StateMachine")
-_NAMES = {
-    "AWS::StepFunctions::StateMachine": "StateMachineName",
-    "AWS::Logs::LogGroup": "LogGroupName",
-    "AWS::SNS::Topic": "TopicName",
-}
+_NAMES = ("StateMachineName", "LogGroupName", "TopicName")  # where the template gives one
 
 
 class Unresolved(ValueError):
     """A template uses a reference that the check cannot fill in."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A state machine, and its definition as Step Functions will get it."""
-
-    name: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -53,22 +41,17 @@ class Templates:
     stacks: Mapping[str, dict[str, Any]]
     deployed: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
-    def machines(self) -> list[Machine]:
-        """Every state machine, its substitutions filled in. Raises Unresolved for a reference of an unknown kind."""
+    def machines(self) -> list[tuple[str, str]]:
+        """Name and definition of every state machine, its substitutions filled in. Raises Unresolved for a reference of an unknown kind."""
         found = []
         for stack, properties in self._of_type("AWS::StepFunctions::StateMachine"):
             given = self.resolve(stack, properties.get("DefinitionSubstitutions", {}))
-            found.append(Machine(properties["StateMachineName"], substituted(properties["DefinitionString"], given)))
+            found.append((properties["StateMachineName"], substituted(properties["DefinitionString"], given)))
         return found
 
     def alarms(self) -> list[str]:
         """The names of the CloudWatch alarms."""
         return [str(properties["AlarmName"]) for _, properties in self._of_type("AWS::CloudWatch::Alarm")]
-
-    def assets_bucket(self) -> str:
-        """The bucket of the CDK bootstrap that the code of the functions is deployed from."""
-        stack, properties = next(self._of_type("AWS::Lambda::Function"))
-        return str(self.resolve(stack, properties["Code"]["S3Bucket"]))
 
     def guards(self) -> Guards:
         """What Preflight looks for before a run, as the template names it to Preflight."""
@@ -112,11 +95,11 @@ class Templates:
         fixed = {"AccountId": self.account, "Partition": "aws", "Region": self.region, "URLSuffix": "amazonaws.com"}
         if (name := logical_id.removeprefix("AWS::")) in fixed:
             return fixed[name]
-        kind = self._kind(stack, logical_id)
-        return self._attribute(stack, logical_id, "Arn") if kind in _REF_IS_ARN else self._name(stack, logical_id)
+        kind, name = self._resource(stack, logical_id)
+        return self._attribute(stack, logical_id, "Arn") if kind in _REF_IS_ARN else name
 
     def _attribute(self, stack: str, logical_id: str, attribute: str) -> str:
-        kind, name = self._kind(stack, logical_id), self._name(stack, logical_id)
+        kind, name = self._resource(stack, logical_id)
         # The physical id of a queue is its address, which ends in its name.
         own = name.rpartition("/")[2] if name.startswith("https://") else name
         if (kind, attribute) == ("AWS::SQS::Queue", "QueueName"):
@@ -134,18 +117,15 @@ class Templates:
                     return self.resolve(stack, entry["Value"])
         raise Unresolved(f"no stack exports {export}")
 
-    def _name(self, stack: str, logical_id: str) -> str:
-        if (stack, logical_id) in self.deployed:
-            return self.deployed[stack, logical_id]
-        properties = self.stacks[stack]["Resources"][logical_id].get("Properties", {})
-        own = properties.get(_NAMES.get(self._kind(stack, logical_id), ""))
-        # Lower case, because the names of buckets are.
-        return own if isinstance(own, str) else f"not-deployed-{logical_id.lower()}"
-
-    def _kind(self, stack: str, logical_id: str) -> str:
+    def _resource(self, stack: str, logical_id: str) -> tuple[str, str]:
+        """Type and physical id of a resource; before it is deployed, a name of the right form."""
         if logical_id not in self.stacks[stack]["Resources"]:
             raise Unresolved(f"{stack} has no resource {logical_id}")
-        return str(self.stacks[stack]["Resources"][logical_id]["Type"])
+        resource = self.stacks[stack]["Resources"][logical_id]
+        given = [one for name in _NAMES if isinstance(one := resource.get("Properties", {}).get(name), str)]
+        # Lower case, because the names of buckets are.
+        own = given[0] if given else f"not-deployed-{logical_id.lower()}"
+        return str(resource["Type"]), self.deployed.get((stack, logical_id), own)
 
     def _of_type(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for stack, template in self.stacks.items():
