@@ -304,7 +304,7 @@ def benchmark(engine: Engine, run: KeptRun, given: argparse.Namespace) -> dict[s
     return {**found, "file": str(file)}
 
 
-def tell(found: Mapping[str, Any]) -> None:
+def print_comparison(found: Mapping[str, Any]) -> None:
     """Prints the comparison."""
     every = found["tasks"] if len(found["tasks"]) == 1 else {**found["tasks"], "all": found["all"]}
     rows = [
@@ -346,7 +346,7 @@ def main(arguments: list[str] | None = None, prog: str = "captune benchmark") ->
     if given.json:
         print(json.dumps(found, indent=2))
     else:
-        tell(found)
+        print_comparison(found)
     return 0
 
 

@@ -27,7 +27,7 @@ from captune.runs import (
     row,
     setting_words,
     show,
-    told,
+    to_dict,
     without_documents,
 )
 from report.content.figures import loss_cells, points
@@ -111,7 +111,7 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
     of_runs: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
     for place, run in enumerate(runs):
-        one: dict[str, Any] = {"letter": letters[place], **told(run), **dict.fromkeys(TEXTS)}
+        one: dict[str, Any] = {"letter": letters[place], **to_dict(run), **dict.fromkeys(TEXTS)}
         pair: dict[str, Any] = {"letters": [letters[place], letters[0]]}
         for text, each in texts.items():
             one[text] = _block(run, each, _losses(each, place, "base"), _losses(each, place))

@@ -36,10 +36,10 @@ def command(
     region: Region = None,
 ) -> None:
     """Prints tokens, seconds, dollars and memory, each with its source."""
-    print(of(settings_of(given_settings(given, region)), [*(corpus or []), *(more or [])]))
+    print(describe(settings_of(given_settings(given, region)), [*(corpus or []), *(more or [])]))
 
 
-def of(settings: Settings, corpora: Sequence[Path]) -> str:
+def describe(settings: Settings, corpora: Sequence[Path]) -> str:
     """Tokens, seconds of each phase, dollars and memory, each with its source, of a run.
 
     Raises OSError for a file that cannot be opened, and what Preflight would refuse the run with: DatasetRejected and

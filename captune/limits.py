@@ -63,10 +63,10 @@ def command(
 ) -> None:
     """Prints the table."""
     session = account.session(region)
-    print(table(gather(session.client, output(session, "BucketName"), name_of(run))))
+    print(table(read_evidence(session.client, output(session, "BucketName"), name_of(run))))
 
 
-def gather(client: Callable[[str], Any], bucket: str, run: str) -> Evidence:
+def read_evidence(client: Callable[[str], Any], bucket: str, run: str) -> Evidence:
     """What is left of a run in the account. Raises RunNotFound."""
     s3 = client("s3")
     storage = Storage(s3, bucket)

@@ -120,7 +120,7 @@ def command(
         notes.append(f"{plural(len(found) - last, 'older run')} not shown: --last {len(found)}")
     shown = [run for run in found[:last] if _readable(run, notes)]
     if as_json:
-        print(json.dumps([told(run) for run in shown], indent=2))
+        print(json.dumps([to_dict(run) for run in shown], indent=2))
     elif shown:
         show("", HEAD, [row(run, differs) for run, differs in zip(shown, differing(shown), strict=True)])
     else:
@@ -209,7 +209,7 @@ def change_words(change: Mapping[str, Any]) -> str:
     return f"{estimate(change)} ({range_text(change)})"
 
 
-def told(run: Run) -> dict[str, Any]:
+def to_dict(run: Run) -> dict[str, Any]:
     """A run as JSON holds it."""
     return {
         "run": run.plan.get("runName"), "name": run.name, "where": run.where, "started_at": run.plan.get("startedAt"),

@@ -64,7 +64,7 @@ def command(
     settings = account.settings(chosen)
     if any((file, held_out, outside, prompts)):
         raise typer.Exit(
-            files.tell(files.Given(file, held_out, outside, prompts, files.named(columns)), settings, as_json)
+            files.print_faults(files.Given(file, held_out, outside, prompts, files.named(columns)), settings, as_json)
         )
     aws = clients(settings.region)
     number, caller = identify(aws)

@@ -72,11 +72,11 @@ def faults_of(given: Given, settings: Settings) -> tuple[list[CaptuneError], lis
             faults.append(fault)
             return None
 
-    told = attempt(lambda: list(_told(given, settings, attempt)))
+    told = attempt(lambda: list(_sentences(given, settings, attempt)))
     return faults, told or []
 
 
-def _told(given: Given, settings: Settings, attempt: Callable[[Callable[[], Any]], Any]) -> Iterator[str]:
+def _sentences(given: Given, settings: Settings, attempt: Callable[[Callable[[], Any]], Any]) -> Iterator[str]:
     if given.corpus is None:
         # They go beside the project's own corpus: whether they share text with it is looked for by the run.
         for path, read, kind in (
@@ -145,7 +145,7 @@ def named(columns: str) -> dict[str, str]:
     raise Refused(f"--columns must {rule.words}, such as {json.dumps({'prompt': 'question', 'completion': 'answer'})}.")
 
 
-def tell(given: Given, settings: Settings, as_json: bool) -> int:
+def print_faults(given: Given, settings: Settings, as_json: bool) -> int:
     """Prints what a run would say; answers the exit code. Raises Refused for held-out text without the text that it is held out of."""
     if given.held_out and not given.corpus:
         raise Refused("Held-out text is compared with the text that is trained on: captune check FILE --held-out FILE")

@@ -46,7 +46,7 @@ class Answers(Service):
         return answer if callable(answer) else lambda **request: answer
 
 
-class Account:
+class FakeSession:
     """A boto3 session: makes the client of a service, which is the stand-in of it."""
 
     region_name = "us-east-1"
@@ -67,7 +67,7 @@ def deployed(
     stacks: Sequence[str] = STACKS,
     protected: bool = False,
     **resources: Any,
-) -> Account:
+) -> FakeSession:
     """An account with the stacks in it, after the budget alarm; executions of the `machine` are `running`."""
     cloudformation = CloudFormation(dict.fromkeys(stacks, {}))
     cloudformation.outputs = dict.fromkeys(stacks, RUNNING | RELEASING)
@@ -75,7 +75,7 @@ def deployed(
     executions = {
         f"{machine.replace(':stateMachine:', ':execution:')}:{name}": {"status": "RUNNING"} for name in running
     }
-    return Account(
+    return FakeSession(
         cloudformation=cloudformation,
         sagemaker=SageMaker(**resources),
         stepfunctions=StepFunctions(executions),
@@ -315,9 +315,9 @@ def without_successors() -> Ecr:
     return ecr
 
 
-def in_order(**services: Any) -> Account:
+def in_order(**services: Any) -> FakeSession:
     """An account in which everything is in order, and nothing is deployed."""
-    return Account(
+    return FakeSession(
         **{
             "sagemaker": SageMaker(),
             "ssm": ssm(),

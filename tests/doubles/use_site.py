@@ -82,7 +82,7 @@ class FakeEngine:
 
 
 @dataclass(frozen=True)
-class Site:
+class RunningServer:
     """A running server."""
 
     engine: Any
@@ -116,7 +116,7 @@ class Site:
 
 
 @contextmanager
-def serving(engine: Any) -> Iterator[Site]:
+def serving(engine: Any) -> Iterator[RunningServer]:
     """A server with this engine, until the block ends."""
     with answering(Proxy(engine, DOMAIN, {"run": "captune-one", "seed": 42}, PROMPTS)) as port:
-        yield Site(engine, port)
+        yield RunningServer(engine, port)

@@ -59,7 +59,7 @@ class TestUsualRun:
     def test_it_answers_the_open_questions_that_a_run_can_answer(
         self, deployed: DeployedProject, run: Execution
     ) -> None:
-        evidence = limits.gather(deployed.cloud.client, deployed.deployment.bucket, run_name(run.name))
+        evidence = limits.read_evidence(deployed.cloud.client, deployed.deployment.bucket, run_name(run.name))
         lines = [line.split(" | ") for line in limits.table(evidence).splitlines() if line.startswith("| ")]
         said = {row.removeprefix("| "): text for row, text in lines}
         assert "adapter_model.safetensors" in evidence.adapter

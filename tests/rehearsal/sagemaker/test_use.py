@@ -18,7 +18,7 @@ from captune.kept_run import REHEARSED_ACCOUNT, KeptRun, kept
 from rehearsal.sagemaker.real.hosting import OwnServer
 from tests.doubles.rehearsal.toy_models import Folders
 from tests.doubles.run_bucket import RUN, files_of_run
-from tests.doubles.use_site import DOMAIN, Site, serving
+from tests.doubles.use_site import DOMAIN, RunningServer, serving
 
 PROGRAM = OwnServer("rehearsal.sagemaker.real.openai_server.server")
 PROMPT = "the gene binds"
@@ -49,13 +49,13 @@ def here(run: KeptRun, folders: Folders) -> Iterator[Here]:
 
 
 @pytest.fixture
-def site(here: Here) -> Iterator[Site]:
+def site(here: Here) -> Iterator[RunningServer]:
     """The server in front of it."""
     with serving(here) as site:
         yield site
 
 
-def test_both_models_answer_differently_and_the_same_streamed_as_whole(site: Site) -> None:
+def test_both_models_answer_differently_and_the_same_streamed_as_whole(site: RunningServer) -> None:
     client = openai.OpenAI(base_url=f"{site.url}/v1", api_key="none")
     texts: dict[str, list[str]] = {"base": [], DOMAIN: []}
     most_parts = 0
@@ -75,14 +75,16 @@ def test_both_models_answer_differently_and_the_same_streamed_as_whole(site: Sit
     assert texts["base"] != texts[DOMAIN]
 
 
-def test_what_the_engine_refuses_keeps_its_name(site: Site) -> None:
+def test_what_the_engine_refuses_keeps_its_name(site: RunningServer) -> None:
     asked = {"model": "base", "prompt": PROMPT, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
     for stream in (False, True):
         assert site.error("/v1/chat/completions", {**asked, "stream": stream})[:2] == (400, "NoChatTemplate")
         assert site.error("/v1/completions", {**asked, "logprobs": 1, "stream": stream})[:2] == (400, "BadRequestError")
 
 
-def test_without_the_route_every_tuned_request_is_an_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_route_every_tuned_request_is_an_error(
+    site: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engines, "ROUTE", "none")
     for stream in (False, True):
         asked = {"model": DOMAIN, "prompt": PROMPT, "max_tokens": 4, "stream": stream}

@@ -27,7 +27,7 @@ from report.findings.recall import clustered_mean
 from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.toy_models import prose, sentence_pieces
 from tests.doubles.run_bucket import PLAN, RUN
-from tests.doubles.use_site import DOMAIN, FakeEngine, Site
+from tests.doubles.use_site import DOMAIN, FakeEngine, RunningServer
 
 LM_EVAL = PROJECT / ".rehearsal" / "lm-eval" / "bin" / "python"
 MODELS = {"base": "base", "tuned": DOMAIN}
@@ -232,7 +232,7 @@ def test_no_more_requests_at_once_than_an_engine_survives(at_once: int) -> None:
     with benchmark.answering(proxy) as port, ThreadPoolExecutor(8) as pool:
         asked = {"model": DOMAIN, "prompt": "A gene is"}
         count = 3 * at_once
-        found = list(pool.map(lambda _: Site(None, port).call("/v1/completions", asked)[0], range(count)))
+        found = list(pool.map(lambda _: RunningServer(None, port).call("/v1/completions", asked)[0], range(count)))
     assert (found, most, len(answers)) == ([200] * count, at_once, count)
 
 

@@ -23,7 +23,7 @@ from preflight.checks import CHECKS
 from stacks.configuration.settings import Settings
 from stacks.names import ONE_PER_ACCOUNT
 from tests.doubles import aws_account as aws
-from tests.doubles.aws_account import ACCOUNT, Account, in_order
+from tests.doubles.aws_account import ACCOUNT, FakeSession, in_order
 from tests.doubles.lambda_fakes import Events, refusal
 
 GIVEN = {"region": "us-east-1", "accept_eula": "true", "alert_email": "owner@example.org"}
@@ -39,7 +39,7 @@ def project() -> Project:
     return command.load(account.settings(GIVEN), GIVEN, ACCOUNT)
 
 
-def after_deployment(project: Project) -> Account:
+def after_deployment(project: Project) -> FakeSession:
     """The account with the stacks in it: each role has a name of CloudFormation's, and its policies."""
     stacks = aws.CloudFormation(dict(project.stacks))
     names = {"AWS::IAM::Role": "a-{}", "AWS::IAM::ManagedPolicy": aws.POLICY}
@@ -66,11 +66,11 @@ def after_deployment(project: Project) -> Account:
     return in_order(cloudformation=stacks, iam=iam, cloudwatch=alarms, sns=aws.sns(**heard), events=events)
 
 
-def findings(session: Account, project: Project) -> list[Finding]:
+def findings(session: FakeSession, project: Project) -> list[Finding]:
     return list(questions.findings(session.client, ACCOUNT, project))
 
 
-def at(level: Level, session: Account, project: Project) -> list[Finding]:
+def at(level: Level, session: FakeSession, project: Project) -> list[Finding]:
     return [finding for finding in findings(session, project) if finding.level == level]
 
 
@@ -134,7 +134,7 @@ def test_a_deployed_role_is_judged_with_what_the_alarm_attached(project: Project
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda project: in_order(), after_deployment], ids=["before", "after"])
 def test_a_question_that_aws_refuses_is_one_warning_that_names_the_right(
-    project: Project, make: Callable[[Project], Account]
+    project: Project, make: Callable[[Project], FakeSession]
 ) -> None:
     all_in_order = make(project)
     findings(all_in_order, project)

@@ -14,7 +14,7 @@ from moto import mock_aws
 from captune import destroy
 from captune.account import Refused
 from captune.destroy import NotIdle
-from tests.doubles.aws_account import ACCOUNT, Account, deployed
+from tests.doubles.aws_account import ACCOUNT, FakeSession, deployed
 from tests.doubles.lambda_fakes import NOW, TEAR_DOWN, refusal
 
 
@@ -45,7 +45,7 @@ def test_an_account_in_which_nothing_bills_is_idle() -> None:
         (deployed(stacks=(), endpoints={"captune-abc": "InService"}), "endpoint captune-abc: InService"),
     ],
 )
-def test_what_bills_is_named_with_what_ends_it(account: Account, named: str) -> None:
+def test_what_bills_is_named_with_what_ends_it(account: FakeSession, named: str) -> None:
     with pytest.raises(NotIdle, match="captune stop RUN") as refused:
         destroy.refuse_while_something_bills(account)
     assert f": {named}. Wait" in str(refused.value)
@@ -101,7 +101,7 @@ def test_yes_or_agreement_detaches_the_deny_policy_and_empties_what_is_to_go(
 )
 @pytest.mark.parametrize("agreed", [False, True])
 def test_what_stands_in_the_way_is_reported_before_anybody_is_asked(
-    account: Account, error: type[Exception], words: str, agreed: bool, emptied: list[Any]
+    account: FakeSession, error: type[Exception], words: str, agreed: bool, emptied: list[Any]
 ) -> None:
     person = Person("yes")
     with pytest.raises(error, match=words):
@@ -124,7 +124,7 @@ def emptied(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The accounts whose buckets were emptied."""
     found: list[Any] = []
 
-    def empty(account: Account) -> list[str]:
+    def empty(account: FakeSession) -> list[str]:
         found.append(account)
         return ["Deleted."]
 

@@ -21,7 +21,7 @@ from captune.__main__ import app
 from captune.kept_run import KeptRun
 from rehearsal.models.weights import NAME
 from stacks.configuration.catalog import BASE_MODELS
-from tests.doubles.aws_account import Account, Answers
+from tests.doubles.aws_account import Answers, FakeSession
 from tests.doubles.rehearsal.toy_models import FAMILIES, References, make_adapter
 from tests.doubles.run_bucket import PLAN, RUN
 
@@ -83,7 +83,7 @@ def test_the_adapter_of_a_gated_model_needs_its_configuration_from_the_hub(
 ) -> None:
     listed = [{"LocalPath": f"model/{name}", "Url": name} for name in ("config.json", "LICENSE.txt", "a.safetensors")]
     hub = Answers("sagemaker", create_hub_content_presigned_urls={"AuthorizedUrlConfigs": listed})
-    monkeypatch.setattr(boto3, "Session", lambda **_: Account(sagemaker=hub))
+    monkeypatch.setattr(boto3, "Session", lambda **_: FakeSession(sagemaker=hub))
     fetched = iter([b"{}", b"the licence"])  # and nothing else
     monkeypatch.setattr(export, "fetch", lambda url: next(fetched))
     said, out = exported(results, "--to", "gguf")

@@ -132,4 +132,4 @@ def test_no_address_and_no_account_is_printed(plan: dict[str, Any]) -> None:
 def test_an_unknown_run_is_refused_with_those_that_there_are() -> None:
     bucket = RunBucket({RUN: {"plan.json": b"{}"}})
     with pytest.raises(RunNotFound, match=RUN):
-        limits.gather(lambda service: bucket, BUCKET, "captune-two")
+        limits.read_evidence(lambda service: bucket, BUCKET, "captune-two")

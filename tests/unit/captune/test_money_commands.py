@@ -18,7 +18,7 @@ from common import clock
 from common.text import estimated_tokens
 from preflight.texts import text_file
 from stacks.configuration.settings import Settings
-from tests.doubles.aws_account import Account, Answers, deployed, price_list
+from tests.doubles.aws_account import Answers, FakeSession, deployed, price_list
 from tests.doubles.lambda_fakes import NOW
 from tests.doubles.ledger_fakes import FakeLedger, reservation
 
@@ -111,7 +111,9 @@ def test_a_wrong_setting_ends_with_its_reason(words: str, reason: str) -> None:
     ],
 )
 def test_what_is_shortened_not_known_or_does_not_fit_is_printed(given: dict[str, Any], words: str) -> None:
-    assert words in estimate.of(Settings.from_context(given), []) and words not in estimate.of(Settings(), [])
+    assert words in estimate.describe(Settings.from_context(given), []) and words not in estimate.describe(
+        Settings(), []
+    )
 
 
 def test_the_table_in_the_results_is_what_the_code_reserves() -> None:
@@ -259,7 +261,7 @@ def priced(hourly: str | None, file: Path, types: list[str]) -> str:
     def listed(ServiceCode: str, Filters: list[dict[str, str]]) -> Any:
         return {"PriceList": []} if "ml.gone" in [one["Value"] for one in Filters] else known
 
-    return prices.refresh(Account(pricing=Answers("pricing", get_products=listed)), types, [], file)
+    return prices.refresh(FakeSession(pricing=Answers("pricing", get_products=listed)), types, [], file)
 
 
 def test_refreshed_prices_drop_what_the_list_no_longer_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

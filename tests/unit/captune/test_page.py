@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.doubles.use_site import DOMAIN, TEXTS, FakeEngine, Site, serving
+from tests.doubles.use_site import DOMAIN, TEXTS, FakeEngine, RunningServer, serving
 from verification.experiments.picture import BROWSERS, QUIET
 
 CHROMIUM = next((found for name in BROWSERS if (found := shutil.which(name))), None)
@@ -36,14 +36,14 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
+def site() -> Iterator[RunningServer]:
     """A server whose engine answers as it should."""
     with serving(FakeEngine()) as site:
         yield site
 
 
 @pytest.fixture(params=SIZES, ids=[f"{width} {scheme}" for width, scheme in SIZES])
-def page(request: pytest.FixtureRequest, browser: Any, site: Site) -> Iterator[Any]:
+def page(request: pytest.FixtureRequest, browser: Any, site: RunningServer) -> Iterator[Any]:
     """The page, opened; whatever a test does with it, nothing may leave this machine and no script fail."""
     width, scheme = request.param
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
@@ -65,7 +65,9 @@ def answers(page: Any) -> list[str]:
     return [str(text) for text in page.locator(".answer").all_text_contents()]
 
 
-def test_one_prompt_is_answered_by_both_with_the_same_seed_and_its_key_facts_are_marked(page: Any, site: Site) -> None:
+def test_one_prompt_is_answered_by_both_with_the_same_seed_and_its_key_facts_are_marked(
+    page: Any, site: RunningServer
+) -> None:
     assert "a fake. $0.12 so far, 7 minutes left" in page.locator("#state").text_content()
     page.keyboard.press("Tab")
     page.keyboard.type("Its own prompt")
@@ -82,7 +84,7 @@ def test_one_prompt_is_answered_by_both_with_the_same_seed_and_its_key_facts_are
 
 
 @pytest.mark.parametrize("page", SIZES[:1], indirect=True)
-def test_an_answer_of_another_model_is_not_shown_and_the_end_is_asked_twice(page: Any, site: Site) -> None:
+def test_an_answer_of_another_model_is_not_shown_and_the_end_is_asked_twice(page: Any, site: RunningServer) -> None:
     site.engine.answers_as = {DOMAIN: "base"}
     page.fill("#prompt", "A gene is")
     page.keyboard.press("Control+Enter")
@@ -99,7 +101,7 @@ def test_an_answer_of_another_model_is_not_shown_and_the_end_is_asked_twice(page
 
 
 @pytest.mark.parametrize("page", SIZES[:1], indirect=True)
-def test_nothing_can_be_asked_while_answers_are_under_way_and_a_stop_frees_it(page: Any, site: Site) -> None:
+def test_nothing_can_be_asked_while_answers_are_under_way_and_a_stop_frees_it(page: Any, site: RunningServer) -> None:
     site.engine.waits = threading.Event()
     page.fill("#prompt", "A gene is")
     page.keyboard.press("Control+Enter")

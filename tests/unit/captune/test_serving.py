@@ -30,7 +30,7 @@ SCHEDULE = {
 }  # fmt: skip
 
 
-class Site:
+class FakeProject:
     """A deployed project with a run that has left an adapter."""
 
     def __init__(self) -> None:
@@ -55,35 +55,35 @@ class Site:
 
 
 @pytest.fixture
-def site() -> Site:
-    return Site()
+def site() -> FakeProject:
+    return FakeProject()
 
 
 class TestServing:
-    def test_an_execution_that_only_serves_is_started(self, site: Site) -> None:
+    def test_an_execution_that_only_serves_is_started(self, site: FakeProject) -> None:
         wanted = {"adapterUri": ADAPTER, "serveOnly": True, "keepEndpointMinutes": 45}
         assert serve(site.deployment, RUN, 45) == {"run": SERVED, "executionArn": arn("serve-one-1"), **wanted}
         assert site.started() == (MACHINE, "serve-one-1", wanted)
 
-    def test_a_run_that_served_leads_to_the_one_that_trained(self, site: Site) -> None:
+    def test_a_run_that_served_leads_to_the_one_that_trained(self, site: FakeProject) -> None:
         of_served = files_of_run(SERVED, adapterUri=ADAPTER)["plan.json"]
         site.s3.objects[BUCKET, f"runs/{SERVED}/plan.json"] = of_served
         assert serve(site.deployment, SERVED, 45)["adapterUri"] == ADAPTER
         assert site.started()[1] == "serve-one-1"
 
-    def test_a_name_is_used_once(self, site: Site) -> None:
+    def test_a_name_is_used_once(self, site: FakeProject) -> None:
         site.ledger.with_run("serve-one-1").settled(SERVED)
         site.machines.executions[arn("serve-one-2")] = {"status": "FAILED"}  # refused before it reserved anything
         assert serve(site.deployment, RUN, 45)["run"] == "captune-serve-one-3"
 
-    def test_a_long_name_is_cut_and_stays_its_own(self, site: Site) -> None:
+    def test_a_long_name_is_cut_and_stays_its_own(self, site: FakeProject) -> None:
         names = set()
         for run in (f"captune-{'a' * 50}", f"captune-{'a' * 49}b"):
             site.s3.objects |= {(BUCKET, f"runs/{run}/{path}"): one for path, one in files_of_run(run).items()}
             names.add(serve(site.deployment, run, 45)["run"])
         assert len(names) == 2 and all(len(name) <= 58 and name.endswith("-1") for name in names)
 
-    def test_two_at_once_are_refused(self, site: Site) -> None:
+    def test_two_at_once_are_refused(self, site: FakeProject) -> None:
         serve(site.deployment, RUN, 45)
         with pytest.raises(AlreadyServed, match=f"captune stop {SERVED}"):
             serve(site.deployment, RUN, 45)
@@ -93,12 +93,12 @@ class TestServing:
             serve(site.deployment, RUN, 45)
         assert len(site.machines.started) == 1
 
-    def test_of_two_who_look_at_the_same_moment_one_is_refused(self, site: Site) -> None:
+    def test_of_two_who_look_at_the_same_moment_one_is_refused(self, site: FakeProject) -> None:
         site.machines.troubles["start_execution"] = [refusal("ExecutionAlreadyExists")]
         with pytest.raises(AlreadyServed):
             serve(site.deployment, RUN, 45)
 
-    def test_what_is_not_there_is_not_served(self, site: Site) -> None:
+    def test_what_is_not_there_is_not_served(self, site: FakeProject) -> None:
         with pytest.raises(RunNotFound, match="no run captune-nobody"):
             serve(site.deployment, "captune-nobody", 45)
         del site.s3.objects[BUCKET, ADAPTER.removeprefix(f"s3://{BUCKET}/") + "metrics.json"]
@@ -108,7 +108,7 @@ class TestServing:
 
 
 class TestExtending:
-    def test_the_schedule_is_moved_as_it_is(self, site: Site) -> None:
+    def test_the_schedule_is_moved_as_it_is(self, site: FakeProject) -> None:
         site.keep()
         found = extend(site.deployment, SERVED, 30, NOW)
         assert found == {
@@ -121,14 +121,14 @@ class TestExtending:
         kept = {key: value for key, value in SCHEDULE.items() if key not in ("Arn", "GroupName")}
         assert moved == kept | {"ScheduleExpression": "at(2026-11-24T13:00:00)"}
 
-    def test_money_is_set_aside_before_anything_is_moved(self, site: Site) -> None:
+    def test_money_is_set_aside_before_anything_is_moved(self, site: FakeProject) -> None:
         site.keep()
         site.scheduler.troubles["update_schedule"] = [refusal("AccessDeniedException")]
         with pytest.raises(DeadlineNotMoved, match="ends when it was to end before"):
             extend(site.deployment, SERVED, 30, NOW)
         assert site.ledger.committed_cents("2026-11") == 728
 
-    def test_where_nothing_is_set_aside_nothing_is_moved(self, site: Site) -> None:
+    def test_where_nothing_is_set_aside_nothing_is_moved(self, site: FakeProject) -> None:
         with pytest.raises(RunNotFound):
             extend(site.deployment, SERVED, 30, NOW)
         site.keep(minutes=220)
@@ -138,20 +138,20 @@ class TestExtending:
 
 
 class TestStopping:
-    def test_tear_down_is_told_run_and_execution(self, site: Site) -> None:
+    def test_tear_down_is_told_run_and_execution(self, site: FakeProject) -> None:
         site.keep()
         found = stop(site.deployment, SERVED, NOW)
         told = {"runName": SERVED, "executionArn": arn("serve-one-1"), "reason": "person"}
         assert site.started() == (TEAR_DOWN, found["tearDown"], told)
 
-    def test_a_damaged_item_does_not_keep_it_running(self, site: Site) -> None:
+    def test_a_damaged_item_does_not_keep_it_running(self, site: FakeProject) -> None:
         site.keep()
         site.ledger.damage(f"RUN#{SERVED}")
         stop(site.deployment, SERVED, NOW)
         assert site.started()[2] == {"runName": SERVED, "reason": "person"}
 
     @pytest.mark.parametrize("error", ["throttled", refusal("AccessDeniedException")])
-    def test_a_ledger_that_does_not_answer_does_not_keep_it_running(self, site: Site, error: Any) -> None:
+    def test_a_ledger_that_does_not_answer_does_not_keep_it_running(self, site: FakeProject, error: Any) -> None:
         site.keep()
 
         def trouble(operation: str) -> str:
@@ -163,14 +163,14 @@ class TestStopping:
         stop(site.deployment, SERVED, NOW)
         assert site.started()[2] == {"runName": SERVED, "reason": "person"}
 
-    def test_what_is_stopped_cannot_be_kept_longer(self, site: Site) -> None:
+    def test_what_is_stopped_cannot_be_kept_longer(self, site: FakeProject) -> None:
         site.keep()
         stop(site.deployment, SERVED, NOW)
         with pytest.raises(ExtensionRefused, match="it is over"):
             extend(site.deployment, SERVED, 30, NOW + timedelta(seconds=1))
         assert site.scheduler.calls == []
 
-    def test_what_is_over_or_never_was_is_told(self, site: Site) -> None:
+    def test_what_is_over_or_never_was_is_told(self, site: FakeProject) -> None:
         with pytest.raises(RunNotFound):
             stop(site.deployment, SERVED, NOW)
         site.keep()
@@ -179,7 +179,7 @@ class TestStopping:
             stop(site.deployment, SERVED, NOW)
 
 
-def test_the_commands_say_what_they_did(site: Site, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_say_what_they_did(site: FakeProject, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     account = deployed()
     account.services |= site.services
     outputs = {"BucketName": BUCKET, "CapCents": "2500"}

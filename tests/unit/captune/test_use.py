@@ -28,10 +28,10 @@ from captune.use import PortTaken, listening, stand_in_words
 from common import clock
 from rehearsal.models import weights
 from tests.doubles import PATIENCE_SECONDS
-from tests.doubles.aws_account import Account, Answers, deployed
+from tests.doubles.aws_account import Answers, FakeSession, deployed
 from tests.doubles.lambda_fakes import NOW, TEAR_DOWN, SageMaker, Service, StepFunctions, refusal
 from tests.doubles.run_bucket import BUCKET, PLAN, RUN, RunBucket, files_of_run
-from tests.doubles.use_site import DOMAIN, NEVER, TEXTS, FakeEngine, Site, serving
+from tests.doubles.use_site import DOMAIN, NEVER, TEXTS, FakeEngine, RunningServer, serving
 
 ASK = "/v1/completions"
 ASKED = {"model": DOMAIN, "prompt": "A gene is", "max_tokens": 8}
@@ -45,13 +45,13 @@ def noon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
+def site() -> Iterator[RunningServer]:
     """A server whose engine answers as it should."""
     with serving(FakeEngine()) as site:
         yield site
 
 
-def test_openais_client_asks_both_models_whole_and_streamed(site: Site) -> None:
+def test_openais_client_asks_both_models_whole_and_streamed(site: RunningServer) -> None:
     client = openai.OpenAI(base_url=f"{site.url}/v1", api_key="none")
     assert [model.id for model in client.models.list()] == ["base", DOMAIN]
     for model in ("base", DOMAIN):
@@ -65,14 +65,14 @@ def test_openais_client_asks_both_models_whole_and_streamed(site: Site) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_answer_of_another_model_is_an_error_and_no_text(site: Site, stream: bool) -> None:
+def test_an_answer_of_another_model_is_an_error_and_no_text(site: RunningServer, stream: bool) -> None:
     site.engine.answers_as = {DOMAIN: "base"}
     status, text = site.call(ASK, {**ASKED, "stream": stream})
     assert (status, json.loads(text)["error"]["type"]) == (502, "AdapterNotServed")
     assert "'base' answered" in text and "stretch" not in text
 
 
-def test_a_stream_that_changes_its_model_or_breaks_off_ends_with_an_error(site: Site) -> None:
+def test_a_stream_that_changes_its_model_or_breaks_off_ends_with_an_error(site: RunningServer) -> None:
     client = openai.OpenAI(base_url=f"{site.url}/v1", api_key="none")
     for where, name in (
         ("swaps_at", "AdapterNotServed"),
@@ -91,7 +91,7 @@ def test_a_stream_that_changes_its_model_or_breaks_off_ends_with_an_error(site: 
 
 @pytest.mark.parametrize("whole", [b"no JSON", b"[]", b"{}", b'{"error": {"message": "out of memory"}}'])
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_is_no_completion_is_an_error(site: Site, whole: bytes, stream: bool) -> None:
+def test_what_is_no_completion_is_an_error(site: RunningServer, whole: bytes, stream: bool) -> None:
     site.engine.whole = whole
     status, name, message = site.error(ASK, {**ASKED, "stream": stream})
     assert (status, name) == (502, "EndpointAnsweredBadly") and ("out of memory" in message or b"error" not in whole)
@@ -105,7 +105,9 @@ def test_what_is_no_completion_is_an_error(site: Site, whole: bytes, stream: boo
         ({**ASKED, "model": "nobody"}, (404, "UnknownModel")),
     ],
 )  # fmt: skip
-def test_a_bad_request_is_refused_before_the_engine_hears_of_it(site: Site, body: Any, named: tuple[int, str]) -> None:
+def test_a_bad_request_is_refused_before_the_engine_hears_of_it(
+    site: RunningServer, body: Any, named: tuple[int, str]
+) -> None:
     assert site.error(ASK, body)[:2] == named and site.engine.asked == []
 
 
@@ -116,7 +118,7 @@ def test_a_bad_request_is_refused_before_the_engine_hears_of_it(site: Site, body
         ("Origin", "https://127.0.0.1:PORT"),
     ],
 )  # fmt: skip
-def test_other_sites_are_refused(site: Site, header: str, value: str) -> None:
+def test_other_sites_are_refused(site: RunningServer, header: str, value: str) -> None:
     given = {header: value.replace("PORT", str(site.port))}
     for path, body in ((ASK, ASKED), ("/captune/end", {}), ("/", None), ("/captune/state", None)):
         assert site.error(path, body, **given)[:2] == (403, "OtherOrigin")
@@ -125,7 +127,7 @@ def test_other_sites_are_refused(site: Site, header: str, value: str) -> None:
     assert site.call(ASK, ASKED, **own)[0] == 200
 
 
-def raw(site: Site, body: str, length: int) -> socket.socket:
+def raw(site: RunningServer, body: str, length: int) -> socket.socket:
     """A connection on which a request was begun."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # who reads nothing fills it soon
@@ -136,7 +138,7 @@ def raw(site: Site, body: str, length: int) -> socket.socket:
     return connection
 
 
-def test_models_and_paths_are_answered_as_openais_clients_read_them(site: Site) -> None:
+def test_models_and_paths_are_answered_as_openais_clients_read_them(site: RunningServer) -> None:
     client = openai.OpenAI(base_url=f"{site.url}/v1", api_key="none", max_retries=0)
     assert client.models.retrieve(DOMAIN).id == DOMAIN
     with pytest.raises(openai.NotFoundError, match="There is no model 'gpt'") as caught:
@@ -148,7 +150,7 @@ def test_models_and_paths_are_answered_as_openais_clients_read_them(site: Site) 
     assert json.loads(site.call(ASK, ASKED)[1])["error"]["param"] == "tools"
 
 
-def test_a_client_that_leaves_before_its_whole_answer_is_known_to_have_left(site: Site) -> None:
+def test_a_client_that_leaves_before_its_whole_answer_is_known_to_have_left(site: RunningServer) -> None:
     heard, left = threading.Event(), list[bool]()
 
     def ask(path: str, body: bytes, stream: bool, gone: threading.Event) -> Pieces:
@@ -168,7 +170,7 @@ def test_a_client_that_leaves_before_its_whole_answer_is_known_to_have_left(site
     assert left == [True, True]
 
 
-def test_a_client_that_leaves_ends_its_answer(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_leaves_ends_its_answer(site: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TEXTS, "base", f" {'word' * 5_000}" * 2_000)
     body = json.dumps({"model": "base", "prompt": "A gene is", "stream": True})
     with raw(site, body, len(body)) as leaving:
@@ -177,7 +179,7 @@ def test_a_client_that_leaves_ends_its_answer(site: Site, monkeypatch: pytest.Mo
 
 
 def test_a_key_of_aws_is_in_no_answer_and_no_log(
-    site: Site, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    site: RunningServer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with caplog.at_level(logging.INFO):
         for error in (refusal("SignatureDoesNotMatch", f"Credential={KEY}/20261129"), AnswerFailed(503, "Busy", KEY)):
@@ -218,18 +220,18 @@ class Runtime(Service):
         return {"Body": Events(b"data: " + self._answer(request) + b"\n\ndata: [DONE]\n\n")}
 
 
-def in_account(name: str = RUN, status: str = "InService") -> Account:
+def in_account(name: str = RUN, status: str = "InService") -> FakeSession:
     """An account with an endpoint that was made half an hour ago and ends in another one."""
     ends = f"at({NOW + timedelta(minutes=30):%Y-%m-%dT%H:%M:%S})"
     sagemaker = SageMaker(endpoints={name: status})
     sagemaker.created = NOW - timedelta(minutes=30)
-    return Account(**{
+    return FakeSession(**{
         "sagemaker": sagemaker, "stepfunctions": StepFunctions(), "sagemaker-runtime": Runtime(),
         "scheduler": Answers("scheduler", get_schedule={"ScheduleExpression": ends}),
     })  # fmt: skip
 
 
-def behind(account: Account, **plan: Any) -> Deployed:
+def behind(account: FakeSession, **plan: Any) -> Deployed:
     return Deployed(account, {**PLAN, **plan}, TEAR_DOWN)
 
 
