@@ -40,28 +40,28 @@ OWN: tuple[tuple[str, str, Callable[..., None], str], ...] = (
     ("data", HERE, data.command, "Count the texts and prompts in data/."),
     ("sample", HERE, sample.command, "Draw whole documents from all over a file of any size."),
     ("outside", HERE, outside.command, "Fetch public abstracts, to measure on text by others."),
-    ("check", HERE, check.command, "What a run would say of your files; without a file, of your account. Free."),
-    ("fetch", AFTER, fetch.command, "The report, the answers and the adapter of a run, into results/."),
-    ("export", AFTER, export.command, "A run's adapter for PEFT or llama.cpp, or one merged model, for Ollama too."),
-    ("runs", AFTER, runs.command, "The runs on this machine and in your account, and what each has shown."),
-    ("compare", AFTER, compare.command, "Runs against one another, on the documents that all of them measured."),
-    ("serve", AFTER, serving.serve_command, "An endpoint for what an earlier run has trained, inside the cap."),
-    ("extend", AFTER, serving.extend_command, "Keep a run's endpoint for longer, where the cap allows it."),
-    ("stop", AFTER, serving.stop_command, "End a run and its endpoint now; what was not used goes back."),
-    ("limits", ACCOUNT, limits.command, "Which open questions of docs/limits.md a run has answered."),
+    ("check", HERE, check.command, "Check your files as a run would; without a file, your account. Free."),
+    ("fetch", AFTER, fetch.command, "Copy a run's report, answers and adapter into results/."),
+    ("export", AFTER, export.command, "Write a run's adapter for PEFT or llama.cpp, or one merged model, also for Ollama."),
+    ("runs", AFTER, runs.command, "List the runs on this machine and in your account with their results."),
+    ("compare", AFTER, compare.command, "Compare runs on the documents that all of them measured."),
+    ("serve", AFTER, serving.serve_command, "Start an endpoint for an earlier run's adapter, within the cap."),
+    ("extend", AFTER, serving.extend_command, "Keep a run's endpoint for longer, if the cap allows it."),
+    ("stop", AFTER, serving.stop_command, "Stop a run and its endpoint now; the rest of its reservation is released."),
+    ("limits", ACCOUNT, limits.command, "Show which open questions of docs/limits.md a run has answered."),
     ("idle", ACCOUNT, destroy.idle_command, "Refuse while anything of this project bills or runs."),
     ("destroy", ACCOUNT, destroy.command, "Check, ask once and prepare what make destroy then removes."),
-    ("estimate", MONEY, estimate.command, "What a run is expected to take and to cost, before it is started."),
-    ("costs", MONEY, costs.command, "What each kind of run may cost at most."),
-    ("ledger", MONEY, ledger.command, "What is reserved and spent this month."),
+    ("estimate", MONEY, estimate.command, "Estimate how long a run takes and what it costs."),
+    ("costs", MONEY, costs.command, "Show what each kind of run may cost at most."),
+    ("ledger", MONEY, ledger.command, "Show what is reserved and spent this month."),
     ("prices", MONEY, prices.command, "Refresh the pinned prices from the AWS Price List."),
 )  # fmt: skip
 # Modules of other folders. Each reads its own options in main(arguments); it is imported only when its command runs.
 ELSEWHERE = (
-    ("rehearse", HERE, "captune.rehearse", "The whole path with a small Llama: train, compare, report, remove."),
+    ("rehearse", HERE, "captune.rehearse", "Run the whole path with a small Llama: train, compare, report, remove."),
     ("use", AFTER, "captune.use", "Ask a run's two models: OpenAI's API, and a page with both answers."),
-    ("benchmark", AFTER, "captune.benchmark", "Questions of lm-eval's tasks to both models, compared item by item."),
-    ("report", AFTER, "captune.report", "Judge a finished run's figures again and write its report."),
+    ("benchmark", AFTER, "captune.benchmark", "Ask both models the questions of lm-eval's tasks, and compare item by item."),
+    ("report", AFTER, "captune.report", "Judge a finished run's figures again and rewrite its report."),
     ("test-states", ACCOUNT, "verification.conformance.expressions.on_aws", "Let Step Functions evaluate every expression, for a cent at most."),
     ("vllm", HERE, "rehearsal.sagemaker.vllm.environment", "Install the real model server, built for a CPU (Linux)."),
     ("tokens", HERE, "rehearsal.token_counts", "Count the texts in tokens of Llama 2's own vocabulary."),
@@ -82,13 +82,13 @@ EXAMPLES = """\
 
 `captune rehearse --corpus mine.txt --words 0` does so on all of a text of your own
 
-`captune check mine.txt` says in a second what a run would refuse
+`captune check mine.txt` shows in a second what a run would refuse
 
 `captune use latest` asks both models of the run that was started last
 
-`captune estimate --corpus mine.txt` says what the run would take and cost
+`captune estimate --corpus mine.txt` estimates the run's time and cost
 
-`captune check --region eu-west-1` says what is missing there before anything is paid for
+`captune check --region eu-west-1` shows what is missing in that region, for free
 
 `captune ledger --json` prints the month's reservations and costs for a program
 
@@ -107,7 +107,7 @@ class Commands(TyperGroup):
         """Runs the command that was typed."""
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="replace")  # a letter that a terminal lacks must not end a command
+                stream.reconfigure(errors="replace")  # a character that the terminal cannot show must not end a command
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:

@@ -62,7 +62,7 @@ LOSS_TOLERANCE = 0.02  # nats a token, between the losses of the training job an
 CHECKED_DOCUMENTS = 16
 # vLLM's CPU build (0.27.1) ends at the log-probabilities of two prompts at once, where it has an adapter; lm-eval sends eight.
 AT_ONCE_VLLM, AT_ONCE = 1, 8
-# Before anything is asked, a fifth of the items is taken to be answered rightly by one model alone.
+# Assumed for the plan: on a fifth of the items one model alone is right.
 EXPECTED_CHANGES, POWER = 0.2, 0.8
 
 
@@ -79,7 +79,7 @@ class NotMeasured(Refused):
 
 
 class SelfCheckFailed(Refused):
-    """The models that answer are not those that the training job measured, or are not asked as they were."""
+    """The served models are not those that the training job measured, or get other tokens."""
 
 
 class NotComparable(Refused):
@@ -91,7 +91,7 @@ class EndpointEnded(Refused):
 
 
 class Counting(Proxy):
-    """The server of `captune use`, which puts at most so many requests at once and tells of each answer."""
+    """The server of `captune use` with at most `at_once` requests at a time; calls `answered` after each."""
 
     answered: Callable[[], object] = staticmethod(lambda: None)
 
@@ -253,7 +253,7 @@ def plan_words(plan: Mapping[str, Any], run: str) -> str:
             words += f" It ends before the last answer, unless: captune extend {run} --minutes {minutes - left + 5}"
     found = "no difference" if least is None else f"a difference of {100 * least:.1f} points or more"
     share = percent(EXPECTED_CHANGES)
-    return f"{words}\nFour times in five McNemar's test finds {found}, where {share} of the items are answered rightly by one model alone."
+    return f"{words}\nFour times in five McNemar's test finds {found}, if one model alone is right on {share} of the items."
 
 
 def benchmark(engine: Engine, run: KeptRun, given: argparse.Namespace) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`captune data`: counts the texts of data/, so that the datasheet need not be believed; with --loss, how well the stand-in predicts them;
+"""`captune data`: counts the texts of data/, to check the datasheet; with --loss, how well the stand-in predicts them;
 with --style, how they are written.
 
 The loss is that of the training code's own evaluation before any training: the `base_loss` of a run. It shows whether the
@@ -64,12 +64,12 @@ def count(folder: Path = DATA) -> Iterator[str]:
             yield f"\n{domain}{ending} by register and area"
             yield domain_texts.words_table(rows, split)
     for file in sorted(folder.glob(f"*{domain_texts.LISTED}")):
-        yield f"\n{file.name}, looked for in every sentence of its corpus, which takes ten seconds or more …"
+        yield f"\n{file.name}, searched in every sentence of its corpus, which takes ten seconds or more …"
         yield domain_texts.facts_summary(domain_texts.facts_in_corpus(file))
 
 
 def styles(folder: Path = DATA, others: Path | None = None) -> Iterator[str]:
-    """The manner of each text by register, beside a text by others, and what a training text says twice.
+    """The style of each text by register, beside a text by others, and how much a training text repeats.
 
     Beside medical texts that is what `captune outside` wrote, where no other is given. Raises DatasetRejected for one that cannot be used.
     """
@@ -91,12 +91,12 @@ def styles(folder: Path = DATA, others: Path | None = None) -> Iterator[str]:
                     far = text_style.far_apart(found[ABSTRACT], figures)
                     yield f"Abstracts more than a tenth from {name} (its figures in brackets): {', '.join(far) or 'none'}"
             if split == domain_texts.TRAIN:
-                yield "What it says twice is looked for, which may take a minute …"
+                yield "Looking for repetitions, which may take a minute …"
                 yield text_style.repeats([text for chosen in texts.values() for text in chosen])
         if given:
             yield f"\n{given.name}: {text_style.repeats(theirs)}"
         else:
-            yield f"\nNothing by others stands beside {domain} texts: give --others FILE (captune outside fetches abstracts for {outside.DOMAIN} ones)."
+            yield f"\nNo text by others to compare {domain} texts with: give --others FILE (captune outside fetches abstracts for {outside.DOMAIN} ones)."
 
 
 def domains(folder: Path = DATA) -> list[str]:

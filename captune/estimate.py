@@ -1,4 +1,4 @@
-"""`captune estimate`: what a run with these settings is expected to take and to cost, before an account is asked anything."""
+"""`captune estimate`: the expected time, cost and memory of a run with these settings. No account is asked."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def describe(settings: Settings, corpora: Sequence[Path]) -> str:
 
 
 def _learnt(settings: Settings, corpora: Sequence[Path]) -> tuple[int, str]:
-    """How many words a run learns of these files together, and what is to be told of the number."""
+    """How many words of these files a run trains on, and a note on the number."""
     size = sum(path.stat().st_size for path in corpora)
     text_file.refuse_too_large(" with ".join(path.name for path in corpora), size, text_file.MOST_CORPUS_BYTES)
     there = sum(_words(path) for path in corpora)
@@ -79,7 +79,7 @@ def _learnt(settings: Settings, corpora: Sequence[Path]) -> tuple[int, str]:
 
 
 def _words(path: Path) -> int:
-    """What is learned from or read before it: of records their texts, and not the file's own marks and names."""
+    """The words of a text without its note, or of records without their syntax and column names."""
     name = path.name.lower()
     text = text_file.as_utf8(path.read_bytes(), str(path), DatasetRejected)
     if not records.are_records(name):
@@ -139,7 +139,7 @@ def _memory(settings: Settings, card: Card | None) -> list[str]:
     if hosting:
         needed = serving_bytes(shape, settings.lora_rank, min(settings.model.context_tokens, MOST_TOKENS_SERVED))
         fits = "fits" if needed <= hosting.served_bytes else "does not fit"
-        source = f"{fits} the {_gigabytes(hosting.served_bytes)} that the server may use of the {hosting.name}; reckoned, not measured"
+        source = f"{fits} the {_gigabytes(hosting.served_bytes)} that the server may use of the {hosting.name}; computed, not measured"
         lines.append(_line("to serve", _gigabytes(needed), source))
     source = "of weights, which pass through the instance's own memory a file at a time; not measured"
     return [*lines, _line("host", _gigabytes(settings.model.weights_bytes), source)]

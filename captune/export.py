@@ -1,4 +1,4 @@
-"""`captune export RUN --to peft|gguf|merged`: what a run has trained, in the form that other programs load.
+"""`captune export RUN --to peft|gguf|merged`: a run's adapter in a form that other programs load.
 
 peft    the adapter for PEFT and vLLM, with the base model's name on the Hugging Face Hub
 gguf    the adapter for llama.cpp (`llama-server --lora`); of the base model, config.json is enough
@@ -51,7 +51,7 @@ Precision = Literal["f16", "q8_0"]
 
 
 class NoBase(Refused):
-    """What is needed of the base model is not on this machine."""
+    """The files of the base model are not on this machine."""
 
 
 class NotEnoughMemory(Refused):
@@ -234,7 +234,7 @@ def modelfile(file: str, base: Path) -> str:
 
 
 def notice(base: str, region: str) -> str:
-    """What has to stand beside an adapter or a merged model about its base model's licence."""
+    """The notice on the base model's licence to pass on with an adapter or a merged model."""
     model, known = next((one for one in BASE_MODELS.values() if one.name == base), None), HUB.get(base.casefold())
     if model is None:
         name, licence = known or (base, "see its publisher")

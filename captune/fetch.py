@@ -32,7 +32,7 @@ Advance = Callable[[int], object]
 
 
 class DiskFull(Refused, OSError):
-    """What is to be fetched does not fit the disk."""
+    """The run does not fit on the disk."""
 
 
 class DamagedCopy(Refused):
@@ -83,7 +83,7 @@ def fetch(s3: Any, bucket: str, run: str, results: Path) -> list[str]:
         copy(s3, bucket, objects, target, lambda size: progress.advance(task, size))
     if not any(one.path == f"{ADAPTER}/{run_folder.ADAPTER_CONFIGURATION}" for one in objects):
         raise NoAdapter(
-            f"What there is of {run} is in {target}, but it has left no adapter: it was stopped or failed before training had saved one. Start it "
+            f"The files of {run} are in {target}, but it has no adapter: it was stopped or failed before training saved one. Start it "
             "again, and fetch the new run."
         )
     return [one.path for one in objects]

@@ -13,7 +13,7 @@ from captune.account import Refused
 from common.contracts import run_folder
 from common.names import PREFIX, is_run_name, run_name
 
-REHEARSED_ACCOUNT = "123456789012"  # the account number of every rehearsal: AWS gives it to nobody
+REHEARSED_ACCOUNT = "123456789012"  # the account number of every rehearsal: AWS never assigns it
 ADAPTER = run_folder.KEPT_ADAPTER  # a folder of PEFT's: PeftModel.from_pretrained and vLLM load it as it is
 LATEST = "latest"  # in place of a name: the run that was started last
 _SHOWN_RUNS = 5
@@ -47,17 +47,17 @@ def local_path(path: str) -> str | None:
 
 
 def name_of(text: str) -> str:
-    """The run that a person names: by its own name, by its execution's, or by its folder."""
+    """The run's name from what a person typed: that name, its execution's name, or its folder."""
     text = Path(text).name if "/" in text else text
     return text if is_run_name(text) else run_name(text)
 
 
 def not_found(run: str, known: list[str], places: str) -> RunNotFound:
-    """The error for a run that is nowhere, with the names that are nearest to it, or else the last ones."""
-    near = get_close_matches(run, known, _SHOWN_RUNS) or sorted(known)[-_SHOWN_RUNS:]
+    """The error for a run that was not found, with the closest names, or else the latest."""
+    closest = get_close_matches(run, known, _SHOWN_RUNS) or sorted(known)[-_SHOWN_RUNS:]
     others = (
-        f"There are: {', '.join(near)}."
-        if near
+        f"There are: {', '.join(closest)}."
+        if closest
         else "`make rehearse` makes one here; `captune ledger` lists your account's."
     )
     return RunNotFound(f"There is no run {run} {places}. {others}")

@@ -31,7 +31,7 @@ _UNKNOWN = "not known from this run"
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is left of a run: its plan, its report's summary, its training job, its execution, and the sizes of the adapter's files."""
+    """The records of a run: its plan, its report's summary, its training job, its execution, and the sizes of the adapter's files."""
 
     plan: Mapping[str, Any]
     summary: Mapping[str, Any] = field(default_factory=dict)
@@ -67,7 +67,7 @@ def command(
 
 
 def read_evidence(client: Callable[[str], Any], bucket: str, run: str) -> Evidence:
-    """What is left of a run in the account. Raises RunNotFound."""
+    """The records of a run in the account. Raises RunNotFound."""
     s3 = client("s3")
     storage = Storage(s3, bucket)
     plan = storage.read_json(run_folder.key(run, run_folder.PLAN))

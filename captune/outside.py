@@ -57,13 +57,14 @@ AREAS: Mapping[str, tuple[str, ...]] = {
 
 
 class OutsideUnavailable(Refused):
-    """The public set could not be had, or is not the one that was meant; the message says what to do by hand."""
+    """The public set could not be fetched, or is not the pinned version; the message says what to do by hand."""
 
 
 def command(
     from_file: Annotated[Path | None, typer.Option(metavar="FILE", help="The file, downloaded by hand.")] = None,
     optional: Annotated[
-        bool, typer.Option("--optional", help="Nothing where it is there, and no error where it cannot be had.")
+        bool,
+        typer.Option("--optional", help="Do nothing if the file is there, and do not fail if it cannot be fetched."),
     ] = False,
 ) -> None:
     """Fetches the abstracts and writes them beside the corpus."""
@@ -74,7 +75,7 @@ def command(
     except OutsideUnavailable as error:
         if not optional:
             raise
-        print(f"captune: going on without text by others, so that no run will say how the model does there. {error}")
+        print(f"captune: going on without text by others, so no run will measure the model on it. {error}")
 
 
 def fetch(source: Path | None = None, target: Path = TARGET) -> str:
@@ -90,7 +91,7 @@ def fetch(source: Path | None = None, target: Path = TARGET) -> str:
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256:
         raise OutsideUnavailable(
-            f"{source or ADDRESS} is not the file that was meant: its SHA-256 is {found}, not {SHA256}. {_BY_HAND}"
+            f"{source or ADDRESS} is not the pinned version: its SHA-256 is {found}, not {SHA256}. {_BY_HAND}"
         )
     taken = chosen(json.loads(content))
     overlap = Overlap(corpus.read_text("utf-8") for corpus in CORPORA)

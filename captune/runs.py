@@ -1,4 +1,4 @@
-"""`captune runs`: the runs on this machine and in your account, newest first, and what each has shown."""
+"""`captune runs`: the runs on this machine and in your account, newest first, with their results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SEED = "seed"
 TEXTS = {"heldout": "Held-out text", "outside": "Outside text", "control": "Control text"}
 HEAD = ("Run", "Where", "Started", "Settings that differ", "Verdict", "Cost", "Model and corpus",
         "Held-out loss (95 % interval)", "Outside loss", "Key facts, points")  # fmt: skip
-# What changes nothing that is learned or measured. Texts are told apart by their counts, not by their files' names.
+# Settings that do not affect the results. Texts are distinguished by their counts, not by the names of their files.
 _NO_MATTER = {"checkpoint_minutes", "corpus", "device_name", "held_out", "keep_endpoint_minutes", "prompts", "python",
               "time_budget_seconds"}  # fmt: skip
 _WIDTH = 170  # of a table that no terminal shows
@@ -82,7 +82,7 @@ class Run:
 
     @cached_property
     def conditions(self) -> dict[str, Any]:
-        """With what the run was trained, by names of the settings: runs of equal conditions differ by chance alone."""
+        """What the run was trained with, by names of the settings: runs with equal conditions differ by chance alone."""
         used, counts = known(self.summary.get("configuration")), known(self.summary.get("corpus"))
         given = known(used.get("input") or self.plan.get("input"))
         found = {SEED: self.plan.get(SEED)}
@@ -173,8 +173,8 @@ def differing(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """The conditions of each run that are not the same in all of them that have been measured."""
     measured = [run.conditions for run in runs if run.summary.get("heldout")]
     keys = dict.fromkeys(key for one in measured for key in one)
-    told_apart = [key for key in keys if len({json.dumps(one.get(key)) for one in measured}) > 1]
-    return [{key: run.conditions[key] for key in told_apart if key in run.conditions} for run in runs]
+    differ = [key for key in keys if len({json.dumps(one.get(key)) for one in measured}) > 1]
+    return [{key: run.conditions[key] for key in differ if key in run.conditions} for run in runs]
 
 
 def setting_words(settings: Mapping[str, Any]) -> str:

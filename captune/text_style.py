@@ -1,4 +1,4 @@
-"""The manner of a text in figures, for `captune data --style`: sentences, turns of phrase, percentages, and what it says twice."""
+"""Figures of style for `captune data --style`: sentences, percentages, p values, and repetitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What AWS answers for free before a run is paid for: one line each, with its fix (captune check).
+"""`captune check`: what can be checked for free before a run, one line each, with its fix.
 
 Works before the first deployment and after it. Everything that is asked is read-only and not charged for.
 """

@@ -1,4 +1,4 @@
-"""What one question found, and what becomes of a question that AWS refuses or does not answer."""
+"""The findings of a question, and the warning for one that AWS refuses or does not answer."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from common.aws import error_code, error_message
 _REFUSED_ACTION = re.compile(r"perform:? ([a-z0-9-]+:[A-Za-z]+)")
 _REFUSALS = ("AccessDenied", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized", "Forbidden", "403")
 _BUSY = ("Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown", "LimitExceeded")
-# A proxy's page in place of AWS's answer is no BotoCoreError.
+# A proxy's page in place of AWS's answer raises ResponseParserError, which is no BotoCoreError.
 NO_ANSWER = (BotoCoreError, ResponseParserError)
-# The subjects of what the payer of an organisation or AWS itself has to act on.
+# Subjects on which the payer of an organisation, or AWS, has to act.
 BUDGETS, QUOTAS = "AWS Budgets", "quotas"
 _OTHERS_ACT = (BUDGETS, QUOTAS)
 _LONGEST = 300  # characters of a message that is not ours
@@ -69,7 +69,7 @@ def asking(subject: str, right: str, question: Findings) -> Findings:
 
 
 def order_of_mending(found: Iterable[Finding]) -> str:
-    """In which order to mend the problems: first what others have to do, who take hours to days, then as they were found."""
+    """The order to fix problems in: first those that wait for others, then as they were found."""
     subjects = dict.fromkeys(one.subject for one in found if one.level == Level.PROBLEM)
     slow, own = [one for one in _OTHERS_ACT if one in subjects], [one for one in subjects if one not in _OTHERS_ACT]
     parts = [f"first what others have to do, which takes hours to days ({', '.join(slow)})"] if slow else []

@@ -1,4 +1,4 @@
-"""Every question in the order in which a person would mend things: who asks, what is set, what AWS has, what is deployed."""
+"""Every question, in the order in which a person would fix things: settings, account, what AWS offers, what is deployed."""
 
 from __future__ import annotations
 

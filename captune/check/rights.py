@@ -9,7 +9,7 @@ from typing import Any
 from captune.check.findings import Findings, ok, problem, warning
 from common.names import PREFIX
 
-# In place of what a pattern leaves open: no execution can have this name's run.
+# In place of a wildcard: no run can have this name.
 _ANY = f"{PREFIX}-check-aws"
 _NOBODY_ALLOWS, _DENIED = "no statement allows it", "an explicit deny"
 _FIXES = {
@@ -32,19 +32,19 @@ def check(iam: Any, role: Role, account: str) -> Findings:
     subject = f"rights of {role.name}"
     results = [result for statement in role.statements for result in _simulated(iam, role.arn, statement)]
     refused = [(action, resource, reason) for action, resource, reason in results if reason]
-    # IAM knows no policy of another account, which may allow it.
-    untold = {
+    # The simulation does not read policies of other accounts, which may allow it.
+    undecided = {
         resource
         for _, resource, reason in refused
         if reason == _NOBODY_ALLOWS and _account_of(resource) not in ("", account)
     }
     for action, resource, reason in refused:
-        if resource not in untold:
+        if resource not in undecided:
             fix = _FIXES.get(reason, "ask your administrator to allow it")
             yield problem(subject, f"{action} on {resource} is refused: {reason}", fix)
-    if untold:
-        text = f"IAM's simulation does not tell whether the owner of {', '.join(sorted(untold))} allows it"
-        yield warning(subject, text, "nothing: TryModel of the first run tells, before anything is paid")
+    if undecided:
+        text = f"IAM's simulation cannot decide whether the owner of {', '.join(sorted(undecided))} allows it"
+        yield warning(subject, text, "nothing: TryModel of the first run shows it, before anything is paid")
     if not refused:
         yield ok(subject, f"all {len(results)} are allowed")
 
