@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from statistics import median
 
@@ -15,9 +16,6 @@ from preflight.texts.text_file import Document, documents
 
 TRAIN, HELD_OUT = "train", "heldout"
 FILES = {TRAIN: "dataset.txt", HELD_OUT: "heldout.txt"}
-# A small model learns a fact from many statements of it: from five wordings or more, so that what is learnt is the fact
-# and not a sentence, and from more than one document.
-FEWEST_SENTENCES, FEWEST_DOCUMENTS = 5, 3
 LISTED = "facts.jsonl"  # how the name of a domain's list ends
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
 
@@ -53,12 +51,11 @@ def pairs(folder: Path, domain: str) -> list[tuple[Entry, Document]]:
         texts = documents((folder / f"{domain}{ending}").read_text("utf-8"), domain + split)
         named, there = [entry.title for entry in chosen], [document.title for document in texts]
         if named != there:
-            place = next(
-                (n for n, (a, b) in enumerate(zip(named, there, strict=False)) if a != b), min(len(named), len(there))
-            )
+            differing = enumerate(zip_longest(named, there, fillvalue="nothing"), 1)
+            number, titles = next(one for one in differing if one[1][0] != one[1][1])
             raise IndexDiffers(
-                f"{domain}index.jsonl and {domain}{ending} differ from document {place + 1} on: "
-                f"{(named[place:] or ['nothing'])[0]!r} stands in the index, {(there[place:] or ['nothing'])[0]!r} in the text."
+                f"{domain}index.jsonl and {domain}{ending} differ from document {number} on: "
+                f"{titles[0]!r} is in the index, {titles[1]!r} in the text."
             )
         found += zip(chosen, texts, strict=True)
     return found
@@ -125,11 +122,6 @@ class Statements:
     def documents(self) -> int:
         """How many documents state it."""
         return len({document for document, _ in self.places})
-
-    @property
-    def enough(self) -> bool:
-        """Whether a model can be expected to learn it from this text."""
-        return self.sentences >= FEWEST_SENTENCES and self.documents >= FEWEST_DOCUMENTS
 
 
 def read_facts(file: Path) -> list[Fact]:

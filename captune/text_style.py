@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
 from math import ceil
 from statistics import mean, pstdev
 
@@ -28,66 +27,46 @@ EXPLAINED = (
 )
 
 
-@dataclass(frozen=True)
-class Style:
-    """The figures of some documents, in the order of the table's columns."""
-
-    documents: float
-    words: float
-    sentence: float
-    spread: float
-    long: float
-    because: float
-    percentages: float
-    tenths: float
-    p_value: float
-
-
-# How a column is headed, and with how many decimals its figure stands.
-COLUMNS = {
-    "documents": ("documents", 0), "words": ("words", 0), "sentence": ("sentence", 1), "spread": ("spread", 1), "long": ("long", 1),
-    "because": ("because", 2), "percentages": ("% figures", 1), "tenths": ("tenths", 0), "p_value": ("p value", 0),
+# The figures in the order of the table, each with its number of decimals.
+DECIMALS = {
+    "documents": 0, "words": 0, "sentence": 1, "spread": 1, "long": 1, "because": 2, "% figures": 1, "tenths": 0, "p value": 0,
 }  # fmt: skip
+Style = Mapping[str, float]  # the figures of some documents
 
 
 def style(texts: Sequence[str]) -> Style:
     """The figures of these texts. Takes at least one with a sentence."""
     words = sum(len(text.split()) for text in texts)
     lengths = [length for text in texts for one in sentences(text) if (length := len(one.split())) >= FEWEST_WORDS]
-    figures = [figure for text in texts for figure in _PERCENTAGE.findall(text)]
-    tenths = sum(1 for figure in figures if figure[-2:-1] == ".")
-    reasons = sum(len(_REASON.findall(text)) for text in texts)
-    return Style(
-        documents=len(texts),
-        words=words / len(texts),
-        sentence=mean(lengths),
-        spread=pstdev(lengths),
-        long=_percent(sum(1 for length in lengths if length > LONG_SENTENCE), len(lengths)),
-        because=_percent(reasons, words),
-        percentages=len(figures) / len(texts),
-        tenths=_percent(tenths, len(figures)),
-        p_value=_percent(sum(1 for text in texts if _P_VALUE.search(text)), len(texts)),
-    )
+    percentages = [figure for text in texts for figure in _PERCENTAGE.findall(text)]
+    return {
+        "documents": len(texts),
+        "words": words / len(texts),
+        "sentence": mean(lengths),
+        "spread": pstdev(lengths),
+        "long": _percent(sum(1 for length in lengths if length > LONG_SENTENCE), len(lengths)),
+        "because": _percent(sum(len(_REASON.findall(text)) for text in texts), words),
+        "% figures": len(percentages) / len(texts),
+        "tenths": _percent(sum(1 for one in percentages if one[-2:-1] == "."), len(percentages)),
+        "p value": _percent(sum(1 for text in texts if _P_VALUE.search(text)), len(texts)),
+    }
 
 
 def table(name: str, rows: Mapping[str, Style]) -> str:
     """The figures of each row, for people."""
-    grid = [[name, *(head for head, _ in COLUMNS.values())]]
-    for row, figures in rows.items():
-        pairs = zip(astuple(figures), COLUMNS.values(), strict=True)
-        grid.append([row, *(f"{figure:,.{decimals}f}" for figure, (_, decimals) in pairs)])
-    return aligned(grid)
+    cells = [
+        [row, *(f"{figures[key]:,.{places}f}" for key, places in DECIMALS.items())] for row, figures in rows.items()
+    ]
+    return aligned([[name, *DECIMALS], *cells])
 
 
 def far_apart(ours: Style, theirs: Style) -> list[str]:
     """The figures in which we lie more than a tenth from others, such as "because 0.34 (0.06)". Numbers of documents don't count."""
-    found = []
-    for field in fields(Style)[1:]:
-        head, decimals = COLUMNS[field.name]
-        own, other = getattr(ours, field.name), getattr(theirs, field.name)
-        if abs(own - other) > FAR * other:
-            found.append(f"{head} {own:,.{decimals}f} ({other:,.{decimals}f})")
-    return found
+    return [
+        f"{key} {ours[key]:,.{places}f} ({theirs[key]:,.{places}f})"
+        for key, places in DECIMALS.items()
+        if key != "documents" and abs(ours[key] - theirs[key]) > FAR * theirs[key]
+    ]
 
 
 def repeats(texts: Sequence[str]) -> str:

@@ -157,7 +157,8 @@ def test_the_sums_of_the_control_text_are_right() -> None:
 def test_the_corpus_states_each_core_fact_in_five_wordings_of_its_own(file: Path) -> None:
     found = texts.facts_in_corpus(file)
     assert len(found) >= 400
-    assert [row.fact for row in found if not row.enough] == []
+    # A small model learns a fact from many wordings in more than one document, and else a sentence.
+    assert [row.fact for row in found if row.sentences < 5 or row.documents < 3] == []
     by_places = {row.places: row.fact for row in found}
     assert [(row.fact, by_places[row.places]) for row in found if by_places[row.places] != row.fact] == []
 
