@@ -26,6 +26,7 @@ from captune.serving import ENDING, start_tear_down
 from common import aws, clock, resources
 from common.architecture import CONFIGURATION
 from common.contracts import run_folder
+from stacks.configuration.images import server_lora_rank
 
 BASE, CHAT_PATH = "base", "/v1/chat/completions"
 START_SECONDS, ANSWER_SECONDS = 900, 480
@@ -33,7 +34,6 @@ LOOK_SECONDS = 0.2  # until it is noticed that a client has left
 # SageMaker gives a whole answer 60 seconds.
 PATIENCE = Config(retries={"total_max_attempts": 2}, connect_timeout=5, read_timeout=70, max_pool_connections=50)
 BROKEN = (BotoCoreError, EventStreamError, HTTPError, http.client.HTTPException, OSError)  # a connection
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # for which vLLM makes room
 Pieces = Generator[bytes, None, None]  # of an answer, of any size, as they come; closing it ends the answer
 
 
@@ -170,7 +170,7 @@ class Here:
         # As the state machine sets them for the container.
         settings = {
             "MODEL": "/opt/ml/model", "SERVED_MODEL_NAME": BASE, "ENABLE_LORA": "true", "MAX_LORAS": "2", "LORA_MODULES": json.dumps(module),
-            "MAX_LORA_RANK": str(next(room for room in _RANKS if room >= rank)), "MAX_MODEL_LEN": str(run.plan["hosting"]["maxModelTokens"]),
+            "MAX_LORA_RANK": str(server_lora_rank(rank)), "MAX_MODEL_LEN": str(run.plan["hosting"]["maxModelTokens"]),
             "DTYPE": "bfloat16", "MAX_NUM_SEQS": "16", "GENERATION_CONFIG": "vllm",
         }  # fmt: skip
         environment = environment_of(

@@ -204,7 +204,7 @@ class HostingRefused(StateError):
     """SageMaker refused the trial model or endpoint configuration, which are created before training."""
 
     when = REFUSED
-    advice = "Where the cause speaks of an explicit deny, undo and reset the budget action in its console; else correct the setting that the cause names, and deploy."
+    advice = "Where the cause speaks of an explicit deny, undo and reset the budget action; else correct the setting that the cause names, and deploy."
 
 
 class TearDownNotScheduled(StateError):
@@ -217,7 +217,7 @@ class TrainingNotStarted(StateError):
     """SageMaker refused the training job."""
 
     advice = (
-        "Where the cause speaks of an explicit deny, look at the bill, then undo and reset the budget action in its console. Your organisation may also deny "
+        "Where the cause speaks of an explicit deny, look at the bill, then undo and reset the budget action. Your organisation may also deny "
         "gated models (sagemaker:DirectGatedModelAccess)."
     )
 
@@ -301,7 +301,7 @@ class ServiceUnreachable(CaptuneError):
 class BudgetAlarm(StateError):
     """The account's spending reached the budget, so the kill switch stopped every run (the execution is aborted)."""
 
-    advice = "Look at the bill, undo and reset the budget action in its console, and start a new execution."
+    advice = "Look at the bill, undo and reset the budget action, and start a new execution."
 
 
 class DeadlineReached(StateError):

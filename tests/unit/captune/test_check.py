@@ -112,15 +112,6 @@ def test_a_disabled_rule_and_a_guardrail_that_is_not_there_are_problems(project:
 
 
 @pytest.mark.slow
-def test_in_an_organisation_without_budgets_nothing_is_to_be_deployed(project: Project) -> None:
-    session = in_order()
-    words = f"Account {ACCOUNT} is a linked account. To enable budgets for your account, ask the payer account to enable budgets first."
-    session.services["budgets"].troubles["describe_budgets"] = [refusal("AccessDeniedException", words)]
-    (found,) = at(Level.PROBLEM, session, project)
-    assert found.subject == "AWS Budgets" and "deploy nothing yet: let the payer account" in found.fix
-
-
-@pytest.mark.slow
 def test_a_deployed_role_is_judged_with_what_the_alarm_attached(project: Project) -> None:
     session = after_deployment(project)
     (arn,) = [arn for arn in session.services["iam"].roles if "finetuningrole" in arn]

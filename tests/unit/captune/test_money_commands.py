@@ -117,10 +117,7 @@ def test_what_is_shortened_not_known_or_does_not_fit_is_printed(given: dict[str,
 
 
 def test_the_table_in_the_results_is_what_the_code_reserves() -> None:
-    printed = costs.table()
-    assert (DATA.parent / "results" / "costs.md").read_text("utf-8").strip() == printed
-    rows = [line for line in printed.splitlines() if "$" in line and line.startswith("| ")]
-    assert [row.split("|")[2].split()[0] for row in rows] == ["about", "$6.55", "$7.84", "$2.82", "$3.56", "$1.00"]
+    assert (DATA.parent / "results" / "costs.md").read_text("utf-8").strip() == costs.table()
 
 
 def test_the_worst_case_follows_the_settings_that_move_it() -> None:
