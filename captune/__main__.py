@@ -24,7 +24,6 @@ from captune import (
     ledger,
     limits,
     outside,
-    prices,
     runs,
     sample,
     serving,
@@ -54,7 +53,7 @@ OWN: tuple[tuple[str, str, Callable[..., None], str], ...] = (
     ("estimate", MONEY, estimate.command, "Estimate how long a run takes and what it costs."),
     ("costs", MONEY, costs.command, "Show what each kind of run may cost at most."),
     ("ledger", MONEY, ledger.command, "Show what is reserved and spent this month."),
-    ("prices", MONEY, prices.command, "Refresh the pinned prices from the AWS Price List."),
+    ("prices", MONEY, costs.prices_command, "Refresh the pinned prices from the AWS Price List."),
 )  # fmt: skip
 # Modules of other folders. Each reads its own options in main(arguments); it is imported only when its command runs.
 ELSEWHERE = (

@@ -1,22 +1,31 @@
-"""`captune costs`: what runs of each kind may cost at most, by the code that reserves it. The pages show this table."""
+"""`captune costs`: what runs of each kind may cost at most, by the code that reserves it. The pages show this table.
+
+`captune prices` refreshes the pinned price table from the AWS Price List.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Annotated, Any, cast
 
+import typer
+
+from captune import account
+from captune.account import Refused, Region
 from captune.data import DATA
-from common import estimate
+from common import clock, estimate
 from common.architecture import Shape
 from common.cards import card_of, cards_in
-from common.clock import now
 from common.ledger.ledger import Ledger, dollars
 from common.memory import sequences_per_step
+from common.pricing import prices
 from common.pricing.costs import answers_cents, for_runs, looks_bound, standing_cents
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
-from common.pricing.prices import dearest, pinned
+from common.pricing.prices import dearest, listed, pinned
 from common.text import estimated_tokens
 from preflight import money
 from preflight.large_model_allowance import Wanted, allow
@@ -26,6 +35,9 @@ from preflight.texts.text_file import without_note
 from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
 
+TABLE = Path(prices.__file__).with_name("prices.json")
+_MORE_TYPES = "An instance type to add to the table; may be repeated."
+_MORE_REGIONS = "A region to add to the table; may be repeated."
 # Noon of a day in the middle of a month, and the last evening of one.
 _MIDDLE, _LAST = datetime(2026, 11, 10, 12, tzinfo=UTC), datetime(2026, 11, 30, 20, tzinfo=UTC)
 _EMPTY_LEDGER = cast(Ledger, SimpleNamespace(committed_cents=lambda month, cap_cents: 0, damaged=lambda months: []))
@@ -120,7 +132,7 @@ def shape_in(settings: Settings) -> Shape:
 
 def allowance_of(settings: Settings) -> money.Allowance:
     """What a run with these settings is given in a month in which nothing was spent. Raises PriceUnknown and BudgetExceeded."""
-    this_month = now().replace(day=_MIDDLE.day, hour=_MIDDLE.hour)
+    this_month = clock.now().replace(day=_MIDDLE.day, hour=_MIDDLE.hour)
     return _worst(settings.max_training_seconds, settings.endpoint_deadline_minutes * 60, this_month, settings)
 
 
@@ -141,3 +153,42 @@ def clock_time(seconds: int) -> str:
     """Such as `2 h 22 min`."""
     hours, minutes = divmod(seconds // 60, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def prices_command(
+    instance_type: Annotated[list[str] | None, typer.Option(help=_MORE_TYPES, show_default=False)] = None,
+    price_region: Annotated[list[str] | None, typer.Option(help=_MORE_REGIONS, show_default=False)] = None,
+    region: Region = None,
+) -> None:
+    """Reads the Price List and writes the table."""
+    print(refresh(account.session(region), instance_type or [], price_region or []))
+
+
+def refresh(session: Any, instance_types: list[str], regions: list[str], table_file: Path = TABLE) -> str:
+    """Reads every pair of the table (and the added ones) again and writes the table; returns what changed.
+
+    A pair that the Price List does not know leaves the table: unknown is not free, and an old price is a guess.
+    """
+    pricing = session.client("pricing", region_name="us-east-1")
+    table = json.loads(table_file.read_text("utf-8"))
+    old = table["hourly_usd"]
+    known = {kind for kinds in old.values() for kind in kinds}
+    pairs = {(region, kind) for region, kinds in old.items() for kind in kinds}
+    pairs |= {(region, kind) for region in [*old, *regions] for kind in instance_types}
+    pairs |= {(region, kind) for region in regions for kind in known}
+    new: dict[str, dict[str, str]] = {}
+    lines = []
+    for region, kind in sorted(pairs):
+        found = [price for use in ("Training", "Hosting") if (price := listed(pricing, region, kind, use))]
+        before = old.get(region, {}).get(kind)
+        if len(found) < 2:
+            lines.append(f"{region} {kind}: not listed for training and hosting, left out (was {before})")
+            continue
+        now = str(max(price.hourly_usd for price in found))
+        new.setdefault(region, {})[kind] = now
+        lines.append(f"{region} {kind}: ${now}/h" + ("" if before == now else f" (was {before})"))
+    if not new:
+        raise Refused("The Price List has no price at all for these; the table was left as it is.")
+    table.update(source="AWS Price List", date=clock.now().date().isoformat(), hourly_usd=new)
+    table_file.write_text(json.dumps(table, indent=2) + "\n", "utf-8")
+    return "\n".join([*lines, f"Written to {table_file.name}. Deploy again to use it."])

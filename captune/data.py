@@ -8,20 +8,28 @@ corpus speaks as its field does. It takes a few minutes on a laptop.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import typer
 
-from captune import domain_texts, outside, text_style
-from captune.account import PROJECT
+from captune import outside, text_style
+from captune.account import PROJECT, Refused
 from preflight.texts import outside_text
-from preflight.texts.text_file import documents, part, without_note
+from preflight.texts.text_file import Document, documents, part, without_note
 
 DATA = PROJECT / "data"
+TRAIN, HELD_OUT = "train", "heldout"
+FILES = {TRAIN: "dataset.txt", HELD_OUT: "heldout.txt"}
+LISTED = "facts.jsonl"  # how the name of a domain's list ends
+_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
 # Nats a token, measured with the stand-in on 25 November 2026 by the training code of commit 3c9f6b0.
 REFERENCES = (
     ("published abstracts", 2.83, "120 biomedical abstracts of PubMedQA's expert-labelled part (MIT licence)"),
@@ -59,13 +67,13 @@ def count(folder: Path = DATA) -> Iterator[str]:
         total = sum(kinds.values())
         yield f"{file.name:<24} {total:>7,} prompts: " + ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
     for domain in domains(folder):
-        rows = domain_texts.pairs(folder, domain)
-        for split, ending in domain_texts.FILES.items():
+        rows = pairs(folder, domain)
+        for split, ending in FILES.items():
             yield f"\n{domain}{ending} by register and area"
-            yield domain_texts.words_table(rows, split)
-    for file in sorted(folder.glob(f"*{domain_texts.LISTED}")):
+            yield words_table(rows, split)
+    for file in sorted(folder.glob(f"*{LISTED}")):
         yield f"\n{file.name}, searched in every sentence of its corpus, which takes ten seconds or more …"
-        yield domain_texts.facts_summary(domain_texts.facts_in_corpus(file))
+        yield facts_summary(facts_in_corpus(file))
 
 
 def styles(folder: Path = DATA, others: Path | None = None) -> Iterator[str]:
@@ -75,11 +83,11 @@ def styles(folder: Path = DATA, others: Path | None = None) -> Iterator[str]:
     """
     yield text_style.EXPLAINED
     for domain in domains(folder):
-        rows = domain_texts.pairs(folder, domain)
+        rows = pairs(folder, domain)
         given = others or (outside.TARGET if domain == outside.DOMAIN and outside.TARGET.is_file() else None)
         theirs = [one.text for one in outside_text.read(given.read_bytes(), given.name)] if given else []
         beside = {given.name: text_style.style(theirs)} if given else {}
-        for split, ending in domain_texts.FILES.items():
+        for split, ending in FILES.items():
             texts: dict[str, list[str]] = {}
             for entry, document in sorted(rows, key=lambda row: row[0].register):
                 if entry.split == split:
@@ -90,7 +98,7 @@ def styles(folder: Path = DATA, others: Path | None = None) -> Iterator[str]:
                 if ABSTRACT in found:
                     far = text_style.far_apart(found[ABSTRACT], figures)
                     yield f"Abstracts more than a tenth from {name} (its figures in brackets): {', '.join(far) or 'none'}"
-            if split == domain_texts.TRAIN:
+            if split == TRAIN:
                 yield "Looking for repetitions, which may take a minute …"
                 yield text_style.repeats([text for chosen in texts.values() for text in chosen])
         if given:
@@ -124,9 +132,9 @@ def losses(
 
 def by_register(folder: Path, domain: str, words: int, score: Score) -> list[tuple[str, str, float, int]]:
     """(split, register, nats a token, tokens) over about `words` words of each register; 0 takes all of it."""
-    rows = domain_texts.pairs(folder, domain)
+    rows = pairs(folder, domain)
     found = []
-    for split in domain_texts.FILES:
+    for split in FILES:
         for register in sorted({entry.register for entry, _ in rows if entry.split == split}):
             chosen = [text for entry, text in rows if (entry.split, entry.register) == (split, register)]
             found.append((split, register, *_mean(score([document.text for document in part(chosen, words)]))))
@@ -163,3 +171,133 @@ def stand_in() -> Score:
         return [(value, len(document.tokens)) for value, document in zip(nats, tokenized, strict=True)]
 
     return scored
+
+
+# What each document is, and how often core facts are stated.
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of an index. `part` and `number` are the document's place in the plan, within its register."""
+
+    title: str
+    area: str
+    register: str
+    split: str
+    topic: str
+    part: str
+    number: int
+
+
+class IndexDiffers(Refused):
+    """The index and the texts of a domain do not name the same documents in the same order."""
+
+
+def read_index(file: Path) -> list[Entry]:
+    """The entries of an index in file order. Raises TypeError for a line with other keys."""
+    return [Entry(**json.loads(line)) for line in file.read_text("utf-8").splitlines()]
+
+
+def pairs(folder: Path, domain: str) -> list[tuple[Entry, Document]]:
+    """Each entry of a domain's index with its document, the training text first. Raises IndexDiffers."""
+    entries = read_index(folder / f"{domain}index.jsonl")
+    found: list[tuple[Entry, Document]] = []
+    for split, ending in FILES.items():
+        chosen = [entry for entry in entries if entry.split == split]
+        texts = documents((folder / f"{domain}{ending}").read_text("utf-8"), domain + split)
+        named, there = [entry.title for entry in chosen], [document.title for document in texts]
+        if named != there:
+            differing = enumerate(zip_longest(named, there, fillvalue="nothing"), 1)
+            number, titles = next(one for one in differing if one[1][0] != one[1][1])
+            raise IndexDiffers(
+                f"{domain}index.jsonl and {domain}{ending} differ from document {number} on: "
+                f"{titles[0]!r} is in the index, {titles[1]!r} in the text."
+            )
+        found += zip(chosen, texts, strict=True)
+    return found
+
+
+def words_table(rows: list[tuple[Entry, Document]], split: str) -> str:
+    """Words by register and area of one split, titles not counted, for people."""
+    chosen = [(entry, document) for entry, document in rows if entry.split == split]
+    areas = list(dict.fromkeys(entry.area for entry, _ in sorted(chosen, key=lambda row: row[0].area)))
+    registers = sorted({entry.register for entry, _ in chosen})
+    words: Counter[tuple[str, str]] = Counter()
+    count: Counter[str] = Counter()
+    for entry, document in chosen:
+        length = len(document.text.split())
+        for key in ((entry.register, entry.area), (entry.register, ""), ("", entry.area), ("", "")):
+            words[key] += length
+        count[entry.register] += 1
+        count[""] += 1
+    grid = [["words", *areas, "all", "documents"]]
+    for register in [*registers, ""]:
+        cells = [f"{words[register, area]:,}" if words[register, area] else "–" for area in [*areas, ""]]
+        grid.append([register or "all", *cells, f"{count[register]:,}"])
+    return text_style.aligned(grid)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A core fact of a field. A sentence states it where both patterns are found in it.
+
+    The patterns are in lower case, and so is the text that they are looked for in: twice as fast as ignoring the case.
+    `source` is where it was read that the fact holds, "" where nothing was found.
+    """
+
+    fact: str
+    subject: str
+    object: str
+    source: str
+
+    def stated_in(self, sentences: list[str]) -> list[int]:
+        """The places of the sentences, in lower case, that name both the subject and the object."""
+        subject, says = (re.compile(pattern).search for pattern in (self.subject, self.object))
+        return [place for place, sentence in enumerate(sentences) if subject(sentence) and says(sentence)]
+
+
+@dataclass(frozen=True)
+class Statements:
+    """Where a text states one fact: the numbers of document and sentence."""
+
+    fact: str
+    places: frozenset[tuple[int, int]]
+
+    @property
+    def sentences(self) -> int:
+        """How many sentences state it."""
+        return len(self.places)
+
+    @property
+    def documents(self) -> int:
+        """How many documents state it."""
+        return len({document for document, _ in self.places})
+
+
+def read_facts(file: Path) -> list[Fact]:
+    """The facts of a JSON Lines file, in its order. Raises TypeError for a line with other keys."""
+    return [Fact(**json.loads(line)) for line in file.read_text("utf-8").splitlines()]
+
+
+def facts_in_corpus(file: Path) -> list[Statements]:
+    """How often the training text of a domain, which lies beside its list of facts, states each of them."""
+    domain = file.name.removesuffix(LISTED)
+    text = file.with_name(domain + FILES[TRAIN]).read_text("utf-8")
+    return statements(read_facts(file), documents(text, domain))
+
+
+def statements(facts: Iterable[Fact], texts: Iterable[Document]) -> list[Statements]:
+    """Where these documents state each fact, in the order of the facts. Titles don't count."""
+    split = [_SENTENCE_END.split(text.text.lower()) for text in texts]
+    return [
+        Statements(fact.fact, frozenset((n, place) for n, one in enumerate(split) for place in fact.stated_in(one)))
+        for fact in facts
+    ]
+
+
+def facts_summary(found: list[Statements]) -> str:
+    """One line on all of them. Takes at least one."""
+    sentences = sorted(row.sentences for row in found)
+    stated = f"{sentences[0]} to {sentences[-1]} sentences (median {median(sentences):.0f})"
+    fewest = min(row.documents for row in found)
+    return f"{len(found):,} core facts, each stated in {stated} of {fewest} documents or more"

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from statistics import mean, pstdev
 
-from captune.domain_texts import aligned
 from common.text import RUN_WORDS, composed, runs
 
 LONG_SENTENCE = 35  # words
@@ -67,6 +66,12 @@ def far_apart(ours: Style, theirs: Style) -> list[str]:
         for key, places in DECIMALS.items()
         if key != "documents" and abs(ours[key] - theirs[key]) > FAR * theirs[key]
     ]
+
+
+def aligned(grid: list[list[str]]) -> str:
+    """A table with its first column to the left and all others to the right, for people."""
+    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
+    return "\n".join(f"  {row[0]:<{widths[0]}}  " + "  ".join(map(str.rjust, row[1:], widths[1:])) for row in grid)
 
 
 def repeats(texts: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from captune import costs, estimate, prices
+from captune import costs, estimate
 from captune import ledger as listing
 from captune.__main__ import app
 from captune.account import Refused
@@ -258,7 +258,7 @@ def priced(hourly: str | None, file: Path, types: list[str]) -> str:
     def listed(ServiceCode: str, Filters: list[dict[str, str]]) -> Any:
         return {"PriceList": []} if "ml.gone" in [one["Value"] for one in Filters] else known
 
-    return prices.refresh(FakeSession(pricing=Answers("pricing", get_products=listed)), types, [], file)
+    return costs.refresh(FakeSession(pricing=Answers("pricing", get_products=listed)), types, [], file)
 
 
 def test_refreshed_prices_drop_what_the_list_no_longer_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from captune import domain_texts as texts
+from captune import data as texts
 from captune import outside
 from captune.data import DATA, domains
 from preflight.texts.held_out import Overlap

@@ -11,10 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from captune import data, outside, text_style
-from captune import domain_texts as texts
 from captune.__main__ import app
 from captune.account import PROJECT
-from captune.domain_texts import Fact, Statements
+from captune.data import Fact, Statements
 from preflight.texts import outside_text
 from preflight.texts.text_file import documents
 from tests.doubles.texts import prose
@@ -34,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     place = {"topic": "invented", "part": "p"}
     lines = [json.dumps(dict(zip(keys, row[:4], strict=True)) | place | {"number": n}) for n, row in enumerate(PLAN, 1)]
     (tmp_path / "lawindex.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
-    for split, ending in texts.FILES.items():
+    for split, ending in data.FILES.items():
         chosen = [f"# {title}\n\n{'word ' * words}\n" for title, _, _, of, words in PLAN if of == split]
         (tmp_path / f"law{ending}").write_text("\n".join(chosen), "utf-8")
     return tmp_path
@@ -60,8 +59,8 @@ def test_words_are_counted_by_register_and_area_without_titles(folder: Path) -> 
 def test_a_text_that_differs_from_its_index_is_refused(folder: Path, change: tuple[str, str], words: str) -> None:
     text = folder / "lawdataset.txt"
     text.write_text(text.read_text("utf-8").replace(*change), "utf-8")
-    with pytest.raises(texts.IndexDiffers, match=words):
-        texts.pairs(folder, "law")
+    with pytest.raises(data.IndexDiffers, match=words):
+        data.pairs(folder, "law")
 
 
 def test_the_loss_of_a_register_is_a_mean_over_tokens(folder: Path) -> None:
@@ -87,7 +86,7 @@ def test_a_fact_is_stated_by_a_sentence_that_names_subject_and_object() -> None:
     apart = "Imatinib is a drug. It inhibits BCR::ABL1.\n\nImatinib\n\nBCR::ABL1; imatinib"
     found = [documents(f"# Imatinib inhibits BCR::ABL1\n\n{text}\n", "test")[0] for text in (twice, twice, apart)]
     stated = Statements(IMATINIB.fact, frozenset([(0, 0), (0, 1), (1, 0), (1, 1)]))
-    assert texts.statements([IMATINIB], found) == [stated]
+    assert data.statements([IMATINIB], found) == [stated]
     assert (stated.sentences, stated.documents) == (4, 2)
 
 
