@@ -95,6 +95,14 @@ def runs_in(s3: Any, bucket: str) -> list[str]:
     return [one["Prefix"].split("/")[1] for page in pages for one in page.get("CommonPrefixes", [])]
 
 
+def stored_plan(s3: Any, bucket: str, run: str) -> dict[str, Any]:
+    """The plan of a run in the bucket. Raises RunNotFound."""
+    plan: dict[str, Any] | None = Storage(s3, bucket).read_json(run_folder.key(run, run_folder.PLAN))
+    if plan is None:
+        raise not_found(run, runs_in(s3, bucket), f"in the bucket {bucket}")
+    return plan
+
+
 def wanted(s3: Any, bucket: str, run: str) -> list[_Object]:
     """The objects of a run that are kept, those of the adapter last."""
     found = _listed(s3, bucket, run_folder.prefix(run))

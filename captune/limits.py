@@ -16,8 +16,8 @@ from botocore.exceptions import ClientError
 
 from captune import account
 from captune.account import Region, output
-from captune.fetch import runs_in
-from captune.kept_run import name_of, not_found
+from captune.fetch import stored_plan
+from captune.kept_run import name_of
 from common.aws import is_missing
 from common.contracts import run_folder
 from common.storage import Storage
@@ -69,10 +69,7 @@ def command(
 def read_evidence(client: Callable[[str], Any], bucket: str, run: str) -> Evidence:
     """The records of a run in the account. Raises RunNotFound."""
     s3 = client("s3")
-    storage = Storage(s3, bucket)
-    plan = storage.read_json(run_folder.key(run, run_folder.PLAN))
-    if plan is None:
-        raise not_found(run, runs_in(s3, bucket), f"in the bucket {bucket}")
+    storage, plan = Storage(s3, bucket), stored_plan(s3, bucket, run)
     try:
         job = client("sagemaker").describe_training_job(TrainingJobName=run)
     except ClientError as error:

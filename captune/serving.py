@@ -21,6 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from captune import account
 from captune.account import Refused, Region
+from captune.fetch import stored_plan
 from captune.kept_run import NoAdapter, kept, name_of, not_found
 from common.aws import error_code
 from common.clock import from_iso, now, schedule_time
@@ -140,9 +141,7 @@ def serve(deployment: Deployment, run: str, minutes: int) -> dict[str, Any]:
     RunNotFound, NoAdapter and AlreadyServed.
     """
     storage = Storage(deployment.client("s3"), deployment.bucket)
-    plan = storage.read_json(run_folder.key(run, run_folder.PLAN))
-    if plan is None:
-        raise not_found(run, [], f"in the bucket {deployment.bucket}")
+    plan = stored_plan(deployment.client("s3"), deployment.bucket, run)
     adapter = plan.get("adapterUri") or run_folder.adapter_uri(deployment.bucket, run, run)
     if storage.size(storage.key_of(adapter) + run_folder.METRICS) is None:
         raise NoAdapter(f"The run {run} has left no whole adapter at {adapter}. Train again, and serve the new run.")

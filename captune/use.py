@@ -22,6 +22,7 @@ from rich.console import Console
 from captune import account
 from captune.account import PROJECT, NotDeployed, Refused
 from captune.engines import BASE, Deployed, Engine, Here, OtherBase
+from captune.fetch import stored_plan
 from captune.kept_run import KeptRun, kept, name_of, not_found
 from captune.proxy import Proxy
 from common.contracts import run_folder
@@ -81,9 +82,7 @@ def in_the_account(run: str, region: str | None) -> tuple[Engine, KeptRun, list[
     """The endpoint of a deployed run, its plan and its prompts. Raises RunNotFound and NoEndpoint."""
     session = account.session(region)
     storage = Storage(session.client("s3"), account.output(session, "BucketName"))
-    plan = storage.read_json(run_folder.key(run, run_folder.PLAN))
-    if plan is None:
-        raise not_found(run, [], f"in the bucket {storage.bucket}")
+    plan = stored_plan(session.client("s3"), storage.bucket, run)
     engine = Deployed(session, plan, account.output(session, "TearDownArn"))
     # A run that only serves has no prompts of its own.
     asked_by = (run_folder.run_of_uri(plan["adapterUri"]) or run) if plan.get("serveOnly") else run

@@ -53,6 +53,11 @@ class RunBucket(Service):
             (BUCKET, f"runs/{run}/{path}"): content for run, kept in runs.items() for path, content in kept.items()
         }
 
+    def on_head_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        if (Bucket, Key) not in self.objects:
+            raise refusal("404")
+        return {"ContentLength": len(self.objects[Bucket, Key])}
+
     def on_get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
         if (Bucket, Key) not in self.objects:
             raise refusal("NoSuchKey")

@@ -16,9 +16,9 @@ from captune.kept_run import REHEARSED_ACCOUNT, NoAdapter, RunNotFound
 from captune.serving import AlreadyServed, Deployment, NothingToStop, extend, serve, stop
 from common.errors import ExtensionRefused
 from tests.doubles.aws_account import Answers, deployed
-from tests.doubles.lambda_fakes import MACHINE, NOW, S3, TEAR_DOWN, StepFunctions, arn, refusal
+from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN, StepFunctions, arn, refusal
 from tests.doubles.ledger_fakes import FakeLedger
-from tests.doubles.run_bucket import BUCKET, RUN, files_of_run
+from tests.doubles.run_bucket import BUCKET, RUN, RunBucket, files_of_run
 
 ADAPTER = f"s3://{BUCKET}/runs/{RUN}/training/{RUN}/output/model/"
 SERVED = "captune-serve-one-1"
@@ -35,8 +35,7 @@ class FakeProject:
 
     def __init__(self) -> None:
         self.ledger, self.machines = FakeLedger(), StepFunctions()
-        of_run = {(BUCKET, f"runs/{RUN}/{path}"): content for path, content in files_of_run().items()}
-        self.s3 = S3(of_run)
+        self.s3 = RunBucket({RUN: files_of_run()})
         self.scheduler = Answers("scheduler", get_schedule=SCHEDULE, update_schedule={"ScheduleArn": "arn"})
         self.services: dict[str, Any] = {
             "stepfunctions": self.machines, "s3": self.s3, "dynamodb": self.ledger.table, "scheduler": self.scheduler,
