@@ -25,7 +25,7 @@ from rehearsal.conductor.display import Display, duration
 from rehearsal.conductor.files import WEIGHTS
 from rehearsal.conductor.options import Options
 from rehearsal.models.llama_2 import FORM, NAME, PARAMETERS, ensure_large_model
-from rehearsal.models.weights import Substitute, WeightsMissing, partial_of
+from rehearsal.models.weights import Substitute, WeightsMissing
 
 LEAST_MEMORY = 18 * 10**9  # 13.5 GB of weights, and what a step and the rest of the rehearsal take beside them
 LEAST_DISK = 15 * 10**9
@@ -80,12 +80,8 @@ def missing(project: Path) -> str | None:
         return f"Only {available / 1e9:.1f} GB of memory are free and {LEAST_MEMORY / 1e9:.0f} are needed. End other programs."
     cache = project / WEIGHTS
     cache.mkdir(parents=True, exist_ok=True)
-    name = f"{NAME}-{FORM}"
-    half_made = sum(
-        file.stat().st_size for file in partial_of(cache, name).glob("*")
-    )  # by a killed process; it goes first
-    free = shutil.disk_usage(cache).free + half_made
-    if free < LEAST_DISK and not (cache / name).is_dir():
+    free = shutil.disk_usage(cache).free
+    if free < LEAST_DISK and not (cache / f"{NAME}-{FORM}").is_dir():
         return f"Only {free / 1e9:.1f} GB are free on the disk of {cache} and {LEAST_DISK / 1e9:.0f} are needed."
     return None
 
