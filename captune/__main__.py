@@ -64,15 +64,15 @@ ELSEWHERE = (
     ("test-states", ACCOUNT, "verification.conformance.expressions.on_aws", "Let Step Functions evaluate every expression, for a cent at most."),
     ("vllm", HERE, "rehearsal.sagemaker.vllm.environment", "Install the real model server, built for a CPU (Linux)."),
     ("tokens", HERE, "rehearsal.token_counts", "Count the texts in tokens of Llama 2's own vocabulary."),
-    ("prove-cap", PROOF, "verification.simulation.__main__", "The cap against failures, random months and planted faults."),
-    ("evidence", PROOF, "verification.experiments.__main__", "Null experiments and seeds: can the verdict be believed?"),
-    ("nulls", PROOF, "verification.experiments.null_statistics", "How often the statistics alone say improved."),
-    ("bench", PROOF, "verification.experiments.bench", "The training recipe beside the usual one, on this machine."),
-    ("picture", PROOF, "verification.experiments.picture", "The first screen of a report as a picture, by headless chromium."),
+    ("prove-cap", PROOF, "verification.simulation.__main__", "Prove the cap against failures, random months and planted faults."),
+    ("evidence", PROOF, "verification.experiments.__main__", "Run null experiments and seeds: can the verdict be believed?"),
+    ("nulls", PROOF, "verification.experiments.null_statistics", "Estimate how often the statistics alone say improved."),
+    ("bench", PROOF, "verification.experiments.bench", "Run the training recipe beside the usual one on this machine."),
+    ("picture", PROOF, "verification.experiments.picture", "Render the first screen of a report, by headless Chromium."),
     ("readme", PROOF, "captune.documentation", "Put tables of the code and figures of results/ into the README and docs/."),
-    ("mutate", PROOF, "verification.mutations", "Change each line of the state machines: which changes does no test notice?"),
-    ("mutate-money", PROOF, "verification.money_mutations", "Plant faults in the code that holds money: which does no test notice?"),
-    ("conformance", PROOF, "verification.conformance.__main__", "Every contract against the part that owns it."),
+    ("mutate", PROOF, "verification.mutations", "Change each line of the state machines, and list the changes that no test notices."),
+    ("mutate-money", PROOF, "verification.money_mutations", "Plant faults in the code that holds money, and list those that no test notices."),
+    ("conformance", PROOF, "verification.conformance.__main__", "Check every contract against the software that owns it."),
 )  # fmt: skip
 EXAMPLES = """\
 **Examples**

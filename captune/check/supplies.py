@@ -15,7 +15,7 @@ from captune.check.findings import BUDGETS, Findings, ok, one_line, problem, unl
 from common.aws import error_message
 from common.clock import date_in_words
 from common.errors import PriceUnknown
-from common.pricing import prices
+from preflight import money
 from preflight.account import images
 
 # What cdk deploy wrote in a fresh environment: 213 MB of the CDK's library for Node, 121 of templates and assets.
@@ -91,35 +91,12 @@ def budgets(client: Any, account_id: str) -> Findings:
 
 
 def price(pricing: Any, region: str, types: Sequence[str], use: str) -> Findings:
-    """Whether every type has a price in the Price List, and whether the pinned table still agrees with it.
-
-    `use` is `Training` or `Hosting`. A run takes the listed price, and the pinned one where the list cannot be reached.
-    """
+    """What a run reserves for an hour of each type, as Preflight finds it. `use` is `Training` or `Hosting`."""
+    subject = f"price of {use.lower()}"
     for kind in types:
-        subject = f"price of {use.lower()}"
         try:
-            listed = prices.listed(pricing, region, kind, use)
+            found = money.find_price(pricing, region, kind, use)
         except PriceUnknown as error:
-            yield problem(subject, str(error), "as it says")
-            continue
-        table = _pinned(region, kind, use)
-        refresh = f"captune prices --instance-type {kind} --price-region {region}, then make deploy"
-        if listed and table and listed.hourly_usd == table.hourly_usd:
-            yield ok(subject, f"{kind} costs ${listed.hourly_usd}/h, as the pinned table says")
-        elif listed and table:
-            text = f"{kind} costs ${listed.hourly_usd}/h, the {table.source} says ${table.hourly_usd}"
-            yield warning(subject, text, refresh)
-        elif listed:
-            yield warning(subject, f"{kind} costs ${listed.hourly_usd}/h and is not in the pinned table", refresh)
-        elif table:
-            text = f"the Price List has no {kind} in {region}; ${table.hourly_usd}/h is from the {table.source}"
-            yield warning(subject, text, refresh)
+            yield problem(subject, str(error), PriceUnknown.advice)
         else:
-            yield problem(subject, f"neither the Price List nor the pinned table knows {kind} in {region}", refresh)
-
-
-def _pinned(region: str, kind: str, use: str) -> prices.Price | None:
-    try:
-        return prices.pinned(region, kind, use)
-    except PriceUnknown:
-        return None
+            yield ok(subject, f"{kind} costs ${found.hourly_usd}/h ({found.source})")
