@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from captune import serving
 from captune.__main__ import app
 from captune.kept_run import REHEARSED_ACCOUNT, NoAdapter, RunNotFound
-from captune.serving import AlreadyServed, Deployment, NothingToStop, extend, serve, stop
+from captune.serving import AlreadyServed, DeadlineNotMoved, Deployment, NothingToStop, extend, serve, stop
 from common.errors import ExtensionRefused
 from tests.doubles.aws_account import Answers, deployed
 from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN, StepFunctions, arn, refusal
@@ -120,6 +120,13 @@ class TestExtending:
         kept = {key: value for key, value in SCHEDULE.items() if key not in ("Arn", "GroupName")}
         assert moved == kept | {"ScheduleExpression": "at(2026-11-24T13:00:00)"}
 
+    def test_money_is_set_aside_before_anything_is_moved(self, site: FakeProject) -> None:
+        site.keep()
+        site.scheduler.troubles["update_schedule"] = [refusal("AccessDeniedException")]
+        with pytest.raises(DeadlineNotMoved, match="ends when it was to end before"):
+            extend(site.deployment, SERVED, 30, NOW)
+        assert site.ledger.committed_cents("2026-11") == 728
+
     def test_where_nothing_is_set_aside_nothing_is_moved(self, site: FakeProject) -> None:
         with pytest.raises(RunNotFound):
             extend(site.deployment, SERVED, 30, NOW)
@@ -154,6 +161,13 @@ class TestStopping:
         site.ledger.table.trouble = trouble
         stop(site.deployment, SERVED, NOW)
         assert site.started()[2] == {"runName": SERVED, "reason": "person"}
+
+    def test_what_is_stopped_cannot_be_kept_longer(self, site: FakeProject) -> None:
+        site.keep()
+        stop(site.deployment, SERVED, NOW)
+        with pytest.raises(ExtensionRefused, match="it is over"):
+            extend(site.deployment, SERVED, 30, NOW + timedelta(seconds=1))
+        assert site.scheduler.calls == []
 
     def test_what_is_over_or_never_was_is_told(self, site: FakeProject) -> None:
         with pytest.raises(RunNotFound):
