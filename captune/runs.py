@@ -82,7 +82,7 @@ class Run:
 
     @cached_property
     def conditions(self) -> dict[str, Any]:
-        """What the run was trained with, by names of the settings: runs with equal conditions differ by chance alone."""
+        """With what the run was trained, by names of the settings: runs of equal conditions differ by chance alone."""
         used, counts = known(self.summary.get("configuration")), known(self.summary.get("corpus"))
         given = known(used.get("input") or self.plan.get("input"))
         found = {SEED: self.plan.get(SEED)}
