@@ -8,11 +8,10 @@ and what memory and time they take. Needs 18 GB of free memory, 15 GB of disk, a
 from __future__ import annotations
 
 import argparse
+import resource
 import shutil
 import sys
-import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,48 +28,15 @@ from rehearsal.models.weights import Substitute, WeightsMissing
 
 LEAST_MEMORY = 18 * 10**9  # 13.5 GB of weights, and what a step and the rest of the rehearsal take beside them
 LEAST_DISK = 15 * 10**9
-INTERVAL_SECONDS = 1.0
 MODEL = Substitute(
     NAME, PARAMETERS, ensure_large_model, "Its weights are random: losses and answers say nothing about a model."
 )
 
 
-class MemoryWatch:
-    """Reads the memory of this process and of all that descend from it, again and again while its `with` block runs.
-
-    Attributes:
-        peak_bytes: most bytes that they had for themselves at one moment. The mapped weights are not counted, which the system may take back.
-        least_available: fewest bytes that the machine had left for others.
-    """
-
-    def __init__(self) -> None:
-        self.peak_bytes, self.least_available = 0, 2**63
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._loop, daemon=True, name="memory watch")
-
-    def look(self) -> None:
-        """Takes one reading; a process that ends meanwhile is left out."""
-        this, own_bytes = psutil.Process(), 0
-        for process in [this, *this.children(recursive=True)]:
-            with suppress(psutil.Error):
-                # The kernel's counters: to add up maps of 13 GB takes a third of a core. Only Linux says what is mapped.
-                used = process.memory_info()
-                own_bytes += used.rss - getattr(used, "shared", 0)
-        self.peak_bytes = max(self.peak_bytes, own_bytes)
-        self.least_available = min(self.least_available, int(psutil.virtual_memory().available))
-
-    def __enter__(self) -> MemoryWatch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _loop(self) -> None:
-        self.look()
-        while not self._ended.wait(INTERVAL_SECONDS):
-            self.look()
+def largest_process_bytes() -> int:
+    """The most memory that one of the processes that have ended took, with the weights that it mapped."""
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def missing(project: Path) -> str | None:
@@ -86,14 +52,9 @@ def missing(project: Path) -> str | None:
     return None
 
 
-def lines(watch: MemoryWatch, summary: Mapping[str, Any]) -> list[str]:
+def lines(summary: Mapping[str, Any]) -> list[str]:
     """What was measured, for people."""
-    peak, least = watch.peak_bytes / 2**30, watch.least_available / 2**30
-    shown = [
-        "",
-        f"Peak memory: {peak:.2f} GiB beside mapped files; {least:.2f} GiB were left for others",
-        "Seconds by state",
-    ]
+    shown = ["", f"Memory of the largest process: {largest_process_bytes() / 2**30:.2f} GiB", "Seconds by state"]
     shown += [
         f"  {name:<24} {duration(float(value))}" for name, value in (summary.get("seconds_by_state") or {}).items()
     ]
@@ -123,15 +84,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     print(f"Preparing 13.5 GB of random weights in {cache} ...")
     try:
-        folder = ensure_large_model(cache.absolute())  # before the watch: its memory is not the rehearsal's
+        folder = ensure_large_model(cache.absolute())
     except WeightsMissing as error:
         print(error, file=sys.stderr)
         return 2
     display = Display(plain=given.plain)
     conductor = Conductor(options, display, keep, check, model=MODEL)
-    with MemoryWatch() as watch:
-        code = conductor.run()
-    display.say("\n".join(lines(watch, conductor.summary)))
+    code = conductor.run()
+    display.say("\n".join(lines(conductor.summary)))
     if given.remove:
         shutil.rmtree(folder)
     else:
