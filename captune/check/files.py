@@ -40,11 +40,6 @@ class Given:
     prompts: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def any(self) -> bool:
-        """Whether there is one."""
-        return any((self.corpus, self.held_out, self.outside, self.prompts))
-
 
 class _Folder:
     """Files of this machine in place of a bucket, by the names that Preflight gives them."""
