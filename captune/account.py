@@ -33,7 +33,7 @@ class Refused(RuntimeError):
 
 
 class NotDeployed(LookupError):
-    """What the command needs of the deployed stacks is not there."""
+    """A stack or an output that the command needs is not deployed."""
 
 
 def context() -> dict[str, Any]:

@@ -260,7 +260,7 @@ def _between_seeds(
 
 
 def _same_prompt(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two runs were asked the same for the same facts, and answered as often."""
+    """Whether two runs have the same prompt, facts and number of samples."""
     first, second = one.get("tuned"), other.get("tuned")
     if one["kind"] == CONTROL or not first or not second or first["recall"] is None or second["recall"] is None:
         return False

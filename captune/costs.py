@@ -106,12 +106,12 @@ def _typical(settings: Settings) -> tuple[str, str, str]:
 
 
 def tokens_learnt(settings: Settings, words: int) -> int:
-    """Tokens that so many words have in all passes over them."""
+    """The tokens of this many words in all passes."""
     return estimated_tokens(words) * settings.epochs
 
 
 def expected_run(settings: Settings, tokens: int, answers: int) -> estimate.Estimate:
-    """How long a run is expected to take that learns so many tokens and asks each model for so many answers."""
+    """The expected duration of a run that trains on these tokens and asks each model for these answers."""
     kind = settings.training_instance_type[0]
     return estimate.of_run(
         shape_in(settings),
@@ -131,7 +131,7 @@ def shape_in(settings: Settings) -> Shape:
 
 
 def allowance_of(settings: Settings) -> money.Allowance:
-    """What a run with these settings is given in a month in which nothing was spent. Raises PriceUnknown and BudgetExceeded."""
+    """The time and money of a run with these settings in a month without spending. Raises PriceUnknown and BudgetExceeded."""
     this_month = clock.now().replace(day=_MIDDLE.day, hour=_MIDDLE.hour)
     return _worst(settings.max_training_seconds, settings.endpoint_deadline_minutes * 60, this_month, settings)
 

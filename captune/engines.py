@@ -30,7 +30,7 @@ from stacks.configuration.images import server_lora_rank
 
 BASE, CHAT_PATH = "base", "/v1/chat/completions"
 START_SECONDS, ANSWER_SECONDS = 900, 480
-LOOK_SECONDS = 0.2  # until it is noticed that a client has left
+LOOK_SECONDS = 0.2  # between two looks whether the client has left
 # SageMaker gives a whole answer 60 seconds.
 PATIENCE = Config(retries={"total_max_attempts": 2}, connect_timeout=5, read_timeout=70, max_pool_connections=50)
 BROKEN = (BotoCoreError, EventStreamError, HTTPError, http.client.HTTPException, OSError)  # a connection
@@ -58,7 +58,7 @@ class AnswerFailed(Exception):
 
 
 class ClientLeft(AnswerFailed):
-    """Nobody waits for the answer any more."""
+    """The client has left before its answer was whole."""
 
 
 class Engine(Protocol):
@@ -68,10 +68,10 @@ class Engine(Protocol):
         """Put a completion request; `left` is set when its client has left, before or while it is answered. Raises AnswerFailed."""
 
     def state(self) -> dict[str, Any]:
-        """Where it runs, whether it still does, what it has cost and how many minutes it stays."""
+        """Where it runs, whether it is running, its cost so far and the minutes left."""
 
     def end(self) -> str:
-        """End it now; a sentence that says what happens."""
+        """End it now; returns a sentence on what happens."""
 
 
 def route_of(path: str) -> str:

@@ -217,7 +217,7 @@ def _merge(adapter: Path, base: Path, folder: Path, dtype: str) -> None:
 
 
 def modelfile(file: str, base: Path) -> str:
-    """What `ollama create` reads: the weights, how the model was trained to be asked, and what ends an answer."""
+    """What `ollama create` reads: the weights, the model's prompt format, and its stop texts."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)

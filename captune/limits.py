@@ -49,7 +49,7 @@ class Evidence:
         return (served - created).total_seconds() if created and served else None
 
     def phases(self) -> str:
-        """How long SageMaker was in each phase of the job, in its own names."""
+        """The seconds of each phase of the job, by SageMaker's names."""
         return ", ".join(
             f"{one['Status']} {(one['EndTime'] - one['StartTime']).total_seconds():.0f} s"
             for one in self.job.get("SecondaryStatusTransitions", [])
@@ -209,7 +209,7 @@ def _longest_time(evidence: Evidence) -> str:
     return f"{billed} s billed, {longest} s allowed, {reserved} s reserved: {evidence.phases()}" if billed else ""
 
 
-# By the first words of each row; None: no run tells.
+# By the first words of each row; None: no run can answer it.
 ROWS: dict[str, Callable[[Evidence], str] | None] = {
     "Lambda with Python 3.14": _lambda,
     "SageMaker accepts model and endpoint configuration together": _accepted,

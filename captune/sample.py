@@ -93,7 +93,7 @@ def _draw(source: BinaryIO, drawn: BinaryIO, units: Iterator[Unit], plan: tuple[
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("drawing", total=size)
         for unit, group in units:
-            # As much of what is left as is still wanted: so every place of the file has the same chance, and the size comes out right.
+            # The wanted share of what is left: every place of the file has the same chance, and the size comes out right.
             share = (wanted - written) / max(1, size - done)
             chance = _chance(f"{seed}/{group}") if group else dice.random()
             if chance < (wanted / size if group else share) and len(unit) <= wanted - written:
@@ -122,7 +122,7 @@ def _readable(file: Path, source: BinaryIO, units: Iterator[Unit]) -> Iterator[U
 
 
 def _note(source: BinaryIO) -> bytes:
-    """What a text says of itself in its first line, which what is drawn of it says too. Reading goes on behind it."""
+    """The note in a text's first line, which the sample repeats. Reading continues after it."""
     line = source.readline(_NOTE_BYTES)
     if text_file.note(line.decode("utf-8-sig", "replace")):
         return line.rstrip() + b"\n\n"

@@ -1,4 +1,4 @@
-"""captune serve, extend and stop: an endpoint for what an earlier run has trained, for longer, or ended now. Nothing is spent outside a reservation.
+"""captune serve, extend and stop: start, keep or end an endpoint for an earlier run's adapter. Nothing is spent outside a reservation.
 
 `serve` starts an execution of FineTuning that trains nothing and asks nothing: Preflight and ReserveBudget set its minutes aside, and
 TearDown ends it. `extend` sets more aside in the ledger before it moves the deadline, and `stop` starts TearDown, which settles the run.
@@ -55,7 +55,7 @@ class NothingToStop(Refused):
 
 @dataclass(frozen=True)
 class Deployment:
-    """What the three commands reach of a deployed project. `client` gives the client of a service; `cap_cents` is the deployed cap."""
+    """The parts of a deployed project that the three commands use. `client` gives the client of a service; `cap_cents` is the deployed cap."""
 
     client: Callable[[str], Any]
     bucket: str
@@ -118,7 +118,7 @@ def stop_command(run: Run, as_json: AsJson = False, region: Region = None) -> No
     _tell(found, as_json, f"TearDown has started: {found['tearDown']}. {ENDING}")
 
 
-ENDING = "It deletes what bills and settles the run; what was reserved and not used goes back. An e-mail tells when it is done."
+ENDING = "It deletes what bills and settles the run; what was reserved and not used goes back. You get an e-mail when it is done."
 
 
 def _deployment(run: str, region: str | None) -> Deployment:

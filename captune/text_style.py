@@ -14,7 +14,7 @@ LONG_SENTENCE = 35  # words
 FEWEST_WORDS = 3  # less is a heading or the number of a list
 # Two sentences nearly repeat each other where they share half of all their words. Shorter ones are alike by chance.
 NEAR, NEAR_WORDS = 0.5, 6
-FAR = 0.1  # of a figure of others: ours is told where it lies farther from it
+FAR = 0.1  # of a figure of others: ours is reported where it differs by more
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9(])|\n+")
 _REASON = re.compile(r"\b(?:because|since)\b", re.IGNORECASE)
 _PERCENTAGE = re.compile(r"(\d+(?:\.\d+)?)\s?%")

@@ -1,4 +1,4 @@
-"""What is deployed: bootstrap, stacks and definitions, and whether the second line of defence is armed and a person hears of it."""
+"""What is deployed: bootstrap, stacks, definitions, the budget with its guards, and who is e-mailed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def assets_key(s3: Any, cloudformation: Any, bucket: str) -> Findings:
     """Whether Preflight may decrypt its own files. The key that the bootstrap makes lets every role of the account do so."""
     found = unless("NoSuchBucket", lambda: s3.get_bucket_encryption(Bucket=bucket))
     if not found:
-        return  # what is to be mended is the bootstrap, and that was said
+        return  # the missing bootstrap was reported already
     rules = found["ServerSideEncryptionConfiguration"]["Rules"]
     keys = [rule.get("ApplyServerSideEncryptionByDefault", {}).get("KMSMasterKeyID") for rule in rules]
     given = [key for key in keys if key and not key.endswith("alias/aws/s3")]
@@ -68,7 +68,7 @@ def read(cloudformation: Any, names: Mapping[str, dict[str, Any]], deployed: Dep
     pages = cloudformation.get_paginator("describe_stacks").paginate()
     found = {stack["StackName"]: stack for page in pages for stack in page["Stacks"] if stack["StackName"] in names}
     deployed.stacks = {name for name, stack in found.items() if stack["StackStatus"] not in _NEVER_MADE}
-    # First what later questions need of all stacks: whichever question AWS refuses ends this reading.
+    # First what later questions need of all stacks: a refusal ends this reading.
     for stack in found.values():
         deployed.outputs.update({one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])})
     for name in found:

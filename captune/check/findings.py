@@ -97,7 +97,7 @@ def _unanswered(subject: str, right: str, error: ClientError) -> Finding:
     if any(word in code for word in _REFUSALS):
         named = _REFUSED_ACTION.search(message)
         action = named[1] if named else right
-        return warning(subject, f"may not be asked with these credentials ({code})", f"allow {action}, or let it be")
+        return warning(subject, f"these credentials may not ask it ({code})", f"allow {action}, or ignore this")
     if any(word in code for word in _BUSY):
         return warning(subject, f"AWS was too busy to answer ({code})", "run captune check again in a minute")
     return warning(subject, f"AWS answered {code}: {message}", f"see what {right} says in this account and region")
