@@ -128,7 +128,7 @@ def test_definition_preflight_and_reserve_have_one_version(stacks: Stacks) -> No
     assert '"definitionVersion":"${DefinitionVersion}"' in machine["DefinitionString"]
     found = {"definition": machine["DefinitionSubstitutions"]["DefinitionVersion"]}
     for name, function in stacks.functions().items():
-        if version := function["Environment"]["Variables"].get("DEFINITION_VERSION"):
+        if version := function.get("Environment", {"Variables": {}})["Variables"].get("DEFINITION_VERSION"):
             found[name] = version
     assert set(found) == {"definition", "preflight", "reserve"}
     assert set(found.values()) == {definition_version(Settings())}

@@ -133,7 +133,9 @@ def test_preflight_reads_the_settings_and_the_facts_of_the_base_model(abroad: St
 
 
 def test_the_cap_reaches_the_functions_in_cents(own_weights: Stacks) -> None:
-    variables = {name: f["Environment"]["Variables"] for name, f in own_weights.functions().items()}
+    variables = {
+        name: f.get("Environment", {"Variables": {}})["Variables"] for name, f in own_weights.functions().items()
+    }
     caps = {name: values["CAP_CENTS"] for name, values in variables.items() if "CAP_CENTS" in values}
     assert caps == {"preflight": "4000", "reserve": "4000", "settle": "4000"}
 
