@@ -79,10 +79,6 @@ class Arns:
         """A CloudWatch alarm by name."""
         return self._arn("cloudwatch", f"alarm:{name}")
 
-    def alarms(self) -> str:
-        """All CloudWatch alarms of the project."""
-        return self.alarm(f"{PREFIX}-*")
-
     def log_group(self, name: str) -> str:
         """A log group and everything in it."""
         return self._arn("logs", f"log-group:{name}:*")
@@ -97,7 +93,7 @@ class Arns:
         return f"arn:{self._stack.partition}:ecr:{self._stack.region}:{account}:repository/{name}"
 
     def keys(self) -> str:
-        """Every key of KMS in the region, of whatever account: whose key an object of another account has is not known here."""
+        """Every KMS key in the region, of any account: the key of a user's folder is unknown at synthesis."""
         return f"arn:{self._stack.partition}:kms:{self._stack.region}:*:key/*"
 
     def bucket(self, name: str) -> str:

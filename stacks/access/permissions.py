@@ -15,32 +15,27 @@ from stacks.names import KILL_SWITCH_TOPIC, RUN_ENDED_RULE, SWEEP_RULE, Arns, Ke
 
 Statements = list[iam.PolicyStatement]
 
-# Actions without resource-level permissions in the service authorization reference, and who needs them.
-EVERYWHERE: dict[str, str] = {
-    "xray:PutTraceSegments": "traces of Lambdas and state machines",
-    "xray:PutTelemetryRecords": "traces of Lambdas and state machines",
-    "xray:GetSamplingRules": "traces of state machines",
-    "xray:GetSamplingTargets": "traces of state machines",
-    "logs:CreateLogDelivery": "Step Functions writes its log through vended log delivery",
-    "logs:GetLogDelivery": "Step Functions writes its log through vended log delivery",
-    "logs:UpdateLogDelivery": "Step Functions writes its log through vended log delivery",
-    "logs:DeleteLogDelivery": "Step Functions writes its log through vended log delivery",
-    "logs:ListLogDeliveries": "Step Functions writes its log through vended log delivery",
-    "logs:PutResourcePolicy": "Step Functions writes its log through vended log delivery",
-    "logs:DescribeResourcePolicies": "Step Functions writes its log through vended log delivery",
-    "logs:DescribeLogGroups": "Step Functions writes its log through vended log delivery",
-    "ecr:GetAuthorizationToken": "SageMaker pulls the container image",
-    "cloudwatch:PutMetricData": "SageMaker publishes metrics; narrowed to its namespaces by a condition",
-    "servicequotas:GetServiceQuota": "Preflight reads quotas before a run needs them",
-    "servicequotas:ListServiceQuotas": "Preflight reads quotas before a run needs them",
-    "servicequotas:GetAWSDefaultServiceQuota": "Preflight reads quotas before a run needs them",
-    "servicequotas:ListAWSDefaultServiceQuotas": "Preflight reads quotas before a run needs them",
-    "pricing:GetProducts": "Preflight asks the Price List for the hourly price",
-    "sagemaker:ListTrainingJobs": "leftovers of the project are found by name prefix",
-    "sagemaker:ListEndpoints": "leftovers of the project are found by name prefix",
-    "sagemaker:ListEndpointConfigs": "leftovers of the project are found by name prefix",
-    "sagemaker:ListModels": "leftovers of the project are found by name prefix",
-}
+# Actions without resource-level permissions in the service authorization reference, by who needs them.
+_REASONS: dict[str, tuple[str, ...]] = {
+    "traces of Lambdas and state machines": (
+        "xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets",
+    ),
+    "Step Functions writes its log through vended log delivery": (
+        "logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery", "logs:DeleteLogDelivery", "logs:ListLogDeliveries",
+        "logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups",
+    ),
+    "SageMaker pulls the container image": ("ecr:GetAuthorizationToken",),
+    "SageMaker publishes metrics; a condition narrows it to its namespaces": ("cloudwatch:PutMetricData",),
+    "Preflight reads quotas before a run needs them": (
+        "servicequotas:GetServiceQuota", "servicequotas:ListServiceQuotas", "servicequotas:GetAWSDefaultServiceQuota",
+        "servicequotas:ListAWSDefaultServiceQuotas",
+    ),
+    "Preflight asks the Price List for the hourly price": ("pricing:GetProducts",),
+    "leftovers of the project are found by name prefix": (
+        "sagemaker:ListTrainingJobs", "sagemaker:ListEndpoints", "sagemaker:ListEndpointConfigs", "sagemaker:ListModels",
+    ),
+}  # fmt: skip
+EVERYWHERE = {action: reason for reason, actions in _REASONS.items() for action in actions}
 
 
 def allow(actions: Sequence[str], *resources: str, **conditions: dict[str, object]) -> iam.PolicyStatement:

@@ -53,7 +53,7 @@ class Settings:
         "llama-2-7b",
         checks.choice(
             tuple(catalog.BASE_MODELS),
-            "; for any other model choose its nearest kin, and name its folder in weights_uri",
+            "; for any other model choose the closest listed model, and name its folder in weights_uri",
             hints=3,
             accepts=f"one of [{len(catalog.BASE_MODELS)} models](#use-another-model)",
         ),

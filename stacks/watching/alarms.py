@@ -25,6 +25,7 @@ _ABOVE, _BELOW = (
     cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
     cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
 )
+_Missing = cloudwatch.TreatMissingData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,19 +37,6 @@ class Watched:
     undelivered_name: str
     failed_sweeps_name: str
     longest_endpoint_seconds: int
-
-
-@dataclass(frozen=True)
-class Watch:
-    """One alarm by its name in `SAYS`, and its metric."""
-
-    name: str
-    metric: cloudwatch.Metric
-    threshold: int = 0
-    comparison: cloudwatch.ComparisonOperator = _ABOVE
-    periods: int = 1
-    # Where a metric is written only when something happens, its absence is good news.
-    missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING
 
 
 def alarm_name(name: str) -> str:
@@ -122,20 +110,52 @@ class Alarms(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, watched: Watched, topic: sns.Topic) -> None:
         super().__init__(scope, construct_id)
-        for watch in _watches(watched):
-            alarm = watch.metric.create_alarm(
-                self,
-                "".join(part.capitalize() for part in watch.name.split("-")),
-                alarm_name=alarm_name(watch.name),
-                alarm_description=says(watch.name, watched.longest_endpoint_seconds),
-                comparison_operator=watch.comparison,
-                threshold=watch.threshold,
-                evaluation_periods=watch.periods,
-                treat_missing_data=watch.missing,
-            )
-            alarm.add_alarm_action(actions.SnsAction(topic))
-            # Before the topic's policy lets CloudWatch publish, an alarm would reach nobody.
-            alarm.node.add_dependency(topic)
+        self._topic, self._longest_endpoint_seconds = topic, watched.longest_endpoint_seconds
+        tear_down, sweeper = {"StateMachineArn": watched.tear_down_arn}, {"FunctionName": watched.sweeper_name}
+        undelivered, given_up = ({"QueueName": name} for name in (watched.undelivered_name, watched.failed_sweeps_name))
+        messages = "ApproximateNumberOfMessagesVisible"
+        self._add("tear-down-failed", _count("AWS/States", "ExecutionsFailed", tear_down, _SOON))
+        self._add("tear-down-timed-out", _count("AWS/States", "ExecutionsTimedOut", tear_down, _SOON))
+        self._add("sweeper-failed", _count("AWS/Lambda", "Errors", sweeper))
+        self._add("sweeper-throttled", _count("AWS/Lambda", "Throttles", sweeper))
+        # Also from the first deployment to the first sweep, when nobody can have confirmed the e-mail yet.
+        invocations = _count("AWS/Lambda", "Invocations", sweeper)
+        self._add("sweeper-silent", invocations, 1, _BELOW, periods=_SILENT_SWEEPS, missing=_Missing.BREACHING)
+        self._add("events-undelivered", _most("AWS/SQS", messages, undelivered, _SOON))
+        self._add("sweeps-given-up", _most("AWS/SQS", messages, given_up, _SOON))
+        # The sweeper writes these into its log at each sweep, without dimensions (lambdas/common/logs.py). A silent sweeper writes none:
+        # their state stays, and its own alarm goes off.
+        for name, metric, threshold in (
+            ("reservation-too-old", "OldestReservationSeconds", LONGEST_RESERVATION_SECONDS),
+            ("endpoint-too-old", "OldestEndpointSeconds", watched.longest_endpoint_seconds),
+            ("ledger-damaged", "DamagedLedgerItems", 0),
+        ):
+            self._add(name, _most(METRICS, metric), threshold, missing=_Missing.IGNORE)
+
+    def _add(
+        self,
+        name: str,
+        metric: cloudwatch.Metric,
+        threshold: int = 0,
+        comparison: cloudwatch.ComparisonOperator = _ABOVE,
+        *,
+        periods: int = 1,
+        missing: cloudwatch.TreatMissingData = _Missing.NOT_BREACHING,
+    ) -> None:
+        """Adds the alarm of this name in `SAYS`. Most metrics are written only when something happens: their absence is good news."""
+        alarm = metric.create_alarm(
+            self,
+            "".join(part.capitalize() for part in name.split("-")),
+            alarm_name=alarm_name(name),
+            alarm_description=says(name, self._longest_endpoint_seconds),
+            comparison_operator=comparison,
+            threshold=threshold,
+            evaluation_periods=periods,
+            treat_missing_data=missing,
+        )
+        alarm.add_alarm_action(actions.SnsAction(self._topic))
+        # Before the topic's policy lets CloudWatch publish, an alarm would reach nobody.
+        alarm.node.add_dependency(self._topic)
 
 
 def _metric(
@@ -147,39 +167,3 @@ def _metric(
 
 
 _count, _most = partial(_metric, "Sum"), partial(_metric, "Maximum")
-
-
-def _watches(watched: Watched) -> list[Watch]:
-    tear_down, sweeper = {"StateMachineArn": watched.tear_down_arn}, {"FunctionName": watched.sweeper_name}
-    undelivered, given_up = ({"QueueName": name} for name in (watched.undelivered_name, watched.failed_sweeps_name))
-    messages = "ApproximateNumberOfMessagesVisible"
-    # A silent sweeper writes none of the ledger's figures: their state stays, and its own alarm goes off.
-    stays = cloudwatch.TreatMissingData.IGNORE
-    return [
-        Watch("tear-down-failed", _count("AWS/States", "ExecutionsFailed", tear_down, _SOON)),
-        Watch("tear-down-timed-out", _count("AWS/States", "ExecutionsTimedOut", tear_down, _SOON)),
-        Watch("sweeper-failed", _count("AWS/Lambda", "Errors", sweeper, _SWEEP)),
-        Watch("sweeper-throttled", _count("AWS/Lambda", "Throttles", sweeper, _SWEEP)),
-        Watch(
-            "sweeper-silent",
-            _count("AWS/Lambda", "Invocations", sweeper, _SWEEP),
-            threshold=1,
-            comparison=_BELOW,
-            periods=_SILENT_SWEEPS,
-            # Also from the first deployment to the first sweep, when nobody can have confirmed the e-mail yet.
-            missing=cloudwatch.TreatMissingData.BREACHING,
-        ),
-        Watch("events-undelivered", _most("AWS/SQS", messages, undelivered, _SOON)),
-        Watch("sweeps-given-up", _most("AWS/SQS", messages, given_up, _SOON)),
-        # The sweeper writes these into its log at each sweep, without dimensions (lambdas/common/logs.py).
-        Watch(
-            "reservation-too-old",
-            _most(METRICS, "OldestReservationSeconds"),
-            LONGEST_RESERVATION_SECONDS,
-            missing=stays,
-        ),
-        Watch(
-            "endpoint-too-old", _most(METRICS, "OldestEndpointSeconds"), watched.longest_endpoint_seconds, missing=stays
-        ),
-        Watch("ledger-damaged", _most(METRICS, "DamagedLedgerItems"), missing=stays),
-    ]

@@ -86,8 +86,9 @@ class Budget(Construct):
         AWS Budgets writes to the address by itself and needs no confirmation, so the subscription leaves its messages out:
         they are prose, and only an alarm is a JSON object with an AlarmName.
         """
-        alarms = Arns(cdk.Stack.of(self)).alarms()
-        self._let_publish(self.warnings, "AlarmsMayPublish", "cloudwatch", alarms)
+        self._let_publish(
+            self.warnings, "AlarmsMayPublish", "cloudwatch", Arns(cdk.Stack.of(self)).alarm(f"{PREFIX}-*")
+        )
         if self._email:
             sns.CfnSubscription(
                 self,
