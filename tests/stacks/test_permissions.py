@@ -67,12 +67,6 @@ def test_roles_are_passed_by_name_and_to_one_service_each(stacks: Stacks) -> Non
             assert name.startswith(expected), owner
 
 
-def test_the_dead_mans_switch_may_start_the_tear_down_and_nothing_else(stacks: Stacks) -> None:
-    (statement,) = stacks.statements("SchedulerRole")
-    assert statement["Action"] == "states:StartExecution"
-    assert json.dumps(statement["Resource"]).endswith(':stateMachine:captune-tear-down"]]}')
-
-
 @pytest.mark.parametrize(
     ("role", "changed"),
     [
