@@ -1,6 +1,6 @@
 """What a run is expected to take and to cost, phase by phase. Nothing is reserved by it: what is reserved is the worst case.
 
-Each figure has its source. What nobody has measured on a card is not guessed: its seconds are None, and so is the cost.
+Each figure has its source. Unmeasured figures are not guessed: their seconds are None, and so is the cost.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COMPARED_ANSWERS = COMPARED_PROMPTS * 3
 
 @dataclass(frozen=True)
 class Speed:
-    """Tokens a second of LoRA training in 16 bits that somebody has measured on a card."""
+    """Measured tokens a second of LoRA training in 16 bits on a card."""
 
     card: str
     parameters: int
@@ -48,7 +48,7 @@ SPEEDS = (
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a run: its seconds, or None where nobody knows them, and where the figure is from."""
+    """A part of a run: its seconds, or None where unknown, and where the figure is from."""
 
     name: str
     seconds: int | None
@@ -156,7 +156,7 @@ def _learning(shape: Shape, card: Card | None, tokens: int, cards: int, sequence
 
 
 def tokens_per_second(shape: Shape, card: Card | None, cards: int) -> float | None:
-    """What so many cards learn at most of a model of this size; None where nobody has measured the card."""
+    """The most tokens a second that a number of cards learn with a model of this size; None where the card is unmeasured."""
     speed = _speed_of(card)
     return None if speed is None else speed_up(cards, MOST_SEQUENCES_PER_STEP) * _of_one(speed, shape)
 

@@ -36,7 +36,7 @@ Clients = Callable[..., Any]  # makes the client of a service, in the account's 
 
 @dataclass(frozen=True)
 class Account:
-    """What can be asked of an account before anything is deployed."""
+    """What the checks need that are made before anything is deployed."""
 
     settings: RunSettings
     now: datetime
@@ -46,7 +46,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Context(Account):
-    """An execution of the deployed project: its input, and the bucket and the money of its account."""
+    """What all checks need: an execution's input, and the bucket and the ledger of its account."""
 
     event: PreflightEvent
     cap_cents: int
@@ -145,7 +145,7 @@ def guards(context: Context, result: PreflightResult) -> None:
 
 
 def whole_ledger(context: Context, result: PreflightResult) -> None:
-    """Whether the ledger knows this month's training jobs. Raises LedgerLost."""
+    """Whether the ledger holds this month's training jobs. Raises LedgerLost."""
     sagemaker, accepted = context.client("sagemaker"), context.settings.accept_lost_ledger
     result.warnings += other_runs.refuse_lost_ledger(sagemaker, context.ledger, context.now, accepted)
 
@@ -211,7 +211,7 @@ def earlier_adapter(context: Context, result: PreflightResult) -> None:
 
 
 def memory(context: Account, result: PreflightResult) -> str:
-    """Whether the model fits the cards, and whether each card is used. Raises ModelDoesNotFit."""
+    """Whether the model fits the GPUs; warns about idle ones. Raises ModelDoesNotFit."""
     settings = context.settings
     types = settings.training_instance_types if result.trains else []
     result.warnings += model.refuse_what_cannot_fit(result.model, settings, types, settings.hosting_instance_types)

@@ -96,7 +96,6 @@ def _expected(estimate: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _records(corpus: Mapping[str, Any]) -> str | None:
-    """What the plan says of records; None for running text."""
     if not corpus.get("records"):
         return None
     kind = "conversations" if corpus.get("conversations") else "prompts with completions"
@@ -108,7 +107,6 @@ def _records(corpus: Mapping[str, Any]) -> str | None:
 
 
 def _wanted(part: Mapping[str, Any]) -> list[str]:
-    """The instance types of one use in order of preference."""
     return [str(name) for name in part.get("instanceTypes") or [part.get("instanceType") or ""] if name]
 
 
@@ -128,7 +126,7 @@ def _hourly_cents(budget: Mapping[str, Any], use: str, instance_type: str | None
 
 
 def spot_facts(job: Mapping[str, Any], instances: Any, hourly_cents: float | None) -> Spot:
-    """What SageMaker reported of a job on spot, in the form of the summary. What it did not report, which FineTuning hands on as 0, is None.
+    """SageMaker's figures of a spot job, in the form of the summary; None for a missing one, which FineTuning passes on as 0.
 
     Its own measure of what was saved is the time in training less the time that was billed.
     """

@@ -263,7 +263,7 @@ class Cost(TypedDict):
 
 
 class Expected(TypedDict):
-    """What the plan expected; null for what nobody knew."""
+    """What the plan expected; null where unknown."""
 
     cents: int | None
     tokens: int | None
@@ -271,7 +271,7 @@ class Expected(TypedDict):
 
 
 class Spot(TypedDict):
-    """A training job on spot instances; null for what nobody told."""
+    """A training job on spot instances; null where SageMaker reported nothing."""
 
     interruptions: int | None
     training_seconds: int | None
@@ -343,7 +343,7 @@ class Summary(TypedDict):
     heldout: Losses | None
     # Text of the field by others; null where none was given, without documents where none was measured.
     outside: Losses | None
-    strength: Strength | None  # null where an earlier version told nothing of it
+    strength: Strength | None  # null in summaries of earlier versions
     beyond_control: Gains | None
     control: ControlLosses | None
     memorisation: Memorisation | None
@@ -357,7 +357,7 @@ class Summary(TypedDict):
 
 
 def known(block: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """A part of a summary; empty where it was not measured, or where an earlier version told nothing of it."""
+    """A part of a summary, or an empty one where it was not measured or an earlier version did not write it."""
     return block or {}
 
 

@@ -22,7 +22,7 @@ from preflight.texts.text_file import Files
 def handle(event: Plan, context: Any) -> Staged:
     """Takes the plan of the run; answers what it has staged. Raises DatasetChanged where a file is not the checked one.
 
-    A second call writes nothing, whatever has become of the user's files since the first.
+    A second call writes nothing, even if the user's files have changed since.
     """
     storage = Storage(client("s3"), required("BUCKET_NAME"))
     with reaching("The copy of the run's input"):

@@ -17,18 +17,18 @@ from preflight.texts.text_file import Document, documents, without_titles
 MINIMUM_DOCUMENTS = 6
 # A corpus with fewer documents is cut into blocks of paragraphs first.
 WHOLE_DOCUMENTS = 20
-# Of some 4,000 words on, so many blocks are made at least and so many held out: ten are left for the verdict where two of them say what
-# stands in the training text, too. From 9,600 words on the blocks are as long as they get, and there are more of them.
+# From 4,000 words on: at least 64 blocks, 12 of them held out, so that 10 remain if 2 are duplicates. From 9,600 words on the blocks
+# have their full length, and there are more of them.
 _BLOCKS, PASSAGES = 64, 12
 _BLOCK_WORDS = (50, 150)
-# Of a large text no more is held out than can be scored in two minutes, before and after: so many documents, by their openings where they
-# are long. A short interval needs no more.
+# Of a large text no more is held out than can be scored in two minutes, before and after: 400 documents, of long ones the opening.
+# A short interval needs no more.
 MOST_DOCUMENTS, MOST_WORDS = 400, 50_000
 _BLOCK = "block-"  # how the id of a block begins
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f\u0964])\s*")
 # Groups of records: as many as a text of usual length gives, and as many as one of the largest size gives in passages.
 WANTED_GROUPS, MOST_GROUPS = 10, 400
-# An answer of which more stands in the training answers is known; less may be a turn of phrase that all answers have.
+# An answer is known where more of it stands in training answers; less may be a phrase that all answers share.
 KNOWN_SHARE = 0.5
 
 

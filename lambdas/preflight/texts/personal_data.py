@@ -1,4 +1,4 @@
-"""What looks like data of a person: names with dates, dates of birth, numbers and addresses. It does not replace de-identification."""
+"""What looks like personal data: names with dates, dates of birth, numbers and addresses. It does not replace de-identification."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _refuse(places: list[tuple[int, str]], name: str, reason: str) -> None:
 
 
 def _kinds(line: str) -> Iterator[str]:
-    """What kinds of data of persons a line seems to hold."""
+    """The kinds of personal data that a line seems to hold."""
     line = _plain(line)
     return (kind for kind, pattern in _conceivable(line) if pattern.search(line))
 
@@ -89,7 +89,7 @@ def _conceivable(line: str) -> list[tuple[str, re.Pattern[str]]]:
 
 
 def _kinds_across(line: str, after: str) -> Iterator[str]:
-    """What kinds begin in a line and end in the next one."""
+    """The kinds that begin in a line and end in the next one."""
     if not _DIGIT.search(after, 0, _ACROSS):
         return iter(())
     tail, head = line[-_ACROSS:].split(), after[:_ACROSS].split()

@@ -29,7 +29,7 @@ ALIKE = "Passages of one document are alike, so the interval looks surer than it
 
 @dataclass
 class Material:
-    """The checked texts and prompts of a run, with the runs of words of the training text and what is to be told of all of it."""
+    """The checked texts and prompts of a run, the word runs of the training text, and warnings."""
 
     training: list[Document]
     held_out: list[Document]
@@ -63,7 +63,7 @@ def too_few(held_out: list[Document], what: str, way_out: str) -> list[str]:
 
 
 def _learned(parts: list[Document], files: Files, name: str) -> tuple[list[Document], list[str]]:
-    """As many whole documents, from all over a corpus, as a run may learn, and a warning where its time is too short for all."""
+    """Whole documents from all over a corpus, as many as a run may learn, and a warning where its time is too short for all."""
     size = sum(len(encoded(part.text)) for part in parts)
     if size <= files.corpus_bytes:
         return text_file.part(parts, files.corpus_words), []
@@ -190,7 +190,7 @@ def _refuse_leaks(corpus: list[Document], held_out: list[Document], known: Known
 def _read(
     files: Files, request: Request, key: str, prefix: str, minimum_words: int, most_bytes: int
 ) -> tuple[list[Record], list[str]]:
-    """The different records of a file, and what is to be told of it. Raises DatasetRejected and PatientDataSuspected."""
+    """The different records of a file, and warnings. Raises DatasetRejected and PatientDataSuspected."""
     text = text_file.decode(files.content(key, "", most_bytes), key)
     try:
         records, unused = reader.read(text, key, request.columns, prefix, personal_data.shown)
@@ -217,7 +217,7 @@ def _read(
 
 
 def refuse_unlearnable_records(training: list[Document], model: Model, settings: RunSettings) -> list[str]:
-    """What is to be told of long records, in which words tell how far; training counts their tokens exactly.
+    """Warnings about long records, estimated from their words; training counts their tokens exactly.
 
     Raises ChatTemplateMissing for conversations that the base model has no chat template for, and DatasetRejected where long records are
     to be refused and have more words than a sequence has tokens: each word is one at least.

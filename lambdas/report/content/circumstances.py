@@ -28,12 +28,12 @@ _QUANTISED = (
 
 
 def is_smoke(summary: Mapping[str, Any]) -> bool:
-    """Whether the run was to show no more than that every step works."""
+    """Whether it was a smoke run."""
     return bool(known(summary.get("configuration")).get("smoke"))
 
 
 def is_of_records(summary: Mapping[str, Any]) -> bool:
-    """Whether the run was trained on records, which are not documents to whoever gave them."""
+    """Whether the run was trained on records."""
     return bool(known(summary.get("configuration")).get("records"))
 
 

@@ -65,7 +65,6 @@ def loss_cells(block: Block) -> Cells:
 
 
 def _losses(block: Block) -> tuple[Block, Block]:
-    """The loss of both models, each with its standard error."""
     base, tuned = (
         {"estimate": block[f"{side}_loss"], "standard_error": block[f"{side}_loss_standard_error"]}
         for side in ("base", "tuned")

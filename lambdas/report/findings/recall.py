@@ -197,7 +197,6 @@ def _mean(clusters: Side, seed: int, resamples: int) -> Estimate:
 
 
 def _by_cluster(values: Sequence[float], clusters: Sequence[str]) -> tuple[list[float], list[float]]:
-    """The sum and the number of the values of each cluster."""
     together: dict[str, list[float]] = {}
     for value, cluster in zip(values, clusters, strict=True):
         together.setdefault(cluster, []).append(value)
