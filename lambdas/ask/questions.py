@@ -34,8 +34,8 @@ QUIET_SECONDS = 20
 # After this many answers a transient error ends the call without failing it: the state machine repeats a failed call a few times only.
 GOT_AHEAD_PROMPTS = 100
 # Transient errors: time-outs and too many requests of the container, and SageMaker's own.
-_TRANSIENT_STATUSES = {408, 425, 429}
-_TRANSIENT_ERRORS = {
+_STATUS_THAT_MAY_PASS = {408, 425, 429}
+_ERRORS_THAT_MAY_PASS = {
     "ThrottlingException", "ServiceUnavailable", "InternalFailure", "InternalDependencyException", "ModelNotReadyException",
 }  # fmt: skip
 
@@ -187,8 +187,8 @@ def _explain(error: ClientError, settings: Settings) -> Exception:
     code, message = error_code(error), error_message(error)
     # SageMaker wraps the container's own answer into a 424, with its status beside the error.
     original = int(error.response.get("OriginalStatusCode") or 0)
-    refused = 400 <= original < 500 and original not in _TRANSIENT_STATUSES
-    if (code == "ModelError" and not refused) or code in _TRANSIENT_ERRORS:
+    refused = 400 <= original < 500 and original not in _STATUS_THAT_MAY_PASS
+    if (code == "ModelError" and not refused) or code in _ERRORS_THAT_MAY_PASS:
         # The container's status is 0 where it has given none within the time.
         problem = TooSlow if code == "ModelError" and not original else ServiceUnreachable
         return problem(f"Endpoint {settings.endpoint} is busy or failing ({code}): {message}")

@@ -12,9 +12,8 @@ from common.errors import HeldOutLeaks
 from common.records import Record
 from common.text import composed, count_words, encoded, opening, placed_runs, plain, runs, word_ends
 from preflight.texts.text_file import Document, documents, without_titles
+from report.findings.verdict import MINIMUM_DOCUMENTS
 
-# report/findings/verdict.py shows nothing with fewer documents than this, because no sign-flip p can reach 0.05.
-MINIMUM_DOCUMENTS = 6
 # A corpus with fewer documents is cut into blocks of paragraphs first.
 WHOLE_DOCUMENTS = 20
 # From 4,000 words on: at least 64 blocks, 12 of them held out, so that 10 remain if 2 are duplicates. From 9,600 words on the blocks

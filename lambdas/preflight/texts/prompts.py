@@ -9,10 +9,9 @@ from itertools import islice, zip_longest
 from typing import Any
 
 from common.errors import PromptsRejected
-from common.key_facts import Reading, mentioned, readings
+from common.key_facts import Reading, mentioned, readings, time_limit
 from common.records import Record, json_lines
 from common.text import KINDS, RECORD_KIND, count_words, encoded, listed
-from common.time_limit import time_limit
 from preflight.texts import personal_data
 from preflight.texts.held_out import SENTENCE_END
 from preflight.texts.text_file import Document, as_utf8

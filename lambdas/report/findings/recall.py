@@ -13,9 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from common.errors import ReportIncomplete
-from common.key_facts import mentioned, own_answer, readings, stated
+from common.key_facts import mentioned, own_answer, readings, stated, time_limit
 from common.text import KINDS
-from common.time_limit import time_limit
 from report.findings.intervals import RESAMPLES, Side, interval
 from report.findings.statistics import FLIPS, sign_flip
 from report.summary_types import Estimate
