@@ -249,7 +249,7 @@ def instance_quotas(context: Account, result: PreflightResult) -> str:
     """Leaves the instance types that the account may use. Raises QuotaTooLow where none is left, RunInFlight where another run has them all."""
     wanted = quotas.needed(context.settings, result.spot, trains=result.trains)
     read = quotas.read(context.brisk_client("service-quotas"), wanted)
-    left, warnings = quotas.usable(read, result.others, context.settings.region)
+    left, warnings = quotas.within_quotas(read, result.others, context.settings.region)
     result.warnings += warnings
     result.hosting_types = [one.instance_type for one in left if one.use == quotas.ENDPOINT]
     if result.trains:

@@ -132,7 +132,7 @@ def _why(error: Exception) -> str:
     return f"AWS answered {code}" if code else f"AWS did not answer ({type(error).__name__})"
 
 
-def usable(read: Sequence[Quota], others: Sequence[str], region: str) -> tuple[list[Quota], list[str]]:
+def within_quotas(read: Sequence[Quota], others: Sequence[str], region: str) -> tuple[list[Quota], list[str]]:
     """The quotas that the account and the other runs in flight, `others`, leave to a run, and what a person should know of the rest.
 
     Raises QuotaTooLow where no type is left for a use, RunInFlight where other runs have them all.

@@ -217,7 +217,7 @@ def test_of_a_list_no_type_stays_whose_quota_is_unknown_beside_a_known_one(
     """SageMaker checks the quota of every type that it is given, and refuses the endpoint after training is paid."""
     for use in (ENDPOINT, TRAINING):
         read = [Quota(kind, use, 1, value) for kind, value in zip((KNOWN, OTHER), values, strict=True)]
-        free, warnings = quotas.usable(read, [], "us-east-1")
+        free, warnings = quotas.within_quotas(read, [], "us-east-1")
         assert free == [read[number] for number in left]
         unknown = [one.instance_type for one in read if one.value is None and one not in free]
         assert [warning.split()[0] for warning in warnings if "checks the quota of each" in warning] == unknown
