@@ -16,7 +16,6 @@ import torch
 from torch.nn import functional
 
 from arguments import Arguments
-from common.architecture import Shape
 from common.cards import CARDS, training_memory
 from common.memory import BLOCK, USABLE, Sizes, needed_bytes
 from evaluation import refuse_unknown_tokens, refuse_worse_than_guessing
@@ -147,8 +146,7 @@ def test_the_plan_of_memory_fits_the_card(
 
 
 def test_preflight_plans_from_the_catalogue_what_the_job_plans_from_the_model(seven: Sizes) -> None:
-    catalogued = Shape(**dataclasses.asdict(BASE_MODELS["llama-2-7b"].shape))
-    card = CARDS["g5"]
+    catalogued, card = BASE_MODELS["llama-2-7b"].shape, CARDS["g5"]
     planned = plan(seven, Arguments(), "cuda", card.free_bytes)
     assert dataclasses.asdict(training_memory(catalogued, 16, 512, card)) == dataclasses.asdict(planned)
 
