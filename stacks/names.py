@@ -18,12 +18,12 @@ METRICS = "Captune"
 RUN_ENDED_RULE = f"{PREFIX}-run-ended"
 SWEEP_RULE = f"{PREFIX}-sweep"
 KILL_SWITCH_TOPIC = f"{PREFIX}-kill-switch"
-# An IAM policy that nobody has: the names of IAM are the account's, so only one region can have it.
+# An IAM policy that is attached to nobody: IAM's names are per account, so only one region can have it.
 ONE_PER_ACCOUNT = f"{PREFIX}-one-deployment-per-account"
 
 
 class Keys:
-    """Patterns of keys in the project's bucket, of whatever run: what roles are given rights on.
+    """Patterns of keys in the project's bucket, for any run: the resources of the roles' rights.
 
     lambdas/common/contracts/run_folder.py spells the keys themselves, and a test holds each of these against it.
     """

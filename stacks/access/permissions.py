@@ -105,9 +105,9 @@ def list_folder(bucket_arn: str, prefix: str) -> iam.PolicyStatement:
 
 
 def decrypt_objects(arns: Arns, region: str, bucket_arn: str, prefix: str) -> iam.PolicyStatement:
-    """Reads objects of a folder that lie encrypted with a key of KMS, through S3 and for nothing else.
+    """Decrypts objects of a folder with any KMS key, through S3 only.
 
-    S3 tells KMS the object, or the bucket where that has a key of its own (S3 Bucket Keys).
+    S3 gives KMS the ARN of the object, or of the bucket with S3 Bucket Keys.
     """
     return allow(
         ["kms:Decrypt"],
@@ -123,7 +123,7 @@ def table(table_arn: str, *actions: str) -> iam.PolicyStatement:
 
 
 def container(arns: Arns, image: Image, log_group: str) -> Statements:
-    """What SageMaker does in the name of any container: pull its image, write its log, publish its metrics."""
+    """What SageMaker does for any container: pull its image, write its log, publish its metrics."""
     return [
         everywhere("ecr:GetAuthorizationToken"),
         allow(
@@ -148,7 +148,7 @@ def look_for_images(arns: Arns, *images: Image) -> iam.PolicyStatement:
 
 
 def look_for_guards(arns: Arns) -> Statements:
-    """Preflight looks whether what ends a run is there: the rule of its end, the sweeper's rule, and who hears the kill switch."""
+    """Preflight checks what ends a run: the rule for its end, the sweeper's rule, and the subscriptions of the kill switch."""
     return [
         allow(["events:DescribeRule", "events:ListTargetsByRule"], *map(arns.rule, (RUN_ENDED_RULE, SWEEP_RULE))),
         allow(["sns:ListSubscriptionsByTopic"], arns.topic(KILL_SWITCH_TOPIC)),
@@ -187,7 +187,7 @@ def create_endpoint(arns: Arns) -> Statements:
 def remove_resources(arns: Arns) -> Statements:
     """TearDown finds, stops and deletes whatever of the project bills, and the sweeper does where TearDown cannot be started.
 
-    ListTags tells what only has a name like the project's; DescribeEndpoint and its configuration, what an endpoint costs.
+    ListTags tells the project's resources from others of similar names; DescribeEndpoint and its configuration give an endpoint's cost.
     """
     return [
         everywhere(*(action for action in EVERYWHERE if action.startswith("sagemaker:List"))),

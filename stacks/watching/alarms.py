@@ -1,4 +1,4 @@
-"""Ten CloudWatch alarms to the budget's warnings topic: what AWS could otherwise keep to itself until the bill comes.
+"""Ten CloudWatch alarms that notify the budget's warnings topic.
 
 Each has one metric, because CloudWatch bills by metric and the first ten of an account are free. An aborted tear-down has no
 alarm: a person aborts it, `make destroy` too, and the sweeper starts another one.
@@ -6,17 +6,21 @@ alarm: a person aborts it, `make destroy` too, and the sweeper starts another on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from common.pricing.durations import LONGEST_KEEP_SECONDS, LONGEST_RESERVATION_SECONDS, TEAR_DOWN_ALLOWANCE_SECONDS
 from stacks.names import METRICS, PREFIX, SWEEP_RULE
+
+if TYPE_CHECKING:  # they need the dashboard, which names the alarms
+    from stacks.fine_tuning_stack import FineTuningStack
 
 SWEEP_MINUTES = 15
 _SWEEP, _SOON = cdk.Duration.minutes(SWEEP_MINUTES), cdk.Duration.minutes(5)
@@ -28,19 +32,8 @@ _ABOVE, _BELOW = (
 _Missing = cloudwatch.TreatMissingData
 
 
-@dataclass(frozen=True, kw_only=True)
-class Watched:
-    """What the alarms look at: names and ARNs of the resources, and the longest life of an endpoint in seconds."""
-
-    tear_down_arn: str
-    sweeper_name: str
-    undelivered_name: str
-    failed_sweeps_name: str
-    longest_endpoint_seconds: int
-
-
 def alarm_name(name: str) -> str:
-    """The fixed name of an alarm: a mail and the dashboard, which lies in another stack, show it."""
+    """The fixed name of an alarm, which the dashboard in another stack refers to."""
     return f"{PREFIX}-{name}"
 
 
@@ -106,13 +99,23 @@ def says(name: str, longest_endpoint: int) -> str:
 
 
 class Alarms(Construct):
-    """The alarms, each with the topic as its action."""
+    """The alarms on tear-down, sweeper and queues, each with the topic as its action."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, watched: Watched, topic: sns.Topic) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        runs: FineTuningStack,
+        undelivered: sqs.Queue,
+        deadline_minutes: int,
+        topic: sns.Topic,
+    ) -> None:
         super().__init__(scope, construct_id)
-        self._topic, self._longest_endpoint_seconds = topic, watched.longest_endpoint_seconds
-        tear_down, sweeper = {"StateMachineArn": watched.tear_down_arn}, {"FunctionName": watched.sweeper_name}
-        undelivered, given_up = ({"QueueName": name} for name in (watched.undelivered_name, watched.failed_sweeps_name))
+        self._topic, self._longest_endpoint_seconds = topic, longest_endpoint_seconds(deadline_minutes)
+        tear_down = {"StateMachineArn": runs.tear_down.arn}
+        sweeper = {"FunctionName": runs.functions.sweeper.function_name}
+        lost, given_up = ({"QueueName": queue.queue_name} for queue in (undelivered, runs.functions.failed_sweeps))
         messages = "ApproximateNumberOfMessagesVisible"
         self._add("tear-down-failed", _count("AWS/States", "ExecutionsFailed", tear_down, _SOON))
         self._add("tear-down-timed-out", _count("AWS/States", "ExecutionsTimedOut", tear_down, _SOON))
@@ -121,13 +124,13 @@ class Alarms(Construct):
         # Also from the first deployment to the first sweep, when nobody can have confirmed the e-mail yet.
         invocations = _count("AWS/Lambda", "Invocations", sweeper)
         self._add("sweeper-silent", invocations, 1, _BELOW, periods=_SILENT_SWEEPS, missing=_Missing.BREACHING)
-        self._add("events-undelivered", _most("AWS/SQS", messages, undelivered, _SOON))
+        self._add("events-undelivered", _most("AWS/SQS", messages, lost, _SOON))
         self._add("sweeps-given-up", _most("AWS/SQS", messages, given_up, _SOON))
         # The sweeper writes these into its log at each sweep, without dimensions (lambdas/common/logs.py). A silent sweeper writes none:
         # their state stays, and its own alarm goes off.
         for name, metric, threshold in (
             ("reservation-too-old", "OldestReservationSeconds", LONGEST_RESERVATION_SECONDS),
-            ("endpoint-too-old", "OldestEndpointSeconds", watched.longest_endpoint_seconds),
+            ("endpoint-too-old", "OldestEndpointSeconds", self._longest_endpoint_seconds),
             ("ledger-damaged", "DamagedLedgerItems", 0),
         ):
             self._add(name, _most(METRICS, metric), threshold, missing=_Missing.IGNORE)

@@ -25,7 +25,7 @@ _LIMIT_PERCENT = 100
 class Budget(Construct):
     """A monthly cost budget with two topics: `warnings` for people, also of CloudWatch's alarms, `kill_switch` for 100 % actual.
 
-    Two topics, because a notification is prose: whoever had to read the threshold out of it could stop a run at 50 %.
+    Two topics, because a notification gives its threshold only in its text.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, spender: iam.Role) -> None:
