@@ -23,7 +23,6 @@ def alarms(stacks: Stacks) -> dict[str, dict[str, Any]]:
 
 
 def alarm(stacks: Stacks, name: str) -> dict[str, Any]:
-    """The properties of an alarm."""
     return dict(alarms(stacks)[name]["Properties"])
 
 

@@ -17,12 +17,10 @@ NAMED_OTHERWISE = {"s3:ListObjectsV2": "s3:ListBucket", "lambda:Invoke": "lambda
 
 
 def role_of(stacks: Stacks, machine: str) -> str:
-    """The logical id of a machine's role."""
     return str(stacks.machine(machine)["RoleArn"]["Fn::GetAtt"][0])
 
 
 def calls_of(stacks: Stacks, machine: str) -> set[str]:
-    """The IAM actions behind the Task states of a machine."""
     text = stacks.machine(machine)["DefinitionString"]
     calls = re.findall(r'"Resource":"arn:aws:states:::(?:aws-sdk:)?(\w+):(\w)(\w+)', text)
     found = {f"{service}:{first.upper()}{rest}" for service, first, rest in calls}

@@ -55,7 +55,6 @@ def rows(causal: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def by_torch(matrix: torch.Tensor, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The losses from all logits at once."""
     logits = (hidden @ matrix.T).flatten(0, 1)
     return functional.cross_entropy(logits, labels.flatten(), ignore_index=IGNORED, reduction="none").view_as(labels)
 
@@ -95,7 +94,6 @@ def test_an_output_layer_that_is_more_than_a_matrix_is_refused(causal: Any, more
 
 
 def llama(**changes: int) -> Any:
-    """A Llama without data; by default Llama 2 7B."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     shape = {"vocab_size": 32_000, "hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32}
@@ -165,7 +163,6 @@ def test_a_card_too_small_for_four_bits_is_refused(thirteen: Sizes) -> None:
 
 
 def safetensors(size: int, present: int | None = None) -> bytes:
-    """A weight file of one tensor with `size` bytes, of which `present` are there."""
     header = json.dumps({"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
     return struct.pack("<Q", len(header)) + header + bytes(size if present is None else present)
 

@@ -79,7 +79,6 @@ def test_too_few_documents_are_told_by_their_number() -> None:
 
 
 def trained(container: Container, clock: Clock | None = None, **settings: Any) -> dict[str, Any]:
-    """The metrics of a job in this process."""
     arguments = Arguments(learning_rate=0.01, sequence_length=64, lora_rank=4, seed=3, **{"max_steps": 6, **settings})
     inputs = read_inputs(container.root / "input" / "data", 64)
     job.run(container.root, inputs, arguments, clock or Clock(600))

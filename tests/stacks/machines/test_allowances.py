@@ -105,7 +105,6 @@ def test_the_longest_lives_are_what_definition_settings_and_input_allow() -> Non
 
 
 def reserved(item: str) -> float:
-    """How much of a small item is reserved for each run."""
     return float(next(amount for name, amount, _ in costs.SMALL_ITEMS if name.startswith(item)))
 
 

@@ -23,7 +23,6 @@ in_the_template = pytest.mark.parametrize(
 
 
 def branches(definition: Definition) -> Iterator[Definition]:
-    """The definition and every branch of its Parallel states."""
     yield definition
     for state in definition["States"].values():
         for branch in state.get("Branches", []):

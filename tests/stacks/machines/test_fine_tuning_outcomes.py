@@ -44,18 +44,16 @@ EARLIER = "s3://bucket/earlier/"
 
 
 def interrupted(times: int) -> list[dict[str, Any]]:
-    """The transitions of a job that was interrupted so often."""
     again = [{"Status": name} for name in ("Interrupted", "Starting", "Downloading", "Training")]
     return [{"Status": "Starting"}, {"Status": "Training"}, *(times * again)]
 
 
-def told(execution: Walk) -> Any:
-    """What WriteReport is told."""
+def report_event(execution: Walk) -> Any:
+    """What WriteReport gets."""
     return execution.asked("WriteReport")[0]
 
 
 def served(execution: Walk) -> Any:
-    """Where the adapter lies that is served beside the base model."""
     (model,) = execution.asked("CreateModel")
     return model["PrimaryContainer"]["AdditionalModelDataSources"][0]["S3DataSource"]["S3Uri"]
 
@@ -90,16 +88,16 @@ class TestTheAdapter:
         for planned in (plan(), SPOT):
             execution = run(Preflight=planned, DescribeTraining=ended | {"ModelArtifacts": {"S3ModelArtifacts": said}})
             assert execution.asked("LookForAdapter") == cut * [looked]
-            assert served(execution) == told(execution)["adapterUri"] == "s3://bucket/deep/model/"
-            assert told(execution)["trainingCut"] is cut
+            assert served(execution) == report_event(execution)["adapterUri"] == "s3://bucket/deep/model/"
+            assert report_event(execution)["trainingCut"] is cut
             assert len(execution.asked("StartTraining") + execution.asked("StartSpotTraining")) == 1
 
     @pytest.mark.parametrize("planned", [plan(adapterUri=EARLIER), plan(adapterUri=EARLIER, training_spot=True)])
     def test_of_an_earlier_run_is_served_and_nothing_is_trained(self, planned: dict[str, Any]) -> None:
         execution = run(Preflight=planned)
         assert execution.asked("StartTraining") == execution.asked("StartSpotTraining") == []
-        assert served(execution) == told(execution)["adapterUri"] == EARLIER
-        assert told(execution)["trainingJob"] == {}
+        assert served(execution) == report_event(execution)["adapterUri"] == EARLIER
+        assert report_event(execution)["trainingJob"] == {}
 
 
 class TestServingOnly:
@@ -142,7 +140,7 @@ class TestAJobThatRanOutOfTime:
     @pytest.mark.parametrize("billed", [1, 900])
     def test_on_spot_goes_on_with_what_it_left_when_its_wait_is_over(self, billed: int) -> None:
         execution = run(Preflight=SPOT, DescribeTraining=job("Stopped", "MaxWaitTimeExceeded", billed=billed))
-        assert (execution.status, told(execution)["trainingCut"]) == ("SUCCEEDED", True)
+        assert (execution.status, report_event(execution)["trainingCut"]) == ("SUCCEEDED", True)
 
     def test_on_spot_ends_by_name_where_it_never_came_back(self) -> None:
         over = job("Stopped", "MaxWaitTimeExceeded", SecondaryStatusTransitions=interrupted(2))
@@ -291,7 +289,6 @@ LACKED = [endpoint("Failed", NO_INSTANCE[1])]
 
 
 def first_second(execution: Walk, state: str) -> float:
-    """When a state made its first call."""
     return next(call.second for call in execution.calls if call.state == state)
 
 
@@ -324,12 +321,12 @@ class TestTheTypeThatSageMakerSelects:
         trained = job(ResourceConfig={"SelectedInstanceType": SECOND, "SelectedInstanceCount": 1})
         served = endpoint(pools={HOSTING: 0, SECOND: 1})
         execution = run(Preflight=TWO_TYPES, DescribeTraining=trained, DescribeEndpoint=served)
-        assert [told(execution)[f"{use}InstanceType"] for use in ("training", "hosting")] == [SECOND, SECOND]
+        assert [report_event(execution)[f"{use}InstanceType"] for use in ("training", "hosting")] == [SECOND, SECOND]
 
     def test_is_the_first_of_the_list_while_sagemaker_does_not_tell(self) -> None:
         unknown = endpoint(pools={HOSTING: 0, SECOND: 0})
         execution = run(Preflight=TWO_TYPES, DescribeTraining=job(ResourceConfig={}), DescribeEndpoint=unknown)
-        assert [told(execution)[f"{use}InstanceType"] for use in ("training", "hosting")] == [TRAINING, HOSTING]
+        assert [report_event(execution)[f"{use}InstanceType"] for use in ("training", "hosting")] == [TRAINING, HOSTING]
 
 
 @pytest.mark.parametrize("status", ["Failed", "OutOfService", "Deleting"])
@@ -347,6 +344,10 @@ def test_an_endpoint_that_never_serves_ends_the_run_and_names_the_adapter(status
 def test_the_report_is_told_of_interruptions_and_of_seconds_taken_and_billed(times: int) -> None:
     ended = job(billed=1500, TrainingTimeInSeconds=4000, SecondaryStatusTransitions=interrupted(times))
     execution = run(Preflight=SPOT, DescribeTraining=[job("InProgress", "Interrupted", billed=300), ended])
-    assert told(execution)["trainingJob"] == {"interruptions": times, "trainingSeconds": 4000, "billedSeconds": 1500}
+    assert report_event(execution)["trainingJob"] == {
+        "interruptions": times,
+        "trainingSeconds": 4000,
+        "billedSeconds": 1500,
+    }
     unknown = {"interruptions": 0, "trainingSeconds": 0, "billedSeconds": 0}
-    assert told(run(DescribeTraining=job(billed=None)))["trainingJob"] == unknown
+    assert report_event(run(DescribeTraining=job(billed=None)))["trainingJob"] == unknown

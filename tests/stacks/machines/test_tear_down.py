@@ -43,7 +43,6 @@ _USUAL: Mapping[str, Any] = {
 
 
 def run(given: Any = EVENT, /, **scripts: Any) -> Walk:
-    """Runs a TearDown of an event to its end, with scripts for the calls of some states."""
     return Walk(machine("tear_down"), _USUAL, scripts, given, Name="tear-down", Id="arn:execution")
 
 

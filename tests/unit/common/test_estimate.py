@@ -22,7 +22,6 @@ INSTANCE_CARDS = {"ml.g5.2xlarge": 1, "ml.g5.12xlarge": 4, "ml.g5.48xlarge": 8, 
 
 
 def of_run(shape: Shape = SEVEN, card: Any = A10G, **changes: Any) -> estimate.Estimate:
-    """The estimate of a usual run, with changes."""
     return estimate.of_run(shape, card, **{"tokens": 119_000, "sequences": 4, "answers": 690, **changes})
 
 

@@ -26,12 +26,10 @@ TRAINED = {"captune-abc": "Completed", "captune-b-try2": "Stopped"}
 
 
 def of_both() -> FakeLedger:
-    """A ledger that knows the runs of both jobs."""
     return FakeLedger().with_run("abc").with_run("b").settled("captune-b")
 
 
 def trained(created: datetime = NOW, **kinds: Any) -> SageMaker:
-    """An account with training jobs that were created then."""
     sagemaker = SageMaker(jobs=kinds.get("jobs", TRAINED))
     sagemaker.created, sagemaker.tags = created, kinds.get("tags", {})
     return sagemaker
@@ -158,7 +156,6 @@ def renumbered(*troubles: Exception) -> ServiceQuotas:
 
 
 def one(service: ServiceQuotas, kind: str = KNOWN, use: str = ENDPOINT) -> Quota:
-    """The only quota that is read."""
     (quota,) = quotas.read(service, [Quota(kind, use, 1)])
     return quota
 

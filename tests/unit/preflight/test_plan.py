@@ -248,7 +248,6 @@ REJECTED: list[tuple[str, Any, str]] = [
 
 @pytest.fixture
 def two_types(site: Site) -> Site:
-    """An account with quotas for one instance of either type."""
     site.settings |= {"training_instance_types": BOTH, "hosting_instance_types": BOTH}
     site.quotas.names = {"L-A": "ml.g6.2xlarge for training job usage", "L-B": "ml.g6.2xlarge for endpoint usage"}
     site.quotas.applied |= {"L-A": 1.0, "L-B": 1.0}

@@ -125,7 +125,6 @@ APART = {
 
 
 def refuse_leakage(training: str, held_out: list[tuple[str, str]]) -> None:
-    """Looks for each held-out text (name, text) in the training text."""
     overlap = Overlap([training], [text for _, text in held_out])
     for name, text in held_out:
         overlap.refuse(name, text)

@@ -53,11 +53,9 @@ class RunFiles:
         self.s3.objects["bucket", f"{PREFIX}input/corpus/corpus.txt"] = CORPUS.encode()
 
     def put(self, key: str, value: Any) -> None:
-        """A JSON file."""
         self.s3.objects["bucket", key] = json.dumps(value).encode()
 
     def lines(self, key: str, values: list[dict[str, Any]]) -> None:
-        """A JSON Lines file."""
         self.s3.objects["bucket", key] = "\n".join(json.dumps(value) for value in values).encode()
 
     def serve_earlier(self, measured: dict[str, Any], its_plan: dict[str, Any] | None = None) -> None:
@@ -68,13 +66,11 @@ class RunFiles:
             self.put("runs/captune-first/plan.json", its_plan)
 
     def report(self) -> dict[str, Any]:
-        """What WriteReport writes into summary.json."""
         handler.handle(self.event, None)
         return dict(json.loads(self.s3.objects["bucket", f"{PREFIX}report/summary.json"]))
 
     @property
     def page(self) -> str:
-        """The page that it wrote last."""
         return self.s3.objects["bucket", f"{PREFIX}report/report.html"].decode()
 
 
