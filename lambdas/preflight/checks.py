@@ -35,7 +35,7 @@ Clients = Callable[..., Any]  # makes the client of a service, in the account's 
 
 
 @dataclass(frozen=True)
-class Account:
+class AccountContext:
     """What the checks need that are made before anything is deployed."""
 
     settings: RunSettings
@@ -45,7 +45,7 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Context(Account):
+class Context(AccountContext):
     """What all checks need: an execution's input, and the bucket and the ledger of its account."""
 
     event: PreflightEvent
@@ -77,7 +77,7 @@ class PreflightResult:
     faults: list[CaptuneError] = field(default_factory=list)
 
     @classmethod
-    def of(cls, settings: RunSettings) -> PreflightResult:
+    def before_checks(cls, settings: RunSettings) -> PreflightResult:
         """What is known before anything is checked."""
         return cls(model.catalogued(settings), settings.training_instance_types, settings.hosting_instance_types)
 
@@ -105,7 +105,7 @@ class PreflightResult:
 
 def run(context: Context) -> PreflightResult:
     """Runs every check. Raises the first fault's class with the messages of all of them."""
-    result = PreflightResult.of(context.settings)
+    result = PreflightResult.before_checks(context.settings)
     for check in CHECKS:
         result.attempt(partial(check.look, context, result))
     if len(result.faults) == 1:
@@ -150,7 +150,7 @@ def whole_ledger(context: Context, result: PreflightResult) -> None:
     result.warnings += other_runs.refuse_lost_ledger(sagemaker, context.ledger, context.now, accepted)
 
 
-def licence(context: Account, result: PreflightResult) -> str:
+def licence(context: AccountContext, result: PreflightResult) -> str:
     """Whether the licence of the base model was accepted. Raises EulaNotAccepted."""
     base = context.settings.base_model
     if base.requires_eula and not context.settings.accept_eula:
@@ -160,7 +160,7 @@ def licence(context: Account, result: PreflightResult) -> str:
     return f"that of {base.name} {'is accepted in the settings' if base.requires_eula else 'needs no acceptance here'}"
 
 
-def base_weights(context: Account, result: PreflightResult) -> str:
+def base_weights(context: AccountContext, result: PreflightResult) -> str:
     """Where the weights lie, and what model they are. Raises WeightsNotFound and WeightsRejected.
 
     Before the texts: how much of them is learned goes by the model that is there.
@@ -173,7 +173,7 @@ def base_weights(context: Account, result: PreflightResult) -> str:
     return f"{result.model.name} at {context.settings.base_model.weights_uri}"
 
 
-def jumpstart_hub(context: Account, result: PreflightResult) -> str:
+def jumpstart_hub(context: AccountContext, result: PreflightResult) -> str:
     """What JumpStart's hub says of the model, once its licence is accepted: warnings at most."""
     base = context.settings.base_model
     if base.own_weights or not base.hub_name:
@@ -193,7 +193,7 @@ def texts(context: Context, result: PreflightResult) -> None:
     most = settings.corpus_words, result.corpus_bytes
     measures = settings.hyperparameters["adapter_strength"] == outside_text.AUTO
     files = Files(context.storage, data, settings.domain, {}, *most, measures, attempt=result.attempt)
-    material = staging.gather(files, result.request)
+    material = staging.read_material(files, result.request)
     code = staging.asset(context.client("s3"), "TRAINING")
     if material:
         result.material = material
@@ -210,7 +210,7 @@ def earlier_adapter(context: Context, result: PreflightResult) -> None:
         weights.refuse_unusable_adapter(context.storage, result.request.adapter_uri, context.settings)
 
 
-def memory(context: Account, result: PreflightResult) -> str:
+def memory(context: AccountContext, result: PreflightResult) -> str:
     """Whether the model fits the GPUs; warns about idle ones. Raises ModelDoesNotFit."""
     settings = context.settings
     types = settings.training_instance_types if result.trains else []
@@ -221,7 +221,7 @@ def memory(context: Account, result: PreflightResult) -> str:
     return f"{result.model.name} fits its instances"
 
 
-def container_images(context: Account, result: PreflightResult) -> str:
+def container_images(context: AccountContext, result: PreflightResult) -> str:
     """Whether the container images exist. Raises ImageNotFound."""
     settings = context.settings
     needed = [settings.training_image, settings.hosting_image] if result.trains else [settings.hosting_image]
@@ -245,7 +245,7 @@ def leftovers(context: Context, result: PreflightResult) -> None:
         )
 
 
-def instance_quotas(context: Account, result: PreflightResult) -> str:
+def instance_quotas(context: AccountContext, result: PreflightResult) -> str:
     """Leaves the instance types that the account may use. Raises QuotaTooLow where none is left, RunInFlight where another run has them all."""
     wanted = quotas.needed(context.settings, result.spot, trains=result.trains)
     read = quotas.read(context.brisk_client("service-quotas"), wanted)
@@ -301,7 +301,7 @@ class Check(NamedTuple):
     name: str
     look: Callable[
         [Any, PreflightResult], str | None
-    ]  # of a Context, or of an Account where nothing has to be deployed
+    ]  # of a Context, or of an AccountContext where nothing has to be deployed
     right: str = ""
 
 

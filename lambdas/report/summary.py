@@ -26,7 +26,7 @@ from report.summary_types import (
     RunConfiguration,
     Status,
     Summary,
-    known,
+    or_empty,
 )
 
 RUNNING: Status = "RUNNING"
@@ -46,13 +46,13 @@ def build(
     findings: Mapping[str, Any],
 ) -> Summary:
     """The summary of a run whose report is being written: status RUNNING and no actual cost until it is settled."""
-    memorisation = known(findings.get("memorisation"))
-    copies = known(memorisation.get("copies"))
+    memorisation = or_empty(findings.get("memorisation"))
+    copies = or_empty(memorisation.get("copies"))
     findings = {key: value for key, value in findings.items() if key in Summary.__annotations__}
     if copies:
         shown = {key: value for key, value in copies.items() if key != "answers"}
         findings["memorisation"] = {**memorisation, "copies": shown}
-    frame, training = _frame(run, RUNNING), known(metrics.get("training"))
+    frame, training = _frame(run, RUNNING), or_empty(metrics.get("training"))
     summary = {
         **frame,
         **findings,
@@ -108,7 +108,7 @@ def settle(
 
 def base_model(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> BaseModel:
     """The model that was really trained. A stand-in is named by its own name, never by that of the plan."""
-    measured, planned = known(metrics.get("base_model")), run.get("base_model_parameters")
+    measured, planned = or_empty(metrics.get("base_model")), run.get("base_model_parameters")
     parameters: Any = measured.get("parameters")
     ratio = parameters / planned if _positive(planned) and _positive(parameters) else math.inf
     matches = abs(ratio - 1) <= PARAMETER_TOLERANCE

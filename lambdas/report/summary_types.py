@@ -356,11 +356,11 @@ class Summary(TypedDict):
     configuration: Configuration
 
 
-def known(block: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def or_empty(block: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """A part of a summary, or an empty one where it was not measured or an earlier version did not write it."""
     return block or {}
 
 
-def usable(block: Mapping[str, Any] | None) -> bool:
+def has_figures(block: Mapping[str, Any] | None) -> bool:
     """Whether a block of losses has figures."""
     return bool(block and block.get("documents_count"))

@@ -44,13 +44,13 @@ class Material:
     note: str = ""  # what the corpus says of itself, for the report
 
 
-def gather(files: Files, request: Request, measured: list[Document]) -> Material | None:
+def read_texts(files: Files, request: Request, measured: list[Document]) -> Material | None:
     """Training and held-out part; None where `files` kept a fault. `measured` are the other texts that the run measures.
 
     Raises DatasetRejected, or one of its kinds, where nothing can be held out.
     """
-    gathered = _gather_records if reader.are_records(request.corpus) else _gather_text
-    return gathered(files, request, measured)
+    read = _from_records if reader.are_records(request.corpus) else _from_text
+    return read(files, request, measured)
 
 
 def too_few(held_out: list[Document], what: str, way_out: str) -> list[str]:
@@ -77,7 +77,7 @@ def _learned(parts: list[Document], files: Files, name: str) -> tuple[list[Docum
     ]
 
 
-def _gather_text(files: Files, request: Request, measured: list[Document]) -> Material | None:
+def _from_text(files: Files, request: Request, measured: list[Document]) -> Material | None:
     name, given_name = files.name(request.corpus, "dataset.txt"), files.name(request.held_out, "heldout.txt")
     most, least = text_file.MOST_CORPUS_BYTES, text_file.MINIMUM_HELD_OUT_WORDS
     corpus = files.attempt(lambda: files.text(request.corpus, "dataset.txt", text_file.MINIMUM_WORDS, most))
@@ -119,7 +119,7 @@ def _gather_text(files: Files, request: Request, measured: list[Document]) -> Ma
     return Material(training, once, overlap, total, warnings + few, note=text_file.note(corpus))
 
 
-def _gather_records(files: Files, request: Request, measured: list[Document]) -> Material | None:
+def _from_records(files: Files, request: Request, measured: list[Document]) -> Material | None:
     name, given_name = request.corpus or "", request.held_out or ""
     most, least = text_file.MOST_CORPUS_BYTES, text_file.MINIMUM_HELD_OUT_WORDS
     corpus = files.attempt(lambda: _read(files, request, name, "record", text_file.MINIMUM_WORDS, most))

@@ -21,7 +21,7 @@ from report.findings.verdict import (
     Verdict,
 )
 from report.formatting import percent, plural
-from report.summary_types import Summary, usable
+from report.summary_types import Summary, has_figures
 
 SMOKE_TITLE = "A smoke run: nothing is shown about the model"
 NO_OUTSIDE_TEXT = "No outside text was given, so nothing is known about text of the field that others wrote."
@@ -163,7 +163,7 @@ def _share(block: Mapping[str, Any] | None) -> str:
 
 def does_not_say(outside: Mapping[str, Any] | None = None, kind: Kind = TEXT) -> list[str]:
     """What nobody may read out of the verdict."""
-    if outside is None or not usable(outside):
+    if outside is None or not has_figures(outside):
         why = (
             "no outside text was given" if outside is None else "of the outside text that was given, no loss came back"
         )
@@ -177,5 +177,5 @@ def does_not_say(outside: Mapping[str, Any] | None = None, kind: Kind = TEXT) ->
             f"It does not say how the model does at every text of the field. What others wrote was measured on {count}, which "
             "whoever started the run has chosen."
         )
-    texts = f"these held-out {kind.things}" + (", these outside documents" if usable(outside) else "")
+    texts = f"these held-out {kind.things}" + (", these outside documents" if has_figures(outside) else "")
     return [first, *_ALWAYS, f"It holds for this corpus, {texts} and this seed, not for other fields or other models."]
