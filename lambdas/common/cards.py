@@ -78,7 +78,7 @@ def _family_and_size(instance_type: str) -> tuple[str, str]:
 
 
 def speed_up(processes: int, sequences: int) -> float:
-    """How many times faster than one a number of cards goes through a step of so many sequences, of which each card takes whole ones.
+    """How many times faster than one card `processes` of them make a step of `sequences`; each takes whole sequences.
 
     The time that they wait for one another is not counted: it is unmeasured.
     """
@@ -86,7 +86,7 @@ def speed_up(processes: int, sequences: int) -> float:
 
 
 def training_memory(shape: Shape, rank: int, tokens: int, card: Card) -> memory.Plan:
-    """How the training job holds the model on a card, for sequences of so many `tokens`."""
+    """How the training job holds the model on a card, for sequences of `tokens`."""
     sizes = memory.Sizes(
         parameters=shape.parameters,
         linear_parameters=shape.linear_parameters,

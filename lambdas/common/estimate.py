@@ -102,10 +102,9 @@ def of_run(
     downloaded_bytes: int | None = None,
     strength_tokens: int = 0,
 ) -> Estimate:
-    """The estimate of a run that learns `tokens` and asks each model for so many `answers`.
+    """The estimate of a run that learns `tokens` and asks each model for `answers`.
 
-    A step of it learns from so many `sequences`. It trains on so many `instances` with so many `cards` each; the price of an instance
-    is that of all its cards. `downloaded_bytes` is what each of them downloads of the model, None for its weights in 16 bits and
+    A step learns from `sequences`. The run trains on `instances` with `cards` each; the price of an instance is that of all its cards. `downloaded_bytes` is what each of them downloads of the model, None for its weights in 16 bits and
     nothing else; `strength_tokens` are those by which the adapter's strength is chosen.
     """
     download = shape.weights_bytes if downloaded_bytes is None else downloaded_bytes

@@ -109,7 +109,7 @@ class Tags:
             pages = self._sagemaker.get_paginator("list_tags").paginate(ResourceArn=resource.arn)
             tags = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
         except ClientError as error:
-            # Of one resource: it has gone since it was listed, or may not be looked at.
+            # Of this resource only: it was deleted since it was listed, or may not be read.
             log("tags unknown", resource=str(resource), error=str(error))
             return ""
         except BotoCoreError as error:

@@ -68,7 +68,7 @@ def _reported(storage: Storage, prefix: str, record: Record) -> Summary | None:
 
 
 def _planned(storage: Storage, record: Record, problems: Sequence[str]) -> Summary | None:
-    """The report of a run that wrote none, with what its plan tells."""
+    """The report of a run that wrote none, from its plan."""
     kept = storage.read_json(run_folder.key(record["run"], run_folder.PLAN))
     if kept is None or kept["executionArn"] != record["executionArn"]:
         return None

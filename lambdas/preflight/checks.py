@@ -83,7 +83,7 @@ class PreflightResult:
 
     @property
     def trains(self) -> bool:
-        """Whether the run trains an adapter of its own."""
+        """Whether the run trains an adapter, in place of serving an earlier one."""
         return not self.request.adapter_uri
 
     def samples(self, settings: RunSettings) -> int:

@@ -30,7 +30,7 @@ MOST_BYTES, WHOLE_BYTES = 32 * 2**20, 4 * 2**20
 BYTES_PER_TOKEN = 4
 # Too much text rather than too little: the time budget stops the training, and a speed is an average.
 MARGIN = 1.25
-# Public logs of SageMaker jobs show so much and more from S3 to the instance (lambdas/common/pricing/durations.py).
+# Public logs of SageMaker jobs show this rate and more from S3 to the instance (lambdas/common/pricing/durations.py).
 DOWNLOADED_BYTES_PER_SECOND = 100_000_000
 # What one rank of an adapter has in Llama 2 7B: CHECKPOINT_BYTES_PER_RANK of lambdas/common/pricing/costs.py is made for it.
 PARAMETERS_PER_RANK = 2_498_560
@@ -111,7 +111,7 @@ def _with_cards(types: Sequence[str]) -> list[tuple[str, Card]]:
 
 
 def idle_cards(settings: RunSettings, training: Sequence[str], tokens: int) -> list[str]:
-    """Warns about idle GPUs: types of which fewer cards are as fast, in a run over so many tokens in all passes."""
+    """Warns about idle GPUs: types of which fewer cards are as fast, in a run over `tokens` in all passes."""
     found = []
     sequences = sequences_per_step(tokens // settings.sequence_length)
     learns = f"{sequences} sequences" if sequences > 1 else "one sequence"
@@ -130,7 +130,7 @@ def idle_cards(settings: RunSettings, training: Sequence[str], tokens: int) -> l
 
 
 def tokens_learned(settings: RunSettings, request: Request, words: int) -> int:
-    """About how many tokens a run over a corpus of so many words learns, all passes together."""
+    """About how many tokens a run over a corpus of `words` words learns in all passes."""
     return estimated_tokens(words) * (request.epochs or settings.epochs)
 
 

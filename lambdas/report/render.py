@@ -159,7 +159,7 @@ def _filled(template: str, summary: Summary, context: Mapping[str, Any], answers
 
 
 def _context(summary: Summary, answers: float) -> dict[str, Any]:
-    """What the templates read beside the summary itself, with as many prompts as have so many answers together."""
+    """What the templates read beside the summary, with the first prompts that have `answers` together at most."""
     prompts = summary.get("prompts") or []
     kinds = [*KINDS, *sorted({row["kind"] for row in prompts} - set(KINDS))]
     ordered = [row for kind in kinds for row in prompts if row["kind"] == kind]
@@ -247,7 +247,7 @@ def environment() -> jinja2.Environment:
 
 
 def _of_known(write: Callable[..., str]) -> Callable[..., str]:
-    """A filter that takes what a template does not find for not known."""
+    """A filter that takes what a template does not find as unknown."""
 
     def written(value: Any, *arguments: Any, **options: Any) -> str:
         return write(None if isinstance(value, jinja2.Undefined) else value, *arguments, **options)

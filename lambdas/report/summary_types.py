@@ -280,7 +280,7 @@ class Spot(TypedDict):
 
 
 class RunConfiguration(TypedDict, total=False):
-    """With what the run was made, as its plan and WriteReport's event tell."""
+    """What the run was made with, from its plan and WriteReport's event."""
 
     training_instance_type: str | None  # The one that trained; null where nothing was trained
     training_instance_types: list[str] | None  # in order of preference
@@ -307,7 +307,7 @@ class RunConfiguration(TypedDict, total=False):
 
 
 class Configuration(RunConfiguration, total=False):
-    """With what the run was made, so that it can be made again: the run's facts and those of its training and asking."""
+    """What the run was made with, so that it can be repeated: the run's facts and those of its training and asking."""
 
     settings: dict[str, Any]
     environment: dict[str, Any]

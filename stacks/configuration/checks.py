@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Check(Generic[Value]):
-    """How a setting is read, and what it may be in a few words, as the table of docs/configure.md tells it."""
+    """How a setting is read, and its accepted values in a few words, for the table of docs/configure.md."""
 
     read: Callable[[object], Value]
     accepts: str

@@ -121,7 +121,7 @@ class Alarms(Construct):
         self._add("tear-down-timed-out", _count("AWS/States", "ExecutionsTimedOut", tear_down, _SOON))
         self._add("sweeper-failed", _count("AWS/Lambda", "Errors", sweeper))
         self._add("sweeper-throttled", _count("AWS/Lambda", "Throttles", sweeper))
-        # Also from the first deployment to the first sweep, when nobody can have confirmed the e-mail yet.
+        # Also from the first deployment to the first sweep, before the e-mail can be confirmed.
         invocations = _count("AWS/Lambda", "Invocations", sweeper)
         self._add("sweeper-silent", invocations, 1, _BELOW, periods=_SILENT_SWEEPS, missing=_Missing.BREACHING)
         self._add("events-undelivered", _most("AWS/SQS", messages, lost, _SOON))

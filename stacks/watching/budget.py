@@ -160,7 +160,7 @@ class Budget(Construct):
 
 
 def _counted(scope: str) -> dict[str, Any]:
-    """What the budget counts: everything on the bill, before credits and refunds are taken off, or what bears our tag of it.
+    """What the budget counts: the whole bill before credits and refunds, or only what has the project's tag.
 
     With credits a new account's would hide the spending, and the alarm would come when they are used up. Names and values are
     those of Cost Explorer's API, in which a tag of the user's has no prefix.

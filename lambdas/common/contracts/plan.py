@@ -42,7 +42,7 @@ class PlannedTraining(TypedDict):
 
 
 class PlannedHosting(TypedDict):
-    """What the endpoint, and the trial before it, are started with. `instances` are the part of its variant that tells their type.
+    """What the endpoint, and the trial before it, are started with. `instances` is the part of its variant with the instance types.
 
     Where AWS has none of them free, the run tries again after `pauseSeconds`, if `tryAgainSeconds` of the deadline are left then.
     """

@@ -53,7 +53,7 @@ class Quota:
         return f'"{self.name}"' + (f" (code {self.code})" if self.code else "")
 
     def shortage(self, runs: int = 1) -> str:
-        """Why the quota does not allow so many such runs at once; empty when it does or is not known."""
+        """Why the quota does not allow `runs` at once; empty where it does or is unknown."""
         needed = self.needed * runs
         if self.value is None or self.value >= needed:
             return ""
@@ -180,7 +180,7 @@ def _without_unknown(quotas: Sequence[Quota]) -> tuple[list[Quota], list[Quota]]
 
 
 def _that_allow(quotas: Sequence[Quota], runs: int) -> tuple[list[Quota], list[str]]:
-    """The quotas that allow so many runs, and of each use for which none does, why not."""
+    """The quotas that allow `runs`, and the shortages of each use for which none does."""
     enough = [quota for quota in quotas if not quota.shortage(runs)]
     uses = {quota.use for quota in enough}
     return enough, [quota.shortage(runs) for quota in quotas if quota.use not in uses]

@@ -189,7 +189,7 @@ def split_groups(parts: list[Document]) -> tuple[list[Document], list[Document]]
 def first_groups(parts: list[Document], count: int) -> list[Document]:
     """So many groups, chosen by the hash of a group's name, or of what it says where the file names none.
 
-    So a file that grows keeps the choice, and no order in it can bear on it.
+    So a file that grows keeps the choice, whatever the order of its records.
     """
 
     def place(part: Document) -> str:

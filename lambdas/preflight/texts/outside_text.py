@@ -13,7 +13,7 @@ from preflight.texts.text_file import Document, Files
 from preflight.texts.training import ALIKE, Material, too_few
 
 PREFIX = "outside"
-DEPLOYED = "outside.jsonl"  # behind the domain's name in data/, where whoever deployed had it
+DEPLOYED = "outside.jsonl"  # after the domain's name in data/, if it was there at deployment
 AUTO = "auto"  # the setting adapter_strength that has the training job measure
 LINES = ".jsonl"  # one document a line; every other text is split at its `# Title` lines
 # Scored twice, before and after: some 150,000 tokens of Llama 2, or two minutes of the ten that every run has at least, at the 1,190 tokens a

@@ -54,7 +54,7 @@ def read_texts(files: Files, request: Request, measured: list[Document]) -> Mate
 
 
 def too_few(held_out: list[Document], what: str, way_out: str) -> list[str]:
-    """A warning where no verdict can be reached with so few documents."""
+    """A warning where there are too few documents for a verdict."""
     if len(held_out) >= MINIMUM_DOCUMENTS:
         return []
     return [

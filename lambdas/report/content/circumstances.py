@@ -1,4 +1,4 @@
-"""How a run went, where that bears on its figures: what a reader of the report has to know before believing them."""
+"""Circumstances of a run that limit what its figures say."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def is_of_records(summary: Mapping[str, Any]) -> bool:
 
 
 def instances(summary: Summary, use: str) -> int:
-    """How many instances there were at a time, for "training" or "hosting"; one where an earlier version did not tell."""
+    """How many instances ran at a time, for "training" or "hosting"; one in summaries of earlier versions."""
     return or_empty(summary.get("configuration")).get("training_instance_count") or 1 if use == "training" else 1
 
 
 def notes(summary: Summary) -> list[tuple[str, str]]:
-    """(title, text) of everything that limits what the figures say. Empty for a run as it was planned."""
+    """(title, text) of each circumstance that limits what the figures say; empty for a run as planned."""
     settings, training = or_empty(summary.get("configuration")), or_empty(summary.get("training"))
     earlier = settings.get("adapter_run") or settings.get("adapter_uri")
     kept = f"What it had learned until then was {'served' if training.get('unmeasured') else 'measured and served'}."
