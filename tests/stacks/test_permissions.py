@@ -65,35 +65,12 @@ def test_roles_are_passed_by_name_and_to_one_service_each(stacks: Stacks) -> Non
             assert name.startswith(expected), owner
 
 
-@pytest.mark.parametrize(
-    ("role", "changed"),
-    [
-        ("FunctionsPreflightRole", {}),  # the run may yet be refused, and its prefix may be another run's
-        (
-            "FunctionsStageRole",
-            {"s3:PutObject": ["/runs/*/code/*", "/runs/*/input/*", "/runs/*/plan.json", "/runs/*/training/trial/*"]},
-        ),
-        (
-            "TrainingRole",
-            {"s3:DeleteObject": ["/checkpoints/*"], "s3:PutObject": ["/checkpoints/*", "/runs/*/training/*"]},
-        ),
-        ("HostingRole", {}),
-    ],
-)
-def test_each_role_writes_and_deletes_in_its_own_folders_only(
-    stacks: Stacks, role: str, changed: dict[str, list[str]]
-) -> None:
-    statements = stacks.statements(role)
-    found: dict[str, list[str]] = {}
-    for statement in statements:
-        for action in as_list(statement["Action"]):
-            if action.startswith("s3:") and action not in ("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"):
-                found.setdefault(action, []).extend(one["Fn::Join"][1][-1] for one in as_list(statement["Resource"]))
-    assert {action: sorted(ends) for action, ends in found.items()} == changed
-    container = not role.startswith("Functions")
-    assert not container or not [
-        one for one in actions(statements) if one.startswith(("iam:", "sagemaker:", "lambda:"))
-    ]
+@pytest.mark.parametrize("role", ["FunctionsPreflightRole", "HostingRole", "TrainingRole"])
+def test_no_container_gets_other_rights_than_files_and_preflight_writes_none(stacks: Stacks, role: str) -> None:
+    """A run may yet be refused, and its prefix may be another run's. The folders are in the snapshot."""
+    found = actions(stacks.statements(role))
+    assert role == "TrainingRole" or not {one for one in found if one.startswith(("s3:Put", "s3:Delete"))}
+    assert "Preflight" in role or not {one for one in found if one.startswith(("iam:", "sagemaker:", "lambda:"))}
 
 
 def test_every_role_is_taken_by_one_service_for_this_account_only(stacks: Stacks) -> None:
