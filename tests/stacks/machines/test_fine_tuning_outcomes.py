@@ -23,7 +23,6 @@ from tests.doubles.machines.fine_tuning_run import (
     run,
 )
 from tests.doubles.machines.walk import Walk
-from verification.simulation.interpreter import Failure
 
 NO_INSTANCE = [
     "CapacityError: There is none.",
@@ -71,11 +70,6 @@ class TestPolling:
         assert execution.status == "SUCCEEDED"
         assert (execution.pauses("DescribeTraining"), execution.pauses("DescribeEndpoint")) == ([60, 60], [60, 60])
 
-    def test_each_model_is_asked_until_no_prompt_remains(self) -> None:
-        remaining = [{"remaining": 2}, {"remaining": 1}, {"remaining": 0}]
-        execution = run(AskBaseModel=remaining, AskFineTunedModel=remaining)
-        assert [len(execution.asked(state)) for state in ("AskBaseModel", "AskFineTunedModel")] == [3, 3]
-
 
 class TestTheAdapter:
     @pytest.mark.parametrize("said", ["s3://bucket/deep/model", "s3://bucket/deep/model/"])
@@ -92,50 +86,9 @@ class TestTheAdapter:
             assert report_event(execution)["trainingCut"] is cut
             assert len(execution.asked("StartTraining") + execution.asked("StartSpotTraining")) == 1
 
-    @pytest.mark.parametrize("planned", [plan(adapterUri=EARLIER), plan(adapterUri=EARLIER, training_spot=True)])
-    def test_of_an_earlier_run_is_served_and_nothing_is_trained(self, planned: dict[str, Any]) -> None:
-        execution = run(Preflight=planned)
-        assert execution.asked("StartTraining") == execution.asked("StartSpotTraining") == []
-        assert served(execution) == report_event(execution)["adapterUri"] == EARLIER
-        assert report_event(execution)["trainingJob"] == {}
-
-
-class TestServingOnly:
-    def test_it_waits_for_the_endpoint_and_asks_nothing(self) -> None:
-        planned = plan(adapterUri=EARLIER, serveOnly=True)
-        execution = run(Preflight=planned, DescribeEndpoint=[endpoint("Creating"), endpoint()])
-        assert (execution.status, served(execution), execution.pauses("DescribeEndpoint")) == (
-            "SUCCEEDED",
-            EARLIER,
-            [60],
-        )
-        asked = [
-            execution.asked(state) for state in ("StartTraining", "AskBaseModel", "AskFineTunedModel", "WriteReport")
-        ]
-        assert asked == [[], [], [], []]
-        assert execution.output == {
-            "run": RUN,
-            "verdict": "served",
-            "reason": f"It served the adapter {EARLIER} and asked nothing.",
-            "reservedCents": 587,
-        }
-
-    def test_an_endpoint_that_fails_ends_it_by_name(self) -> None:
-        execution = run(
-            Preflight=plan(adapterUri=EARLIER, serveOnly=True), DescribeEndpoint=endpoint("Failed", "No luck.")
-        )
-        assert (execution.status, execution.error) == ("FAILED", "EndpointFailed")
-
 
 class TestAJobThatRanOutOfTime:
     """It may have left its adapter all the same."""
-
-    @pytest.mark.parametrize("planned", [plan(), SPOT], ids=["on demand", "spot"])
-    def test_ends_as_out_of_time_where_it_left_none(self, planned: dict[str, Any]) -> None:
-        execution = run(Preflight=planned, DescribeTraining=CUT, LookForAdapter=NOTHING_LEFT)
-        assert (execution.error, execution.asked("CreateModel")) == ("TrainingOutOfTime", [])
-        assert re.search(f"^Training job {RUN} reached .* 4711 seconds before .* max_training_seconds", execution.cause)
-        assert ADAPTER not in execution.cause
 
     @pytest.mark.parametrize("billed", [1, 900])
     def test_on_spot_goes_on_with_what_it_left_when_its_wait_is_over(self, billed: int) -> None:
@@ -211,13 +164,6 @@ def test_a_job_without_a_base_model_ends_by_name_with_a_way_that_needs_nobody_el
         assert "weights_uri" in execution.cause
 
 
-def test_a_refusal_of_the_weights_names_the_same_way() -> None:
-    refused = Failure("SageMaker.SageMakerException", "Invalid S3Uri for a gated model. ")
-    for state in ("StartTraining", "StartSpotTraining"):
-        execution = run(Preflight=SPOT if "Spot" in state else plan(), **{state: refused})
-        assert execution.error == "TrainingNotStarted" and "set weights_uri (cdk.json)" in execution.cause
-
-
 class TestTrainingWithoutCapacity:
     @pytest.mark.parametrize("ended", WITHOUT_INSTANCE)
     def test_ends_the_run_after_the_one_wait(self, ended: dict[str, Any]) -> None:
@@ -237,19 +183,8 @@ class TestTrainingWithoutCapacity:
         facts = f'no free spot {TRAINING} for training within 10800 seconds, and nothing was billed.*{{"spot": false}}'
         assert re.search(facts, execution.cause), execution.cause
 
-    def test_names_every_type_of_a_list(self) -> None:
-        execution = run(Preflight=TWO_TYPES, DescribeTraining=WITHOUT_INSTANCE[0])
-        assert f"no free {TRAINING} or {SECOND} for training" in execution.cause
-
 
 class TestAnEndpointWithoutCapacity:
-    @pytest.mark.parametrize("reason", NO_INSTANCE)
-    def test_is_deleted_and_made_again(self, reason: str) -> None:
-        execution = run(DescribeEndpoint=[endpoint("Failed", f"Sorry. {reason}"), endpoint()])
-        assert execution.asked("DeleteEndpointWithoutCapacity") == [{"EndpointName": RUN}]
-        assert [asked["EndpointName"] for asked in execution.asked("CreateEndpoint")] == [RUN, RUN]
-        assert (len(execution.asked("CreateEndpointConfig")), execution.status) == (1, "SUCCEEDED")
-
     @pytest.mark.parametrize("reason", NO_INSTANCE)
     def test_ends_the_run_when_no_other_try_fits_its_deadline(self, reason: str) -> None:
         """A failure seen after a minute, and pauses of 290 seconds: a try each 350, as long as 1,800 of 3,661 seconds are left."""
@@ -303,17 +238,6 @@ def test_a_run_waits_for_its_endpoint_until_less_than_two_minutes_are_left(
     execution = run(Preflight=planned, DescribeEndpoint=[*looks, endpoint("Creating")])
     assert execution.seconds - first_second(execution, "CreateEndpoint") == ends
     assert execution.error == ("NoCapacity" if looks else "EndpointFailed")
-
-
-def test_an_endpoint_that_is_still_created_at_its_deadline_ends_the_run_before_it() -> None:
-    execution = run(Preflight=TWO_TYPES, DescribeEndpoint=endpoint("Creating"))
-    assert execution.error == "EndpointFailed"
-    assert 3661 - 120 < execution.seconds - first_second(execution, "CreateEndpoint") < 3661
-    assert execution.cause == (
-        f"Endpoint {RUN} was still Creating when its deadline of 61 minutes came: AWS found no free {HOSTING} or {SECOND} in time, or it loads more slowly "
-        f"than expected. Where CloudWatch has a group /aws/sagemaker/Endpoints/{RUN}, it had an instance: raise endpoint_deadline_minutes. Where not: list "
-        f"further types in hosting_instance_type. Both are in cdk.json; then deploy.{KEPT}"
-    )
 
 
 class TestTheTypeThatSageMakerSelects:
