@@ -6,7 +6,6 @@ and the words.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -20,9 +19,6 @@ REFUSED = Failure("SageMaker.SageMakerException", "No luck.")
 TIMED_OUT = Failure("States.Timeout", "No luck.")
 IN_USE = Failure("SageMaker.ResourceInUseException")
 THERE = Failure("SageMaker.SageMakerException", 'Cannot create already existing thing "x".')
-NOT_SERVED = Failure(
-    "AdapterNotServed", json.dumps({"errorMessage": "Base answered.", "errorType": "AdapterNotServed"})
-)
 CUT = job("Stopped", "MaxRuntimeExceeded")
 # The pauses until a call is given up, nine tenths of two minutes: the allowances count them as polling.
 SERVICE_WAITS = [5, 12.5, 31.25, 60]
