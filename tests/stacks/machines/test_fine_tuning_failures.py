@@ -115,6 +115,13 @@ def test_a_refusal_of_a_list_of_types_says_to_name_one(state: str, setting: str)
         assert (f"name one type in {setting}_instance_type (cdk.json)" in cause) is (len(types) == 2)
 
 
+@pytest.mark.parametrize("word", ["ModelAccess", "S3", "gated", "EULA", "Eula", ""])
+def test_a_refusal_of_the_weights_names_a_copy_of_the_users_own(word: str) -> None:
+    for state in ("StartTraining", "StartSpotTraining"):
+        cause = meet(state, Failure("SageMaker.SageMakerException", f"No {word} for it.")).cause
+        assert ("set weights_uri (cdk.json)" in cause) is bool(word)
+
+
 @pytest.mark.parametrize(
     ("state", "quota", "attempts"),
     [
