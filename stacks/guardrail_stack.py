@@ -149,7 +149,8 @@ class GuardrailStack(cdk.Stack):
         Alarms(
             self,
             "Alarms",
-            runs=self._runs,
+            tear_down_arn=self._runs.tear_down.arn,
+            functions=self._runs.functions,
             undelivered=self.undelivered,
             deadline_minutes=settings.endpoint_deadline_minutes,
             topic=self.budget.warnings,

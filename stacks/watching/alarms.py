@@ -7,7 +7,6 @@ alarm: a person aborts it, `make destroy` too, and the sweeper starts another on
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -17,10 +16,8 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from common.pricing.durations import LONGEST_KEEP_SECONDS, LONGEST_RESERVATION_SECONDS, TEAR_DOWN_ALLOWANCE_SECONDS
+from stacks.functions import Functions
 from stacks.names import METRICS, PREFIX, SWEEP_RULE
-
-if TYPE_CHECKING:  # they need the dashboard, which names the alarms
-    from stacks.fine_tuning_stack import FineTuningStack
 
 SWEEP_MINUTES = 15
 _SWEEP, _SOON = cdk.Duration.minutes(SWEEP_MINUTES), cdk.Duration.minutes(5)
@@ -106,16 +103,16 @@ class Alarms(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        runs: FineTuningStack,
+        tear_down_arn: str,
+        functions: Functions,
         undelivered: sqs.Queue,
         deadline_minutes: int,
         topic: sns.Topic,
     ) -> None:
         super().__init__(scope, construct_id)
         self._topic, self._longest_endpoint_seconds = topic, longest_endpoint_seconds(deadline_minutes)
-        tear_down = {"StateMachineArn": runs.tear_down.arn}
-        sweeper = {"FunctionName": runs.functions.sweeper.function_name}
-        lost, given_up = ({"QueueName": queue.queue_name} for queue in (undelivered, runs.functions.failed_sweeps))
+        tear_down, sweeper = {"StateMachineArn": tear_down_arn}, {"FunctionName": functions.sweeper.function_name}
+        lost, given_up = ({"QueueName": queue.queue_name} for queue in (undelivered, functions.failed_sweeps))
         messages = "ApproximateNumberOfMessagesVisible"
         self._add("tear-down-failed", _count("AWS/States", "ExecutionsFailed", tear_down, _SOON))
         self._add("tear-down-timed-out", _count("AWS/States", "ExecutionsTimedOut", tear_down, _SOON))
