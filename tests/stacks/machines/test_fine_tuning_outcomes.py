@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from failure import TrainingFailure
 from inputs import find_model
 from tests.doubles.machines.fine_tuning_run import (
     ADAPTER,
+    ARN,
     HOSTING,
     KEPT,
     RUN,
@@ -278,6 +280,42 @@ def test_the_report_is_told_of_interruptions_and_of_seconds_taken_and_billed(tim
 
 
 # Requests. The table of failures calls every state, and AWS's models check the fields of each request.
+
+SERVED = ["HostingRoleArn", "HostingImage", "WeightsUri", "LoraRank", "Domain", "MaxConcurrentRequests"]
+SERVER, ENDS = ["InferenceAmiVersion"], ["TearDownArn", "SchedulerRoleArn"]
+
+
+def test_each_request_has_the_deployments_own_values_in_their_places() -> None:
+    found = {call.state: re.findall(r"\$\{(\w+)\}", json.dumps(call.arguments)) for call in run().calls}
+    assert {state: names for state, names in found.items() if names} == {
+        "Preflight": ["DefinitionVersion"],
+        "ScheduleTearDown": ENDS,
+        "TryModel": SERVED,
+        "TryEndpointConfig": SERVER,
+        "StartTraining": ["TrainingRoleArn", "TrainingImage", "WeightsUri"],
+        "CreateModel": SERVED,
+        "SetEndpointDeadline": ENDS,
+        "CreateEndpointConfig": SERVER,
+        "AskFineTunedModel": ["Domain"],
+    }
+
+
+@pytest.mark.parametrize("state", ["TryModel", "StartTraining", "CreateModel"])
+def test_a_container_has_no_network(state: str) -> None:
+    assert run().asked(state)[0]["EnableNetworkIsolation"] is True
+
+
+@pytest.mark.parametrize(
+    ("state", "at"),
+    # The run began at 12:00:00, its job was looked at after a minute, and its endpoint may live for 3,661 seconds.
+    [("ScheduleTearDown", "2026-11-26T01:00:00"), ("SetEndpointDeadline", "2026-11-10T13:02:01")],
+)
+def test_a_schedule_starts_tear_down_on_time_and_for_a_day_where_it_cannot(state: str, at: str) -> None:
+    (schedule,) = run().asked(state)
+    event = {"executionArn": ARN, "executionName": "one", "status": "UNKNOWN", "reason": "schedule"}
+    assert (schedule["Name"], schedule["ScheduleExpression"]) == (RUN, f"at({at})")
+    assert json.loads(schedule["Target"]["Input"]) == event
+    assert schedule["Target"]["RetryPolicy"] == {"MaximumRetryAttempts": 185, "MaximumEventAgeInSeconds": 86_400}
 
 
 def test_the_licence_is_accepted_only_where_the_plan_accepts_it() -> None:
