@@ -72,6 +72,11 @@ class TestPolling:
         assert execution.status == "SUCCEEDED"
         assert (execution.pauses("DescribeTraining"), execution.pauses("DescribeEndpoint")) == ([60, 60], [60, 60])
 
+    def test_each_model_is_asked_until_no_prompt_remains(self) -> None:
+        remaining = [{"remaining": 2}, {"remaining": 1}, {"remaining": 0}]
+        execution = run(AskBaseModel=remaining, AskFineTunedModel=remaining)
+        assert [len(execution.asked(state)) for state in ("AskBaseModel", "AskFineTunedModel")] == [3, 3]
+
 
 class TestTheAdapter:
     @pytest.mark.parametrize("said", ["s3://bucket/deep/model", "s3://bucket/deep/model/"])
@@ -96,6 +101,15 @@ class TestAJobThatRanOutOfTime:
     def test_on_spot_goes_on_with_what_it_left_when_its_wait_is_over(self, billed: int) -> None:
         execution = run(Preflight=SPOT, DescribeTraining=job("Stopped", "MaxWaitTimeExceeded", billed=billed))
         assert (execution.status, report_event(execution)["trainingCut"]) == ("SUCCEEDED", True)
+
+    def test_names_what_it_left_where_the_run_fails_later(self) -> None:
+        assert KEPT in run(DescribeTraining=CUT, DescribeEndpoint=endpoint("Failed", "No luck.")).cause
+
+    @pytest.mark.parametrize("planned", [plan(), SPOT], ids=["on demand", "spot"])
+    def test_ends_as_out_of_time_where_it_left_nothing(self, planned: dict[str, Any]) -> None:
+        execution = run(Preflight=planned, DescribeTraining=CUT, LookForAdapter=NOTHING_LEFT)
+        assert (execution.error, execution.asked("CreateModel")) == ("TrainingOutOfTime", [])
+        assert ADAPTER not in execution.cause
 
     def test_on_spot_ends_by_name_where_it_never_came_back(self) -> None:
         over = job("Stopped", "MaxWaitTimeExceeded", SecondaryStatusTransitions=interrupted(2))

@@ -145,6 +145,10 @@ class TestLooking:
         pauses = execution.pauses("RemoveResources")
         assert (pauses[:2], max(pauses[2:])) == ([30, 720], 40)
 
+    def test_names_to_the_settlement_what_was_left_alone(self) -> None:
+        execution = run(RemoveResources=looked(leftAlone=["endpoint captune-one"]))
+        assert execution.asked("SettleLedger")[0]["leftAlone"] == ["endpoint captune-one"]
+
     @pytest.mark.parametrize("given", ["captune-one", 7, None, [EVENT]])
     def test_gets_an_input_that_is_no_object_as_an_empty_one(self, given: Any) -> None:
         assert run(given).asked("RemoveResources")[0] == {"seen": {}}
