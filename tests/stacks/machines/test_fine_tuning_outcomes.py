@@ -16,6 +16,8 @@ from tests.doubles.machines.fine_tuning_run import (
     ARN,
     HOSTING,
     KEPT,
+    PLAN,
+    RESERVATION,
     RUN,
     SECOND,
     TRAINING,
@@ -291,6 +293,12 @@ def test_the_report_is_told_of_interruptions_and_of_seconds_taken_and_billed(tim
     }
     unknown = {"interruptions": 0, "trainingSeconds": 0, "billedSeconds": 0}
     assert report_event(run(DescribeTraining=job(billed=None)))["trainingJob"] == unknown
+
+
+def test_the_report_is_told_of_plan_reservation_and_adapter() -> None:
+    told = report_event(run())
+    assert (told["plan"], told["reservation"], told["adapterUri"]) == (PLAN, RESERVATION, ADAPTER)
+    assert told["trainingCut"] is False
 
 
 # Requests. The table of failures calls every state, and AWS's models check the fields of each request.
