@@ -95,6 +95,13 @@ class TestTheAdapter:
             assert report_event(execution)["trainingCut"] is cut
             assert len(execution.asked("StartTraining") + execution.asked("StartSpotTraining")) == 1
 
+    @pytest.mark.parametrize("planned", [plan(adapterUri=EARLIER), plan(adapterUri=EARLIER, training_spot=True)])
+    def test_of_an_earlier_run_is_served_and_nothing_is_trained(self, planned: dict[str, Any]) -> None:
+        execution = run(Preflight=planned)
+        assert execution.asked("StartTraining") == execution.asked("StartSpotTraining") == []
+        assert served(execution) == report_event(execution)["adapterUri"] == EARLIER
+        assert report_event(execution)["trainingJob"] == {}
+
 
 class TestAJobThatRanOutOfTime:
     """It may have left its adapter all the same."""
