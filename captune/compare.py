@@ -36,7 +36,7 @@ from report.findings.recall import CONTROL, by_id, clustered_mean
 from report.findings.statistics import compare_losses
 from report.findings.verdict import complete, side_of_zero
 from report.formatting import format_p, number, plural
-from report.summary_types import known, usable
+from report.summary_types import has_figures, or_empty
 
 FACTS = "facts"
 FINDINGS = {-1: "lower", 0: "none shown", 1: "higher"}
@@ -101,7 +101,7 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
     if not 2 <= len(runs) <= len(letters) or len({run.plan["runName"] for run in runs}) < len(runs):
         raise Refused(f"Name from 2 to {len(letters)} runs, each once.")
     for run in runs:
-        if not usable(run.summary.get("heldout")):
+        if not has_figures(run.summary.get("heldout")):
             raise NotMeasured(f"The run {run.name} measured no held-out loss, so nothing of it can be compared.")
         if run.model != runs[0].model:
             raise OtherModel(
@@ -126,7 +126,7 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
 
 def shared(runs: Sequence[Run], text: str) -> Documents:
     """The documents of a text that all runs have measured, in the order of the first. Raises DifferentTexts."""
-    measured = [by_id(known(run.summary.get(text)).get("documents") or []) for run in runs]
+    measured = [by_id(or_empty(run.summary.get(text)).get("documents") or []) for run in runs]
     together = [tuple(one[key] for one in measured) for key in measured[0] if all(key in one for one in measured)]
     if not together:
         names = ", ".join(run.name for run in runs)
@@ -215,7 +215,7 @@ def _texts(runs: Sequence[Run]) -> tuple[dict[str, Documents], dict[str, str]]:
         try:
             found[text] = shared(runs, text)
         except DifferentTexts as error:
-            if any(usable(run.summary.get(text)) for run in runs):
+            if any(has_figures(run.summary.get(text)) for run in runs):
                 left_out[text] = str(error)
     return found, left_out
 

@@ -142,7 +142,7 @@ def _memory(settings: Settings, card: Card | None) -> list[str]:
         source = f"{fits} the {_gigabytes(hosting.served_bytes)} that the server may use of the {hosting.name}; computed, not measured"
         lines.append(_line("to serve", _gigabytes(needed), source))
     source = "of weights, which pass through the instance's own memory a file at a time; not measured"
-    return [*lines, _line("host", _gigabytes(settings.model.weights_bytes), source)]
+    return [*lines, _line("host", _gigabytes(settings.model.shape.weights_bytes), source)]
 
 
 def _gigabytes(number: int) -> str:

@@ -28,7 +28,7 @@ from common.storage import Storage
 from report.content.circumstances import is_of_records
 from report.content.figures import estimate, points
 from report.formatting import NONE, money, number, plural, printable, range_text, whole
-from report.summary_types import known, usable
+from report.summary_types import has_figures, or_empty
 
 REHEARSED, FETCHED, ACCOUNT = "rehearsed", "fetched", "account"
 SEED = "seed"
@@ -65,9 +65,9 @@ class Run:
     @property
     def model(self) -> str:
         """The base model that was trained, with its quantisation; the planned one of a run that has not come so far."""
-        model = known(self.summary.get("base_model"))
+        model = or_empty(self.summary.get("base_model"))
         bits = model.get("quantization") or "none"
-        name = model.get("name") or known(self.plan.get("baseModel")).get("name") or NONE
+        name = model.get("name") or or_empty(self.plan.get("baseModel")).get("name") or NONE
         return str(name) if bits == "none" else f"{name} ({bits})"
 
     @property
@@ -75,27 +75,27 @@ class Run:
         """Such as `medical: 1,345 documents, 368,457 words`."""
         if "domain" not in self.plan:  # it was refused
             return NONE
-        counts = known(self.summary.get("corpus") or self.plan.get("corpus"))
-        own = known(self.plan.get("input")).get("corpus")
+        counts = or_empty(self.summary.get("corpus") or self.plan.get("corpus"))
+        own = or_empty(self.plan.get("input")).get("corpus")
         texts = plural(counts.get("documents"), "record" if is_of_records(self.summary) else "document")
         return f"{own or self.plan.get('domain')}: {texts}, {whole(counts.get('words'))} words"
 
     @cached_property
     def conditions(self) -> dict[str, Any]:
         """With what the run was trained, by names of the settings: runs of equal conditions differ by chance alone."""
-        used, counts = known(self.summary.get("configuration")), known(self.summary.get("corpus"))
-        given = known(used.get("input") or self.plan.get("input"))
+        used, counts = or_empty(self.summary.get("configuration")), or_empty(self.summary.get("corpus"))
+        given = or_empty(used.get("input") or self.plan.get("input"))
         found = {SEED: self.plan.get(SEED)}
         found |= {re.sub("[A-Z]", lambda big: f"_{big[0].lower()}", key): value for key, value in given.items()}
-        found |= {**known(used.get("settings")), **known(used.get("environment"))}
+        found |= {**or_empty(used.get("settings")), **or_empty(used.get("environment"))}
         found |= {key: used.get(key) for key in ("training_instance_type", "training_instance_count")}
         found |= {f"corpus_{key}": value for key, value in counts.items()} | {"base_model": self.model}
-        found["steps"] = known(self.summary.get("training")).get("steps")
+        found["steps"] = or_empty(self.summary.get("training")).get("steps")
         return {key: value for key, value in found.items() if key not in _NO_MATTER}
 
     def facts(self) -> Mapping[str, Any]:
         """Recall of the key facts over all answers of both models; empty where it was not measured."""
-        return known(known(known(self.summary.get("recall")).get("knowledge")).get("all"))
+        return or_empty(or_empty(or_empty(self.summary.get("recall")).get("knowledge")).get("all"))
 
 
 def command(
@@ -187,7 +187,7 @@ def row(run: Run, differs: Mapping[str, Any]) -> tuple[str, ...]:
     """A run's line of the table; `HEAD` names its cells."""
     summary, change = run.summary, run.facts().get("difference")
     started = str(run.plan.get("startedAt") or NONE)[:16].replace("T", " ")
-    cost, reserved = (known(summary.get("cost")).get(key) for key in ("actual_cents", "reserved_cents"))
+    cost, reserved = (or_empty(summary.get("cost")).get(key) for key in ("actual_cents", "reserved_cents"))
     spent = f"at most {money(reserved)}" if cost is None and reserved is not None else money(cost)
     return (
         run.name, run.where, started, setting_words(differs), verdict(run), spent, NONE if run.corpus == NONE else f"{run.model} on {run.corpus}",
@@ -254,7 +254,7 @@ def _show_one_by_one(console: Console, caption: str, head: Sequence[str], rows: 
 
 
 def _loss(block: Mapping[str, Any] | None) -> str:
-    if not block or not usable(block):
+    if not block or not has_figures(block):
         return NONE
     losses = " \u2192 ".join(number(block[f"{side}_loss"], 2) for side in ("base", "tuned"))
     return f"{losses}, {change_words(block['difference'])}"

@@ -28,5 +28,5 @@ def add_stacks(app: cdk.App, settings: Settings, *, root: Path, account: str | N
         cdk.Tags.of(app).add(key, value)
         for stack in (storage, runs, guardrail):
             stack.add_stack_tag(key, value)
-    acknowledge_findings(storage, runs, guardrail, settings.weights)
+    acknowledge_findings(storage, runs, guardrail, settings)
     cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app), cdk_nag.ServerlessChecks(app))

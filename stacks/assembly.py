@@ -148,7 +148,7 @@ def synthesize(project: Path, output: Path, settings: Mapping[str, Any], account
 
 
 def _refusal(said: str) -> str:
-    """What app.py itself said, which may be a line for each setting; of anything else, a traceback say, the last line."""
+    """The refusal of app.py, which may have a line for each setting; of a traceback the last line."""
     lines = [line.rstrip() for line in said.splitlines() if line.strip()]
     own = next((number for number, line in enumerate(lines) if line.startswith("captune:")), -1)
     return "\n".join(lines[own:])

@@ -76,7 +76,7 @@ class FineTuningStack(cdk.Stack):
             statements=[
                 permissions.invoke(*invoked.values()),
                 permissions.allow(["sns:Publish"], self.result_topic.topic_arn),
-                # An endpoint that was asked to stay gets a later deadline; one that is gone needs none.
+                # A kept endpoint gets a later deadline; a deleted one needs none.
                 permissions.allow(["scheduler:UpdateSchedule", "scheduler:DeleteSchedule"], self._arns.schedules()),
                 permissions.pass_role("scheduler", self._scheduler_role.role_arn),
             ],

@@ -36,7 +36,7 @@ WHOLE_CORE_MEMORY = 1769
 
 
 def dead_letters(scope: Construct, queue_id: str) -> sqs.Queue:
-    """A queue for what could not be delivered or done, for a person to read within two weeks."""
+    """A queue for events that failed, which a person can read for two weeks."""
     return sqs.Queue(
         scope,
         queue_id,
@@ -125,7 +125,7 @@ class Functions(Construct):
                     "sagemaker:ListTrainingJobs",
                     "sagemaker:ListEndpoints",
                 ),
-                # Whether a name of the run was used before, and whether what bills is the project's.
+                # Whether the run's name was used before, and whether what bills belongs to the project.
                 permissions.allow(
                     ["sagemaker:DescribeTrainingJob", "sagemaker:ListTags"], arns.sagemaker("training-job")
                 ),
@@ -255,7 +255,7 @@ class Functions(Construct):
                 permissions.start_execution(tear_down),
                 permissions.allow(["sqs:SendMessage"], self.failed_sweeps.queue_arn),
             ],
-            # The only one that is called asynchronously: nobody else would hear of its failure.
+            # The only function that is called asynchronously: no caller sees its failures.
             failures=self.failed_sweeps,
         )
         preflight.add_environment("SWEEPER_ARN", self.sweeper.function_arn)

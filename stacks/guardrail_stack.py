@@ -17,17 +17,17 @@ from stacks.configuration.settings import Settings
 from stacks.fine_tuning_stack import FineTuningStack
 from stacks.functions import dead_letters
 from stacks.names import RUN_ENDED_RULE, SWEEP_RULE
-from stacks.watching.alarms import SWEEP_MINUTES, Alarms, Watched, longest_endpoint_seconds
+from stacks.watching.alarms import SWEEP_MINUTES, Alarms
 from stacks.watching.budget import Budget
 
 TERMINAL = ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
-# EventBridge's own maximum: a tear-down that AWS could not start for a day is still worth starting.
+# EventBridge's maximum: a tear-down that could not start for a day is still worth starting.
 RETRY_HOURS = 24
 RETRIES = 185
 
 
 class GuardrailStack(cdk.Stack):
-    """What holds when a run does not end as it should."""
+    """What stops spending when a run does not end as it should."""
 
     def __init__(
         self, scope: Construct, stack_id: str, *, settings: Settings, runs: FineTuningStack, env: cdk.Environment
@@ -58,7 +58,7 @@ class GuardrailStack(cdk.Stack):
         )
 
     def _add_kill_switch(self, topic: sns.Topic) -> None:
-        """The sweeper hears of 100 %. Both parts live here, not beside the Lambda, or the stacks would need each other."""
+        """Subscribes the sweeper to the 100 % notification. In this stack, because the two stacks must not depend on each other."""
         sweeper = self._runs.functions.sweeper
         sns.CfnSubscription(
             self,
@@ -86,7 +86,7 @@ class GuardrailStack(cdk.Stack):
         )
 
     def _add_tear_down_rule(self) -> None:
-        """However a run ends, TearDown starts: nothing in FineTuning has to remember it."""
+        """Starts TearDown however a run ends, so that FineTuning needs no clean-up."""
         tear_down_arn = self._runs.tear_down.arn
         role = service_role(
             self,
@@ -125,7 +125,7 @@ class GuardrailStack(cdk.Stack):
         )
 
     def _add_sweep(self) -> None:
-        """Looks for what every other line of defence has missed."""
+        """Runs the sweeper, which finds what the other lines of defence missed."""
         events.Rule(
             self,
             "Sweep",
@@ -145,17 +145,13 @@ class GuardrailStack(cdk.Stack):
         )
 
     def _add_alarms(self, settings: Settings) -> None:
-        """Here, not beside what they watch: the topic is of this stack, and FineTuning must not need it."""
-        functions = self._runs.functions
+        """In this stack, like their topic: FineTuning must not depend on it."""
         Alarms(
             self,
             "Alarms",
-            watched=Watched(
-                tear_down_arn=self._runs.tear_down.arn,
-                sweeper_name=functions.sweeper.function_name,
-                undelivered_name=self.undelivered.queue_name,
-                failed_sweeps_name=functions.failed_sweeps.queue_name,
-                longest_endpoint_seconds=longest_endpoint_seconds(settings.endpoint_deadline_minutes),
-            ),
+            tear_down_arn=self._runs.tear_down.arn,
+            functions=self._runs.functions,
+            undelivered=self.undelivered,
+            deadline_minutes=settings.endpoint_deadline_minutes,
             topic=self.budget.warnings,
         )

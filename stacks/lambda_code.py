@@ -64,7 +64,7 @@ class Packages:
         )
         done = subprocess.run(pip_command(output_dir, self._requirements), capture_output=True, text=True, check=False)
         if done.returncode:
-            # No error of a kind that the CDK would wrap into fifty lines of its own.
+            # Not an exception, which the CDK would wrap into fifty lines.
             sys.exit(NOT_FETCHED + (done.stderr.strip() or done.stdout.strip()))
         return True
 

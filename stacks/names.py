@@ -18,12 +18,12 @@ METRICS = "Captune"
 RUN_ENDED_RULE = f"{PREFIX}-run-ended"
 SWEEP_RULE = f"{PREFIX}-sweep"
 KILL_SWITCH_TOPIC = f"{PREFIX}-kill-switch"
-# An IAM policy that nobody has: the names of IAM are the account's, so only one region can have it.
+# An IAM policy that is attached to nobody: IAM's names are per account, so only one region can have it.
 ONE_PER_ACCOUNT = f"{PREFIX}-one-deployment-per-account"
 
 
 class Keys:
-    """Patterns of keys in the project's bucket, of whatever run: what roles are given rights on.
+    """Patterns of keys in the project's bucket, for any run: the resources of the roles' rights.
 
     lambdas/common/contracts/run_folder.py spells the keys themselves, and a test holds each of these against it.
     """
@@ -79,10 +79,6 @@ class Arns:
         """A CloudWatch alarm by name."""
         return self._arn("cloudwatch", f"alarm:{name}")
 
-    def alarms(self) -> str:
-        """All CloudWatch alarms of the project."""
-        return self.alarm(f"{PREFIX}-*")
-
     def log_group(self, name: str) -> str:
         """A log group and everything in it."""
         return self._arn("logs", f"log-group:{name}:*")
@@ -97,7 +93,7 @@ class Arns:
         return f"arn:{self._stack.partition}:ecr:{self._stack.region}:{account}:repository/{name}"
 
     def keys(self) -> str:
-        """Every key of KMS in the region, of whatever account: whose key an object of another account has is not known here."""
+        """Every KMS key in the region, of any account: the key of a user's folder is unknown at synthesis."""
         return f"arn:{self._stack.partition}:kms:{self._stack.region}:*:key/*"
 
     def bucket(self, name: str) -> str:

@@ -16,7 +16,7 @@ from stacks.names import ONE_PER_ACCOUNT, PREFIX, Keys
 
 # SageMaker reads a checkpoint only to resume the same job; a week leaves time to look into a failure.
 CHECKPOINT_DAYS = 7
-# An expired checkpoint is an old version in a versioned bucket, and is billed like a new one. Nobody will want it back.
+# An expired checkpoint is an old version in a versioned bucket, and is billed like a new one.
 OLD_CHECKPOINT_DAYS = 1
 # An overwritten corpus or a deleted report can be brought back for a month.
 OLD_VERSION_DAYS = 30
@@ -78,10 +78,9 @@ class StorageStack(cdk.Stack):
         self.ledger_arn = self._export("LedgerArn", self.ledger.table_arn, "The ledger, for policies")
 
     def _one_per_account(self) -> iam.ManagedPolicy:
-        """A policy that nobody has, of a name that IAM gives only once in an account, whatever the region.
+        """A policy that is attached to nobody, with a name that IAM allows once in an account, in any region.
 
-        The cap is the ledger's, and there is one ledger in a deployment: a second region would have another cap. It stays as
-        long as the ledger does, and goes with it.
+        Each deployment has one ledger and so one cap: a second region would have another. The policy is kept and deleted with the ledger.
         """
         return iam.ManagedPolicy(
             self,

@@ -93,7 +93,7 @@ def _sentences(given: Given, settings: Settings, attempt: Callable[[Callable[[],
     most = settings.corpus_words, most_bytes_learned(of_run, request, model)
     data = {path.name: path.read_bytes() for path in DATA.glob("control.txt")}
     files = Files(cast(Storage, _Folder(paths)), data, settings.domain, {}, *most, attempt=attempt)
-    material: Material | None = attempt(lambda: staging.gather(files, request))
+    material: Material | None = attempt(lambda: staging.read_material(files, request))
     if material is None:
         return
     yield _learned(given.corpus, material)

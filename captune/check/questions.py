@@ -80,14 +80,14 @@ def _settings(settings: Settings) -> Findings:
 
 def _preflight(aws: Clients, settings: Settings) -> Findings:
     """The checks of Preflight that need nothing deployed, in its order."""
-    asked = checks.Account(run_settings(settings), now(), aws, aws)
-    result = checks.PreflightResult.of(asked.settings)
+    asked = checks.AccountContext(run_settings(settings), now(), aws, aws)
+    result = checks.PreflightResult.before_checks(asked.settings)
     for check in checks.CHECKS:
         if check.right:
             yield from asking(check.name, check.right, made(check, asked, result))
 
 
-def made(check: checks.Check, asked: checks.Account, result: checks.PreflightResult) -> Findings:
+def made(check: checks.Check, asked: checks.AccountContext, result: checks.PreflightResult) -> Findings:
     """One check of Preflight, and what it raised, warned of or found in order."""
     told, faults = len(result.warnings), len(result.faults)
     said = result.attempt(lambda: check.look(asked, result))

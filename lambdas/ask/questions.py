@@ -23,17 +23,17 @@ MAX_TOKENS, TEMPERATURE, TOP_P = 64, 0.6, 0.9
 ROUTE = "route=/v1/completions"
 # Conversations go where the server writes them by the model's own chat template.
 CHAT_ROUTE = "route=/v1/chat/completions"
-# Saved whenever so many more prompts are answered, or so large a part of all that are: every saving writes all of them, and the bucket
-# keeps what was there before (common/pricing/costs.py). A killed Lambda costs at most a quarter of an hour of prompts asked again.
+# Answers are saved after 100 more prompts, or a quarter more: each save writes all of them, and the bucket keeps the old version
+# (common/pricing/costs.py). A killed Lambda costs at most a quarter of an hour of prompts asked again.
 SAVE_EVERY_PROMPTS, SAVE_EVERY_SHARE = 100, 0.25
-# Stop asking this long before the Lambda's time is over, so that the requests in flight come back and are written. A prompt with many
+# Nothing is asked in the last seconds of the Lambda's time, so that the requests in flight come back and are written. A prompt with many
 # sampled answers may take longer.
 MARGIN_SECONDS = 90
-# When time is over and no answer has come for so long, what is answered is saved before the requests in flight are waited for.
+# When time is over and no answer has come for this long, the answers are saved before the requests in flight are waited for.
 QUIET_SECONDS = 20
-# A call that answered so many has its trouble behind it: the state machine, which tries a failing call a few times only, begins anew.
+# After this many answers a transient error ends the call without failing it: the state machine repeats a failed call a few times only.
 GOT_AHEAD_PROMPTS = 100
-# What passes by itself: a time-out and too many requests as the container says it, and SageMaker's own troubles.
+# Transient errors: time-outs and too many requests of the container, and SageMaker's own.
 _STATUS_THAT_MAY_PASS = {408, 425, 429}
 _ERRORS_THAT_MAY_PASS = {
     "ThrottlingException", "ServiceUnavailable", "InternalFailure", "InternalDependencyException", "ModelNotReadyException",
@@ -67,11 +67,10 @@ def ask_all(
     """Asks every prompt that has no answer yet, until `seconds` are over. Saves now and then, when time is over, and at the end.
 
     `seconds` end MARGIN_SECONDS before the Lambda does; where a prompt has taken longer than that, nothing is begun that much earlier.
-    At least one prompt is asked however little time is given, so that a repeated call always gets ahead. Where the container is too slow
-    for so many requests at once, they are halved, and what was not answered is asked again. Returns all answers
-    in the order of the prompts. Raises EndpointAnsweredBadly for an answer that will not get better, AdapterNotServed for one
-    of another model, ServiceUnreachable for what may pass unless many prompts were answered before; nothing more is asked then, and what
-    came back is kept.
+    At least one prompt is asked however little time is given, so that a repeated call always makes progress. Where the container is too
+    slow, half as many requests are sent at once, and what was not answered is asked again. Returns all answers in the order of the
+    prompts. Raises EndpointAnsweredBadly for a permanent error, AdapterNotServed for an answer of another model, and ServiceUnreachable
+    for a transient error unless many prompts were answered before; nothing more is asked then, and the answers are kept.
     """
     longest = max((float(answer.get("seconds", 0)) for answer in done), default=0.0)
     answers = {answer["id"]: answer for answer in done}
@@ -186,7 +185,7 @@ def _complete(runtime: Any, prompt: dict[str, Any], settings: Settings, temperat
 
 def _explain(error: ClientError, settings: Settings) -> Exception:
     code, message = error_code(error), error_message(error)
-    # SageMaker wraps the container's own answer into a 424 and tells its status beside the error.
+    # SageMaker wraps the container's own answer into a 424, with its status beside the error.
     original = int(error.response.get("OriginalStatusCode") or 0)
     refused = 400 <= original < 500 and original not in _STATUS_THAT_MAY_PASS
     if (code == "ModelError" and not refused) or code in _ERRORS_THAT_MAY_PASS:

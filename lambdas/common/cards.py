@@ -67,27 +67,26 @@ def card_of(instance_type: str) -> Card | None:
 
 
 def cards_in(instance_type: str) -> int:
-    """How many cards an instance type has; 1 for one that nobody knows."""
+    """How many cards an instance type has; 1 for an unknown type."""
     family, size = _family_and_size(instance_type)
     return CARDS[family].several.get(size, 1) if family in CARDS else 1
 
 
 def _family_and_size(instance_type: str) -> tuple[str, str]:
-    """Such as ("g5", "2xlarge"); two empty ones for what is no instance type."""
     found = re.fullmatch(r"ml\.([a-z0-9-]+)\.([a-z0-9]+)", instance_type)
     return (found[1], found[2]) if found else ("", "")
 
 
 def speed_up(processes: int, sequences: int) -> float:
-    """How many times faster than one a number of cards goes through a step of so many sequences, of which each card takes whole ones.
+    """How many times faster than one card `processes` of them make a step of `sequences`; each takes whole sequences.
 
-    What they lose by waiting for one another is not counted: nobody has measured it.
+    The time that they wait for one another is not counted: it is unmeasured.
     """
     return sequences / math.ceil(sequences / processes)
 
 
 def training_memory(shape: Shape, rank: int, tokens: int, card: Card) -> memory.Plan:
-    """How the training job holds the model on a card, for sequences of so many `tokens`."""
+    """How the training job holds the model on a card, for sequences of `tokens`."""
     sizes = memory.Sizes(
         parameters=shape.parameters,
         linear_parameters=shape.linear_parameters,

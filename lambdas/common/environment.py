@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.architecture import Shape
+from common.errors import DeployInProgress
 
 
 class MisconfiguredFunction(RuntimeError):
@@ -80,3 +81,17 @@ class RunSettings:
             raise MisconfiguredFunction(
                 f"SETTINGS_JSON is not what this code reads ({error}); deploy the stacks again"
             ) from None
+
+
+def refuse_another_deployment(version: Any) -> None:
+    """Raises DeployInProgress unless the version of the caller's definition is that of this function.
+
+    A deployment replaces functions and definition one after the other, and an execution keeps the definition that it began with, also
+    when it is redriven weeks later. What it would start is then not what this function reserves for.
+    """
+    own = os.environ.get("DEFINITION_VERSION", "")  # empty at times: a function's code is replaced before its variables
+    if not own or version != own:
+        raise DeployInProgress(
+            "This execution began with the definition of another deployment than the one that answers now, so what it would start is not what is "
+            "checked and reserved here. Nothing was started that bills. Wait until the deployment has ended, a minute or two, and start a new execution."
+        )

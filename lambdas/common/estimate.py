@@ -1,6 +1,6 @@
 """What a run is expected to take and to cost, phase by phase. Nothing is reserved by it: what is reserved is the worst case.
 
-Each figure has its source. What nobody has measured on a card is not guessed: its seconds are None, and so is the cost.
+Each figure has its source. Unmeasured figures are not guessed: their seconds are None, and so is the cost.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COMPARED_ANSWERS = COMPARED_PROMPTS * 3
 
 @dataclass(frozen=True)
 class Speed:
-    """Tokens a second of LoRA training in 16 bits that somebody has measured on a card."""
+    """Measured tokens a second of LoRA training in 16 bits on a card."""
 
     card: str
     parameters: int
@@ -48,7 +48,7 @@ SPEEDS = (
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a run: its seconds, or None where nobody knows them, and where the figure is from."""
+    """A part of a run: its seconds, or None where unknown, and where the figure is from."""
 
     name: str
     seconds: int | None
@@ -102,10 +102,9 @@ def of_run(
     downloaded_bytes: int | None = None,
     strength_tokens: int = 0,
 ) -> Estimate:
-    """The estimate of a run that learns `tokens` and asks each model for so many `answers`.
+    """The estimate of a run that learns `tokens` and asks each model for `answers`.
 
-    A step of it learns from so many `sequences`. It trains on so many `instances` with so many `cards` each; the price of an instance
-    is that of all its cards. `downloaded_bytes` is what each of them downloads of the model, None for its weights in 16 bits and
+    A step learns from `sequences`. The run trains on `instances` with `cards` each; the price of an instance is that of all its cards. `downloaded_bytes` is what each of them downloads of the model, None for its weights in 16 bits and
     nothing else; `strength_tokens` are those by which the adapter's strength is chosen.
     """
     download = shape.weights_bytes if downloaded_bytes is None else downloaded_bytes
@@ -156,7 +155,7 @@ def _learning(shape: Shape, card: Card | None, tokens: int, cards: int, sequence
 
 
 def tokens_per_second(shape: Shape, card: Card | None, cards: int) -> float | None:
-    """What so many cards learn at most of a model of this size; None where nobody has measured the card."""
+    """The most tokens a second that a number of cards learn with a model of this size; None where the card is unmeasured."""
     speed = _speed_of(card)
     return None if speed is None else speed_up(cards, MOST_SEQUENCES_PER_STEP) * _of_one(speed, shape)
 

@@ -9,9 +9,12 @@ as one of several that may be ("could be SMN1 or SMN2"). Only the part that answ
 from __future__ import annotations
 
 import re
+import signal
+import threading
 import unicodedata
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, NoReturn
 
 
 class Reading(NamedTuple):
@@ -166,3 +169,25 @@ def _open_or_denied(text: str, start: int, end: int, pattern: re.Pattern[str]) -
         return True
     others = [_ANOTHER_BEFORE.search(before), _ANOTHER_AFTER.match(after)] if _OPEN.search(before) else []
     return any(other and not pattern.search(other[1]) for other in others)
+
+
+@contextmanager
+def time_limit(seconds: float, error: Exception) -> Iterator[None]:
+    """Raises `error` when the block takes longer: a search may take for ever, and `re` looks for signals every few thousand steps.
+
+    Without effect outside the main thread, where a Lambda never runs.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def expire(*_: object) -> NoReturn:
+        raise error
+
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -85,8 +85,7 @@ def find_all(
 def find_present(
     sagemaker: Any, kind: Kind, name_contains: str, now: datetime, status: str | None = None
 ) -> list[Resource]:
-    """What may still run or bill: every resource as `find_all` finds it, but of training jobs, which SageMaker remembers for ever, those
-    alone that are young enough."""
+    """What may still run or bill: all that `find_all` finds, except training jobs too old to run, which SageMaker lists for ever."""
     youngest = now - LONGEST_TRAINING_JOB if kind is TRAINING_JOB else None
     return find_all(sagemaker, kind, name_contains, status, created_after=youngest)
 
@@ -94,8 +93,8 @@ def find_present(
 class Tags:
     """Asks SageMaker whose a resource is.
 
-    Only an answer can make a resource foreign. Where SageMaker does not tell, the name counts, because to remove what bills
-    must not depend on one more call; and after one silence nothing more is asked, so that no removal waits for it twice.
+    Only an answer can make a resource foreign. Where SageMaker does not answer, the name counts: removal must not depend on one more
+    call. After one time-out nothing more is asked, so that no removal waits for it twice.
     """
 
     def __init__(self, sagemaker: Any) -> None:
@@ -103,14 +102,14 @@ class Tags:
         self._silent = False
 
     def why_foreign(self, resource: Resource) -> str:
-        """Why a resource is not the project's, such as "its tag project is 'theirs'"; empty where it is, or where nobody tells."""
+        """Why a resource is not the project's, such as "its tag project is 'theirs'"; empty where it is, or where SageMaker does not answer."""
         if self._silent:
             return ""
         try:
             pages = self._sagemaker.get_paginator("list_tags").paginate(ResourceArn=resource.arn)
             tags = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
         except ClientError as error:
-            # Of one resource: it has gone since it was listed, or may not be looked at.
+            # Of this resource only: it was deleted since it was listed, or may not be read.
             log("tags unknown", resource=str(resource), error=str(error))
             return ""
         except BotoCoreError as error:

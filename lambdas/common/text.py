@@ -83,7 +83,7 @@ def word_ends(text: str) -> list[int]:
 
 
 def opening(text: str, words: int) -> str:
-    """The first so many words of a text, as they stand."""
+    """The first `words` words of a text, unchanged."""
     for number, match in enumerate(_WORD.finditer(text), 1):
         if number == words:
             return text[: match.end()].strip()
@@ -116,7 +116,7 @@ def placed_runs(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
 
 
 def estimated_tokens(words: int) -> int:
-    """Tokens of Llama 2 in a text of so many words, by the densest text counted: rather too many than too few."""
+    """Tokens of Llama 2 in a text of `words` words, by the densest text counted: too many rather than too few."""
     return math.ceil(words * MOST_PER_WORD)
 
 

@@ -1,6 +1,6 @@
 """FinishReport: writes the final status, cost and times into the report, or a report of the failure, after the run is settled.
 
-It stands apart from the money: whatever becomes of it, the run is settled, its schedule goes and the e-mail goes out.
+If it fails, the run is still settled, its schedule deleted and the e-mail sent.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def handle(event: Record, context: Any) -> Finished:
 
 
 def _closer(record: Record, document: Summary) -> Record:
-    """The record with what the report can say more closely than the verdict: its headline, and an outcome for the subject."""
+    """The record with the report's headline, and an outcome for the subject that is more specific than the verdict."""
     told = document.get("headline") or ""
     title = told[:1].lower() + told[1:]
     closer: Record = {**record, "headline": title}
@@ -75,7 +75,6 @@ def _closer(record: Record, document: Summary) -> Record:
 
 
 def _limits(document: Summary) -> list[str]:
-    """What limits the figures, for whoever reads the e-mail alone."""
     limits = [f"{title}: {text}" for title, text in circumstances.notes(document)]
     if document.get("heldout") and document.get("outside") is None:
         limits.append(NO_OUTSIDE_TEXT)

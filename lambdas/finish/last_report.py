@@ -1,7 +1,6 @@
 """The last report of a run: WriteReport's with the final cost, or one of a run that came to none.
 
-A damaged file is named and told, and the report is then made without it: nothing that lies in the bucket can keep a run from
-having its last report.
+A damaged file is named, and the report is made without it: nothing in the bucket can keep a run from having its last report.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from common.contracts import plan, run_folder
+from common.contracts import run_folder
+from common.contracts.plan import Plan
 from common.contracts.tear_down import Record
 from common.errors import ReportDamaged
 from common.storage import Storage
@@ -68,12 +68,12 @@ def _reported(storage: Storage, prefix: str, record: Record) -> Summary | None:
 
 
 def _planned(storage: Storage, record: Record, problems: Sequence[str]) -> Summary | None:
-    """The report of a run that wrote none, with what its plan tells."""
+    """The report of a run that wrote none, from its plan."""
     kept = storage.read_json(run_folder.key(record["run"], run_folder.PLAN))
     if kept is None or kept["executionArn"] != record["executionArn"]:
         return None
     money = record["cost"]
-    facts = run_facts(plan.read(kept), {"reservedCents": money["reserved_cents"], "capCents": money["cap_cents"]})
+    facts = run_facts(cast(Plan, kept), {"reservedCents": money["reserved_cents"], "capCents": money["cap_cents"]})
     return _failed({**facts, **_barely(record)}, record, problems)
 
 

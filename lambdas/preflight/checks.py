@@ -35,8 +35,8 @@ Clients = Callable[..., Any]  # makes the client of a service, in the account's 
 
 
 @dataclass(frozen=True)
-class Account:
-    """What can be asked of an account before anything is deployed."""
+class AccountContext:
+    """What the checks need that are made before anything is deployed."""
 
     settings: RunSettings
     now: datetime
@@ -45,8 +45,8 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Context(Account):
-    """An execution of the deployed project: its input, and the bucket and the money of its account."""
+class Context(AccountContext):
+    """What all checks need: an execution's input, and the bucket and the ledger of its account."""
 
     event: PreflightEvent
     cap_cents: int
@@ -77,13 +77,13 @@ class PreflightResult:
     faults: list[CaptuneError] = field(default_factory=list)
 
     @classmethod
-    def of(cls, settings: RunSettings) -> PreflightResult:
+    def before_checks(cls, settings: RunSettings) -> PreflightResult:
         """What is known before anything is checked."""
         return cls(model.catalogued(settings), settings.training_instance_types, settings.hosting_instance_types)
 
     @property
     def trains(self) -> bool:
-        """Whether the run trains an adapter of its own."""
+        """Whether the run trains an adapter, in place of serving an earlier one."""
         return not self.request.adapter_uri
 
     def samples(self, settings: RunSettings) -> int:
@@ -105,7 +105,7 @@ class PreflightResult:
 
 def run(context: Context) -> PreflightResult:
     """Runs every check. Raises the first fault's class with the messages of all of them."""
-    result = PreflightResult.of(context.settings)
+    result = PreflightResult.before_checks(context.settings)
     for check in CHECKS:
         result.attempt(partial(check.look, context, result))
     if len(result.faults) == 1:
@@ -145,12 +145,12 @@ def guards(context: Context, result: PreflightResult) -> None:
 
 
 def whole_ledger(context: Context, result: PreflightResult) -> None:
-    """Whether the ledger knows this month's training jobs. Raises LedgerLost."""
+    """Whether the ledger holds this month's training jobs. Raises LedgerLost."""
     sagemaker, accepted = context.client("sagemaker"), context.settings.accept_lost_ledger
     result.warnings += other_runs.refuse_lost_ledger(sagemaker, context.ledger, context.now, accepted)
 
 
-def licence(context: Account, result: PreflightResult) -> str:
+def licence(context: AccountContext, result: PreflightResult) -> str:
     """Whether the licence of the base model was accepted. Raises EulaNotAccepted."""
     base = context.settings.base_model
     if base.requires_eula and not context.settings.accept_eula:
@@ -160,7 +160,7 @@ def licence(context: Account, result: PreflightResult) -> str:
     return f"that of {base.name} {'is accepted in the settings' if base.requires_eula else 'needs no acceptance here'}"
 
 
-def base_weights(context: Account, result: PreflightResult) -> str:
+def base_weights(context: AccountContext, result: PreflightResult) -> str:
     """Where the weights lie, and what model they are. Raises WeightsNotFound and WeightsRejected.
 
     Before the texts: how much of them is learned goes by the model that is there.
@@ -173,7 +173,7 @@ def base_weights(context: Account, result: PreflightResult) -> str:
     return f"{result.model.name} at {context.settings.base_model.weights_uri}"
 
 
-def jumpstart_hub(context: Account, result: PreflightResult) -> str:
+def jumpstart_hub(context: AccountContext, result: PreflightResult) -> str:
     """What JumpStart's hub says of the model, once its licence is accepted: warnings at most."""
     base = context.settings.base_model
     if base.own_weights or not base.hub_name:
@@ -193,7 +193,7 @@ def texts(context: Context, result: PreflightResult) -> None:
     most = settings.corpus_words, result.corpus_bytes
     measures = settings.hyperparameters["adapter_strength"] == outside_text.AUTO
     files = Files(context.storage, data, settings.domain, {}, *most, measures, attempt=result.attempt)
-    material = staging.gather(files, result.request)
+    material = staging.read_material(files, result.request)
     code = staging.asset(context.client("s3"), "TRAINING")
     if material:
         result.material = material
@@ -210,8 +210,8 @@ def earlier_adapter(context: Context, result: PreflightResult) -> None:
         weights.refuse_unusable_adapter(context.storage, result.request.adapter_uri, context.settings)
 
 
-def memory(context: Account, result: PreflightResult) -> str:
-    """Whether the model fits the cards, and whether each card is used. Raises ModelDoesNotFit."""
+def memory(context: AccountContext, result: PreflightResult) -> str:
+    """Whether the model fits the GPUs; warns about idle ones. Raises ModelDoesNotFit."""
     settings = context.settings
     types = settings.training_instance_types if result.trains else []
     result.warnings += model.refuse_what_cannot_fit(result.model, settings, types, settings.hosting_instance_types)
@@ -221,7 +221,7 @@ def memory(context: Account, result: PreflightResult) -> str:
     return f"{result.model.name} fits its instances"
 
 
-def container_images(context: Account, result: PreflightResult) -> str:
+def container_images(context: AccountContext, result: PreflightResult) -> str:
     """Whether the container images exist. Raises ImageNotFound."""
     settings = context.settings
     needed = [settings.training_image, settings.hosting_image] if result.trains else [settings.hosting_image]
@@ -245,11 +245,11 @@ def leftovers(context: Context, result: PreflightResult) -> None:
         )
 
 
-def instance_quotas(context: Account, result: PreflightResult) -> str:
+def instance_quotas(context: AccountContext, result: PreflightResult) -> str:
     """Leaves the instance types that the account may use. Raises QuotaTooLow where none is left, RunInFlight where another run has them all."""
     wanted = quotas.needed(context.settings, result.spot, trains=result.trains)
     read = quotas.read(context.brisk_client("service-quotas"), wanted)
-    left, warnings = quotas.usable(read, result.others, context.settings.region)
+    left, warnings = quotas.within_quotas(read, result.others, context.settings.region)
     result.warnings += warnings
     result.hosting_types = [one.instance_type for one in left if one.use == quotas.ENDPOINT]
     if result.trains:
@@ -301,7 +301,7 @@ class Check(NamedTuple):
     name: str
     look: Callable[
         [Any, PreflightResult], str | None
-    ]  # of a Context, or of an Account where nothing has to be deployed
+    ]  # of a Context, or of an AccountContext where nothing has to be deployed
     right: str = ""
 
 

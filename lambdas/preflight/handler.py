@@ -8,12 +8,11 @@ from common.aws import brisk_client, client, reaching
 from common.clock import month_of, now
 from common.contracts.fine_tuning import PreflightEvent
 from common.contracts.plan import Plan
-from common.environment import RunSettings, required
+from common.environment import RunSettings, refuse_another_deployment, required
 from common.ledger.ledger import Ledger
 from common.logs import log
 from common.pricing import costs
 from common.storage import Storage
-from common.versions import refuse_another_deployment
 from preflight import checks, plan
 from preflight.account.guardrail import Guards
 

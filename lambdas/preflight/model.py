@@ -28,9 +28,9 @@ from preflight.request import Request
 MOST_BYTES, WHOLE_BYTES = 32 * 2**20, 4 * 2**20
 # A token of Llama 2 has some 3.7 bytes in our own English, more in plainer text.
 BYTES_PER_TOKEN = 4
-# Rather too much text than too little: the time budget stops the training, and a speed is an average.
+# Too much text rather than too little: the time budget stops the training, and a speed is an average.
 MARGIN = 1.25
-# Public logs of SageMaker jobs show so much and more from S3 to the instance (lambdas/common/pricing/durations.py).
+# Public logs of SageMaker jobs show this rate and more from S3 to the instance (lambdas/common/pricing/durations.py).
 DOWNLOADED_BYTES_PER_SECOND = 100_000_000
 # What one rank of an adapter has in Llama 2 7B: CHECKPOINT_BYTES_PER_RANK of lambdas/common/pricing/costs.py is made for it.
 PARAMETERS_PER_RANK = 2_498_560
@@ -68,12 +68,12 @@ def refuse_what_cannot_fit(
 ) -> list[str]:
     """A warning for each type on which the model would have to be trained in 4 bits. `training` is empty for a run that trains nothing.
 
-    Raises ModelDoesNotFit with every instance type that is too small, and what would do. Types that nobody knows pass.
+    Raises ModelDoesNotFit with every instance type that is too small, and types that are large enough. Unknown types pass.
     """
     rank, length = settings.lora_rank, settings.sequence_length
     served = serving_bytes(model.shape, rank, model.served_tokens)
     problems, warnings = [], []
-    for kind, card in _known(training):
+    for kind, card in _with_cards(training):
         memory = training_memory(model.shape, rank, length, card)
         if not memory.fits:
             problems.append(
@@ -84,7 +84,7 @@ def refuse_what_cannot_fit(
             warnings.append(
                 f"On {kind} {model.name} fits in 4 bits only: it is trained and measured so, and served in 16 bits."
             )
-    for kind, card in _known(hosting):
+    for kind, card in _with_cards(hosting):
         if served > card.served_bytes:
             problems.append(
                 f"to be served in 16 bits beside its adapter it needs about {served / 1e9:.1f} GB, and the server may use "
@@ -97,7 +97,7 @@ def refuse_what_cannot_fit(
         for card in sorted(CARDS.values(), key=lambda card: card.gigabytes)
         if served <= card.served_bytes and training_memory(model.shape, rank, length, card).fits
     ]
-    would = "No card of SageMaker holds it: choose a smaller base_model."
+    would = "No GPU of SageMaker holds it: choose a smaller base_model."
     if fitting:
         would = f"What would do: {', '.join(fitting[:2])}. Set training_instance_type and hosting_instance_type and deploy, or choose a smaller base_model."
     raise ModelDoesNotFit(
@@ -106,13 +106,12 @@ def refuse_what_cannot_fit(
     )
 
 
-def _known(types: Sequence[str]) -> list[tuple[str, Card]]:
-    """The instance types whose card is known, with it."""
+def _with_cards(types: Sequence[str]) -> list[tuple[str, Card]]:
     return [(kind, card) for kind in types if (card := card_of(kind))]
 
 
 def idle_cards(settings: RunSettings, training: Sequence[str], tokens: int) -> list[str]:
-    """A warning for each type of which fewer cards would go through a step as fast, in a run over so many tokens, all passes together."""
+    """Warns about idle GPUs: types of which fewer cards are as fast, in a run over `tokens` in all passes."""
     found = []
     sequences = sequences_per_step(tokens // settings.sequence_length)
     learns = f"{sequences} sequences" if sequences > 1 else "one sequence"
@@ -131,7 +130,7 @@ def idle_cards(settings: RunSettings, training: Sequence[str], tokens: int) -> l
 
 
 def tokens_learned(settings: RunSettings, request: Request, words: int) -> int:
-    """About how many tokens a run over a corpus of so many words learns, all passes together."""
+    """About how many tokens a run over a corpus of `words` words learns in all passes."""
     return estimated_tokens(words) * (request.epochs or settings.epochs)
 
 

@@ -64,14 +64,12 @@ def build(context: Context, found: PreflightResult) -> Plan:
         "domain": settings.domain,
         "corpusWords": settings.corpus_words,
         "corpusBytes": found.corpus_bytes,
-        # What was checked is what the run gets: the versions of the user's files, and a hash of every file that StageInput is to write.
         "inputVersions": found.input_versions,
         "inputDigest": found.input_digest,
         "region": settings.region,
         "bucket": storage.bucket,
         "prefix": run_folder.prefix(found.run),
         "smoke": request.smoke,
-        # Of an earlier run, or empty where this run trains its own.
         "adapterUri": request.adapter_uri,
         "serveOnly": request.serve_only,
         "startedAt": context.now.isoformat(timespec="seconds"),
@@ -189,7 +187,7 @@ def _hyperparameters(settings: RunSettings, found: PreflightResult, seed: int) -
 
 
 def _corpus(material: Material) -> PlannedCorpus:
-    """What is learned from and asked. The documents of records are their groups; running text has no records."""
+    """The documents of records are their groups; running text has no records."""
     planned: PlannedCorpus = {
         "words": material.words,
         "documents": len(material.training),
@@ -267,7 +265,7 @@ def _expected(settings: RunSettings, found: PreflightResult, samples: int) -> Pl
 
 
 def _endpoint_too_short(planned: PlannedEstimate, deadline_seconds: int) -> list[str]:
-    """What is to be told of an endpoint whose deadline may come before every prompt is answered: then the run ends without a report."""
+    """A warning where the endpoint's deadline may come before every prompt is answered: the run then ends without a report."""
     seconds = planned["endpointSeconds"]
     if seconds is None or seconds <= deadline_seconds:
         return []

@@ -165,7 +165,7 @@ def parse(execution_input: Any) -> Request:
 
 
 def _faults(given: Mapping[str, Any]) -> Iterator[str]:
-    """Everything that is wrong with an input. Raises RecursionError for one that is nested too deeply."""
+    """Every fault of an input. Raises RecursionError for one that is nested too deeply."""
     yield from (_unknown(key) for key in given if key not in _FIELDS)
     for key, one in _FIELDS.items():
         rule = one.metadata["rule"]
@@ -175,7 +175,7 @@ def _faults(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _together(given: Mapping[str, Any]) -> Iterator[str]:
-    """What must not be given together, or not alone. The values may be of any kind."""
+    """Faults of keys that exclude or need one another. The values may be of any kind."""
     corpus, held_out, columns = (given.get(key) for key in ("corpus", "heldOut", "columns"))
     if corpus and held_out and are_records(str(corpus)) != are_records(str(held_out)):
         yield "`heldOut` must be of the same kind as `corpus`: records (.jsonl or .csv) beside records, text (.txt) beside text"

@@ -52,7 +52,7 @@ def asset(s3: Any, name: str) -> dict[str, bytes]:
         return {entry.filename: archive.read(entry) for entry in archive.infolist() if not entry.is_dir()}
 
 
-def gather(files: Files, request: Request) -> Material | None:
+def read_material(files: Files, request: Request) -> Material | None:
     """Reads and checks texts and prompts, each whatever is wrong with the others; None where `files` kept a fault.
 
     The faults are DatasetRejected (or one of its kinds) and PromptsRejected. A run that only serves needs neither.
@@ -70,7 +70,7 @@ def gather(files: Files, request: Request) -> Material | None:
     )
     control = files.attempt(files.control) or []
     measured = [*control, *(outside or [])]
-    material: Material | None = files.attempt(lambda: training.gather(files, request, measured))
+    material: Material | None = files.attempt(lambda: training.read_texts(files, request, measured))
     if material is None or outside is None:
         return None
     material.outside_told = outside_text.NONE_GIVEN

@@ -89,7 +89,7 @@ class Drawing:
         self.elements.append(f'<text class="f-{style}" {place}{weight}>{escape(shown)}</text>')
 
     def svg(self, identifier: str, css_class: str, style: str = "") -> Markup:
-        """The chart as an SVG element with a title and a description for screen readers; `style` makes it a file of its own."""
+        """The chart as an SVG element with a title and a description for screen readers; with a `style` it can be a file."""
         return Markup(
             f'<svg xmlns="http://www.w3.org/2000/svg" class="chart {css_class}" viewBox="0 0 {_n(self.width)} {_n(self.height)}" '
             f'role="img" aria-labelledby="{identifier}-title {identifier}-desc">'
@@ -169,7 +169,7 @@ def _bands(top: float, pitch: float, count: int) -> Bands:
 
 
 def _rows(narrow: bool, count: int) -> tuple[float, Bands, list[tuple[float, float]]]:
-    """The end of so many rows, the bands of their grid lines, and for each row the height of its marks and that of its words."""
+    """The end of `count` rows, the bands of their grid lines, and for each row the height of its marks and of its words."""
     pitch = 46.0 if narrow else 34.0
     marks = [TOP + pitch * (place + (0.72 if narrow else 0.5)) for place in range(count)]
     places = [(y, y - 14 if narrow else y + 4) for y in marks]

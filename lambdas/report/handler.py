@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from common.aws import client, reaching
 from common.contracts import run_folder
 from common.contracts.fine_tuning import Reported, ReportEvent
-from common.contracts.plan import read as read_plan
+from common.contracts.plan import Plan
 from common.environment import required
 from common.errors import ReportIncomplete
 from common.logs import log
@@ -29,7 +29,7 @@ def handle(event: ReportEvent, context: Any) -> Reported:
     trained_by = run_folder.prefix(earlier) if earlier else plan["prefix"]
     try:
         with reaching("Reading the run's files"):
-            its_plan = read_plan(storage.read_json(f"{trained_by}{run_folder.PLAN}") or {}) if earlier else plan
+            its_plan = cast(Plan, storage.read_json(f"{trained_by}{run_folder.PLAN}") or {}) if earlier else plan
             metrics = storage.read_json(storage.key_of(event["adapterUri"]) + run_folder.METRICS)
             prompts = storage.read_lines(plan["answers"]["promptsKey"])
             base = storage.read_lines(plan["answers"]["preTrainedKey"])

@@ -30,7 +30,7 @@ from report.content import circumstances, figures, meaning
 from report.findings.intervals import DRAW_LIMIT, RESAMPLES
 from report.findings.memorisation import NOTABLE_WORDS
 from report.formatting import printable, tidy
-from report.summary_types import Summary, known, usable
+from report.summary_types import Summary, has_figures, or_empty
 
 TEMPLATES = Path(__file__).parent / "templates"
 # The answers that a PDF shows: 3,000 of 64 tokens take 250 pages, 6 s of a core and 600 MiB. Ten thousand prompts can have 180,000.
@@ -89,8 +89,8 @@ def card(summary: Summary) -> str:
         "hub": figures.on_the_hub(summary),
         "domain": domain,
         "tag": re.sub(r"[^a-z0-9-]+", "-", domain),  # as the Hub takes one
-        "model": known(summary.get("base_model")),
-        "settings": known(summary.get("configuration")),
+        "model": or_empty(summary.get("base_model")),
+        "settings": or_empty(summary.get("configuration")),
     }
     filled = _filled("card.md", summary, context).decode()
     return re.sub(r"\n{3,}", "\n\n", filled).strip() + "\n"
@@ -159,12 +159,12 @@ def _filled(template: str, summary: Summary, context: Mapping[str, Any], answers
 
 
 def _context(summary: Summary, answers: float) -> dict[str, Any]:
-    """What the templates read beside the summary itself, with as many prompts as have so many answers together."""
+    """What the templates read beside the summary, with the first prompts that have `answers` together at most."""
     prompts = summary.get("prompts") or []
     kinds = [*KINDS, *sorted({row["kind"] for row in prompts} - set(KINDS))]
     ordered = [row for kind in kinds for row in prompts if row["kind"] == kind]
     counts = accumulate(
-        sum(1 + len(known(row[side])["samples"]) for side in ("base", "tuned") if row[side]) for row in ordered
+        sum(1 + len(or_empty(row[side])["samples"]) for side in ("base", "tuned") if row[side]) for row in ordered
     )
     ordered = [row for row, count in zip(ordered, counts, strict=True) if count <= answers]
     by_kind = [(kind_name(kind), [row for row in ordered if row["kind"] == kind]) for kind in kinds]
@@ -174,7 +174,7 @@ def _context(summary: Summary, answers: float) -> dict[str, Any]:
         "s": summary,
         "head": meaning.headline(summary),
         "results": meaning.has_results(summary),
-        "elapsed": figures.elapsed_seconds(known(summary.get("seconds_by_state"))),
+        "elapsed": figures.elapsed_seconds(or_empty(summary.get("seconds_by_state"))),
         "titles": titles,
         "contents": list(titles.items()),
         "prompts_by_kind": [(name, rows) for name, rows in by_kind if rows],
@@ -188,7 +188,7 @@ def _context(summary: Summary, answers: float) -> dict[str, Any]:
 
 def _sections(summary: Summary) -> dict[str, str]:
     """The sections that a summary has, by their names in the page, with their titles."""
-    results, settings = meaning.has_results(summary), known(summary.get("configuration"))
+    results, settings = meaning.has_results(summary), or_empty(summary.get("configuration"))
     described = summary.get("base_model") or summary.get("region") or any(settings.values())
     again = figures.start_command(summary) or summary.get("report_uri") or summary.get("resamples")
     titles = {
@@ -241,13 +241,13 @@ def environment() -> jinja2.Environment:
         "meaning": meaning,
         "notable_words": NOTABLE_WORDS,
         "pieces": pieces,
-        "usable": usable,
+        "has_figures": has_figures,
     }
     return made
 
 
 def _of_known(write: Callable[..., str]) -> Callable[..., str]:
-    """A filter that takes what a template does not find for not known."""
+    """A filter that takes what a template does not find as unknown."""
 
     def written(value: Any, *arguments: Any, **options: Any) -> str:
         return write(None if isinstance(value, jinja2.Undefined) else value, *arguments, **options)

@@ -10,7 +10,7 @@ from common.contracts.fine_tuning import ReportEvent
 from common.contracts.plan import Plan
 from common.pricing import prices
 from report.formatting import whole
-from report.summary_types import Spot, known
+from report.summary_types import Spot, or_empty
 
 
 def run_facts(
@@ -23,11 +23,11 @@ def run_facts(
     event they are known only where the plan has a single choice.
     """
     reported, budget, model, training = (
-        known(part) for part in (event, plan.get("budget"), plan.get("baseModel"), plan.get("training"))
+        or_empty(part) for part in (event, plan.get("budget"), plan.get("baseModel"), plan.get("training"))
     )
-    earlier = [f"Of the run that trained the adapter: {one}" for one in known(trained_by).get("warnings") or []]
+    earlier = [f"Of the run that trained the adapter: {one}" for one in or_empty(trained_by).get("warnings") or []]
     trained_by, adapter, region = trained_by or plan, str(plan.get("adapterUri") or ""), plan.get("region")
-    to_train, to_serve = [] if adapter else _wanted(training), _wanted(known(plan.get("hosting")))
+    to_train, to_serve = [] if adapter else _wanted(training), _wanted(or_empty(plan.get("hosting")))
     trainer = None if adapter else _used(reported.get("trainingInstanceType"), to_train)
     server = _used(reported.get("hostingInstanceType"), to_serve)
     training_cents = _hourly_cents(budget, "training", trainer)
@@ -38,10 +38,10 @@ def run_facts(
     return {
         "run": plan.get("runName"),
         # A text of the user's own has no domain, whichever one the deployment is for.
-        "domain": None if known(trained_by.get("input")).get("corpus") else trained_by.get("domain"),
+        "domain": None if or_empty(trained_by.get("input")).get("corpus") else trained_by.get("domain"),
         "execution_arn": plan["executionArn"],
         "console_url": f"https://{execution}" if region else None,
-        "report_uri": known(plan.get("report")).get("uri"),
+        "report_uri": or_empty(plan.get("report")).get("uri"),
         "region": region,
         "started_at": plan.get("startedAt"),
         "input": plan.get("input"),
@@ -55,7 +55,7 @@ def run_facts(
         "training_hourly_cents": training_cents,
         "max_training_seconds": None if adapter else training.get("maxRuntimeSeconds"),
         "training_cut": bool(reported.get("trainingCut")),
-        "spot": spot_facts(known(reported.get("trainingJob")), training.get("instanceCount"), training_cents)
+        "spot": spot_facts(or_empty(reported.get("trainingJob")), training.get("instanceCount"), training_cents)
         if on_spot
         else None,
         "hosting_instance_type": server,
@@ -65,22 +65,22 @@ def run_facts(
         "reserved_cents": reservation["reservedCents"],
         "cap_cents": reservation["capCents"],
         "month": (budget.get("months") or [None])[0],
-        "expected": _expected(known(plan.get("estimate"))),
+        "expected": _expected(or_empty(plan.get("estimate"))),
         "smoke": bool(plan.get("smoke") or trained_by.get("smoke")),
         "adapter_uri": adapter or None,
         "adapter_run": run_folder.run_of_uri(adapter),
         "trained_adapter_uri": None if adapter else reported.get("adapterUri"),
         "outside_given": outside_given(trained_by),
-        "outside_text": known(trained_by.get("evaluation")).get("outsideText") or None,
-        "records": _records(known(trained_by.get("corpus"))),
-        "corpus_note": known(trained_by.get("corpus")).get("note") or None,
+        "outside_text": or_empty(trained_by.get("evaluation")).get("outsideText") or None,
+        "records": _records(or_empty(trained_by.get("corpus"))),
+        "corpus_note": or_empty(trained_by.get("corpus")).get("note") or None,
     }
 
 
 def outside_given(plan: Mapping[str, Any]) -> bool:
     """Whether a run measures text by others: the input's, or what was deployed. A plan of an older deployment has the input alone."""
-    named = known(plan.get("input")).get("heldOutside")
-    return bool(known(plan.get("evaluation")).get("outsideDocuments", named))
+    named = or_empty(plan.get("input")).get("heldOutside")
+    return bool(or_empty(plan.get("evaluation")).get("outsideDocuments", named))
 
 
 def _expected(estimate: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -96,7 +96,6 @@ def _expected(estimate: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _records(corpus: Mapping[str, Any]) -> str | None:
-    """What the plan says of records; None for running text."""
     if not corpus.get("records"):
         return None
     kind = "conversations" if corpus.get("conversations") else "prompts with completions"
@@ -108,7 +107,6 @@ def _records(corpus: Mapping[str, Any]) -> str | None:
 
 
 def _wanted(part: Mapping[str, Any]) -> list[str]:
-    """The instance types of one use in order of preference."""
     return [str(name) for name in part.get("instanceTypes") or [part.get("instanceType") or ""] if name]
 
 
@@ -128,7 +126,7 @@ def _hourly_cents(budget: Mapping[str, Any], use: str, instance_type: str | None
 
 
 def spot_facts(job: Mapping[str, Any], instances: Any, hourly_cents: float | None) -> Spot:
-    """What SageMaker reported of a job on spot, in the form of the summary. What it did not report, which FineTuning hands on as 0, is None.
+    """SageMaker's figures of a spot job, in the form of the summary; None for a missing one, which FineTuning passes on as 0.
 
     Its own measure of what was saved is the time in training less the time that was billed.
     """

@@ -26,7 +26,7 @@ from report.summary_types import (
     RunConfiguration,
     Status,
     Summary,
-    known,
+    or_empty,
 )
 
 RUNNING: Status = "RUNNING"
@@ -46,13 +46,13 @@ def build(
     findings: Mapping[str, Any],
 ) -> Summary:
     """The summary of a run whose report is being written: status RUNNING and no actual cost until it is settled."""
-    memorisation = known(findings.get("memorisation"))
-    copies = known(memorisation.get("copies"))
+    memorisation = or_empty(findings.get("memorisation"))
+    copies = or_empty(memorisation.get("copies"))
     findings = {key: value for key, value in findings.items() if key in Summary.__annotations__}
     if copies:
         shown = {key: value for key, value in copies.items() if key != "answers"}
         findings["memorisation"] = {**memorisation, "copies": shown}
-    frame, training = _frame(run, RUNNING), known(metrics.get("training"))
+    frame, training = _frame(run, RUNNING), or_empty(metrics.get("training"))
     summary = {
         **frame,
         **findings,
@@ -67,7 +67,7 @@ def build(
         },
         "prompts": _prompt_rows(prompts, base_answers, tuned_answers, copies.get("answers", {})),
     }
-    return cast(Summary, finite(summary))
+    return cast(Summary, without_nan(summary))
 
 
 def failure(run: Mapping[str, Any], status: Status, error: str | None, cause: str | None) -> Summary:
@@ -79,7 +79,7 @@ def failure(run: Mapping[str, Any], status: Status, error: str | None, cause: st
         "error": error or status,
         "cause": cause or "",
     }
-    return cast(Summary, finite(summary))
+    return cast(Summary, without_nan(summary))
 
 
 def settle(
@@ -98,8 +98,8 @@ def settle(
     settled: Summary = {
         **summary,
         "status": status,
-        "cost": finite({**summary.get("cost", {}), **cost}),
-        "seconds_by_state": finite(seconds_by_state),
+        "cost": without_nan({**summary.get("cost", {}), **cost}),
+        "seconds_by_state": without_nan(seconds_by_state),
         "error": summary.get("error") if error is None else error,
         "cause": summary.get("cause") if cause is None else cause,
     }
@@ -108,7 +108,7 @@ def settle(
 
 def base_model(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> BaseModel:
     """The model that was really trained. A stand-in is named by its own name, never by that of the plan."""
-    measured, planned = known(metrics.get("base_model")), run.get("base_model_parameters")
+    measured, planned = or_empty(metrics.get("base_model")), run.get("base_model_parameters")
     parameters: Any = measured.get("parameters")
     ratio = parameters / planned if _positive(planned) and _positive(parameters) else math.inf
     matches = abs(ratio - 1) <= PARAMETER_TOLERANCE
@@ -132,14 +132,14 @@ def _planned_model(run: Mapping[str, Any]) -> BaseModel | None:
     return {"name": name, "parameters": None, "matches_plan": None, "planned_name": name, "planned_parameters": size}
 
 
-def finite(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """The same structure with NaN and infinity as None, for JSON has neither."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
+        return {str(key): without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
+        return [without_nan(item) for item in value]
     return value
 
 

@@ -263,7 +263,7 @@ class Cost(TypedDict):
 
 
 class Expected(TypedDict):
-    """What the plan expected; null for what nobody knew."""
+    """What the plan expected; null where unknown."""
 
     cents: int | None
     tokens: int | None
@@ -271,7 +271,7 @@ class Expected(TypedDict):
 
 
 class Spot(TypedDict):
-    """A training job on spot instances; null for what nobody told."""
+    """A training job on spot instances; null where SageMaker reported nothing."""
 
     interruptions: int | None
     training_seconds: int | None
@@ -280,7 +280,7 @@ class Spot(TypedDict):
 
 
 class RunConfiguration(TypedDict, total=False):
-    """With what the run was made, as its plan and WriteReport's event tell."""
+    """What the run was made with, from its plan and WriteReport's event."""
 
     training_instance_type: str | None  # The one that trained; null where nothing was trained
     training_instance_types: list[str] | None  # in order of preference
@@ -307,7 +307,7 @@ class RunConfiguration(TypedDict, total=False):
 
 
 class Configuration(RunConfiguration, total=False):
-    """With what the run was made, so that it can be made again: the run's facts and those of its training and asking."""
+    """What the run was made with, so that it can be repeated: the run's facts and those of its training and asking."""
 
     settings: dict[str, Any]
     environment: dict[str, Any]
@@ -343,7 +343,7 @@ class Summary(TypedDict):
     heldout: Losses | None
     # Text of the field by others; null where none was given, without documents where none was measured.
     outside: Losses | None
-    strength: Strength | None  # null where an earlier version told nothing of it
+    strength: Strength | None  # null in summaries of earlier versions
     beyond_control: Gains | None
     control: ControlLosses | None
     memorisation: Memorisation | None
@@ -356,11 +356,11 @@ class Summary(TypedDict):
     configuration: Configuration
 
 
-def known(block: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """A part of a summary; empty where it was not measured, or where an earlier version told nothing of it."""
+def or_empty(block: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """A part of a summary, or an empty one where it was not measured or an earlier version did not write it."""
     return block or {}
 
 
-def usable(block: Mapping[str, Any] | None) -> bool:
+def has_figures(block: Mapping[str, Any] | None) -> bool:
     """Whether a block of losses has figures."""
     return bool(block and block.get("documents_count"))

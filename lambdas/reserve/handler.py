@@ -8,12 +8,11 @@ from common.aws import client, reaching
 from common.clock import from_iso, now
 from common.contracts.fine_tuning import Reserved
 from common.contracts.plan import Plan
-from common.environment import required
+from common.environment import refuse_another_deployment, required
 from common.errors import PlanExpired
 from common.ledger.ledger import Ledger, Reservation
 from common.logs import log, metric
 from common.pricing import costs
-from common.versions import refuse_another_deployment
 
 
 def handle(event: Plan, context: Any) -> Reserved:

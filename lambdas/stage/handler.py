@@ -22,7 +22,7 @@ from preflight.texts.text_file import Files
 def handle(event: Plan, context: Any) -> Staged:
     """Takes the plan of the run; answers what it has staged. Raises DatasetChanged where a file is not the checked one.
 
-    A second call writes nothing, whatever has become of the user's files since the first.
+    A second call writes nothing, even if the user's files have changed since.
     """
     storage = Storage(client("s3"), required("BUCKET_NAME"))
     with reaching("The copy of the run's input"):
@@ -42,13 +42,13 @@ def _copy(storage: Storage, s3: Any, plan: Plan) -> None:
     key, document = f"{plan['prefix']}{run_folder.PLAN}", json.dumps(plan, indent=2)
     if storage.read(key) == document.encode():
         return
-    for path, content in _gather_again(storage, s3, plan).items():
+    for path, content in _read_again(storage, s3, plan).items():
         kind = _CONTENT_TYPES.get(PurePosixPath(path).suffix, "text/plain; charset=utf-8")
         storage.write(f"{plan['prefix']}{path}", content, kind)
     storage.write(key, document, "application/json")
 
 
-def _gather_again(storage: Storage, s3: Any, plan: Plan) -> dict[str, bytes]:
+def _read_again(storage: Storage, s3: Any, plan: Plan) -> dict[str, bytes]:
     """The files of a run by path below its prefix, from the versions of the user's files that Preflight has checked.
 
     Raises DatasetChanged where one of them was deleted, or the deployed files are others.
@@ -57,7 +57,7 @@ def _gather_again(storage: Storage, s3: Any, plan: Plan) -> dict[str, bytes]:
     measures = plan["training"]["hyperparameters"].get("adapter_strength") == AUTO
     files = Files(storage, data, plan["domain"], dict(plan["inputVersions"]), *most, measures)
     try:
-        material = staging.gather(files, request.parse(plan["input"]))
+        material = staging.read_material(files, request.parse(plan["input"]))
     except (DatasetRejected, PromptsRejected) as fault:
         raise DatasetChanged(
             f"What Preflight accepted for this run is refused now: a file was deleted or changed in between. {fault}"

@@ -11,6 +11,7 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from stacks.configuration.catalog import Weights, gated_bucket, public_bucket
+from stacks.configuration.settings import Settings
 from stacks.fine_tuning_stack import FineTuningStack
 from stacks.functions import SAGEMAKER_KINDS
 from stacks.names import FINE_TUNING, Keys
@@ -47,7 +48,7 @@ _WILDCARDS: Mapping[str, tuple[str, str]] = {
     "own weights": ("arn:{partition}:s3:::{own}*", "The user's own folder of weights, read only, and nothing beside it."),
     "keys of own weights": (
         "arn:{partition}:kms:{region}:*:key/*",
-        "Whose key the user's folder is encrypted with is not known here; conditions hold it to S3 and to that folder.",
+        "The KMS key is unknown at synthesis; conditions limit the right to S3 and to that folder.",
     ),
     "public weights": ("arn:{partition}:s3:::{public}/*", "JumpStart's public bucket, read only, as AWS documents it."),
     "training log": (
@@ -71,11 +72,12 @@ _ROLES: Mapping[str, Sequence[str]] = {
 }  # fmt: skip
 
 
-def acknowledge_findings(storage: cdk.Stack, runs: FineTuningStack, guardrail: cdk.Stack, weights: Weights) -> None:
+def acknowledge_findings(storage: cdk.Stack, runs: FineTuningStack, guardrail: cdk.Stack, settings: Settings) -> None:
     """Acknowledges every finding that stays, on the construct where it arises.
 
     Raises RuntimeError (from jsii) when a construct named here no longer exists.
     """
+    weights = settings.weights
     facts = {
         "bucket": BUCKET_ARN_EXPORT,
         "partition": runs.partition,
@@ -116,11 +118,9 @@ def acknowledge_findings(storage: cdk.Stack, runs: FineTuningStack, guardrail: c
         (runs, "ResultsByEmail", "the same result is in the report and in the ledger"),
         (guardrail, "Alarm/AlarmsByEmail", "the alarm's state is in the console and on the dashboard"),
     ):
-        by_email = _find_if_there(stack, path)
-        if by_email:
-            _acknowledge(
-                by_email, "Serverless-SNSRedrivePolicy", f"An e-mail that bounces is no event to replay; {also}."
-            )
+        if settings.alert_email:
+            reason = f"An e-mail that bounces is no event to replay; {also}."
+            _acknowledge(_find(stack, path), "Serverless-SNSRedrivePolicy", reason)
     _acknowledge(
         _find(storage, "AccessLogs"),
         "AwsSolutions-S1",
@@ -142,12 +142,6 @@ def _find(scope: Construct, path: str) -> Construct:
     for part in path.split("/"):
         found = found.node.find_child(part)  # type: ignore[assignment]
     return found
-
-
-def _find_if_there(scope: Construct, path: str) -> Construct | None:
-    *parents, last = path.split("/")
-    found = _find(scope, "/".join(parents)) if parents else scope
-    return found.node.try_find_child(last)  # type: ignore[return-value]
 
 
 def _acknowledge(construct: Construct, rule: str, reason: str) -> None:

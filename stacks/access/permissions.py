@@ -15,32 +15,27 @@ from stacks.names import KILL_SWITCH_TOPIC, RUN_ENDED_RULE, SWEEP_RULE, Arns, Ke
 
 Statements = list[iam.PolicyStatement]
 
-# Actions without resource-level permissions in the service authorization reference, and who needs them.
-EVERYWHERE: dict[str, str] = {
-    "xray:PutTraceSegments": "traces of Lambdas and state machines",
-    "xray:PutTelemetryRecords": "traces of Lambdas and state machines",
-    "xray:GetSamplingRules": "traces of state machines",
-    "xray:GetSamplingTargets": "traces of state machines",
-    "logs:CreateLogDelivery": "Step Functions writes its log through vended log delivery",
-    "logs:GetLogDelivery": "Step Functions writes its log through vended log delivery",
-    "logs:UpdateLogDelivery": "Step Functions writes its log through vended log delivery",
-    "logs:DeleteLogDelivery": "Step Functions writes its log through vended log delivery",
-    "logs:ListLogDeliveries": "Step Functions writes its log through vended log delivery",
-    "logs:PutResourcePolicy": "Step Functions writes its log through vended log delivery",
-    "logs:DescribeResourcePolicies": "Step Functions writes its log through vended log delivery",
-    "logs:DescribeLogGroups": "Step Functions writes its log through vended log delivery",
-    "ecr:GetAuthorizationToken": "SageMaker pulls the container image",
-    "cloudwatch:PutMetricData": "SageMaker publishes metrics; narrowed to its namespaces by a condition",
-    "servicequotas:GetServiceQuota": "Preflight reads quotas before a run needs them",
-    "servicequotas:ListServiceQuotas": "Preflight reads quotas before a run needs them",
-    "servicequotas:GetAWSDefaultServiceQuota": "Preflight reads quotas before a run needs them",
-    "servicequotas:ListAWSDefaultServiceQuotas": "Preflight reads quotas before a run needs them",
-    "pricing:GetProducts": "Preflight asks the Price List for the hourly price",
-    "sagemaker:ListTrainingJobs": "leftovers of the project are found by name prefix",
-    "sagemaker:ListEndpoints": "leftovers of the project are found by name prefix",
-    "sagemaker:ListEndpointConfigs": "leftovers of the project are found by name prefix",
-    "sagemaker:ListModels": "leftovers of the project are found by name prefix",
-}
+# Actions without resource-level permissions in the service authorization reference, by who needs them.
+_REASONS: dict[str, tuple[str, ...]] = {
+    "traces of Lambdas and state machines": (
+        "xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets",
+    ),
+    "Step Functions writes its log through vended log delivery": (
+        "logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery", "logs:DeleteLogDelivery", "logs:ListLogDeliveries",
+        "logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups",
+    ),
+    "SageMaker pulls the container image": ("ecr:GetAuthorizationToken",),
+    "SageMaker publishes metrics; a condition narrows it to its namespaces": ("cloudwatch:PutMetricData",),
+    "Preflight reads quotas before a run needs them": (
+        "servicequotas:GetServiceQuota", "servicequotas:ListServiceQuotas", "servicequotas:GetAWSDefaultServiceQuota",
+        "servicequotas:ListAWSDefaultServiceQuotas",
+    ),
+    "Preflight asks the Price List for the hourly price": ("pricing:GetProducts",),
+    "leftovers of the project are found by name prefix": (
+        "sagemaker:ListTrainingJobs", "sagemaker:ListEndpoints", "sagemaker:ListEndpointConfigs", "sagemaker:ListModels",
+    ),
+}  # fmt: skip
+EVERYWHERE = {action: reason for reason, actions in _REASONS.items() for action in actions}
 
 
 def allow(actions: Sequence[str], *resources: str, **conditions: dict[str, object]) -> iam.PolicyStatement:
@@ -110,9 +105,9 @@ def list_folder(bucket_arn: str, prefix: str) -> iam.PolicyStatement:
 
 
 def decrypt_objects(arns: Arns, region: str, bucket_arn: str, prefix: str) -> iam.PolicyStatement:
-    """Reads objects of a folder that lie encrypted with a key of KMS, through S3 and for nothing else.
+    """Decrypts objects of a folder with any KMS key, through S3 only.
 
-    S3 tells KMS the object, or the bucket where that has a key of its own (S3 Bucket Keys).
+    S3 gives KMS the ARN of the object, or of the bucket with S3 Bucket Keys.
     """
     return allow(
         ["kms:Decrypt"],
@@ -128,7 +123,7 @@ def table(table_arn: str, *actions: str) -> iam.PolicyStatement:
 
 
 def container(arns: Arns, image: Image, log_group: str) -> Statements:
-    """What SageMaker does in the name of any container: pull its image, write its log, publish its metrics."""
+    """What SageMaker does for any container: pull its image, write its log, publish its metrics."""
     return [
         everywhere("ecr:GetAuthorizationToken"),
         allow(
@@ -153,7 +148,7 @@ def look_for_images(arns: Arns, *images: Image) -> iam.PolicyStatement:
 
 
 def look_for_guards(arns: Arns) -> Statements:
-    """Preflight looks whether what ends a run is there: the rule of its end, the sweeper's rule, and who hears the kill switch."""
+    """Preflight checks what ends a run: the rule for its end, the sweeper's rule, and the subscriptions of the kill switch."""
     return [
         allow(["events:DescribeRule", "events:ListTargetsByRule"], *map(arns.rule, (RUN_ENDED_RULE, SWEEP_RULE))),
         allow(["sns:ListSubscriptionsByTopic"], arns.topic(KILL_SWITCH_TOPIC)),
@@ -192,7 +187,7 @@ def create_endpoint(arns: Arns) -> Statements:
 def remove_resources(arns: Arns) -> Statements:
     """TearDown finds, stops and deletes whatever of the project bills, and the sweeper does where TearDown cannot be started.
 
-    ListTags tells what only has a name like the project's; DescribeEndpoint and its configuration, what an endpoint costs.
+    ListTags tells the project's resources from others of similar names; DescribeEndpoint and its configuration give an endpoint's cost.
     """
     return [
         everywhere(*(action for action in EVERYWHERE if action.startswith("sagemaker:List"))),

@@ -7,13 +7,13 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from stacks.access import permissions
-from stacks.configuration.catalog import Weights, jumpstart_buckets
+from stacks.configuration.catalog import Weights, gated_bucket, public_bucket
 from stacks.configuration.images import Image
 from stacks.names import PREFIX, Arns, Keys
 
-# Services documented to send aws:SourceAccount when they take a role. Lambda and EventBridge rules are not among them:
-# the condition could lock them out, and only a person with iam:PassRole can hand them the role anyway.
-_TELL_ACCOUNT = ("budgets", "sagemaker", "scheduler", "states")
+# Services documented to send aws:SourceAccount when they assume a role. Lambda and EventBridge rules are not among them:
+# the condition could lock them out, and only a principal with iam:PassRole can pass them the role.
+_SEND_ACCOUNT = ("budgets", "sagemaker", "scheduler", "states")
 
 
 def service_role(
@@ -25,12 +25,12 @@ def service_role(
     statements: permissions.Statements,
     source_arn: str | None = None,
 ) -> iam.Role:
-    """A role that one service may take, where the service tells it: on behalf of this account only.
+    """A role that one service may assume, for this account only where the service sends the account.
 
     `source_arn` narrows it further to resources of the service.
     """
     conditions: dict[str, object] = {}
-    if service in _TELL_ACCOUNT:
+    if service in _SEND_ACCOUNT:
         conditions["StringEquals"] = {"aws:SourceAccount": cdk.Stack.of(scope).account}
     if source_arn:
         conditions["ArnLike"] = {"aws:SourceArn": source_arn}
@@ -91,5 +91,6 @@ def _weights(arns: Arns, weights: Weights) -> permissions.Statements:
             permissions.list_folder(bucket, weights.prefix),
             permissions.decrypt_objects(arns, weights.region, bucket, weights.prefix),
         ]
-    buckets = [arns.bucket(name) for name in jumpstart_buckets(weights)]
+    # Both, whichever these weights are in: a run that began before a deployment goes on reading its own.
+    buckets = [arns.bucket(name) for name in (gated_bucket(weights.region), public_bucket(weights.region))]
     return [permissions.allow(["s3:GetObject"], *(f"{arn}/*" for arn in buckets)), permissions.list_bucket(*buckets)]

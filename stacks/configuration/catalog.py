@@ -7,14 +7,14 @@ from pathlib import Path
 
 import yaml
 
-from common.architecture import BYTES_PER_WEIGHT, Shape
+from common.architecture import Shape
 
 _FILE = Path(__file__).with_name("catalog.yaml")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Licence:
-    """Under what a model may be used. `eula_file` is a key of JumpStart's public bucket, or empty where nobody has to accept anything."""
+    """The licence of a model. `eula_file` is a key of JumpStart's public bucket, or empty where nothing has to be accepted."""
 
     name: str
     licensor: str
@@ -22,7 +22,7 @@ class Licence:
 
     @property
     def must_be_accepted(self) -> bool:
-        """Whether the account's owner has to read and accept it before the weights are handed out."""
+        """Whether the account's owner has to accept it before the weights can be read."""
         return bool(self.eula_file)
 
 
@@ -55,15 +55,10 @@ class BaseModel:
     has_chat_template: bool
     jumpstart: JumpStart | None = field(repr=False)  # None: no public source names the prefix, so weights_uri has to
 
-    @property
-    def weights_bytes(self) -> int:
-        """What the files of weights hold."""
-        return BYTES_PER_WEIGHT * self.parameters
-
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Where the weights of a deployment lie. Gated ones are handed out with ModelAccessConfig only, and no others may be asked for so."""
+    """Where the weights of a deployment are. Gated weights need ModelAccessConfig, and others must not have it."""
 
     uri: str
     region: str
@@ -77,7 +72,7 @@ class Weights:
 
     @property
     def prefix(self) -> str:
-        """The key prefix of the address, with a slash at its end."""
+        """The key prefix of the address, with its trailing slash."""
         return self.uri.removeprefix("s3://").partition("/")[2]
 
 
@@ -90,14 +85,6 @@ def weights_of(model: BaseModel, region: str, own_uri: str) -> Weights:
     bucket = gated_bucket(region) if model.jumpstart.gated else public_bucket(region)
     uri = f"s3://{bucket}/{model.jumpstart.weights_prefix}"
     return Weights(uri=uri, region=region, gated=model.jumpstart.gated, own=False)
-
-
-def jumpstart_buckets(weights: Weights) -> list[str]:
-    """JumpStart's buckets that weights are read with: none for the user's own.
-
-    Both, whichever these lie in: a run that began with other weights, before a deployment, goes on reading those.
-    """
-    return [] if weights.own else [gated_bucket(weights.region), public_bucket(weights.region)]
 
 
 def gated_bucket(region: str) -> str:

@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Check(Generic[Value]):
-    """How a setting is read, and what it may be in a few words, as the table of docs/configure.md tells it."""
+    """How a setting is read, and its accepted values in a few words, for the table of docs/configure.md."""
 
     read: Callable[[object], Value]
     accepts: str
@@ -37,7 +37,7 @@ REGIONS_WITHOUT_POOLS = ("us-west-1", "eu-west-3")
 # 4-bit training computes in bfloat16 and the serving image is built for CUDA 13: both need an Ampere GPU or newer.
 GPU_FAMILIES = ("g5", "g6", "g6e", "g7e", "p4d", "p4de", "p5", "p5e", "p5en", "p6-b200", "p6-b300")
 
-# As many as SageMaker takes to choose from (botocore, InstancePreferenceList and InstancePoolList).
+# SageMaker's limit (botocore, InstancePreferenceList and InstancePoolList).
 MOST_INSTANCE_TYPES = 5
 
 # A step learns from four sequences at most (training/arguments.py), so that more machines would only wait for one another.
@@ -57,7 +57,7 @@ WRITE_AN_ADDRESS = (
     "write a whole address such as 763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:server-sagemaker-cuda-v2.6, or leave it "
     "empty for the one of stacks/configuration/images.py"
 )
-# What the names of IAM's resources and the definition's text hold without a meaning of its own.
+# Characters without a special meaning in ARNs and in the definition.
 _WEIGHTS_URI = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/([A-Za-z0-9._=+@-]+/){1,16}", re.ASCII)
 _MONTH = re.compile(r"20\d\d-(0[1-9]|1[0-2])", re.ASCII)
 _DOMAIN = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")

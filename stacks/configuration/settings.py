@@ -53,7 +53,7 @@ class Settings:
         "llama-2-7b",
         checks.choice(
             tuple(catalog.BASE_MODELS),
-            "; for any other model choose its nearest kin, and name its folder in weights_uri",
+            "; for any other model choose the closest listed model, and name its folder in weights_uri",
             hints=3,
             accepts=f"one of [{len(catalog.BASE_MODELS)} models](#use-another-model)",
         ),
@@ -185,11 +185,11 @@ class Settings:
         return {one.name: str(getattr(self, one.name)) for one in fields(self) if one.metadata["for_training"]}
 
     def warnings(self) -> list[str]:
-        """What may be meant, but is more often forgotten: a setting given with -c counts for that one deployment only."""
+        """What is more often forgotten than meant: a setting given with -c holds for that one deployment only."""
         if self.alert_email:
             return []
         return [
-            "no alert_email: nobody is told when the budget alarm goes off or a run ends; set alert_email in cdk.json"
+            "no alert_email: nobody is notified when the budget alarm goes off or a run ends; set alert_email in cdk.json"
         ]
 
     @classmethod
@@ -218,7 +218,7 @@ class Settings:
 
 
 def _together(settings: Settings) -> list[str]:
-    """What is wrong with settings that are right one by one."""
+    """Faults of settings that are valid one by one."""
     problems = []
     if settings.spot and not settings.checkpoint_minutes:
         problems.append(

@@ -1,1 +1,1 @@
-"""What tells a person that something is wrong: the budget and its alarm, the alarms on the runs, the dashboard."""
+"""What notifies a person: the budget and its alarm, the alarms on the runs, the dashboard."""

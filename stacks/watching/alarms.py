@@ -1,4 +1,4 @@
-"""Ten CloudWatch alarms to the budget's warnings topic: what AWS could otherwise keep to itself until the bill comes.
+"""Ten CloudWatch alarms that notify the budget's warnings topic.
 
 Each has one metric, because CloudWatch bills by metric and the first ten of an account are free. An aborted tear-down has no
 alarm: a person aborts it, `make destroy` too, and the sweeper starts another one.
@@ -6,16 +6,17 @@ alarm: a person aborts it, `make destroy` too, and the sweeper starts another on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from common.pricing.durations import LONGEST_KEEP_SECONDS, LONGEST_RESERVATION_SECONDS, TEAR_DOWN_ALLOWANCE_SECONDS
+from stacks.functions import Functions
 from stacks.names import METRICS, PREFIX, SWEEP_RULE
 
 SWEEP_MINUTES = 15
@@ -25,34 +26,11 @@ _ABOVE, _BELOW = (
     cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
     cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Watched:
-    """What the alarms look at: names and ARNs of the resources, and the longest life of an endpoint in seconds."""
-
-    tear_down_arn: str
-    sweeper_name: str
-    undelivered_name: str
-    failed_sweeps_name: str
-    longest_endpoint_seconds: int
-
-
-@dataclass(frozen=True)
-class Watch:
-    """One alarm by its name in `SAYS`, and its metric."""
-
-    name: str
-    metric: cloudwatch.Metric
-    threshold: int = 0
-    comparison: cloudwatch.ComparisonOperator = _ABOVE
-    periods: int = 1
-    # Where a metric is written only when something happens, its absence is good news.
-    missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING
+_Missing = cloudwatch.TreatMissingData
 
 
 def alarm_name(name: str) -> str:
-    """The fixed name of an alarm: a mail and the dashboard, which lies in another stack, show it."""
+    """The fixed name of an alarm, which the dashboard in another stack refers to."""
     return f"{PREFIX}-{name}"
 
 
@@ -118,24 +96,66 @@ def says(name: str, longest_endpoint: int) -> str:
 
 
 class Alarms(Construct):
-    """The alarms, each with the topic as its action."""
+    """The alarms on tear-down, sweeper and queues, each with the topic as its action."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, watched: Watched, topic: sns.Topic) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        tear_down_arn: str,
+        functions: Functions,
+        undelivered: sqs.Queue,
+        deadline_minutes: int,
+        topic: sns.Topic,
+    ) -> None:
         super().__init__(scope, construct_id)
-        for watch in _watches(watched):
-            alarm = watch.metric.create_alarm(
-                self,
-                "".join(part.capitalize() for part in watch.name.split("-")),
-                alarm_name=alarm_name(watch.name),
-                alarm_description=says(watch.name, watched.longest_endpoint_seconds),
-                comparison_operator=watch.comparison,
-                threshold=watch.threshold,
-                evaluation_periods=watch.periods,
-                treat_missing_data=watch.missing,
-            )
-            alarm.add_alarm_action(actions.SnsAction(topic))
-            # Before the topic's policy lets CloudWatch publish, an alarm would reach nobody.
-            alarm.node.add_dependency(topic)
+        self._topic, self._longest_endpoint_seconds = topic, longest_endpoint_seconds(deadline_minutes)
+        tear_down, sweeper = {"StateMachineArn": tear_down_arn}, {"FunctionName": functions.sweeper.function_name}
+        lost, given_up = ({"QueueName": queue.queue_name} for queue in (undelivered, functions.failed_sweeps))
+        messages = "ApproximateNumberOfMessagesVisible"
+        self._add("tear-down-failed", _count("AWS/States", "ExecutionsFailed", tear_down, _SOON))
+        self._add("tear-down-timed-out", _count("AWS/States", "ExecutionsTimedOut", tear_down, _SOON))
+        self._add("sweeper-failed", _count("AWS/Lambda", "Errors", sweeper))
+        self._add("sweeper-throttled", _count("AWS/Lambda", "Throttles", sweeper))
+        # Also from the first deployment to the first sweep, before the e-mail can be confirmed.
+        invocations = _count("AWS/Lambda", "Invocations", sweeper)
+        self._add("sweeper-silent", invocations, 1, _BELOW, periods=_SILENT_SWEEPS, missing=_Missing.BREACHING)
+        self._add("events-undelivered", _most("AWS/SQS", messages, lost, _SOON))
+        self._add("sweeps-given-up", _most("AWS/SQS", messages, given_up, _SOON))
+        # The sweeper writes these into its log at each sweep, without dimensions (lambdas/common/logs.py). A silent sweeper writes none:
+        # their state stays, and its own alarm goes off.
+        for name, metric, threshold in (
+            ("reservation-too-old", "OldestReservationSeconds", LONGEST_RESERVATION_SECONDS),
+            ("endpoint-too-old", "OldestEndpointSeconds", self._longest_endpoint_seconds),
+            ("ledger-damaged", "DamagedLedgerItems", 0),
+        ):
+            self._add(name, _most(METRICS, metric), threshold, missing=_Missing.IGNORE)
+
+    def _add(
+        self,
+        name: str,
+        metric: cloudwatch.Metric,
+        threshold: int = 0,
+        comparison: cloudwatch.ComparisonOperator = _ABOVE,
+        *,
+        periods: int = 1,
+        missing: cloudwatch.TreatMissingData = _Missing.NOT_BREACHING,
+    ) -> None:
+        """Adds the alarm of this name in `SAYS`. Most metrics are written only when something happens: their absence is good news."""
+        alarm = metric.create_alarm(
+            self,
+            "".join(part.capitalize() for part in name.split("-")),
+            alarm_name=alarm_name(name),
+            alarm_description=says(name, self._longest_endpoint_seconds),
+            comparison_operator=comparison,
+            threshold=threshold,
+            evaluation_periods=periods,
+            treat_missing_data=missing,
+        )
+        alarm.add_alarm_action(actions.SnsAction(self._topic))
+        # Before the topic's policy lets CloudWatch publish, an alarm would reach nobody.
+        alarm.node.add_dependency(self._topic)
 
 
 def _metric(
@@ -147,39 +167,3 @@ def _metric(
 
 
 _count, _most = partial(_metric, "Sum"), partial(_metric, "Maximum")
-
-
-def _watches(watched: Watched) -> list[Watch]:
-    tear_down, sweeper = {"StateMachineArn": watched.tear_down_arn}, {"FunctionName": watched.sweeper_name}
-    undelivered, given_up = ({"QueueName": name} for name in (watched.undelivered_name, watched.failed_sweeps_name))
-    messages = "ApproximateNumberOfMessagesVisible"
-    # A silent sweeper writes none of the ledger's figures: their state stays, and its own alarm goes off.
-    stays = cloudwatch.TreatMissingData.IGNORE
-    return [
-        Watch("tear-down-failed", _count("AWS/States", "ExecutionsFailed", tear_down, _SOON)),
-        Watch("tear-down-timed-out", _count("AWS/States", "ExecutionsTimedOut", tear_down, _SOON)),
-        Watch("sweeper-failed", _count("AWS/Lambda", "Errors", sweeper, _SWEEP)),
-        Watch("sweeper-throttled", _count("AWS/Lambda", "Throttles", sweeper, _SWEEP)),
-        Watch(
-            "sweeper-silent",
-            _count("AWS/Lambda", "Invocations", sweeper, _SWEEP),
-            threshold=1,
-            comparison=_BELOW,
-            periods=_SILENT_SWEEPS,
-            # Also from the first deployment to the first sweep, when nobody can have confirmed the e-mail yet.
-            missing=cloudwatch.TreatMissingData.BREACHING,
-        ),
-        Watch("events-undelivered", _most("AWS/SQS", messages, undelivered, _SOON)),
-        Watch("sweeps-given-up", _most("AWS/SQS", messages, given_up, _SOON)),
-        # The sweeper writes these into its log at each sweep, without dimensions (lambdas/common/logs.py).
-        Watch(
-            "reservation-too-old",
-            _most(METRICS, "OldestReservationSeconds"),
-            LONGEST_RESERVATION_SECONDS,
-            missing=stays,
-        ),
-        Watch(
-            "endpoint-too-old", _most(METRICS, "OldestEndpointSeconds"), watched.longest_endpoint_seconds, missing=stays
-        ),
-        Watch("ledger-damaged", _most(METRICS, "DamagedLedgerItems"), missing=stays),
-    ]

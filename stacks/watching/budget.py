@@ -25,7 +25,7 @@ _LIMIT_PERCENT = 100
 class Budget(Construct):
     """A monthly cost budget with two topics: `warnings` for people, also of CloudWatch's alarms, `kill_switch` for 100 % actual.
 
-    Two topics, because a notification is prose: whoever had to read the threshold out of it could stop a run at 50 %.
+    Two topics, because a notification gives its threshold only in its text.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, spender: iam.Role) -> None:
@@ -86,8 +86,9 @@ class Budget(Construct):
         AWS Budgets writes to the address by itself and needs no confirmation, so the subscription leaves its messages out:
         they are prose, and only an alarm is a JSON object with an AlarmName.
         """
-        alarms = Arns(cdk.Stack.of(self)).alarms()
-        self._let_publish(self.warnings, "AlarmsMayPublish", "cloudwatch", alarms)
+        self._let_publish(
+            self.warnings, "AlarmsMayPublish", "cloudwatch", Arns(cdk.Stack.of(self)).alarm(f"{PREFIX}-*")
+        )
         if self._email:
             sns.CfnSubscription(
                 self,
@@ -155,7 +156,7 @@ class Budget(Construct):
 
 
 def _counted(scope: str) -> dict[str, Any]:
-    """What the budget counts: everything on the bill, before credits and refunds are taken off, or what bears our tag of it.
+    """What the budget counts: the whole bill before credits and refunds, or only what has the project's tag.
 
     With credits a new account's would hide the spending, and the alarm would come when they are used up. Names and values are
     those of Cost Explorer's API, in which a tag of the user's has no prefix.

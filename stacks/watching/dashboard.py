@@ -49,14 +49,14 @@ def add_dashboard(
 
 
 def _graph(title: str, metrics: Sequence[Any], unit: str = "", **more: Any) -> cloudwatch.GraphWidget:
-    """Half a row. With a unit of its own, the axis begins at 0 and bears it."""
+    """Half a row. With a unit, the axis begins at 0 and is labelled with it."""
     if unit:
         more["left_y_axis"] = cloudwatch.YAxisProps(min=0, label=unit, show_units=False)
     return cloudwatch.GraphWidget(title=title, left=list(metrics), width=_HALF, **more)
 
 
 def _alarms(scope: Construct) -> cloudwatch.AlarmStatusWidget:
-    """The state of each alarm, by name: a reference to the stack that holds them would close a circle."""
+    """The state of each alarm, by name: a reference to their stack would be circular."""
     arns = {name: Arns(Stack.of(scope)).alarm(alarm_name(name)) for name in NAMES}
     alarms = [cloudwatch.Alarm.from_alarm_arn(scope, f"Alarm-{name}", arn) for name, arn in arns.items()]
     return cloudwatch.AlarmStatusWidget(title="Alarms: red needs a person", alarms=alarms, width=_HALF, height=_HEIGHT)

@@ -10,59 +10,35 @@ import pytest
 
 from common.pricing import durations
 from stacks.guardrail_stack import SWEEP_MINUTES
+from stacks.watching.alarms import NAMES
 from tests.doubles.machines.stacks_bench import ROOT, Stacks
 
 pytestmark = pytest.mark.slow
 
-ALARM = "AWS::CloudWatch::Alarm"
-ABOVE, BELOW = "GreaterThanThreshold", "LessThanThreshold"
-TEAR_DOWN, SWEEPER = ("StateMachineArn", "TearDown"), ("FunctionName", "Sweeper")
-MESSAGES, QUIET = "ApproximateNumberOfMessagesVisible", "notBreaching"
-# Namespace, metric, comparison, threshold, minutes of a period, periods, missing data, and what is watched.
-EXPECTED: dict[str, tuple[str, str, str, int, int, int, str, tuple[str, str] | None]] = {
-    "tear-down-failed": ("AWS/States", "ExecutionsFailed", ABOVE, 0, 5, 1, QUIET, TEAR_DOWN),
-    "tear-down-timed-out": ("AWS/States", "ExecutionsTimedOut", ABOVE, 0, 5, 1, QUIET, TEAR_DOWN),
-    "sweeper-failed": ("AWS/Lambda", "Errors", ABOVE, 0, 15, 1, QUIET, SWEEPER),
-    "sweeper-throttled": ("AWS/Lambda", "Throttles", ABOVE, 0, 15, 1, QUIET, SWEEPER),
-    # After three missed sweeps and not after a late one.
-    "sweeper-silent": ("AWS/Lambda", "Invocations", BELOW, 1, SWEEP_MINUTES, 3, "breaching", SWEEPER),
-    "events-undelivered": ("AWS/SQS", MESSAGES, ABOVE, 0, 5, 1, QUIET, ("QueueName", "Undelivered")),
-    "sweeps-given-up": ("AWS/SQS", MESSAGES, ABOVE, 0, 5, 1, QUIET, ("QueueName", "FailedSweeps")),
-    # The sweeper writes its metrics without dimensions.
-    "reservation-too-old": ("Captune", "OldestReservationSeconds", ABOVE, 60_000, 15, 1, "ignore", None),
-    "endpoint-too-old": ("Captune", "OldestEndpointSeconds", ABOVE, 20_400, 15, 1, "ignore", None),
-    "ledger-damaged": ("Captune", "DamagedLedgerItems", ABOVE, 0, 15, 1, "ignore", None),
-}
+
+def alarms(stacks: Stacks) -> dict[str, dict[str, Any]]:
+    """The whole resource of each alarm, by its name without the prefix."""
+    found = stacks.resources("Guardrail", "AWS::CloudWatch::Alarm").values()
+    return {entry["Properties"]["AlarmName"].removeprefix("captune-"): entry for entry in found}
 
 
 def alarm(stacks: Stacks, name: str) -> dict[str, Any]:
-    """The whole resource of an alarm."""
-    found = stacks.resources("Guardrail", ALARM).values()
-    (one,) = [entry for entry in found if entry["Properties"]["AlarmName"] == f"captune-{name}"]
-    return one
+    return dict(alarms(stacks)[name]["Properties"])
 
 
 def test_there_are_as_many_alarms_as_cost_nothing(stacks: Stacks) -> None:
     """CloudWatch bills by the metric of an alarm, and ten are free."""
-    found = stacks.resources("Guardrail", ALARM).values()
-    assert sorted(one["Properties"]["AlarmName"] for one in found) == sorted(f"captune-{name}" for name in EXPECTED)
-    assert len(found) == 10
-    assert not any("Metrics" in one["Properties"] for one in found), "an expression is billed for each of its metrics"
+    assert sorted(alarms(stacks)) == sorted(NAMES)
+    assert len(NAMES) == 10
+    assert not any("Metrics" in one["Properties"] for one in alarms(stacks).values()), "each metric of one is billed"
 
 
-@pytest.mark.parametrize("name", EXPECTED)
-def test_each_alarm_has_its_metric_threshold_and_action(stacks: Stacks, name: str) -> None:
-    whole = alarm(stacks, name)
-    one = whole["Properties"]
-    namespace, metric, comparison, threshold, minutes, periods, missing, watched = EXPECTED[name]
-    assert (one["Namespace"], one["MetricName"]) == (namespace, metric)
-    assert (one["ComparisonOperator"], one["Threshold"]) == (comparison, threshold)
-    assert (one["Period"], one["EvaluationPeriods"], one["TreatMissingData"]) == (60 * minutes, periods, missing)
+@pytest.mark.parametrize("name", NAMES)
+def test_each_alarm_reaches_the_owner_and_counts_or_takes_the_peak(stacks: Stacks, name: str) -> None:
+    """Metrics and thresholds are in the snapshot."""
+    whole, one = alarms(stacks)[name], alarm(stacks, name)
     # A gauge shows its peak in a period, a count everything that happened in it.
-    assert one["Statistic"] == ("Maximum" if namespace in ("Captune", "AWS/SQS") else "Sum")
-    found = [(dimension["Name"], json.dumps(dimension["Value"])) for dimension in one.get("Dimensions", [])]
-    assert len(found) == (watched is not None)
-    assert all(watched and key == watched[0] and watched[1] in owner for key, owner in found)
+    assert one["Statistic"] == ("Maximum" if one["Namespace"] in ("Captune", "AWS/SQS") else "Sum")
     (policy,) = [key for key in stacks.resources("Guardrail", "AWS::SNS::TopicPolicy") if "Warnings" in key]
     (topic,) = [key for key in stacks.resources("Guardrail", "AWS::SNS::Topic") if "Warnings" in key]
     assert one["AlarmActions"] == [{"Ref": topic}]
@@ -72,23 +48,26 @@ def test_each_alarm_has_its_metric_threshold_and_action(stacks: Stacks, name: st
 
 def test_no_run_can_have_what_is_as_old_as_its_alarm(stacks: Stacks, own_weights: Stacks, abroad: Stacks) -> None:
     """With a short deadline a forgotten endpoint is reported hours earlier: each hour costs more than a dollar."""
-    reservation = alarm(stacks, "reservation-too-old")["Properties"]["Threshold"]
+    reservation = alarm(stacks, "reservation-too-old")["Threshold"]
     assert reservation == durations.LONGEST_RESERVATION_SECONDS
     allowed = durations.LONGEST_KEEP_SECONDS + durations.TEAR_DOWN_ALLOWANCE_SECONDS
     for built, minutes in ((own_weights, 35), (stacks, 60), (abroad, 240)):
-        assert alarm(built, "endpoint-too-old")["Properties"]["Threshold"] == 60 * minutes + allowed
+        assert alarm(built, "endpoint-too-old")["Threshold"] == 60 * minutes + allowed
     assert 60 * 240 + allowed == durations.LONGEST_ENDPOINT_SECONDS
 
 
-def test_the_sweeper_runs_as_often_as_its_alarm_expects(stacks: Stacks) -> None:
+def test_the_sweeper_runs_as_often_as_its_alarm_expects_and_writes_their_metrics(stacks: Stacks) -> None:
     rule = stacks.one("Guardrail", "AWS::Events::Rule", "Sweep")
-    assert rule["ScheduleExpression"] == f"rate({SWEEP_MINUTES} minutes)" == "rate(15 minutes)"
-    assert rule["Targets"][0]["Input"] == '{"reason":"sweep"}'
+    assert rule["ScheduleExpression"] == f"rate({SWEEP_MINUTES} minutes)"
+    silent = alarm(stacks, "sweeper-silent")
+    assert (silent["Period"], silent["EvaluationPeriods"]) == (60 * SWEEP_MINUTES, 3), (
+        "three missed sweeps, not a late one"
+    )
     permission = stacks.one("Guardrail", "AWS::Lambda::Permission", "AllowEventRule")
-    assert permission["Principal"] == "events.amazonaws.com"
     assert permission["FunctionName"] == rule["Targets"][0]["Arn"]
     sources = "".join(path.read_text("utf-8") for path in (ROOT / "lambdas" / "sweeper").glob("*.py"))
-    assert all(metric in sources for namespace, metric, *_ in EXPECTED.values() if namespace == "Captune")
+    written = [alarm(stacks, name) for name in NAMES if alarm(stacks, name)["Namespace"] == "Captune"]
+    assert len(written) == 3 and all(one["MetricName"] in sources for one in written)
 
 
 def test_the_owner_is_mailed_each_alarm_and_no_budget_message_twice(stacks: Stacks, own_weights: Stacks) -> None:
@@ -118,7 +97,7 @@ def test_the_dashboard_has_no_more_metrics_than_cost_nothing(stacks: Stacks) -> 
 
 def test_the_dashboard_shows_every_alarm_without_needing_their_stack(stacks: Stacks) -> None:
     body = json.dumps(stacks.one("FineTuning", "AWS::CloudWatch::Dashboard")["DashboardBody"])
-    assert all(f":alarm:captune-{name}" in body for name in EXPECTED)
+    assert all(f":alarm:captune-{name}" in body for name in NAMES)
     for shown in ("CommittedCents", "ActualCents", "CapCents", "ExecutionsFailed", "GPUUtilization", "Invocations"):
         assert shown in body
     assert "Guardrail" not in json.dumps(stacks.template("FineTuning"))

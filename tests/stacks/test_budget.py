@@ -134,13 +134,3 @@ def test_every_way_a_run_can_end_starts_its_tear_down(stacks: Stacks) -> None:
     assert filled == (
         '{"executionArn":$.detail.executionArn,"executionName":$.detail.name,"status":$.detail.status,"reason":"event"}'
     )
-
-
-def test_a_tear_down_that_could_not_be_started_is_retried_for_a_day_and_then_kept(stacks: Stacks) -> None:
-    (target,) = stacks.one("Guardrail", "AWS::Events::Rule", "RunEnded")["Targets"]
-    assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
-    queue = stacks.one("Guardrail", "AWS::SQS::Queue", "Undelivered")
-    assert (queue["SqsManagedSseEnabled"], queue["MessageRetentionPeriod"]) == (True, 14 * 86400)
-    policy = stacks.one("Guardrail", "AWS::SQS::QueuePolicy")["PolicyDocument"]["Statement"]
-    services = {s["Principal"]["Service"] for s in policy if s["Effect"] == "Allow"}
-    assert services == {"events.amazonaws.com", "sns.amazonaws.com"}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from arguments import LIMITS, Arguments
-from common.architecture import BIASED_ATTENTION, Shape, UnknownShape, shape_of
+from common.architecture import BIASED_ATTENTION, UnknownShape, shape_of
 from stacks.configuration import images
 from stacks.configuration.catalog import BASE_MODELS, BaseModel, weights_of
 from stacks.configuration.checks import BUDGET_REGIONS
@@ -19,14 +18,9 @@ each = pytest.mark.parametrize("model", BASE_MODELS.values(), ids=lambda model: 
 REGION = "eu-west-1"
 
 
-def shape(model: BaseModel) -> Shape:
-    return Shape(**dataclasses.asdict(model.shape))
-
-
 @each
 def test_a_models_figures_are_those_that_transformers_counts(model: BaseModel) -> None:
-    assert shape(model).parameters == model.parameters
-    assert model.weights_bytes == 2 * model.parameters
+    assert model.shape.parameters == model.parameters
     assert model.shape.biased_attention is BIASED_ATTENTION[model.architecture]
     torch = pytest.importorskip("torch")
     import transformers
@@ -43,8 +37,8 @@ def test_a_models_figures_are_those_that_transformers_counts(model: BaseModel) -
     assert sum(value.numel() for value in causal.parameters()) == model.parameters
     output = causal.get_output_embeddings()
     linear = [layer for layer in causal.modules() if isinstance(layer, torch.nn.Linear) and layer is not output]
-    assert sum(layer.weight.numel() for layer in linear) == shape(model).linear_parameters
-    assert sum(16 * (layer.in_features + layer.out_features) for layer in linear) == shape(model).adapter_parameters(16)
+    assert sum(layer.weight.numel() for layer in linear) == model.shape.linear_parameters
+    assert sum(16 * (layer.in_features + layer.out_features) for layer in linear) == model.shape.adapter_parameters(16)
 
 
 @each

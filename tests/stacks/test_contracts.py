@@ -6,20 +6,15 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any, get_type_hints, is_typeddict
 
 import pytest
 
 from common.contracts import run_folder
-from stacks import fine_tuning_stack
-from stacks.access import permissions
-from stacks.definitions import load_definition
+from stacks.definitions import FINE_TUNING_DEFINITION, TEAR_DOWN_DEFINITION, load_definition
 from stacks.names import Keys
 
-FOLDER = Path(fine_tuning_stack.__file__).parent
-FINE_TUNING = load_definition(FOLDER / "fine_tuning.asl.yaml")
-TEAR_DOWN = load_definition(FOLDER / "tear_down.asl.yaml")
+FINE_TUNING, TEAR_DOWN = load_definition(FINE_TUNING_DEFINITION), load_definition(TEAR_DOWN_DEFINITION)
 
 
 def calls(definition: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -68,8 +63,3 @@ def test_rights_are_given_on_the_keys_that_the_functions_use(name: str) -> None:
 
 def test_fine_tuning_looks_for_the_file_that_says_that_an_adapter_is_whole() -> None:
     assert f"& '{run_folder.METRICS}' %}}" in FINE_TUNING["States"]["LookForAdapter"]["Arguments"]["Prefix"]
-
-
-def test_the_budgets_deny_stops_whatever_would_bill_by_the_hour() -> None:
-    denied = permissions.deny_new_spending().to_statement_json()
-    assert denied == {"Effect": "Deny", "Action": ["sagemaker:Create*", "sagemaker:UpdateEndpoint*"], "Resource": "*"}

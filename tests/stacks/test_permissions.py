@@ -17,12 +17,10 @@ NAMED_OTHERWISE = {"s3:ListObjectsV2": "s3:ListBucket", "lambda:Invoke": "lambda
 
 
 def role_of(stacks: Stacks, machine: str) -> str:
-    """The logical id of a machine's role."""
     return str(stacks.machine(machine)["RoleArn"]["Fn::GetAtt"][0])
 
 
 def calls_of(stacks: Stacks, machine: str) -> set[str]:
-    """The IAM actions behind the Task states of a machine."""
     text = stacks.machine(machine)["DefinitionString"]
     calls = re.findall(r'"Resource":"arn:aws:states:::(?:aws-sdk:)?(\w+):(\w)(\w+)', text)
     found = {f"{service}:{first.upper()}{rest}" for service, first, rest in calls}
@@ -67,41 +65,12 @@ def test_roles_are_passed_by_name_and_to_one_service_each(stacks: Stacks) -> Non
             assert name.startswith(expected), owner
 
 
-def test_the_dead_mans_switch_may_start_the_tear_down_and_nothing_else(stacks: Stacks) -> None:
-    (statement,) = stacks.statements("SchedulerRole")
-    assert statement["Action"] == "states:StartExecution"
-    assert json.dumps(statement["Resource"]).endswith(':stateMachine:captune-tear-down"]]}')
-
-
-@pytest.mark.parametrize(
-    ("role", "changed"),
-    [
-        ("FunctionsPreflightRole", {}),  # the run may yet be refused, and its prefix may be another run's
-        (
-            "FunctionsStageRole",
-            {"s3:PutObject": ["/runs/*/code/*", "/runs/*/input/*", "/runs/*/plan.json", "/runs/*/training/trial/*"]},
-        ),
-        (
-            "TrainingRole",
-            {"s3:DeleteObject": ["/checkpoints/*"], "s3:PutObject": ["/checkpoints/*", "/runs/*/training/*"]},
-        ),
-        ("HostingRole", {}),
-    ],
-)
-def test_each_role_writes_and_deletes_in_its_own_folders_only(
-    stacks: Stacks, role: str, changed: dict[str, list[str]]
-) -> None:
-    statements = stacks.statements(role)
-    found: dict[str, list[str]] = {}
-    for statement in statements:
-        for action in as_list(statement["Action"]):
-            if action.startswith("s3:") and action not in ("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"):
-                found.setdefault(action, []).extend(one["Fn::Join"][1][-1] for one in as_list(statement["Resource"]))
-    assert {action: sorted(ends) for action, ends in found.items()} == changed
-    container = not role.startswith("Functions")
-    assert not container or not [
-        one for one in actions(statements) if one.startswith(("iam:", "sagemaker:", "lambda:"))
-    ]
+@pytest.mark.parametrize("role", ["FunctionsPreflightRole", "HostingRole", "TrainingRole"])
+def test_no_container_gets_other_rights_than_files_and_preflight_writes_none(stacks: Stacks, role: str) -> None:
+    """A run may yet be refused, and its prefix may be another run's. The folders are in the snapshot."""
+    found = actions(stacks.statements(role))
+    assert role == "TrainingRole" or not {one for one in found if one.startswith(("s3:Put", "s3:Delete"))}
+    assert "Preflight" in role or not {one for one in found if one.startswith(("iam:", "sagemaker:", "lambda:"))}
 
 
 def test_every_role_is_taken_by_one_service_for_this_account_only(stacks: Stacks) -> None:

@@ -29,7 +29,6 @@ NAMES = ("Storage", "FineTuning", "Guardrail")
 
 @pytest.fixture(scope="module")
 def known_account() -> Stacks:
-    """The stacks for an account that is known at synthesis."""
     return synthesize(account=ACCOUNT)
 
 

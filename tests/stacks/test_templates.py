@@ -22,14 +22,6 @@ pytestmark = pytest.mark.slow
 NAMES = ("Storage", "FineTuning", "Guardrail")
 
 
-def test_every_bucket_is_encrypted_and_closed_and_the_data_have_versions(stacks: Stacks) -> None:
-    for bucket in stacks.resources("Storage", "AWS::S3::Bucket").values():
-        encryption = bucket["Properties"]["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-        assert encryption[0]["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
-        assert all(bucket["Properties"]["PublicAccessBlockConfiguration"].values())
-    assert stacks.one("Storage", "AWS::S3::Bucket", "Data")["VersioningConfiguration"] == {"Status": "Enabled"}
-
-
 # What CloudFormation cannot change of a resource that has a name of its own: it would have to make another of that name first, and
 # every deployment of those who have one would fail. So these words stay as they were first deployed.
 FROZEN = {
@@ -64,14 +56,6 @@ def test_checkpoints_are_kept_a_week_and_reserved_for_as_long(stacks: Stacks) ->
     assert rules["ForgetOldVersions"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
     assert rules["AbortUploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
     assert all(one["Status"] == "Enabled" for one in rules.values())
-
-
-def test_the_ledger_bills_on_demand_and_can_be_restored_to_any_second(stacks: Stacks) -> None:
-    ledger = stacks.one("Storage", "AWS::DynamoDB::Table")
-    assert ledger["KeySchema"] == [{"AttributeName": "pk", "KeyType": "HASH"}]
-    assert ledger["BillingMode"] == "PAY_PER_REQUEST"
-    assert ledger["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    assert "TableName" not in ledger
 
 
 @pytest.mark.parametrize(("settings", "policy", "kept"), [("stacks", "Retain", True), ("own_weights", "Delete", False)])

@@ -21,7 +21,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def container(tmp_path: Path, tiny_model: Path) -> Container:
-    """A training job that has not begun."""
     return Container(tmp_path / "ml", tiny_model)
 
 

@@ -14,7 +14,6 @@ from tests.doubles import MovedTime
 
 
 def written(folder: Path, step: int, identity: str = "me") -> Path:
-    """A checkpoint as the trainer leaves it, sealed."""
     place = folder / f"checkpoint-{step}"
     place.mkdir(exist_ok=True)
     for name in ("adapter_model.safetensors", "optimizer.pt", "trainer_state.json"):

@@ -23,7 +23,6 @@ PLAYED = {"CAPTUNE_ACCELERATOR": "cpu"}
 
 
 def configured(root: Path, **content: Any) -> Path:
-    """A job's folder with this resourceconfig.json."""
     folder = root / "input" / "config"
     folder.mkdir(parents=True)
     (folder / "resourceconfig.json").write_text(json.dumps(content), encoding="utf-8")

@@ -36,7 +36,6 @@ def test_losses_are_weighted_by_tokens_and_absent_ones_are_null() -> None:
 
 @pytest.fixture
 def hand(monkeypatch: pytest.MonkeyPatch) -> MovedTime:
-    """The time of the job's clock."""
     made = MovedTime()
     monkeypatch.setattr(progress, "time", made)
     return made

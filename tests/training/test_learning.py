@@ -59,7 +59,6 @@ def tokenizer() -> Any:
 
 
 def network(micro_batch: int = 1) -> Network:
-    """A Llama of one layer in float32, the same for every call."""
     adapted = tiny_layer().float()
     plan = Plan("none", "float32", micro_batch, False, 0, 0)
     causal = adapted.get_base_model()
@@ -109,7 +108,6 @@ class Run:
         )  # fmt: skip
 
     def train(self) -> dict[str, torch.Tensor]:
-        """The adapter afterwards."""
         self.trainer.train()
         return self.network.adapter()
 

@@ -16,7 +16,6 @@ import torch
 from torch.nn import functional
 
 from arguments import Arguments
-from common.architecture import Shape
 from common.cards import CARDS, training_memory
 from common.memory import BLOCK, USABLE, Sizes, needed_bytes
 from evaluation import refuse_unknown_tokens, refuse_worse_than_guessing
@@ -56,7 +55,6 @@ def rows(causal: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def by_torch(matrix: torch.Tensor, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The losses from all logits at once."""
     logits = (hidden @ matrix.T).flatten(0, 1)
     return functional.cross_entropy(logits, labels.flatten(), ignore_index=IGNORED, reduction="none").view_as(labels)
 
@@ -96,7 +94,6 @@ def test_an_output_layer_that_is_more_than_a_matrix_is_refused(causal: Any, more
 
 
 def llama(**changes: int) -> Any:
-    """A Llama without data; by default Llama 2 7B."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     shape = {"vocab_size": 32_000, "hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32}
@@ -147,8 +144,7 @@ def test_the_plan_of_memory_fits_the_card(
 
 
 def test_preflight_plans_from_the_catalogue_what_the_job_plans_from_the_model(seven: Sizes) -> None:
-    catalogued = Shape(**dataclasses.asdict(BASE_MODELS["llama-2-7b"].shape))
-    card = CARDS["g5"]
+    catalogued, card = BASE_MODELS["llama-2-7b"].shape, CARDS["g5"]
     planned = plan(seven, Arguments(), "cuda", card.free_bytes)
     assert dataclasses.asdict(training_memory(catalogued, 16, 512, card)) == dataclasses.asdict(planned)
 
@@ -167,7 +163,6 @@ def test_a_card_too_small_for_four_bits_is_refused(thirteen: Sizes) -> None:
 
 
 def safetensors(size: int, present: int | None = None) -> bytes:
-    """A weight file of one tensor with `size` bytes, of which `present` are there."""
     header = json.dumps({"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
     return struct.pack("<Q", len(header)) + header + bytes(size if present is None else present)
 

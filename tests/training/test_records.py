@@ -150,8 +150,6 @@ def test_a_record_is_a_document_of_the_corpus_and_a_group_one_held_out(tmp_path:
     [
         "{",
         '{"id": "a"}',
-        '{"id": "a", "group": "b", "completion": "c"}',
-        '{"id": "d", "group": "b", "messages": []}',
         '{"id": "a", "group": "b", "prompt": "p", "completion": "the id stands there twice"}',
     ],
 )

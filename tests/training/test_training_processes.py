@@ -39,7 +39,6 @@ def ended(processes: list[subprocess.Popen[str]]) -> list[tuple[int, list[str]]]
 
 
 def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """What torchrun has started, in the order of the ranks."""
     torchrun = psutil.Process(process.pid).children()
     return sorted((child for one in torchrun for child in one.children()), key=lambda child: child.pid)
 

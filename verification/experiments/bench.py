@@ -118,7 +118,7 @@ def gather(words: int, most_documents: int, outside: Path | None = None) -> tupl
     read = Files(
         Storage(Folder(Path("/")), "this machine"), data, "medical", corpus_words=words, measures_strength=True
     )
-    material = staging.gather(read, request)
+    material = staging.read_material(read, request)
     if material is None:
         raise ValueError("Preflight refuses the texts of the benchmark")
     held_out, by_others = (_spread(documents, most_documents) for documents in (material.held_out, material.outside))

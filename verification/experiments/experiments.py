@@ -92,7 +92,7 @@ def _staged(corpus: bytes, held_out: bytes) -> str:
     data |= {"medicaldataset.txt": corpus, "medicalheldout.txt": held_out}
     # Every file is the domain's own, so no storage is asked.
     files = Files(cast(Storage, None), data, "medical")
-    material = staging.gather(files, Request())
+    material = staging.read_material(files, Request())
     if material is None:
         raise ValueError("Preflight refuses the texts of the experiments")
     texts = (as_text(material.training), as_lines(material.held_out), as_lines(material.control))

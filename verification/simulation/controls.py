@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Any
 from unittest.mock import patch
 
-from common import names, versions
+from common import environment, names
 from common.contracts.tear_down import Removed, TearDownEvent
 from common.endpoint_lives import Seen
 from common.errors import PriceUnknown, RunNameTaken
@@ -303,7 +303,7 @@ def _unversioned() -> Iterator[None]:
     """As before the plan carried everything and definition and functions compared their versions."""
     with (
         edited("fine_tuning", _types_of_the_definition)(),
-        everywhere(versions.refuse_another_deployment, lambda version: None),
+        everywhere(environment.refuse_another_deployment, lambda version: None),
     ):
         yield
 

@@ -175,7 +175,7 @@ def _changes() -> list[tuple[Any, str, Any]]:
         (boto3, "client", lambda service, config, **_: _Guarded(service, config)),
         (common.clock, "datetime", clock),
         (common.environment, "os", SimpleNamespace(environ=variables)),
-        (staging, "gather", _unless_whole(staging.gather, _MATERIAL)),
+        (staging, "read_material", _unless_whole(staging.read_material, _MATERIAL)),
         (weights, "of_jumpstart", _unless_whole(weights.of_jumpstart, [])),
         (images, "problem", _unless_whole(images.problem, ("", ""))),
         (staging, "asset", _unless_whole(staging.asset, {})),

@@ -17,7 +17,7 @@ class PreflightEvent(TypedDict):
 
 
 class Reserved(TypedDict):
-    """What ReserveBudget answers, in US cents."""
+    """The answer of ReserveBudget, in US cents."""
 
     reservedCents: int
     committedCents: int
@@ -52,7 +52,7 @@ class Asked(TypedDict):
 
 
 class TrainingJobEnd(TypedDict, total=False):
-    """What SageMaker told last of the training job; empty where the run trained none."""
+    """SageMaker's last figures of the training job; empty where the run trained none."""
 
     interruptions: int
     trainingSeconds: int

@@ -1,13 +1,12 @@
 """The plan of a run: the small document that Preflight makes, that every later state works from, and that lies in the run's folder.
 
-An execution keeps the plan that it began with. A deployment that comes later replaces the functions of a run in flight, and a run's
-folder is read long after: what was added to the plan since, a reader must do without (`plan.get`).
+An execution keeps the plan that it began with, a later deployment replaces the functions of a run in flight, and a run's folder is read
+long after: an old plan may lack the newer keys (`plan.get`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, NotRequired, TypedDict
 
 from common.ledger.rows import RunItem
 
@@ -43,7 +42,7 @@ class PlannedTraining(TypedDict):
 
 
 class PlannedHosting(TypedDict):
-    """What the endpoint, and the trial before it, are started with. `instances` are the part of its variant that tells their type.
+    """What the endpoint, and the trial before it, are started with. `instances` is the part of its variant with the instance types.
 
     Where AWS has none of them free, the run tries again after `pauseSeconds`, if `tryAgainSeconds` of the deadline are left then.
     """
@@ -163,8 +162,3 @@ class Plan(TypedDict):
     budget: PlannedBudget
     estimate: PlannedEstimate
     warnings: list[str]
-
-
-def read(document: Mapping[str, Any]) -> Plan:
-    """A plan as a state was handed it, or as it lies in a run's folder. Whether an old one is whole, nobody knows."""
-    return cast(Plan, document)

@@ -1,6 +1,6 @@
-"""What TearDown is told, and what its states hand to one another: which run, what was seen of it, and what its end came to.
+"""TearDown's input, and what its states pass on: the run, what was seen of it, and what it cost.
 
-A tear-down is told which run, and which execution. Each of three facts suffices, so that a person can start one by hand.
+The input names the run and its execution. One of three keys is enough, so that a person can start a tear-down by hand.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def run_of_event(event: Mapping[str, Any]) -> str:
 
 
 def execution_arn_of(event: Mapping[str, Any], fine_tuning_arn: str) -> str | None:
-    """The execution's ARN: as told, or made from the execution's name, or None when only a run is named that does not tell it."""
+    """The execution's ARN: as given, or made from its name, or None where only a run is given whose name does not contain it."""
     if event.get("executionArn"):
         return str(event["executionArn"])
     name = event.get("executionName") or execution_name_of(str(event.get("runName") or ""))
@@ -127,7 +127,7 @@ def execution_arn_of(event: Mapping[str, Any], fine_tuning_arn: str) -> str | No
 
 
 def refuse_another_machine(event: Mapping[str, Any], fine_tuning_arn: str) -> None:
-    """Raises InvalidInput where an ARN is told that is no execution of this project's FineTuning: of another account, region or machine."""
+    """Raises InvalidInput for an ARN of another account, region or state machine than this project's FineTuning."""
     told = str(event.get("executionArn") or "")
     if told and told.rpartition(":")[0] != fine_tuning_arn.replace(":stateMachine:", ":execution:"):
         raise InvalidInput(f"{told[:300]} is no execution of {fine_tuning_arn}. Nothing was stopped.")

@@ -1,6 +1,6 @@
-"""Whether what ends a run and its bill is deployed and on: without it nothing but the run's own schedule would.
+"""Whether the rules and the topic that end a run are deployed and enabled: without them only the run's own schedule would.
 
-The Guardrail stack comes last and may fail, as in an account whose organisation has not turned AWS Budgets on; runs could start
+The Guardrail stack is deployed last and may fail, as in an account whose organisation has not turned AWS Budgets on; runs could start
 all the same. And whoever manages the account may have disabled a rule.
 """
 
@@ -48,7 +48,7 @@ def missing(events: Any, sns: Any, guards: Guards) -> list[str]:
         *_of_rule(events, guards.run_ended_rule, guards.tear_down_arn, after_every_end),
         *_of_rule(events, guards.sweep_rule, guards.sweeper_arn, "starts the sweeper every quarter of an hour"),
     ]
-    if guards.sweeper_arn not in _hear(sns, guards.kill_switch_topic):
+    if guards.sweeper_arn not in _functions_of(sns, guards.kill_switch_topic):
         found.append(
             f"nothing hears the kill switch ({guards.kill_switch_topic}), which stops every run at 100 % of the budget"
         )
@@ -65,14 +65,13 @@ def _of_rule(events: Any, name: str, target: str, does: str) -> Iterator[str]:
         yield f"the rule {name}, which {does}, has lost its target"
 
 
-def _hear(sns: Any, topic: str) -> set[str]:
-    """The functions that a topic calls."""
+def _functions_of(sns: Any, topic: str) -> set[str]:
     listed = _unless_missing(sns.list_subscriptions_by_topic, TopicArn=topic)
     return {one["Endpoint"] for one in listed.get("Subscriptions", []) if one["Protocol"] == "lambda"}
 
 
 def _unless_missing(question: Any, **request: str) -> dict[str, Any]:
-    """The answer; an empty one where there is no such thing."""
+    """The answer, or an empty one where the resource does not exist."""
     try:
         answer: dict[str, Any] = question(**request)
     except ClientError as error:

@@ -41,7 +41,7 @@ def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: s
 def runs_in_flight(ledger: Ledger, run: str) -> list[str]:
     """The other runs that hold a reservation, which means that they use an instance now or will.
 
-    One whose item is damaged may hold one, and says so.
+    A run whose item is damaged may hold one, and is named as damaged.
     """
     unreadable = " (its item in the ledger is damaged, see captune ledger)"
     others = [row for row in ledger.rows() if row.is_open and row.run != run]
@@ -49,9 +49,9 @@ def runs_in_flight(ledger: Ledger, run: str) -> list[str]:
 
 
 def leftovers(sagemaker: Any, ledger: Ledger, now: datetime) -> list[str]:
-    """Endpoints and training jobs of this project that no reservation covers: they bill and nobody counts them.
+    """Endpoints and training jobs of this project that no reservation covers.
 
-    What has the project's prefix and another tag is named with it, because no sweeper removes that.
+    What has the project's prefix and another tag is named with that tag, because the sweeper does not remove it.
     """
     ours = f"{PREFIX}-"
     found = find_present(sagemaker, TRAINING_JOB, ours, now, "InProgress")

@@ -22,8 +22,8 @@ _CODES = {
     f"ml.g5.2xlarge for {ENDPOINT}": "L-9614C779",
 }
 PAGE = 100  # the most that AWS puts on a page; SageMaker has some 1,600 quotas
-# In which the last question is begun: 0.6 s for each of the 34 pages that both listings may be, where AWS admits ten calls a second of each
-# to the account; the rest is for what its other programs have throttled. A corpus of 64 MiB, which takes 51 s of a core, still has its time after it.
+# No call begins later: 0.6 s for each of the 34 pages of both listings, of which AWS admits ten a second to an account; the rest is for
+# throttling by its other programs. A corpus of 64 MiB, which takes 51 s of a core, still has its time after it.
 ASKING_SECONDS = 20
 
 
@@ -53,7 +53,7 @@ class Quota:
         return f'"{self.name}"' + (f" (code {self.code})" if self.code else "")
 
     def shortage(self, runs: int = 1) -> str:
-        """Why the quota does not allow so many such runs at once; empty when it does or is not known."""
+        """Why the quota does not allow `runs` at once; empty where it does or is unknown."""
         needed = self.needed * runs
         if self.value is None or self.value >= needed:
             return ""
@@ -72,7 +72,7 @@ def read(service_quotas: Any, wanted: Sequence[Quota], clock: Callable[[], float
     """The quotas with the values in force; None where Service Quotas cannot be asked or knows no such quota.
 
     A known code is asked for directly. Every other quota, and what no code answers, is looked for in one listing of the applied values
-    and then in one of AWS's defaults. `clock` tells seconds.
+    and then in one of AWS's defaults. `clock` gives seconds.
     """
     until = clock() + ASKING_SECONDS
     rows: dict[str, dict[str, Any]] = {}
@@ -120,19 +120,19 @@ def read(service_quotas: Any, wanted: Sequence[Quota], clock: Callable[[], float
         code, value = str(row.get("QuotaCode") or _CODES.get(quota.name, "")), row.get("Value")
         if value is not None:
             return replace(quota, value=int(value), code=code)
-        return replace(quota, code=code, why_unknown="AWS told no value" if row else why.get(quota.name, unlisted))
+        return replace(quota, code=code, why_unknown="AWS gave no value" if row else why.get(quota.name, unlisted))
 
     return [answered(quota) for quota in wanted]
 
 
 def _why(error: Exception) -> str:
     if isinstance(error, _TimeOver):
-        return f"AWS did not tell it within {ASKING_SECONDS} seconds"
+        return f"AWS did not answer within {ASKING_SECONDS} seconds"
     code = error_code(error) if isinstance(error, ClientError) else ""
     return f"AWS answered {code}" if code else f"AWS did not answer ({type(error).__name__})"
 
 
-def usable(read: Sequence[Quota], others: Sequence[str], region: str) -> tuple[list[Quota], list[str]]:
+def within_quotas(read: Sequence[Quota], others: Sequence[str], region: str) -> tuple[list[Quota], list[str]]:
     """The quotas that the account and the other runs in flight, `others`, leave to a run, and what a person should know of the rest.
 
     Raises QuotaTooLow where no type is left for a use, RunInFlight where other runs have them all.
@@ -143,7 +143,7 @@ def usable(read: Sequence[Quota], others: Sequence[str], region: str) -> tuple[l
             f"SageMaker would refuse this run: {'; '.join(shortages)}. Ask for more in the console under Service Quotas > Amazon SageMaker; AWS answers "
             "within hours to days."
         )
-    # Counted as if the others took as many each: what their items tell is not looked up, for SageMaker refuses what this lets through.
+    # Each other run counts as if it took as many instances; SageMaker refuses where it takes more.
     free, crowded = _that_allow(allowed, len(others) + 1)
     if crowded:
         raise RunInFlight(
@@ -156,7 +156,6 @@ def usable(read: Sequence[Quota], others: Sequence[str], region: str) -> tuple[l
         for one in unsafe
     ]
     if unread := [f"{one.named}: {one.needed} needed, {one.why_unknown}" for one in free if one.value is None]:
-        # The run goes on, and may meet a quota of zero when its training is paid.
         warnings.append(
             f"Quotas that could not be read: {'; '.join(unread)}. The run goes on without knowing. Look them up now, at "
             f"https://{region}.console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas: where one is lower than needed, stop this execution "
@@ -181,7 +180,7 @@ def _without_unknown(quotas: Sequence[Quota]) -> tuple[list[Quota], list[Quota]]
 
 
 def _that_allow(quotas: Sequence[Quota], runs: int) -> tuple[list[Quota], list[str]]:
-    """The quotas that allow so many runs, and of each use for which none does, why not."""
+    """The quotas that allow `runs`, and the shortages of each use for which none does."""
     enough = [quota for quota in quotas if not quota.shortage(runs)]
     uses = {quota.use for quota in enough}
     return enough, [quota.shortage(runs) for quota in quotas if quota.use not in uses]

@@ -1,6 +1,6 @@
 """The weights that a run starts from: the base model's in JumpStart's bucket or in a folder of the user's, and an earlier run's adapter.
 
-Asking costs nothing. What is found out here would otherwise show in the first minute of training, or when the endpoint starts.
+These checks cost nothing. The faults would otherwise show in the first minute of training, or when the endpoint starts.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ LEAST_SHARE = 0.95
 # S3ModelDataSource). Tokenizers, read-me files and a small quantised copy stay below this; the same weights in another form, or the
 # states of an optimiser, do not. A gigabyte takes ten seconds, so that small models may have whatever lies beside them.
 MOST_SPARE_SHARE, MOST_SPARE_BYTES = 0.5, 1_000_000_000
-# Nobody's config.json or tokenizer.json is larger, and Preflight holds in memory what it reads.
+# No config.json or tokenizer.json is larger, and Preflight holds in memory what it reads.
 MOST_BYTES_READ = 20_000_000
 _SECONDS = 10  # for a file behind a presigned address
 _LEAST_ADAPTER_BYTES = 9  # a safetensors file has a header of eight bytes before anything else
@@ -262,7 +262,7 @@ class _Folder:
         return value
 
     def _unreadable(self, place: str, error: ClientError) -> ClientError | WeightsNotFound:
-        """What to raise for an error of S3: itself, where nobody has to mend anything."""
+        """What to raise for an error of S3: the error itself where it is transient."""
         code, message = error_code(error), error_message(error)
         if code not in _REFUSED and not code.startswith("KMS.") and "kms:" not in message:
             return error

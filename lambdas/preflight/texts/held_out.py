@@ -12,23 +12,22 @@ from common.errors import HeldOutLeaks
 from common.records import Record
 from common.text import composed, count_words, encoded, opening, placed_runs, plain, runs, word_ends
 from preflight.texts.text_file import Document, documents, without_titles
+from report.findings.verdict import MINIMUM_DOCUMENTS
 
-# report/findings/verdict.py shows nothing with fewer documents than this, because no sign-flip p can reach 0.05.
-MINIMUM_DOCUMENTS = 6
 # A corpus with fewer documents is cut into blocks of paragraphs first.
 WHOLE_DOCUMENTS = 20
-# Of some 4,000 words on, so many blocks are made at least and so many held out: ten are left for the verdict where two of them say what
-# stands in the training text, too. From 9,600 words on the blocks are as long as they get, and there are more of them.
+# From 4,000 words on: at least 64 blocks, 12 of them held out, so that 10 remain if 2 are duplicates. From 9,600 words on the blocks
+# have their full length, and there are more of them.
 _BLOCKS, PASSAGES = 64, 12
 _BLOCK_WORDS = (50, 150)
-# Of a large text no more is held out than can be scored in two minutes, before and after: so many documents, by their openings where they
-# are long. A short interval needs no more.
+# Of a large text no more is held out than can be scored in two minutes, before and after: 400 documents, of long ones the opening.
+# A short interval needs no more.
 MOST_DOCUMENTS, MOST_WORDS = 400, 50_000
 _BLOCK = "block-"  # how the id of a block begins
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f\u0964])\s*")
 # Groups of records: as many as a text of usual length gives, and as many as one of the largest size gives in passages.
 WANTED_GROUPS, MOST_GROUPS = 10, 400
-# An answer of which more stands in the training answers is known; less may be a turn of phrase that all answers have.
+# An answer is known where more of it stands in training answers; less may be a phrase that all answers share.
 KNOWN_SHARE = 0.5
 
 
@@ -190,7 +189,7 @@ def split_groups(parts: list[Document]) -> tuple[list[Document], list[Document]]
 def first_groups(parts: list[Document], count: int) -> list[Document]:
     """So many groups, chosen by the hash of a group's name, or of what it says where the file names none.
 
-    So a file that grows keeps the choice, and no order in it can bear on it.
+    So a file that grows keeps the choice, whatever the order of its records.
     """
 
     def place(part: Document) -> str:

@@ -13,7 +13,7 @@ from preflight.texts.text_file import Document, Files
 from preflight.texts.training import ALIKE, Material, too_few
 
 PREFIX = "outside"
-DEPLOYED = "outside.jsonl"  # behind the domain's name in data/, where whoever deployed had it
+DEPLOYED = "outside.jsonl"  # after the domain's name in data/, if it was there at deployment
 AUTO = "auto"  # the setting adapter_strength that has the training job measure
 LINES = ".jsonl"  # one document a line; every other text is split at its `# Title` lines
 # Scored twice, before and after: some 150,000 tokens of Llama 2, or two minutes of the ten that every run has at least, at the 1,190 tokens a
@@ -76,11 +76,10 @@ def name_of(files: Files, request: Request) -> str:
 
 
 def measure(found: list[Document], files: Files, request: Request, material: Material) -> None:
-    """Puts into a run's material what of the outside documents is measured, and what of them chooses the adapter's strength.
+    """Puts the outside documents into a run's material: those that are measured, and those that choose the adapter's strength.
 
-    Refused by HeldOutLeaks is what shares eight words in a row with the training text, or is a held-out document: what was trained on
-    shows nothing, and what the corpus itself holds apart was not written by others. Of the deployed text, which nobody who starts a run
-    can change, such documents are left out.
+    Documents that share eight words in a row with the training text, or are held-out documents, are refused with HeldOutLeaks. Of the
+    deployed text, which whoever starts a run cannot change, such documents are left out.
     """
     name = name_of(files, request)
     if request.held_outside is None:
@@ -116,7 +115,7 @@ def measure(found: list[Document], files: Files, request: Request, material: Mat
 
 
 def _set_aside(parts: list[Document], kept: list[Document]) -> tuple[list[Document], list[Document]]:
-    """What judges, and what chooses the adapter's strength: of what is not measured anyway, or else every second document; none of too few."""
+    """The documents that judge, and those that choose the adapter's strength: unmeasured ones, or else every second; none of too few."""
     measured = {part.id for part in kept}
     spare = [part for part in parts if part.id not in measured and not held_out.are_passages(kept)]
     if sum(count_words(part.text) for part in spare) < STRENGTH_WORDS:

@@ -1,4 +1,4 @@
-"""What looks like data of a person: names with dates, dates of birth, numbers and addresses. It does not replace de-identification."""
+"""What looks like personal data: names with dates, dates of birth, numbers and addresses. It does not replace de-identification."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def refuse_patient_data(text: str, name: str) -> None:
 
 
 def refuse_patient_data_in(lines: Iterable[tuple[int, str]], name: str, reason: str) -> None:
-    """Raises PatientDataSuspected for numbered lines of a file, of which several may have one number; `reason` tells what could become of the data."""
+    """Raises PatientDataSuspected for numbered lines of a file, of which several may have one number; `reason` says why they are refused."""
     _refuse([(number, kind) for number, line in lines for kind in _kinds(line)], name, reason)
 
 
 def looks_personal(text: str) -> bool:
-    """Whether a text must not be repeated in a message, because it looks like data of a person."""
+    """Whether a text looks like personal data, and must not be repeated in a message."""
     return any(_kinds(text))
 
 
 def shown(value: str, characters: int = _SHOWN_CHARACTERS) -> str:
-    """A value for a message, cut after so many characters; nothing of one that looks like data of a person, since messages end up in logs.
+    """A value for a message, cut after `characters`; nothing of personal data, since messages end up in logs.
 
     The whole value is looked at: the part of an address that a cut leaves does not look like one.
     """
@@ -72,13 +72,13 @@ def _refuse(places: list[tuple[int, str]], name: str, reason: str) -> None:
 
 
 def _kinds(line: str) -> Iterator[str]:
-    """What kinds of data of persons a line seems to hold."""
+    """The kinds of personal data that a line seems to hold."""
     line = _plain(line)
     return (kind for kind, pattern in _conceivable(line) if pattern.search(line))
 
 
 def _conceivable(line: str) -> list[tuple[str, re.Pattern[str]]]:
-    """The kinds, with their patterns, of which a line bears the sign."""
+    """The kinds whose sign is in a line, with their patterns."""
     folded = line.casefold()
     seen = {
         name
@@ -89,7 +89,7 @@ def _conceivable(line: str) -> list[tuple[str, re.Pattern[str]]]:
 
 
 def _kinds_across(line: str, after: str) -> Iterator[str]:
-    """What kinds begin in a line and end in the next one."""
+    """The kinds that begin in a line and end in the next one."""
     if not _DIGIT.search(after, 0, _ACROSS):
         return iter(())
     tail, head = line[-_ACROSS:].split(), after[:_ACROSS].split()

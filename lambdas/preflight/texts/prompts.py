@@ -9,10 +9,9 @@ from itertools import islice, zip_longest
 from typing import Any
 
 from common.errors import PromptsRejected
-from common.key_facts import Reading, mentioned, readings
+from common.key_facts import Reading, mentioned, readings, time_limit
 from common.records import Record, json_lines
 from common.text import KINDS, RECORD_KIND, count_words, encoded, listed
-from common.time_limit import time_limit
 from preflight.texts import personal_data
 from preflight.texts.held_out import SENTENCE_END
 from preflight.texts.text_file import Document, as_utf8
@@ -82,7 +81,7 @@ def parse(content: bytes, name: str) -> list[dict[str, Any]]:
 
 
 def too_long_for(prompts: list[dict[str, Any]], served_tokens: int) -> list[str]:
-    """What is to be told where a server that takes fewer tokens may refuse prompts, by how its tokeniser cuts them."""
+    """A warning where a server that takes fewer tokens may refuse prompts, depending on its tokeniser."""
     most = served_tokens - _OTHER_TOKENS
     long = [size for prompt in prompts if (size := len(encoded(prompt["prompt"]))) > most]
     if most >= MAXIMUM_PROMPT_BYTES or not long:
@@ -100,7 +99,7 @@ def _can_be_asked(prompt: str) -> bool:
 
 
 def _fault(prompt: dict[str, Any], seen: dict[str, int]) -> str:
-    """What is wrong with a prompt; empty for a good one. `seen` are the lines of earlier ones by their ids."""
+    """The fault of a prompt; empty for a good one. `seen` are the lines of earlier ones by their ids."""
     for key in ("id", "kind", "prompt"):
         if not _is_text(prompt.get(key)):
             return f"has no text in `{key}`"
@@ -163,10 +162,10 @@ def _pattern_fault(written: str, asked: list[Reading]) -> str:
 
 
 def _probes(written: str) -> Iterator[str]:
-    """Texts on which a pattern that can take for ever usually does.
+    """Texts on which a pattern with exponential backtracking usually shows it.
 
-    What repeats in such a pattern matches again and again and fails only at the end: letters, digits, blanks, words, or
-    the pattern's own characters. That is no proof for any text; the report has a limit of its own.
+    A repeat in such a pattern matches again and again and fails only at the end: letters, digits, blanks, words, or the
+    pattern's own characters. That proves nothing for other texts; the report has a limit of its own.
     """
     letters = re.sub(r"\\.|[^\w ]", "", written)
     # Without its last character too, which is often the one that never comes.
@@ -178,7 +177,7 @@ def _probes(written: str) -> Iterator[str]:
 
 
 def make(held_out: list[Document]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Up to twenty prompts from all over the held-out part, and what is to be told of it. Raises PromptsRejected where there are none."""
+    """Up to twenty prompts from all over the held-out part, and warnings. Raises PromptsRejected where there are none."""
     return _from_records(held_out) if held_out[0].records else (_from_text(held_out), [])
 
 

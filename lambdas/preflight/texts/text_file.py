@@ -240,7 +240,7 @@ def as_lines(parts: Iterable[Document]) -> str:
 
 
 def part(parts: list[Document], wanted_words: int) -> list[Document]:
-    """Whole documents of about so many words, taken evenly from the whole of a text; 0 takes all of them."""
+    """Whole documents of about `wanted_words`, taken evenly from the whole of a text; 0 takes all of them."""
     share = wanted_words / max(1, sum(count_words(document.text) for document in parts))
     if wanted_words == 0 or share >= 1:
         return parts

@@ -29,7 +29,7 @@ ALIKE = "Passages of one document are alike, so the interval looks surer than it
 
 @dataclass
 class Material:
-    """The checked texts and prompts of a run, with the runs of words of the training text and what is to be told of all of it."""
+    """The checked texts and prompts of a run, the word runs of the training text, and warnings."""
 
     training: list[Document]
     held_out: list[Document]
@@ -44,17 +44,17 @@ class Material:
     note: str = ""  # what the corpus says of itself, for the report
 
 
-def gather(files: Files, request: Request, measured: list[Document]) -> Material | None:
+def read_texts(files: Files, request: Request, measured: list[Document]) -> Material | None:
     """Training and held-out part; None where `files` kept a fault. `measured` are the other texts that the run measures.
 
     Raises DatasetRejected, or one of its kinds, where nothing can be held out.
     """
-    gathered = _gather_records if reader.are_records(request.corpus) else _gather_text
-    return gathered(files, request, measured)
+    read = _from_records if reader.are_records(request.corpus) else _from_text
+    return read(files, request, measured)
 
 
 def too_few(held_out: list[Document], what: str, way_out: str) -> list[str]:
-    """A warning where no verdict can be reached with so few documents."""
+    """A warning where there are too few documents for a verdict."""
     if len(held_out) >= MINIMUM_DOCUMENTS:
         return []
     return [
@@ -63,7 +63,7 @@ def too_few(held_out: list[Document], what: str, way_out: str) -> list[str]:
 
 
 def _learned(parts: list[Document], files: Files, name: str) -> tuple[list[Document], list[str]]:
-    """As many whole documents, from all over a corpus, as a run may learn, and a warning where its time is too short for all."""
+    """Whole documents from all over a corpus, as many as a run may learn, and a warning where its time is too short for all."""
     size = sum(len(encoded(part.text)) for part in parts)
     if size <= files.corpus_bytes:
         return text_file.part(parts, files.corpus_words), []
@@ -77,7 +77,7 @@ def _learned(parts: list[Document], files: Files, name: str) -> tuple[list[Docum
     ]
 
 
-def _gather_text(files: Files, request: Request, measured: list[Document]) -> Material | None:
+def _from_text(files: Files, request: Request, measured: list[Document]) -> Material | None:
     name, given_name = files.name(request.corpus, "dataset.txt"), files.name(request.held_out, "heldout.txt")
     most, least = text_file.MOST_CORPUS_BYTES, text_file.MINIMUM_HELD_OUT_WORDS
     corpus = files.attempt(lambda: files.text(request.corpus, "dataset.txt", text_file.MINIMUM_WORDS, most))
@@ -119,7 +119,7 @@ def _gather_text(files: Files, request: Request, measured: list[Document]) -> Ma
     return Material(training, once, overlap, total, warnings + few, note=text_file.note(corpus))
 
 
-def _gather_records(files: Files, request: Request, measured: list[Document]) -> Material | None:
+def _from_records(files: Files, request: Request, measured: list[Document]) -> Material | None:
     name, given_name = request.corpus or "", request.held_out or ""
     most, least = text_file.MOST_CORPUS_BYTES, text_file.MINIMUM_HELD_OUT_WORDS
     corpus = files.attempt(lambda: _read(files, request, name, "record", text_file.MINIMUM_WORDS, most))
@@ -190,7 +190,7 @@ def _refuse_leaks(corpus: list[Document], held_out: list[Document], known: Known
 def _read(
     files: Files, request: Request, key: str, prefix: str, minimum_words: int, most_bytes: int
 ) -> tuple[list[Record], list[str]]:
-    """The different records of a file, and what is to be told of it. Raises DatasetRejected and PatientDataSuspected."""
+    """The different records of a file, and warnings. Raises DatasetRejected and PatientDataSuspected."""
     text = text_file.decode(files.content(key, "", most_bytes), key)
     try:
         records, unused = reader.read(text, key, request.columns, prefix, personal_data.shown)
@@ -217,7 +217,7 @@ def _read(
 
 
 def refuse_unlearnable_records(training: list[Document], model: Model, settings: RunSettings) -> list[str]:
-    """What is to be told of long records, in which words tell how far; training counts their tokens exactly.
+    """Warnings about long records, estimated from their words; training counts their tokens exactly.
 
     Raises ChatTemplateMissing for conversations that the base model has no chat template for, and DatasetRejected where long records are
     to be refused and have more words than a sequence has tokens: each word is one at least.

@@ -1,4 +1,4 @@
-"""How a run went, where that bears on its figures: what a reader of the report has to know before believing them."""
+"""Circumstances of a run that limit what its figures say."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from report.formatting import duration, whole
-from report.summary_types import Summary, known
+from report.summary_types import Summary, or_empty
 
 QUANTISED = "nf4"
 _NOTHING_SHOWN = "It shows nothing about the model: the verdict is not shown, whatever the figures are."
@@ -28,32 +28,32 @@ _QUANTISED = (
 
 
 def is_smoke(summary: Mapping[str, Any]) -> bool:
-    """Whether the run was to show no more than that every step works."""
-    return bool(known(summary.get("configuration")).get("smoke"))
+    """Whether it was a smoke run."""
+    return bool(or_empty(summary.get("configuration")).get("smoke"))
 
 
 def is_of_records(summary: Mapping[str, Any]) -> bool:
-    """Whether the run was trained on records, which are not documents to whoever gave them."""
-    return bool(known(summary.get("configuration")).get("records"))
+    """Whether the run was trained on records."""
+    return bool(or_empty(summary.get("configuration")).get("records"))
 
 
 def instances(summary: Summary, use: str) -> int:
-    """How many instances there were at a time, for "training" or "hosting"; one where an earlier version did not tell."""
-    return known(summary.get("configuration")).get("training_instance_count") or 1 if use == "training" else 1
+    """How many instances ran at a time, for "training" or "hosting"; one in summaries of earlier versions."""
+    return or_empty(summary.get("configuration")).get("training_instance_count") or 1 if use == "training" else 1
 
 
 def notes(summary: Summary) -> list[tuple[str, str]]:
-    """(title, text) of everything that limits what the figures say. Empty for a run as it was planned."""
-    settings, training = known(summary.get("configuration")), known(summary.get("training"))
+    """(title, text) of each circumstance that limits what the figures say; empty for a run as planned."""
+    settings, training = or_empty(summary.get("configuration")), or_empty(summary.get("training"))
     earlier = settings.get("adapter_run") or settings.get("adapter_uri")
     kept = f"What it had learned until then was {'served' if training.get('unmeasured') else 'measured and served'}."
     steps = f"{whole(training.get('steps'))} of {whole(training.get('planned_steps'))} steps"
     found = []
     if settings.get("smoke"):
-        served = settings.get("adapter_uri") and not known(settings.get("input")).get("smoke")
+        served = settings.get("adapter_uri") and not or_empty(settings.get("input")).get("smoke")
         found.append(_SMOKE_ADAPTER if served else _SMOKE_RUN)
     if settings.get("records"):
-        split = known(summary.get("corpus")).get("split_records")
+        split = or_empty(summary.get("corpus")).get("split_records")
         cut = f" {whole(split)} of them were longer than a training sequence and were split." if split else ""
         found.append(("Records, not running text", f"{settings['records']}{cut}"))
     if earlier:
@@ -77,6 +77,6 @@ def notes(summary: Summary) -> list[tuple[str, str]]:
             "answers are of that adapter."
         )
         found.append(("The fine-tuned model was not wholly measured", text))
-    if known(summary.get("base_model")).get("quantization") == QUANTISED:
+    if or_empty(summary.get("base_model")).get("quantization") == QUANTISED:
         found.append(_QUANTISED)
     return found

@@ -19,7 +19,7 @@ from report.formatting import (
     range_text,
     with_error,
 )  # fmt: skip
-from report.summary_types import Summary, known, usable
+from report.summary_types import Summary, has_figures, or_empty
 
 Cells = list[tuple[str, ...]]
 Block = Mapping[str, Any]
@@ -65,7 +65,6 @@ def loss_cells(block: Block) -> Cells:
 
 
 def _losses(block: Block) -> tuple[Block, Block]:
-    """The loss of both models, each with its standard error."""
     base, tuned = (
         {"estimate": block[f"{side}_loss"], "standard_error": block[f"{side}_loss_standard_error"]}
         for side in ("base", "tuned")
@@ -90,7 +89,7 @@ def kind_cells(summary: Summary) -> Cells:
     return [
         (row["kind"], str(row["documents_count"]), *map(beside_error, _losses(row)),
          beside_error(row["difference"], signed=True), range_text(row["difference"]), format_p(row["p_value"]))
-        for row in known(summary["control"]).get("by_kind") or [] if usable(row)
+        for row in or_empty(summary["control"]).get("by_kind") or [] if has_figures(row)
     ]  # fmt: skip
 
 
@@ -98,14 +97,14 @@ def loss_rows(summary: Summary) -> list[tuple[str, Block, str]]:
     """(text, change, style) for the first chart: what has decided comes first, and what is harm has the colour of harm."""
 
     def row(name: str, block: Block) -> tuple[str, Block, str]:
-        change = known(block.get("difference"))
+        change = or_empty(block.get("difference"))
         return name, change, "bad" if (change.get("low") or 0) > 0 else "tuned"
 
-    rows = [row("Held-out text", known(summary["heldout"]))]
+    rows = [row("Held-out text", or_empty(summary["heldout"]))]
     outside, control, beyond = (summary.get("outside"), summary.get("control"), summary.get("beyond_control"))
     if outside is not None:
         rows.insert(0 if summary["verdict"] == WORSE_OUTSIDE else 1, row("Outside text", outside))
-    if control and usable(control):
+    if control and has_figures(control):
         rows.append(("Control text", control["difference"], "base"))
     if beyond:
         rows.append(("Held-out minus control", beyond["difference"], "tuned"))
@@ -114,7 +113,7 @@ def loss_rows(summary: Summary) -> list[tuple[str, Block, str]]:
 
 def forgetting(summary: Summary) -> str:
     """What the change on control text shows, by what counts as a change in the verdict; of a smoke run nothing."""
-    block = known(summary["control"])
+    block = or_empty(summary["control"])
     change, p_value = block["difference"], block.get("p_value")
     figures = interval_text(change, "nats per token")
     if change["low"] is None:
@@ -125,7 +124,7 @@ def forgetting(summary: Summary) -> str:
     if side > 0:
         return f"Something was forgotten: the loss on text about other subjects rose by {size}."
     if side < 0:
-        gained = (known(known(summary.get("heldout")).get("difference")).get("high") or 0) < 0
+        gained = (or_empty(or_empty(summary.get("heldout")).get("difference")).get("high") or 0) < 0
         share_of_gain = ": part of the gain on held-out documents is not the corpus's own" if gained else ""
         return f"The loss on text about other subjects fell by {size}{share_of_gain}."
     told = f"loss on text about other subjects changed by {figures}, which can be chance."
@@ -136,7 +135,7 @@ def forgotten_kinds(summary: Summary) -> str:
     """On which kinds of control text the loss rose, by what counts as a change in the verdict; empty for none, and of a smoke run."""
     rose = [
         f"the loss on {row['kind']} rose by {change_text(change, 'nats per token')}"
-        for row in known(summary["control"]).get("by_kind") or []
+        for row in or_empty(summary["control"]).get("by_kind") or []
         if (change := complete(row)) and side_of_zero(change, row["p_value"]) > 0
     ]
     if not rose or is_smoke(summary):
@@ -162,7 +161,7 @@ def elapsed_seconds(seconds_by_state: Mapping[str, float]) -> float:
 
 def start_command(summary: Summary) -> str:
     """The command that starts the same run again; empty for a run whose input is not known."""
-    given = known(summary.get("configuration")).get("input")
+    given = or_empty(summary.get("configuration")).get("input")
     arn = re.sub(r":execution:([^:]+):[^:]+$", r":stateMachine:\1", str(summary.get("execution_arn") or ""))
     if not arn or given is None:  # the input of a run that was refused before its plan was written is not known
         return ""
@@ -199,7 +198,7 @@ HUB = {
 
 def on_the_hub(summary: Summary) -> OnTheHub | None:
     """The base model on the Hub; None for weights that the Hub may not have."""
-    return HUB.get(str(known(summary.get("base_model")).get("name") or "").casefold())
+    return HUB.get(str(or_empty(summary.get("base_model")).get("name") or "").casefold())
 
 
 def plain(text: Any) -> str:

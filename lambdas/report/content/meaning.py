@@ -1,6 +1,6 @@
 """What a verdict says in plain words, and what it does not: the headline of a report, its meaning, its limits.
 
-Each has to be true in the reading of somebody who reads nothing else, with outside text and without.
+Each has to be true for somebody who reads nothing else, with outside text and without.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from report.findings.verdict import (
     Verdict,
 )
 from report.formatting import percent, plural
-from report.summary_types import Summary, usable
+from report.summary_types import Summary, has_figures
 
 SMOKE_TITLE = "A smoke run: nothing is shown about the model"
 NO_OUTSIDE_TEXT = "No outside text was given, so nothing is known about text of the field that others wrote."
@@ -157,13 +157,13 @@ def _share(block: Mapping[str, Any] | None) -> str:
     if not isinstance(estimate, int | float) or not math.isfinite(estimate):
         return ""
     share = abs(math.exp(min(-estimate, 50.0)) - 1)
-    # What was shown must not be told as nothing.
+    # A change that was shown must not read as none.
     return percent(share, error) if share >= 0.0005 or not share else "less than 0.1\u00a0%"
 
 
 def does_not_say(outside: Mapping[str, Any] | None = None, kind: Kind = TEXT) -> list[str]:
-    """What nobody may read out of the verdict."""
-    if outside is None or not usable(outside):
+    """What the verdict does not say."""
+    if outside is None or not has_figures(outside):
         why = (
             "no outside text was given" if outside is None else "of the outside text that was given, no loss came back"
         )
@@ -177,5 +177,5 @@ def does_not_say(outside: Mapping[str, Any] | None = None, kind: Kind = TEXT) ->
             f"It does not say how the model does at every text of the field. What others wrote was measured on {count}, which "
             "whoever started the run has chosen."
         )
-    texts = f"these held-out {kind.things}" + (", these outside documents" if usable(outside) else "")
+    texts = f"these held-out {kind.things}" + (", these outside documents" if has_figures(outside) else "")
     return [first, *_ALWAYS, f"It holds for this corpus, {texts} and this seed, not for other fields or other models."]

@@ -13,9 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from common.errors import ReportIncomplete
-from common.key_facts import mentioned, own_answer, readings, stated
+from common.key_facts import mentioned, own_answer, readings, stated, time_limit
 from common.text import KINDS
-from common.time_limit import time_limit
 from report.findings.intervals import RESAMPLES, Side, interval
 from report.findings.statistics import FLIPS, sign_flip
 from report.summary_types import Estimate
@@ -197,7 +196,6 @@ def _mean(clusters: Side, seed: int, resamples: int) -> Estimate:
 
 
 def _by_cluster(values: Sequence[float], clusters: Sequence[str]) -> tuple[list[float], list[float]]:
-    """The sum and the number of the values of each cluster."""
     together: dict[str, list[float]] = {}
     for value, cluster in zip(values, clusters, strict=True):
         together.setdefault(cluster, []).append(value)

@@ -62,7 +62,6 @@ def sign_flip(differences: Sequence[float], *, seed: int = 0, flips: int = FLIPS
 
 
 def _signed_sums(values: Sequence[float]) -> list[float]:
-    """The sum of the values under every pattern of signs."""
     sums = [0.0]
     for value in values:
         sums = [total + value for total in sums] + [total - value for total in sums]

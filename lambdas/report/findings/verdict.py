@@ -57,7 +57,7 @@ class Kind:
 
     @property
     def held_out(self) -> str:
-        """What the verdict is about, named so that nobody takes it for the field."""
+        """What the verdict is about, so named that it cannot be taken for the field."""
         return f"held-out {self.things} of the same corpus"
 
 

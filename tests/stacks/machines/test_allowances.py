@@ -31,20 +31,43 @@ def longest_setting(name: str) -> int:
     return int(found[1])
 
 
-def test_sagemaker_accepts_the_longest_pending_time() -> None:
-    shape = botocore.session.get_session().get_service_model("sagemaker").shape_for("StoppingCondition")
-    limits = shape.members["MaxPendingTimeInSeconds"].metadata
-    assert limits["min"] <= durations.MAX_PENDING_SECONDS <= limits["max"]
-
-
 DEADLINES = (durations.MINIMUM_DEADLINE_SECONDS, 3600, durations.LONGEST_DEADLINE_SECONDS)
+TRAINING = longest_setting("max_training_seconds") + durations.TRAINING_STOP_ALLOWANCE_SECONDS
+ENDPOINT = 60 * longest_setting("endpoint_deadline_minutes")
+LOOK = STATES["WaitForTraining"]["Seconds"]
+START = durations.ENDPOINT_DOWNLOAD_SECONDS + durations.ENDPOINT_START_SECONDS
 
 
-@pytest.mark.parametrize("deadline", DEADLINES)
-def test_sagemaker_accepts_how_long_it_is_to_look_for_a_list_of_types(deadline: int) -> None:
-    shape = botocore.session.get_session().get_service_model("sagemaker").shape_for("ProductionVariant")
-    limits = shape.members["VariantInstanceProvisionTimeoutInSeconds"].metadata
-    assert limits["min"] <= durations.instance_pools_seconds(deadline) <= limits["max"]
+def test_waits_and_time_outs_fit_their_allowances() -> None:
+    lack = durations.ENDPOINT_CAPACITY_SECONDS + 2 * STATES["WaitForEndpoint"]["Seconds"]
+    assert lack + 120 <= durations.MINIMUM_DEADLINE_SECONDS, (
+        "seen before the two minutes in which the run ends by itself"
+    )
+    assert durations.MAX_PENDING_SECONDS + LOOK < durations.UNBILLED_ALLOWANCE_SECONDS, "all waiting for capacity"
+    spot = durations.SPOT_WAIT_SECONDS + durations.TRAINING_STOP_ALLOWANCE_SECONDS
+    assert spot + LOOK + POLLING < durations.UNBILLED_ALLOWANCE_SECONDS, "all waiting of a spot job"
+    assert START + 300 <= durations.TEAR_DOWN_ALLOWANCE_SECONDS, "an endpoint's longest start"
+    assert FINE_TUNING["TimeoutSeconds"] > TRAINING + durations.MAX_PENDING_SECONDS + ENDPOINT, "the longest run"
+
+
+@pytest.mark.parametrize(
+    ("shape", "member", "seconds"),
+    [
+        ("StoppingCondition", "MaxPendingTimeInSeconds", durations.MAX_PENDING_SECONDS),
+        *(
+            (
+                "ProductionVariant",
+                "VariantInstanceProvisionTimeoutInSeconds",
+                durations.instance_pools_seconds(deadline),
+            )
+            for deadline in DEADLINES
+        ),
+    ],
+)
+def test_sagemaker_accepts_how_long_it_is_to_look_for_an_instance(shape: str, member: str, seconds: int) -> None:
+    model = botocore.session.get_session().get_service_model("sagemaker").shape_for(shape)
+    limits = model.members[member].metadata
+    assert limits["min"] <= seconds <= limits["max"]
 
 
 @pytest.mark.parametrize("deadline", DEADLINES)
@@ -54,43 +77,27 @@ def test_an_endpoint_that_finds_its_instance_last_of_all_has_started_within_the_
 ) -> None:
     looking = durations.instance_pools_seconds(deadline) if listed else durations.ENDPOINT_CAPACITY_SECONDS
     last_start = max(0, deadline - durations.try_again_seconds(looking))
-    starts = durations.ENDPOINT_DOWNLOAD_SECONDS + durations.ENDPOINT_START_SECONDS
-    assert last_start + looking + starts <= deadline + durations.TEAR_DOWN_ALLOWANCE_SECONDS
+    assert last_start + looking + START <= deadline + durations.TEAR_DOWN_ALLOWANCE_SECONDS
     assert durations.pause_seconds(deadline) >= 150, "SageMaker has just said that there is none"
 
 
-def test_a_lack_of_capacity_is_seen_before_the_shortest_deadline() -> None:
-    """Before the last two minutes, in which the run ends by itself, and with a look to spare."""
-    seen = durations.ENDPOINT_CAPACITY_SECONDS + 2 * STATES["WaitForEndpoint"]["Seconds"]
-    assert seen + 120 <= durations.MINIMUM_DEADLINE_SECONDS
-    Settings.from_context({"endpoint_deadline_minutes": durations.MINIMUM_DEADLINE_SECONDS // 60})
-    with pytest.raises(ValueError, match="endpoint_deadline_minutes"):
-        Settings.from_context({"endpoint_deadline_minutes": durations.MINIMUM_DEADLINE_SECONDS // 60 - 1})
-
-
-def test_all_waiting_for_capacity_fits_the_unbilled_allowance() -> None:
-    assert durations.MAX_PENDING_SECONDS + STATES["WaitForTraining"]["Seconds"] < durations.UNBILLED_ALLOWANCE_SECONDS
-
-
-def test_all_waiting_of_a_spot_job_fits_the_unbilled_allowance() -> None:
-    beyond = durations.SPOT_WAIT_SECONDS + durations.TRAINING_STOP_ALLOWANCE_SECONDS
-    assert beyond + STATES["WaitForTraining"]["Seconds"] + POLLING < durations.UNBILLED_ALLOWANCE_SECONDS
-
-
-def test_the_tear_down_allowance_holds_an_endpoints_longest_start() -> None:
-    start = durations.ENDPOINT_DOWNLOAD_SECONDS + durations.ENDPOINT_START_SECONDS
-    assert start + 300 <= durations.TEAR_DOWN_ALLOWANCE_SECONDS
-
-
-def test_the_longest_run_ends_before_its_execution_times_out() -> None:
-    training = longest_setting("max_training_seconds") + durations.TRAINING_STOP_ALLOWANCE_SECONDS
-    endpoint = 60 * longest_setting("endpoint_deadline_minutes")
-    assert training + durations.MAX_PENDING_SECONDS + endpoint < FINE_TUNING["TimeoutSeconds"]
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("endpoint_deadline_minutes", durations.MINIMUM_DEADLINE_SECONDS // 60),
+        ("max_training_seconds", durations.TRAINING_MARGIN_SECONDS + durations.USEFUL_TRAINING_SECONDS),
+    ],
+)
+def test_a_time_too_short_to_learn_or_to_answer_is_refused_as_a_setting(name: str, least: int) -> None:
+    assert durations.TRAINING_MARGIN_SECONDS + durations.USEFUL_TRAINING_SECONDS == durations.MINIMUM_TRAINING_SECONDS
+    Settings.from_context({name: least})
+    with pytest.raises(ValueError, match=name):
+        Settings.from_context({name: least - 1})
 
 
 def test_the_longest_lives_are_what_definition_settings_and_input_allow() -> None:
     assert FINE_TUNING["TimeoutSeconds"] == durations.LONGEST_EXECUTION_SECONDS
-    assert 60 * longest_setting("endpoint_deadline_minutes") == durations.LONGEST_DEADLINE_SECONDS
+    assert ENDPOINT == durations.LONGEST_DEADLINE_SECONDS
     longest = durations.LONGEST_KEEP_SECONDS // 60
     assert parse({"keepEndpointMinutes": longest}).keep_endpoint_minutes == longest
     with pytest.raises(InvalidInput):
@@ -98,7 +105,6 @@ def test_the_longest_lives_are_what_definition_settings_and_input_allow() -> Non
 
 
 def reserved(item: str) -> float:
-    """How much of a small item is reserved for each run."""
     return float(next(amount for name, amount, _ in costs.SMALL_ITEMS if name.startswith(item)))
 
 
@@ -118,22 +124,10 @@ def test_every_function_may_run_out_of_time_as_often_as_it_is_tried() -> None:
 
 
 def test_the_longest_run_goes_through_as_many_states_as_are_reserved() -> None:
-    training = longest_setting("max_training_seconds") + durations.TRAINING_STOP_ALLOWANCE_SECONDS
     starting = durations.TRAINING_START_ALLOWANCE_SECONDS + durations.MAX_PENDING_SECONDS
-    endpoint = 60 * longest_setting("endpoint_deadline_minutes")
-    asking = 2 * 60 * longest_setting("endpoint_deadline_minutes") / functions()["ask"][1]
-    looks = (training + starting) / STATES["WaitForTraining"]["Seconds"] + endpoint / STATES["WaitForEndpoint"][
-        "Seconds"
-    ]
+    asking = 2 * ENDPOINT / functions()["ask"][1]
+    looks = (TRAINING + starting) / LOOK + ENDPOINT / STATES["WaitForEndpoint"]["Seconds"]
     # A look is a wait, a call and a choice; a call to Ask a call and a choice. Every state once more for what is tried again.
     once = len(list(each_state(FINE_TUNING))) * 2
     used = 3 * looks + 2 * asking + once + 3 * PASSES
     assert 0.9 * reserved("Step Functions") < used <= reserved("Step Functions")
-
-
-def test_a_training_time_too_short_to_learn_is_refused_as_a_setting() -> None:
-    shortest = durations.TRAINING_MARGIN_SECONDS + durations.USEFUL_TRAINING_SECONDS
-    assert shortest == durations.MINIMUM_TRAINING_SECONDS
-    Settings.from_context({"max_training_seconds": str(shortest)})
-    with pytest.raises(ValueError, match="max_training_seconds"):
-        Settings.from_context({"max_training_seconds": str(shortest - 1)})

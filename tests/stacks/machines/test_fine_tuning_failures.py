@@ -6,12 +6,11 @@ and the words.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from tests.doubles.machines.fine_tuning_run import ADAPTER, HOSTING, KEPT, SECOND, TRAINING, endpoint, job, plan, run
+from tests.doubles.machines.fine_tuning_run import ADAPTER, HOSTING, KEPT, TRAINING, endpoint, job, plan, run
 from tests.doubles.machines.walk import PAID_FOR, USUAL, Walk
 from verification.simulation.definitions import task_states
 from verification.simulation.interpreter import Failure
@@ -20,9 +19,6 @@ REFUSED = Failure("SageMaker.SageMakerException", "No luck.")
 TIMED_OUT = Failure("States.Timeout", "No luck.")
 IN_USE = Failure("SageMaker.ResourceInUseException")
 THERE = Failure("SageMaker.SageMakerException", 'Cannot create already existing thing "x".')
-NOT_SERVED = Failure(
-    "AdapterNotServed", json.dumps({"errorMessage": "Base answered.", "errorType": "AdapterNotServed"})
-)
 CUT = job("Stopped", "MaxRuntimeExceeded")
 # The pauses until a call is given up, nine tenths of two minutes: the allowances count them as polling.
 SERVICE_WAITS = [5, 12.5, 31.25, 60]
@@ -119,6 +115,13 @@ def test_a_refusal_of_a_list_of_types_says_to_name_one(state: str, setting: str)
         assert (f"name one type in {setting}_instance_type (cdk.json)" in cause) is (len(types) == 2)
 
 
+@pytest.mark.parametrize("word", ["ModelAccess", "S3", "gated", "EULA", "Eula", ""])
+def test_a_refusal_of_the_weights_names_a_copy_of_the_users_own(word: str) -> None:
+    for state in ("StartTraining", "StartSpotTraining"):
+        cause = meet(state, Failure("SageMaker.SageMakerException", f"No {word} for it.")).cause
+        assert ("set weights_uri (cdk.json)" in cause) is bool(word)
+
+
 @pytest.mark.parametrize(
     ("state", "quota", "attempts"),
     [
@@ -134,13 +137,6 @@ def test_a_quota_that_is_too_low_is_named_as_service_quotas_names_it(state: str,
     assert (execution.error, len(execution.asked(state))) == ("QuotaTooLow", attempts)
     assert f'Too many. Ask for a higher "{quota}" in the Service Quotas console' in execution.cause
     assert execution.cause.endswith(KEPT) is (HOSTING in quota)
-
-
-@pytest.mark.parametrize(("state", "setting"), [("StartTraining", "training"), ("CreateModel", "hosting")])
-def test_a_quota_of_a_list_names_every_type(state: str, setting: str) -> None:
-    planned = plan(**{f"{setting}_instanceTypes": [TRAINING, SECOND]})
-    refused = Failure("SageMaker.ResourceLimitExceededException", "Too many.")
-    assert f'a higher "{TRAINING} or {SECOND} for ' in run(Preflight=planned, **{state: refused}).cause
 
 
 @pytest.mark.parametrize(
@@ -160,12 +156,6 @@ def test_what_is_there_or_cannot_be_removed_changes_nothing_else(state: str, fai
     assert [name for name in execution.states if "Made" not in name] == meet(state, USUAL).states
 
 
-def test_a_run_to_whose_every_call_the_answer_was_lost_goes_on_to_its_end() -> None:
-    made = ("TryModel", "TryEndpointConfig", "CreateModel", "CreateEndpointConfig", "CreateEndpoint")
-    execution = run(**dict.fromkeys(made, THERE))
-    assert (execution.status, [len(execution.asked(state)) for state in made]) == ("SUCCEEDED", [5] * 5)
-
-
 @pytest.mark.parametrize(
     ("state", "planned", "error"),
     [
@@ -180,18 +170,3 @@ def test_a_redriven_execution_starts_nothing_that_bills(state: str, planned: dic
         assert (execution.status, execution.error, execution.asked(state)) == ("FAILED", error, [])
         assert "A redriven execution has no reservation any more. Start a new execution instead." in execution.cause
     assert run(0, Preflight=planned).status == "SUCCEEDED"
-
-
-@pytest.mark.parametrize(
-    ("scripts", "kept"),
-    [
-        ({"DescribeTraining": job(ModelArtifacts={"S3ModelArtifacts": "s3://bucket/else"})}, "s3://bucket/else/"),
-        ({"DescribeTraining": CUT}, ADAPTER),
-        ({"Preflight": plan(adapterUri="s3://bucket/earlier/")}, ""),
-    ],
-    ids=["where SageMaker says", "of a job that was cut", "not one that the input names"],
-)
-def test_a_run_that_fails_after_training_names_the_adapter_it_paid_for(scripts: dict[str, Any], kept: str) -> None:
-    execution = run(AskFineTunedModel=NOT_SERVED, **scripts)
-    assert execution.error == "AdapterNotServed"
-    assert execution.cause == "Base answered." + (KEPT.replace(ADAPTER, kept) if kept else "")

@@ -1,7 +1,8 @@
-"""What FineTuning makes of what SageMaker says of its job and its endpoint: go on, wait, try again, or stop by name."""
+"""What FineTuning makes of what SageMaker says of its job and its endpoint: go on, wait, try again, or stop by name; and what decides in its requests."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from failure import TrainingFailure
 from inputs import find_model
 from tests.doubles.machines.fine_tuning_run import (
     ADAPTER,
+    ARN,
     HOSTING,
     KEPT,
+    PLAN,
+    RESERVATION,
     RUN,
     SECOND,
     TRAINING,
@@ -23,7 +27,6 @@ from tests.doubles.machines.fine_tuning_run import (
     run,
 )
 from tests.doubles.machines.walk import Walk
-from verification.simulation.interpreter import Failure
 
 NO_INSTANCE = [
     "CapacityError: There is none.",
@@ -44,18 +47,16 @@ EARLIER = "s3://bucket/earlier/"
 
 
 def interrupted(times: int) -> list[dict[str, Any]]:
-    """The transitions of a job that was interrupted so often."""
     again = [{"Status": name} for name in ("Interrupted", "Starting", "Downloading", "Training")]
     return [{"Status": "Starting"}, {"Status": "Training"}, *(times * again)]
 
 
-def told(execution: Walk) -> Any:
-    """What WriteReport is told."""
+def report_event(execution: Walk) -> Any:
+    """What WriteReport gets."""
     return execution.asked("WriteReport")[0]
 
 
 def served(execution: Walk) -> Any:
-    """Where the adapter lies that is served beside the base model."""
     (model,) = execution.asked("CreateModel")
     return model["PrimaryContainer"]["AdditionalModelDataSources"][0]["S3DataSource"]["S3Uri"]
 
@@ -90,59 +91,34 @@ class TestTheAdapter:
         for planned in (plan(), SPOT):
             execution = run(Preflight=planned, DescribeTraining=ended | {"ModelArtifacts": {"S3ModelArtifacts": said}})
             assert execution.asked("LookForAdapter") == cut * [looked]
-            assert served(execution) == told(execution)["adapterUri"] == "s3://bucket/deep/model/"
-            assert told(execution)["trainingCut"] is cut
+            assert served(execution) == report_event(execution)["adapterUri"] == "s3://bucket/deep/model/"
+            assert report_event(execution)["trainingCut"] is cut
             assert len(execution.asked("StartTraining") + execution.asked("StartSpotTraining")) == 1
 
     @pytest.mark.parametrize("planned", [plan(adapterUri=EARLIER), plan(adapterUri=EARLIER, training_spot=True)])
     def test_of_an_earlier_run_is_served_and_nothing_is_trained(self, planned: dict[str, Any]) -> None:
         execution = run(Preflight=planned)
         assert execution.asked("StartTraining") == execution.asked("StartSpotTraining") == []
-        assert served(execution) == told(execution)["adapterUri"] == EARLIER
-        assert told(execution)["trainingJob"] == {}
-
-
-class TestServingOnly:
-    def test_it_waits_for_the_endpoint_and_asks_nothing(self) -> None:
-        planned = plan(adapterUri=EARLIER, serveOnly=True)
-        execution = run(Preflight=planned, DescribeEndpoint=[endpoint("Creating"), endpoint()])
-        assert (execution.status, served(execution), execution.pauses("DescribeEndpoint")) == (
-            "SUCCEEDED",
-            EARLIER,
-            [60],
-        )
-        asked = [
-            execution.asked(state) for state in ("StartTraining", "AskBaseModel", "AskFineTunedModel", "WriteReport")
-        ]
-        assert asked == [[], [], [], []]
-        assert execution.output == {
-            "run": RUN,
-            "verdict": "served",
-            "reason": f"It served the adapter {EARLIER} and asked nothing.",
-            "reservedCents": 587,
-        }
-
-    def test_an_endpoint_that_fails_ends_it_by_name(self) -> None:
-        execution = run(
-            Preflight=plan(adapterUri=EARLIER, serveOnly=True), DescribeEndpoint=endpoint("Failed", "No luck.")
-        )
-        assert (execution.status, execution.error) == ("FAILED", "EndpointFailed")
+        assert served(execution) == report_event(execution)["adapterUri"] == EARLIER
+        assert report_event(execution)["trainingJob"] == {}
 
 
 class TestAJobThatRanOutOfTime:
     """It may have left its adapter all the same."""
 
-    @pytest.mark.parametrize("planned", [plan(), SPOT], ids=["on demand", "spot"])
-    def test_ends_as_out_of_time_where_it_left_none(self, planned: dict[str, Any]) -> None:
-        execution = run(Preflight=planned, DescribeTraining=CUT, LookForAdapter=NOTHING_LEFT)
-        assert (execution.error, execution.asked("CreateModel")) == ("TrainingOutOfTime", [])
-        assert re.search(f"^Training job {RUN} reached .* 4711 seconds before .* max_training_seconds", execution.cause)
-        assert ADAPTER not in execution.cause
-
     @pytest.mark.parametrize("billed", [1, 900])
     def test_on_spot_goes_on_with_what_it_left_when_its_wait_is_over(self, billed: int) -> None:
         execution = run(Preflight=SPOT, DescribeTraining=job("Stopped", "MaxWaitTimeExceeded", billed=billed))
-        assert (execution.status, told(execution)["trainingCut"]) == ("SUCCEEDED", True)
+        assert (execution.status, report_event(execution)["trainingCut"]) == ("SUCCEEDED", True)
+
+    def test_names_what_it_left_where_the_run_fails_later(self) -> None:
+        assert KEPT in run(DescribeTraining=CUT, DescribeEndpoint=endpoint("Failed", "No luck.")).cause
+
+    @pytest.mark.parametrize("planned", [plan(), SPOT], ids=["on demand", "spot"])
+    def test_ends_as_out_of_time_where_it_left_nothing(self, planned: dict[str, Any]) -> None:
+        execution = run(Preflight=planned, DescribeTraining=CUT, LookForAdapter=NOTHING_LEFT)
+        assert (execution.error, execution.asked("CreateModel")) == ("TrainingOutOfTime", [])
+        assert ADAPTER not in execution.cause
 
     def test_on_spot_ends_by_name_where_it_never_came_back(self) -> None:
         over = job("Stopped", "MaxWaitTimeExceeded", SecondaryStatusTransitions=interrupted(2))
@@ -213,13 +189,6 @@ def test_a_job_without_a_base_model_ends_by_name_with_a_way_that_needs_nobody_el
         assert "weights_uri" in execution.cause
 
 
-def test_a_refusal_of_the_weights_names_the_same_way() -> None:
-    refused = Failure("SageMaker.SageMakerException", "Invalid S3Uri for a gated model. ")
-    for state in ("StartTraining", "StartSpotTraining"):
-        execution = run(Preflight=SPOT if "Spot" in state else plan(), **{state: refused})
-        assert execution.error == "TrainingNotStarted" and "set weights_uri (cdk.json)" in execution.cause
-
-
 class TestTrainingWithoutCapacity:
     @pytest.mark.parametrize("ended", WITHOUT_INSTANCE)
     def test_ends_the_run_after_the_one_wait(self, ended: dict[str, Any]) -> None:
@@ -239,19 +208,8 @@ class TestTrainingWithoutCapacity:
         facts = f'no free spot {TRAINING} for training within 10800 seconds, and nothing was billed.*{{"spot": false}}'
         assert re.search(facts, execution.cause), execution.cause
 
-    def test_names_every_type_of_a_list(self) -> None:
-        execution = run(Preflight=TWO_TYPES, DescribeTraining=WITHOUT_INSTANCE[0])
-        assert f"no free {TRAINING} or {SECOND} for training" in execution.cause
-
 
 class TestAnEndpointWithoutCapacity:
-    @pytest.mark.parametrize("reason", NO_INSTANCE)
-    def test_is_deleted_and_made_again(self, reason: str) -> None:
-        execution = run(DescribeEndpoint=[endpoint("Failed", f"Sorry. {reason}"), endpoint()])
-        assert execution.asked("DeleteEndpointWithoutCapacity") == [{"EndpointName": RUN}]
-        assert [asked["EndpointName"] for asked in execution.asked("CreateEndpoint")] == [RUN, RUN]
-        assert (len(execution.asked("CreateEndpointConfig")), execution.status) == (1, "SUCCEEDED")
-
     @pytest.mark.parametrize("reason", NO_INSTANCE)
     def test_ends_the_run_when_no_other_try_fits_its_deadline(self, reason: str) -> None:
         """A failure seen after a minute, and pauses of 290 seconds: a try each 350, as long as 1,800 of 3,661 seconds are left."""
@@ -291,7 +249,6 @@ LACKED = [endpoint("Failed", NO_INSTANCE[1])]
 
 
 def first_second(execution: Walk, state: str) -> float:
-    """When a state made its first call."""
     return next(call.second for call in execution.calls if call.state == state)
 
 
@@ -308,28 +265,17 @@ def test_a_run_waits_for_its_endpoint_until_less_than_two_minutes_are_left(
     assert execution.error == ("NoCapacity" if looks else "EndpointFailed")
 
 
-def test_an_endpoint_that_is_still_created_at_its_deadline_ends_the_run_before_it() -> None:
-    execution = run(Preflight=TWO_TYPES, DescribeEndpoint=endpoint("Creating"))
-    assert execution.error == "EndpointFailed"
-    assert 3661 - 120 < execution.seconds - first_second(execution, "CreateEndpoint") < 3661
-    assert execution.cause == (
-        f"Endpoint {RUN} was still Creating when its deadline of 61 minutes came: AWS found no free {HOSTING} or {SECOND} in time, or it loads more slowly "
-        f"than expected. Where CloudWatch has a group /aws/sagemaker/Endpoints/{RUN}, it had an instance: raise endpoint_deadline_minutes. Where not: list "
-        f"further types in hosting_instance_type. Both are in cdk.json; then deploy.{KEPT}"
-    )
-
-
 class TestTheTypeThatSageMakerSelects:
     def test_is_told_to_the_report(self) -> None:
         trained = job(ResourceConfig={"SelectedInstanceType": SECOND, "SelectedInstanceCount": 1})
         served = endpoint(pools={HOSTING: 0, SECOND: 1})
         execution = run(Preflight=TWO_TYPES, DescribeTraining=trained, DescribeEndpoint=served)
-        assert [told(execution)[f"{use}InstanceType"] for use in ("training", "hosting")] == [SECOND, SECOND]
+        assert [report_event(execution)[f"{use}InstanceType"] for use in ("training", "hosting")] == [SECOND, SECOND]
 
     def test_is_the_first_of_the_list_while_sagemaker_does_not_tell(self) -> None:
         unknown = endpoint(pools={HOSTING: 0, SECOND: 0})
         execution = run(Preflight=TWO_TYPES, DescribeTraining=job(ResourceConfig={}), DescribeEndpoint=unknown)
-        assert [told(execution)[f"{use}InstanceType"] for use in ("training", "hosting")] == [TRAINING, HOSTING]
+        assert [report_event(execution)[f"{use}InstanceType"] for use in ("training", "hosting")] == [TRAINING, HOSTING]
 
 
 @pytest.mark.parametrize("status", ["Failed", "OutOfService", "Deleting"])
@@ -347,6 +293,96 @@ def test_an_endpoint_that_never_serves_ends_the_run_and_names_the_adapter(status
 def test_the_report_is_told_of_interruptions_and_of_seconds_taken_and_billed(times: int) -> None:
     ended = job(billed=1500, TrainingTimeInSeconds=4000, SecondaryStatusTransitions=interrupted(times))
     execution = run(Preflight=SPOT, DescribeTraining=[job("InProgress", "Interrupted", billed=300), ended])
-    assert told(execution)["trainingJob"] == {"interruptions": times, "trainingSeconds": 4000, "billedSeconds": 1500}
+    assert report_event(execution)["trainingJob"] == {
+        "interruptions": times,
+        "trainingSeconds": 4000,
+        "billedSeconds": 1500,
+    }
     unknown = {"interruptions": 0, "trainingSeconds": 0, "billedSeconds": 0}
-    assert told(run(DescribeTraining=job(billed=None)))["trainingJob"] == unknown
+    assert report_event(run(DescribeTraining=job(billed=None)))["trainingJob"] == unknown
+
+
+def test_the_report_is_told_of_plan_reservation_and_adapter() -> None:
+    told = report_event(run())
+    assert (told["plan"], told["reservation"], told["adapterUri"]) == (PLAN, RESERVATION, ADAPTER)
+    assert told["trainingCut"] is False
+
+
+# Requests. The table of failures calls every state, and AWS's models check the fields of each request.
+
+SERVED = ["HostingRoleArn", "HostingImage", "WeightsUri", "LoraRank", "Domain", "MaxConcurrentRequests"]
+SERVER, ENDS = ["InferenceAmiVersion"], ["TearDownArn", "SchedulerRoleArn"]
+
+
+def test_each_request_has_the_deployments_own_values_in_their_places() -> None:
+    found = {call.state: re.findall(r"\$\{(\w+)\}", json.dumps(call.arguments)) for call in run().calls}
+    assert {state: names for state, names in found.items() if names} == {
+        "Preflight": ["DefinitionVersion"],
+        "ScheduleTearDown": ENDS,
+        "TryModel": SERVED,
+        "TryEndpointConfig": SERVER,
+        "StartTraining": ["TrainingRoleArn", "TrainingImage", "WeightsUri"],
+        "CreateModel": SERVED,
+        "SetEndpointDeadline": ENDS,
+        "CreateEndpointConfig": SERVER,
+        "AskFineTunedModel": ["Domain"],
+    }
+
+
+@pytest.mark.parametrize("state", ["TryModel", "StartTraining", "CreateModel"])
+def test_a_container_has_no_network(state: str) -> None:
+    assert run().asked(state)[0]["EnableNetworkIsolation"] is True
+
+
+@pytest.mark.parametrize(
+    ("state", "at"),
+    # The run began at 12:00:00, its job was looked at after a minute, and its endpoint may live for 3,661 seconds.
+    [("ScheduleTearDown", "2026-11-26T01:00:00"), ("SetEndpointDeadline", "2026-11-10T13:02:01")],
+)
+def test_a_schedule_starts_tear_down_on_time_and_for_a_day_where_it_cannot(state: str, at: str) -> None:
+    (schedule,) = run().asked(state)
+    event = {"executionArn": ARN, "executionName": "one", "status": "UNKNOWN", "reason": "schedule"}
+    assert (schedule["Name"], schedule["ScheduleExpression"]) == (RUN, f"at({at})")
+    assert json.loads(schedule["Target"]["Input"]) == event
+    assert schedule["Target"]["RetryPolicy"] == {"MaximumRetryAttempts": 185, "MaximumEventAgeInSeconds": 86_400}
+
+
+def test_the_licence_is_accepted_only_where_the_plan_accepts_it() -> None:
+    for accepted in (True, False):
+        execution = run(Preflight=plan(acceptEula=accepted))
+        requests = [execution.asked(state) for state in ("TryModel", "StartTraining", "CreateModel")]
+        assert [f"'AcceptEula': {accepted}" in str(request) for request in requests] == [True, True, True]
+
+
+def test_a_spot_job_differs_only_in_spot_and_how_long_it_may_wait() -> None:
+    execution = run(Preflight=plan(training_spot=True))
+    spot = {"MaxRuntimeInSeconds": 4711, "MaxWaitTimeInSeconds": 10_800}
+    (job,) = run().asked("StartTraining")
+    assert execution.asked("StartSpotTraining") == [
+        job | {"EnableManagedSpotTraining": True, "StoppingCondition": spot}
+    ]
+    assert execution.asked("StartTraining") == []
+
+
+def test_lists_of_types_reach_sagemaker_as_they_are_planned() -> None:
+    pools = {
+        "InstancePools": [{"InstanceType": HOSTING, "Priority": 1}],
+        "VariantInstanceProvisionTimeoutInSeconds": 300,
+    }
+    resources = {"InstancePreferences": [{"InstanceType": TRAINING}], "InstanceCount": 3, "VolumeSizeInGB": 100}
+    execution = run(Preflight=plan(training_resources=resources, hosting_instances=pools))
+    assert execution.asked("StartTraining")[0]["ResourceConfig"] == resources
+    for state in ("TryEndpointConfig", "CreateEndpointConfig"):
+        ((variant,),) = (asked["ProductionVariants"] for asked in execution.asked(state))
+        assert (pools.items() <= variant.items(), "InstanceType" in variant) == (True, False)
+
+
+def test_losses_are_read_from_the_lines_that_training_prints() -> None:
+    metrics = run().asked("StartTraining")[0]["AlgorithmSpecification"]["MetricDefinitions"]
+    lines = [
+        "progress step=1 loss=2.5 tokens_per_second=31.0",
+        *(f"{text} model={model} loss=3.25" for text in ("heldout", "outside") for model in ("base", "tuned")),
+    ]
+    read = {m["Name"]: [found[1] for line in lines if (found := re.search(m["Regex"], line))] for m in metrics}
+    assert read.pop("train:loss") == ["2.5"] and read.pop("train:tokens_per_second") == ["31.0"]
+    assert read == {f"{text}:{model}_loss": ["3.25"] for text in ("heldout", "outside") for model in ("base", "tuned")}

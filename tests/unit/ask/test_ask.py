@@ -85,12 +85,10 @@ class Runtime(Service):
 
 
 def completion(text: object, model: object) -> bytes:
-    """What the server sends for one answer."""
     return json.dumps({"model": model, "choices": [{"index": 0, "text": text}]}).encode()
 
 
 def spoken(text: object, model: object) -> bytes:
-    """What the server sends for one answer in a conversation."""
     return json.dumps({"model": model, "choices": [{"index": 0, "message": {"content": text}}]}).encode()
 
 
@@ -244,7 +242,6 @@ class TestTime:
 
 
 def time_left(seconds: int = 900) -> Any:
-    """A Lambda's context."""
     return SimpleNamespace(get_remaining_time_in_millis=lambda: seconds * 1000)
 
 
@@ -304,8 +301,6 @@ def model_error(status: int) -> ClientError:
 
 
 class Failing:
-    """An endpoint that fails at one prompt."""
-
     def __init__(self, number: int, trouble: Exception) -> None:
         self.prompt, self.trouble = f"Prompt {number}", trouble
 

@@ -259,6 +259,8 @@ def fault() -> str:
 )
 def test_a_check_of_preflight_becomes_a_finding(look: Any, levels: list[Level]) -> None:
     settings = RunSettings.from_json(json.dumps(SETTINGS))
-    account = checks.Account(settings, NOW, no_client, no_client)
-    found = questions.made(checks.Check("licence", look, "none"), account, checks.PreflightResult.of(settings))
+    account = checks.AccountContext(settings, NOW, no_client, no_client)
+    found = questions.made(
+        checks.Check("licence", look, "none"), account, checks.PreflightResult.before_checks(settings)
+    )
     assert [one.level for one in found] == levels

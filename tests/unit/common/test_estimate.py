@@ -17,13 +17,11 @@ from stacks.configuration.catalog import BASE_MODELS
 from stacks.configuration.checks import GPU_FAMILIES
 
 A10G = CARDS["g5"]
-SHAPES = {name: Shape(**dataclasses.asdict(model.shape)) for name, model in BASE_MODELS.items()}
-SEVEN, ONE = SHAPES["llama-2-7b"], SHAPES["llama-3.2-1b"]
+SEVEN, ONE = BASE_MODELS["llama-2-7b"].shape, BASE_MODELS["llama-3.2-1b"].shape
 INSTANCE_CARDS = {"ml.g5.2xlarge": 1, "ml.g5.12xlarge": 4, "ml.g5.48xlarge": 8, "ml.p5.4xlarge": 1, "": 1}
 
 
 def of_run(shape: Shape = SEVEN, card: Any = A10G, **changes: Any) -> estimate.Estimate:
-    """The estimate of a usual run, with changes."""
     return estimate.of_run(shape, card, **{"tokens": 119_000, "sequences": 4, "answers": 690, **changes})
 
 

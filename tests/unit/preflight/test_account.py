@@ -25,18 +25,11 @@ BEFORE_NOVEMBER = datetime(2026, 10, 31, 23, 59, tzinfo=UTC)
 TRAINED = {"captune-abc": "Completed", "captune-b-try2": "Stopped"}
 
 
-def known() -> FakeLedger:
-    """A ledger that knows the runs of both jobs."""
+def of_both() -> FakeLedger:
     return FakeLedger().with_run("abc").with_run("b").settled("captune-b")
 
 
-def damaged() -> FakeLedger:
-    ledger = known()
-    return ledger.damage("RUN#captune-abc")
-
-
 def trained(created: datetime = NOW, **kinds: Any) -> SageMaker:
-    """An account with training jobs that were created then."""
     sagemaker = SageMaker(jobs=kinds.get("jobs", TRAINED))
     sagemaker.created, sagemaker.tags = created, kinds.get("tags", {})
     return sagemaker
@@ -46,8 +39,8 @@ class TestLostLedger:
     @pytest.mark.parametrize(
         ("sagemaker", "ledger"),
         [
-            (trained(), known()),
-            (trained(), damaged()),
+            (trained(), of_both()),
+            (trained(), of_both().damage("RUN#captune-abc")),
             (trained(BEFORE_NOVEMBER), FakeLedger()),
             (trained(jobs={"my-captune-abc": "Completed"}), FakeLedger()),
             (trained(jobs={"captune-abc": "Completed"}, tags={"captune-abc": {}}), FakeLedger()),
@@ -163,7 +156,6 @@ def renumbered(*troubles: Exception) -> ServiceQuotas:
 
 
 def one(service: ServiceQuotas, kind: str = KNOWN, use: str = ENDPOINT) -> Quota:
-    """The only quota that is read."""
     (quota,) = quotas.read(service, [Quota(kind, use, 1)])
     return quota
 
@@ -217,7 +209,7 @@ def test_of_a_list_no_type_stays_whose_quota_is_unknown_beside_a_known_one(
     """SageMaker checks the quota of every type that it is given, and refuses the endpoint after training is paid."""
     for use in (ENDPOINT, TRAINING):
         read = [Quota(kind, use, 1, value) for kind, value in zip((KNOWN, OTHER), values, strict=True)]
-        free, warnings = quotas.usable(read, [], "us-east-1")
+        free, warnings = quotas.within_quotas(read, [], "us-east-1")
         assert free == [read[number] for number in left]
         unknown = [one.instance_type for one in read if one.value is None and one not in free]
         assert [warning.split()[0] for warning in warnings if "checks the quota of each" in warning] == unknown
@@ -262,16 +254,12 @@ def asked_hub(
     return answer
 
 
-# The fields that matter of the one document that was found, of Llama 2 13B Chat; its place is put in below.
-DOCUMENT = {
-    "GatedBucket": True, "HostingUseScriptUri": False, "HostingArtifactS3DataType": "S3Prefix", "HostingArtifactCompressionType": "None",
-    "TrainingArtifactUri": "s3://jumpstart-private-cache-prod-us-east-1/meta-training/v1.1.0/train-meta-textgeneration-llama-2-13b-f.tar.gz",
-}  # fmt: skip
+# The place in the one document that was found, of Llama 2 13B Chat.
 SEEN = "s3://jumpstart-private-cache-prod-us-east-1/meta-textgeneration/meta-textgeneration-llama-2-13b-f/artifacts/inference-prepack/v1.1.0/"
 
 
 def at(uri: str, field: str = "HostingArtifactUri") -> str:
-    return json.dumps({**DOCUMENT, field: uri})
+    return json.dumps({"GatedBucket": True, field: uri})
 
 
 def test_the_catalogue_names_a_folder_as_the_document_that_was_found_does() -> None:
@@ -289,9 +277,8 @@ def test_the_catalogue_names_a_folder_as_the_document_that_was_found_does() -> N
         (
             lambda: asked_hub(HubContentDocument=at(SEEN)),
             False,
-            f"at {SEEN.rstrip('/')}, and this deployment reads s3://gated/llama/",
+            f"{SEEN[:-1]}, and this deployment reads s3://gated/llama/",
         ),
-        (lambda: asked_hub(HubContentDocument=at(SEEN)), False, "weights_prefix in stacks/configuration/catalog.yaml"),
         (lambda: asked_hub(files=["config.json", "pytorch_model.bin"]), False, "but config.json, pytorch_model.bin."),
         (lambda: asked_hub(files=["config.json", "sub/model.safetensors"]), False, "side by side"),
         (lambda: asked_hub(CHAT, []), True, "but nothing."),

@@ -40,7 +40,6 @@ class Folder(Site):
         self.s3.objects["mine", FOLDER + name] = content
 
     def put_large(self, name: str, size: int) -> None:
-        """Puts a file there that is too large to be read."""
         self.put(name, b"")
         self.s3.sizes[FOLDER + name] = size
 

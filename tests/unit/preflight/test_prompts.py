@@ -20,7 +20,6 @@ QUICK = [r"\d+(?:\.\d+)?\s?(?:mg|ml)\b", r"(?:\d{1,3},)*\d{3}", r"(?>\w+\s?)x", 
 
 
 def with_pattern(pattern: str) -> dict[str, Any]:
-    """The good prompt with another key fact."""
     return {**GOOD, "facts": [{"name": "gene", "pattern": pattern}]}
 
 

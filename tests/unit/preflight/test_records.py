@@ -29,12 +29,10 @@ PAIR = {"prompt": "Why?", "completion": "So."}
 
 
 def after_pair(line: Any) -> bytes:
-    """A file of prompts and completions with another second line."""
     return lines([{**PAIR, "id": "a"}]) + (line.encode() if isinstance(line, str) else lines([line]))
 
 
 def after_talk(*messages: Any) -> bytes:
-    """A file of conversations with another second one."""
     return lines([{"messages": [USER, ASSISTANT]}, {"messages": list(messages)}])
 
 
@@ -143,7 +141,6 @@ def begin(site: Site, records: list[Any], **more: Any) -> Any:
 
 @pytest.fixture
 def chat_site(site: Site) -> Site:
-    """An account with a base model that has a chat template."""
     site.settings["base_model"] = {**site.settings["base_model"], "has_chat_template": True}
     return site
 

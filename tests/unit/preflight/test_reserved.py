@@ -28,9 +28,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "spot": {"spot": True},
 }
 LLAMA_2_7B = Shape(**SETTINGS["base_model"]["shape"])
-THIRTEEN, EIGHT, ONE = (
-    Shape(**dataclasses.asdict(BASE_MODELS[name].shape)) for name in ("llama-2-13b", "llama-3.1-8b", "llama-3.2-1b")
-)
+THIRTEEN, EIGHT, ONE = (BASE_MODELS[name].shape for name in ("llama-2-13b", "llama-3.1-8b", "llama-3.2-1b"))
 
 
 def of_shape(shape: Shape) -> Model:

@@ -16,7 +16,6 @@ from preflight.texts import text_file
 from preflight.texts.held_out import MINIMUM_DOCUMENTS, PASSAGES, Overlap, split
 from preflight.texts.outside_text import MAXIMUM_WORDS, STRENGTH_WORDS
 from preflight.texts.text_file import Document, as_text, check, decode, documents, without_titles
-from report.findings.verdict import MINIMUM_DOCUMENTS as LEAST_FOR_A_VERDICT
 from tests.doubles.preflight_site import Site, titled
 from tests.doubles.texts import lines, prose
 
@@ -126,7 +125,6 @@ APART = {
 
 
 def refuse_leakage(training: str, held_out: list[tuple[str, str]]) -> None:
-    """Looks for each held-out text (name, text) in the training text."""
     overlap = Overlap([training], [text for _, text in held_out])
     for name, text in held_out:
         overlap.refuse(name, text)
@@ -140,7 +138,7 @@ def squeezed(text: str) -> str:
 def test_any_text_is_split_with_enough_held_out_and_nothing_lost(text: str) -> None:
     training, held_out = split(text)
     assert (training, held_out) == split(text)
-    assert len(training) >= len(held_out) >= LEAST_FOR_A_VERDICT == MINIMUM_DOCUMENTS
+    assert len(training) >= len(held_out) >= MINIMUM_DOCUMENTS
     assert sum(count_words(part.text) for part in training) >= sum(count_words(part.text) for part in held_out)
     assert sum(len(squeezed(part.text)) for part in training + held_out) == len(squeezed(text))
     if text != TEXTS["equal documents"]:

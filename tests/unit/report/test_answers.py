@@ -30,7 +30,6 @@ def prompt(identifier: str, *facts: dict[str, Any], kind: str = "question", text
 
 
 def compared(*rows: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
-    """What `compare_recall` answers where there is something to compare."""
     block = compare_recall(*rows, **{"resamples": 100, **options})
     assert block is not None
     return block

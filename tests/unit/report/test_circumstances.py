@@ -135,7 +135,6 @@ def test_the_report_says_what_bears_on_its_figures(
 
 
 def report_as(form: str, document: Any) -> str:
-    """The page, the card or the e-mail, as plain words."""
     if form == "mail":
         told: Any = {**document, "reason": document["verdict_reason"], "unreserved": [], "leftAlone": []}
         text = notice.message(told, [f"{title}: {text}" for title, text in circumstances.notes(document)])

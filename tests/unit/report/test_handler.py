@@ -35,7 +35,7 @@ TYPES = ["ml.g5.2xlarge", "ml.g6.2xlarge"]
 BASE = answers(prompts(), "base", skill=0.1)
 
 
-class Site:
+class RunFiles:
     """The bucket of one run and the event that WriteReport gets."""
 
     def __init__(self) -> None:
@@ -53,11 +53,9 @@ class Site:
         self.s3.objects["bucket", f"{PREFIX}input/corpus/corpus.txt"] = CORPUS.encode()
 
     def put(self, key: str, value: Any) -> None:
-        """A JSON file."""
         self.s3.objects["bucket", key] = json.dumps(value).encode()
 
     def lines(self, key: str, values: list[dict[str, Any]]) -> None:
-        """A JSON Lines file."""
         self.s3.objects["bucket", key] = "\n".join(json.dumps(value) for value in values).encode()
 
     def serve_earlier(self, measured: dict[str, Any], its_plan: dict[str, Any] | None = None) -> None:
@@ -68,19 +66,17 @@ class Site:
             self.put("runs/captune-first/plan.json", its_plan)
 
     def report(self) -> dict[str, Any]:
-        """What WriteReport writes into summary.json."""
         handler.handle(self.event, None)
         return dict(json.loads(self.s3.objects["bucket", f"{PREFIX}report/summary.json"]))
 
     @property
     def page(self) -> str:
-        """The page that it wrote last."""
         return self.s3.objects["bucket", f"{PREFIX}report/report.html"].decode()
 
 
 @pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Site:
-    made = Site()
+def site(monkeypatch: pytest.MonkeyPatch) -> RunFiles:
+    made = RunFiles()
     monkeypatch.setattr(handler, "client", lambda service: made.s3)
     # What is tested here does not hang on the resamples, which take most of the time.
     monkeypatch.setattr(analysis, "analyse", partial(analysis.analyse, resamples=300))
@@ -88,7 +84,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Site:
     return made
 
 
-def test_a_report_gives_verdict_circumstances_and_the_adapters_address(site: Site) -> None:
+def test_a_report_gives_verdict_circumstances_and_the_adapters_address(site: RunFiles) -> None:
     site.plan["baseModel"]["parameters"] = metrics()["base_model"]["parameters"]
     site.plan["training"]["spot"] = True
     site.event |= {"trainingCut": True, "trainingInstanceType": TYPES[1], "hostingInstanceType": TYPES[0]}
@@ -104,7 +100,7 @@ def test_a_report_gives_verdict_circumstances_and_the_adapters_address(site: Sit
     assert f"aws s3 cp --recursive s3://bucket/{ADAPTER} adapter/" in card
 
 
-def test_an_earlier_adapter_has_its_own_losses_and_corpus(site: Site) -> None:
+def test_an_earlier_adapter_has_its_own_losses_and_corpus(site: RunFiles) -> None:
     site.serve_earlier(metrics(effect=0.12))
     del site.s3.objects["bucket", f"{ADAPTER}metrics.json"]
     site.s3.objects["bucket", "runs/captune-first/input/corpus/corpus.txt"] = b"A text that shares nothing."
@@ -114,7 +110,7 @@ def test_an_earlier_adapter_has_its_own_losses_and_corpus(site: Site) -> None:
     assert document["configuration"]["training_instance_type"] is None
 
 
-def test_a_report_on_an_earlier_adapter_is_about_the_texts_it_was_trained_on(site: Site) -> None:
+def test_a_report_on_an_earlier_adapter_is_about_the_texts_it_was_trained_on(site: RunFiles) -> None:
     site.plan["warnings"] = ["The deadline is short."]
     earlier = {
         "corpus": {"records": 400, "documents": 120, "heldOutRecords": 40, "conversations": True},
@@ -135,7 +131,7 @@ def test_a_report_on_an_earlier_adapter_is_about_the_texts_it_was_trained_on(sit
 
 
 @pytest.mark.parametrize("note", ["", "All of it is invented."])
-def test_page_and_card_quote_what_the_corpus_says_of_itself(site: Site, note: str) -> None:
+def test_page_and_card_quote_what_the_corpus_says_of_itself(site: RunFiles, note: str) -> None:
     site.plan["corpus"] = {"words": 9, "documents": 30, "prompts": 48} | ({"note": note} if note else {})
     site.report()
     card = site.s3.objects["bucket", f"{PREFIX}report/MODEL_CARD.md"].decode()
@@ -143,21 +139,21 @@ def test_page_and_card_quote_what_the_corpus_says_of_itself(site: Site, note: st
         assert ("The corpus says of itself" in shown) == (f"“{note}”" in shown) == bool(note)
 
 
-def test_the_adapter_of_a_smoke_run_shows_no_more_than_the_smoke_run_did(site: Site) -> None:
+def test_the_adapter_of_a_smoke_run_shows_no_more_than_the_smoke_run_did(site: RunFiles) -> None:
     site.serve_earlier(metrics(), {"smoke": True})
     document = site.report()
     assert (document["verdict"], document["configuration"]["smoke"]) == ("not shown", True)
     assert "The adapter of a smoke run" in site.page
 
 
-def test_base_answers_in_the_adapters_name_are_refused_and_nothing_is_written(site: Site) -> None:
+def test_base_answers_in_the_adapters_name_are_refused_and_nothing_is_written(site: RunFiles) -> None:
     site.lines(f"{PREFIX}answers/tuned.jsonl", [{**row, "model": "medical"} for row in BASE])
     with pytest.raises(AdapterNotServed, match=r"48 prompts.* 0\.\d{3} nats per token"):
         handler.handle(site.event, None)
     assert not [key for _, key in site.s3.objects if key.startswith(f"{PREFIX}report/")]
 
 
-def test_what_is_missing_or_damaged_is_refused_by_name(site: Site) -> None:
+def test_what_is_missing_or_damaged_is_refused_by_name(site: RunFiles) -> None:
     site.lines(f"{PREFIX}answers/tuned.jsonl", BASE[:3])
     with pytest.raises(ReportIncomplete, match="48 prompts have 48 answers of the base model and 3 of the fine-tuned"):
         handler.handle(site.event, None)
@@ -177,7 +173,7 @@ RECORDS: list[dict[str, Any]] = [
 ]
 
 
-def test_a_report_on_records_names_groups_and_copies_and_refuses_a_damaged_record(site: Site) -> None:
+def test_a_report_on_records_names_groups_and_copies_and_refuses_a_damaged_record(site: RunFiles) -> None:
     del site.s3.objects["bucket", f"{PREFIX}input/corpus/corpus.txt"]
     site.lines(f"{PREFIX}input/corpus/corpus.jsonl", RECORDS)
     site.plan["corpus"] = {"words": 9, "documents": 30, "records": 90, "heldOutRecords": 30, "conversations": False}

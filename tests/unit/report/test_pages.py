@@ -66,12 +66,10 @@ def page(document: Any) -> str:
 
 
 def paper(document: Any) -> ElementTree.Element:
-    """What the PDF is set from, as typst reads it."""
     return ElementTree.fromstring(render.paper(document, {}))
 
 
 def words(text: str) -> str:
-    """The words of a page or a card, without their markup."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", text)).replace("\u00a0", " ")
 
 

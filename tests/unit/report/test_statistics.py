@@ -36,7 +36,6 @@ def documents(changes: list[float], tokens: int = 100) -> dict[str, Any]:
 
 
 def compared(*measured: dict[str, Any], by: Callable[..., Any] = compare_losses, **options: Any) -> dict[str, Any]:
-    """What a comparison answers where there is something to compare."""
     block: dict[str, Any] | None = by(*measured, **options)
     assert block is not None
     return block

@@ -12,7 +12,7 @@ import pytest
 
 from report import render, summary
 from report.findings.verdict import VERDICTS
-from report.summary_types import Summary, Verdict, known
+from report.summary_types import Summary, Verdict, or_empty
 from verification.experiments.made_up_runs import COST, SECONDS, answers, metrics, prompts, run
 from verification.experiments.report_examples import KINDS
 
@@ -70,7 +70,7 @@ def test_no_nan_and_no_long_curve_reaches_the_summary() -> None:
     render.page(built)
     # A long curve is thinned and keeps its ends.
     measured["training"]["loss_curve"] = [{"step": n, "loss": 3.0, "learning_rate": 0.1} for n in range(1, 5_001)]
-    curve = known(summary.build(run(), measured, [], [], [], {})["training"])["loss_curve"]
+    curve = or_empty(summary.build(run(), measured, [], [], [], {})["training"])["loss_curve"]
     assert (len(curve) <= 401, curve[0]["step"], curve[-1]["step"]) == (True, 1, 5_000)
 
 

@@ -42,12 +42,10 @@ def held_out(change: Block | None = FELL, **other: Any) -> Block:
 
 
 def control(change: Block | None = FURTHER, **other: Any) -> Block:
-    """Held-out minus control, that differ so."""
     return {**CONTROL, "difference": change, **other}
 
 
 def outside(change: Block | None = FELL, **other: Any) -> Block:
-    """Losses on text by others."""
     return held_out(change, **{"documents_count": 40, **other})
 
 

@@ -52,7 +52,6 @@ def imported(name: str, path: Path) -> frozenset[str]:
 
 
 def roots_of(folder: str) -> set[str]:
-    """The first part of each name that a folder's modules import."""
     return {other.partition(".")[0] for name, path in modules(folder).items() for other in imported(name, path)}
 
 

@@ -17,7 +17,6 @@ MINE = {"corpus": "corpora/mine.txt", "prompts": "corpora/p.jsonl", "heldOutside
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Site:
-    """An account with a corpus, prompts and outside text of the user's."""
     site = Site(monkeypatch)
     site.upload("others.txt", titled(8, 60, 700))
     site.upload("mine.txt", prose(3000, 7).encode())
