@@ -24,6 +24,7 @@ from .container import Container, environment_of, free_port, signal_of
 
 _PROJECT = Path(__file__).resolve().parents[3]
 _PREFIX = "SM_VLLM_"
+_SERVER = "rehearsal.sagemaker.real.server.model_server"
 # vLLM's own variables that this machine needs and a container of AWS does not. The first is in GiB: room for the keys and values
 # of the longest context and of many short answers. Without it the CPU build takes half of the memory.
 ON_THIS_MACHINE = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
@@ -46,17 +47,14 @@ class Program(Protocol):
 
 
 class OwnServer:
-    """transformers and PEFT behind the contract of vLLM: `model_server`, or the module that is named in its place."""
-
-    def __init__(self, module: str = "rehearsal.sagemaker.real.server.model_server") -> None:
-        self._module = module
+    """transformers and PEFT behind the contract of vLLM: `server.model_server`."""
 
     def start(self, root: Path, environment: Mapping[str, str]) -> Start:
         """See `Program`."""
         port_file = root / "port"
         # Two cores are shared with the rest of the rehearsal: threads that wait must sleep and not spin.
         own = {"PYTHONPATH": str(_PROJECT), "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "20000"}
-        return Start([sys.executable, "-m", self._module, str(root / "model"), str(port_file)], own, port_file)
+        return Start([sys.executable, "-m", _SERVER, str(root / "model"), str(port_file)], own, port_file)
 
 
 class Vllm:

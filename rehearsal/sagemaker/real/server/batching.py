@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn.functional import log_softmax, pad
 from transformers import DynamicCache
 
-from rehearsal.sagemaker.real.server.contract import Sampling
-from rehearsal.sagemaker.real.server.generation import ADAPTER, BASE, Draws, Generator
+from .contract import Sampling
+from .generation import ADAPTER, BASE, Draw, LoadedModel
 
 READ_AT_ONCE = 512  # tokens of prompts between two tokens of the answers that are under way
 _LEAST_AT_ONCE = 16  # of each prompt
@@ -67,7 +67,9 @@ class Row:
     scores: list[Token] = field(default_factory=list)
     told: int = 0
     last: int = 0
-    draws: Draws | None = None
+
+    def __post_init__(self) -> None:
+        self.draw = Draw(self.sampling)
 
     def token(self, id_: int, logits: Tensor) -> Token:
         """The token, with what is wanted of the logits (one for each word) that it was chosen by."""
@@ -109,7 +111,7 @@ class _Part:
             mine.keys, mine.values = both(mine.keys, theirs.keys, -2), both(mine.values, theirs.values, -2)
 
 
-class ContinuousBatch(Generator):
+class ContinuousBatch(LoadedModel):
     """A causal model with one adapter, or none, whose thread answers every row that is submitted.
 
     Args:
@@ -177,7 +179,6 @@ class ContinuousBatch(Generator):
         for place, row in enumerate(chosen):
             self._prompts[place, longest - len(row.prompt) :] = torch.tensor(row.prompt)
             self._mask[place, longest - len(row.prompt) :] = 1
-            row.draws = Draws([row.sampling]) if row.sampling.temperature > 0 else None
         self._reading = _Part(chosen, DynamicCache(), self._mask[:, :0])
 
     def _read_on(self) -> None:
@@ -231,12 +232,11 @@ class ContinuousBatch(Generator):
 
     def _take(self, part: _Part, logits: Tensor) -> None:
         """Choose the next token of each row, tell it, and leave out the rows that have ended."""
-        greedy, going = logits.argmax(dim=-1).tolist(), list[int]()
-        for place, row in enumerate(part.rows):
-            one = logits[place : place + 1]
-            chosen = greedy[place] if row.draws is None else int(row.draws(one, one).argmax())
-            row.last, row.told = chosen, row.told + 1
-            row.tell(row.token(chosen, one[0]))
+        going = list[int]()
+        for place, (row, one) in enumerate(zip(part.rows, logits, strict=True)):
+            row.last = chosen = row.draw.token(one)
+            row.told += 1
+            row.tell(row.token(chosen, one))
             if chosen in self._ends or row.told == row.most:
                 row.tell(Ended("stop" if chosen in self._ends else "length"))
             else:
