@@ -49,11 +49,7 @@ class Clock:
         self._listeners.append(listener)
 
     def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0) -> None:
-        """Move forward.
-
-        Raises:
-            ValueError: the step is negative.
-        """
+        """Move forward. Raises ValueError for a negative step."""
         step = timedelta(seconds=seconds, minutes=minutes, hours=hours)
         if step < timedelta(0):
             raise ValueError(f"a clock does not go back, got {step}")

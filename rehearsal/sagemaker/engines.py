@@ -94,6 +94,5 @@ class HostingEngine(Engine[Endpoint]):
     def invoke(self, endpoint: Endpoint, body: bytes, content_type: str, custom_attributes: str = "") -> Answer:
         """Return the container's answer to InvokeEndpoint; the custom attributes reach it as a header.
 
-        Raises:
-            InvocationTimedOut: it has not answered within 60 seconds.
+        Raises InvocationTimedOut after 60 seconds.
         """

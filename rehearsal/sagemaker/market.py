@@ -81,8 +81,7 @@ class Market:
     def call(self, operation: str, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         """Answer GetProducts, BatchGetImage, or an operation of Service Quotas.
 
-        Raises:
-            ServiceError: the service, the quota or the operation does not exist.
+        Raises ServiceError where the service, the quota or the operation does not exist.
         """
         if operation == "GetProducts":
             return self._products(request)

@@ -317,9 +317,8 @@ class HostingApi:
     def invoke(self, name: str, body: bytes, content_type: str, custom_attributes: str) -> Answer:
         """Pass a request to the container.
 
-        Raises:
-            ServiceError: ValidationError where there is no endpoint in service or the custom attributes are too
-                long, ModelError where the container answers with an error or not within 60 seconds.
+        Raises ServiceError: ValidationError where no endpoint is in service or the custom attributes are too long, ModelError where the
+        container answers with an error or not within 60 seconds.
         """
         if len(custom_attributes) > LONGEST_CUSTOM_ATTRIBUTES:
             constraint = f"Member must have length less than or equal to {LONGEST_CUSTOM_ATTRIBUTES}"

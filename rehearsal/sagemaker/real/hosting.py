@@ -155,11 +155,7 @@ class ModelHost(HostingEngine):
         return running[1].pid if running else None
 
     def port_of(self, name: str) -> int:
-        """Return the port of this machine on which an endpoint's model server listens.
-
-        Raises:
-            LookupError: no server of that name listens.
-        """
+        """Return the port of this machine on which an endpoint's model server listens. Raises LookupError where none does."""
         running = self._running(name)
         if not running or not running[0].port:
             raise LookupError(f"no model server of the endpoint {name} listens")
@@ -250,11 +246,7 @@ class ModelHost(HostingEngine):
             return False
 
     def invoke(self, endpoint: Endpoint, body: bytes, content_type: str, custom_attributes: str = "") -> Answer:
-        """Pass a request to the model server.
-
-        Raises:
-            InvocationTimedOut: it has not answered within 60 seconds.
-        """
+        """Pass a request to the model server. Raises InvocationTimedOut after 60 seconds."""
         headers = {"Content-Type": content_type}
         if custom_attributes:
             headers[CUSTOM_ATTRIBUTES] = custom_attributes

@@ -31,8 +31,7 @@ class VllmMissing(Exception):
 def interpreter(folder: Path = FOLDER, version: str = DEPLOYED) -> Path:
     """Return the Python of the environment with a version of vLLM.
 
-    Raises:
-        VllmMissing: this machine cannot have one, or it is not made yet, or was made from other requirements.
+    Raises VllmMissing where this machine cannot have one, it is not made yet, or it was made from other requirements.
     """
     _check_platform()
     found = _stamp(folder).read_text() if _stamp(folder).is_file() else None
@@ -45,8 +44,7 @@ def interpreter(folder: Path = FOLDER, version: str = DEPLOYED) -> Path:
 def make(folder: Path = FOLDER, version: str = DEPLOYED) -> Path:
     """Return the Python of the environment with a version of vLLM, made if it is not there.
 
-    Raises:
-        VllmMissing: this machine cannot have one, or pip failed; its words are on the terminal.
+    Raises VllmMissing where this machine cannot have one, or pip failed; its words are on the terminal.
     """
     try:
         return interpreter(folder, version)

@@ -40,11 +40,7 @@ class Settings:
 
     @classmethod
     def of(cls, environment: Mapping[str, str], folder: Path) -> Settings:
-        """Read the environment of a container whose model lies in `folder`.
-
-        Raises:
-            ValueError: the environment contradicts itself or the adapter.
-        """
+        """Read the environment of a container whose model lies in `folder`. Raises ValueError where it contradicts itself or the adapter."""
         adapter = _adapter_of(environment)
         longest = environment.get("SM_VLLM_MAX_MODEL_LEN")
         return cls(
