@@ -127,7 +127,7 @@ def sns_event(topic_arn: str, subject: str | None, message: str) -> dict[str, An
     return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": record}]}
 
 
-class Account(Protocol):
+class EventAccount(Protocol):
     """The account in which events are delivered, as far as a delivery needs it."""
 
     region: str
@@ -141,7 +141,7 @@ class Account(Protocol):
 class Events:
     """Deliveries of one account. `changed` is called after each of them, for those who wait."""
 
-    def __init__(self, account: Account, changed: Callable[[], None]) -> None:
+    def __init__(self, account: EventAccount, changed: Callable[[], None]) -> None:
         self._account, self._clock, self._changed = account, account.clock, changed
         self.deliveries: list[Delivery] = []
         self._wake = threading.Condition()

@@ -97,7 +97,7 @@ class Functions:
     Args:
         folder: where code is unpacked and logs are written.
         environment: variables that every function is given.
-        region: the region that functions believe to be in.
+        region: the region passed to functions.
         clock: their time.
 
     Attributes:

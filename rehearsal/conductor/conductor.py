@@ -255,7 +255,7 @@ class Conductor:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         handlers = {signal.SIGINT: self._interrupt, signal.SIGTERM: self._interrupt}
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else it was started with nohup
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
             handlers[signal.SIGHUP] = self._hang_up
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:

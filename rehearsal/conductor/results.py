@@ -188,7 +188,7 @@ def show_proof(display: Display, cloud: Cloud) -> bool:
         mark = "[green]✓[/]" if not names else "[red]✗[/]"
         display.say(f"  {mark} {kind}: {escape(', '.join(names)) if names else 'none'}")
         good = good and not names
-    tear_downs = cloud.executions.of(cloud.deployment.tear_down)
+    tear_downs = cloud.executions.of_machine(cloud.deployment.tear_down)
     ended = {one.status for one in tear_downs}
     fine = ended == {"SUCCEEDED"}
     mark = "[green]✓[/]" if fine else "[red]✗[/]"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from .records import Clock, Endpoint, TrainingJob
+from .store import Clock, Endpoint, TrainingJob
 
 START_LIMIT = 600  # seconds until an endpoint's first ping, where the request names none
 # FailureReason of an endpoint that never answered, in SageMaker's words.

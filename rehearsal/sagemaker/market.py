@@ -11,7 +11,7 @@ from typing import Any
 
 from rehearsal.calls import ServiceError
 
-from .records import ACCOUNT, Endpoint, TrainingJob
+from .store import ACCOUNT, Endpoint, TrainingJob
 
 CAPACITY_TRAINING = (
     "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."

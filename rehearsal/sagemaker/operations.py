@@ -15,7 +15,7 @@ from rehearsal.calls import ServiceError, invalid
 from . import validation
 from .engines import Answer, HostingEngine, InvocationTimedOut, TrainingEngine
 from .market import CAPACITY_HOSTING, CAPACITY_TRAINING, Market
-from .records import ACCOUNT, Clock, Endpoint, Store, TrainingJob, arn
+from .store import ACCOUNT, Clock, Endpoint, Store, TrainingJob, arn
 
 DEFAULT_PAGE = 10  # SageMaker returns ten where MaxResults is left out; callers that do not page miss the rest
 _LIST_MEMBERS = {"NameContains", "StatusEquals", "CreationTimeAfter", "MaxResults", "NextToken"}

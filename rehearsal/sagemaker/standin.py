@@ -15,8 +15,8 @@ from rehearsal.calls import Call, ServiceError, invalid
 from .engines import Context, HostingEngine, TrainingEngine
 from .market import Market
 from .operations import HostingApi, TrainingApi
-from .records import Clock, Store
 from .s3_folders import is_jumpstart, split
+from .store import Clock, Store
 from .validation import check_request, service_model
 
 _OTHER_OPERATIONS = {

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.engines import PING, START_LIMIT, Answer, HostingEngine, InvocationTimedOut
-from rehearsal.sagemaker.records import Endpoint
+from rehearsal.sagemaker.store import Endpoint
 from rehearsal.sagemaker.validation import model_sources
 from rehearsal.sagemaker.vllm import routing
 from rehearsal.sagemaker.vllm.routing import CUSTOM_ATTRIBUTES, INVOCATIONS

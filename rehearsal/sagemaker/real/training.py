@@ -15,7 +15,7 @@ from typing import Any
 
 from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.engines import TrainingEngine
-from rehearsal.sagemaker.records import TrainingJob
+from rehearsal.sagemaker.store import TrainingJob
 
 from .container import Container, command_of, environment_of, signal_of
 from .training_hosts import (

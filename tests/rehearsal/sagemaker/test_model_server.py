@@ -21,7 +21,14 @@ from rehearsal.sagemaker.real.server.batching import Row, Token
 from rehearsal.sagemaker.real.server.completion_request import NO_MATTER, SERVED, WITHOUT_EFFECT, read
 from rehearsal.sagemaker.real.server.contract import Refused, Sampling, Settings
 from rehearsal.sagemaker.real.server.model_server import Service, application
-from tests.doubles.rehearsal.sagemaker_account import BUCKET, Account, account, eventually, model_request, source
+from tests.doubles.rehearsal.sagemaker_account import (
+    BUCKET,
+    SageMakerAccount,
+    account,
+    eventually,
+    model_request,
+    source,
+)
 from tests.doubles.rehearsal.toy_models import Folders, endless_copy
 
 PROMPT = "the gene binds"  # a start token and three
@@ -91,7 +98,7 @@ def test_an_adapter_is_named_beside_the_limits(adapter: Path) -> None:
         "SM_VLLM_LORA_MODULES": named(adapter), "SM_VLLM_MAX_MODEL_LEN": "4096", "SM_VLLM_MAX_NUM_SEQS": "8",
         "SM_VLLM_DTYPE": "bfloat16",
     }  # fmt: skip
-    settings = Settings.of(environment, Path("/opt/ml/model"))
+    settings = Settings.from_environment(environment, Path("/opt/ml/model"))
     assert settings == Settings("base", "medical", adapter, 4096, 8, "bfloat16")
     assert settings.served == ("base", "medical")
 
@@ -105,11 +112,11 @@ def test_an_adapter_is_named_beside_the_limits(adapter: Path) -> None:
 )
 def test_an_adapter_that_vllm_would_not_load_is_refused(adapter: Path, enabled: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Settings.of({"SM_VLLM_LORA_MODULES": named(adapter), **enabled}, Path("/opt/ml/model"))
+        Settings.from_environment({"SM_VLLM_LORA_MODULES": named(adapter), **enabled}, Path("/opt/ml/model"))
 
 
 @pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Iterator[Account]:
+def aws(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Iterator[SageMakerAccount]:
     """An account with one endpoint, "both", that serves the base model and its adapter."""
     folder: Path = tmp_path_factory.mktemp("hosting")
     with account(folder, hosting=ModelHost(), gated_weights=folders[0]) as made:
@@ -131,7 +138,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Iterator[
 
 
 @pytest.mark.slow
-def test_a_body_names_the_model_only_where_the_request_is_routed(aws: Account) -> None:
+def test_a_body_names_the_model_only_where_the_request_is_routed(aws: SageMakerAccount) -> None:
     different = 0
     for prompt in (PROMPT, "a virus copies", "one strand breaks"):
         asked: dict[str, Any] = {"prompt": prompt, "max_tokens": 8, "temperature": 0.0}
@@ -160,7 +167,7 @@ def test_a_body_names_the_model_only_where_the_request_is_routed(aws: Account) -
     ],
 )
 def test_a_bad_request_gets_the_servers_own_answer(
-    aws: Account, changes: dict[str, Any], status: int, kind: str
+    aws: SageMakerAccount, changes: dict[str, Any], status: int, kind: str
 ) -> None:
     asked: dict[str, Any] = {"model": "base", "prompt": PROMPT, "max_tokens": 4} | changes
     with pytest.raises(aws.runtime.exceptions.ModelError) as caught:
@@ -171,7 +178,7 @@ def test_a_bad_request_gets_the_servers_own_answer(
 
 
 @pytest.mark.slow
-def test_an_answer_ends_where_the_context_does(aws: Account) -> None:
+def test_an_answer_ends_where_the_context_does(aws: SageMakerAccount) -> None:
     answer = aws.ask("both", model="base", prompt=" ".join(["the"] * 124), max_tokens=100, temperature=0.0)
     assert answer["usage"]["prompt_tokens"] == 125
     assert answer["usage"]["completion_tokens"] <= 3
@@ -195,7 +202,7 @@ def put(service: Service, path: str, **asked: Any) -> tuple[int, str]:
     return answer.status_code, answer.text
 
 
-def told(service: Service, path: str = ROUTED, **asked: Any) -> Any:
+def answered(service: Service, path: str = ROUTED, **asked: Any) -> Any:
     """The answer's content."""
     status, body = put(service, path, **asked)
     assert status == 200, body
@@ -211,11 +218,11 @@ def events(service: Service, path: str = ROUTED, **asked: Any) -> list[Any]:
 
 
 def test_the_answers_are_those_that_openais_package_reads(service: Service) -> None:
-    whole = Completion.model_validate(told(service, **ASKED, logprobs=2, n=2), strict=True)
+    whole = Completion.model_validate(answered(service, **ASKED, logprobs=2, n=2), strict=True)
     assert [choice.index for choice in whole.choices] == [0, 1] and whole.created > 0
     assert whole.usage is not None and whole.usage.completion_tokens == 12
     talk = {**TALK, "messages": [{"role": "user", "content": [{"type": "text", "text": "the gene"}]}]}
-    answer = ChatCompletion.model_validate(told(service, TALKS, **talk, max_completion_tokens=4, logprobs=True, top_logprobs=1))  # fmt: skip
+    answer = ChatCompletion.model_validate(answered(service, TALKS, **talk, max_completion_tokens=4, logprobs=True, top_logprobs=1))  # fmt: skip
     assert answer.choices[0].logprobs is not None and len(answer.choices[0].logprobs.content or []) == 4
     chunks = [ChatCompletionChunk.model_validate(one) for one in events(service, TALKS, **talk, max_tokens=4, stream_options={"include_usage": True})]  # fmt: skip
     assert "".join(one.choices[0].delta.content or "" for one in chunks[:-1]) == answer.choices[0].message.content
@@ -226,36 +233,38 @@ def test_the_answers_are_those_that_openais_package_reads(service: Service) -> N
 def test_a_conversation_may_answer_as_long_as_the_context_holds_and_a_completion_sixteen_tokens(
     service: Service,
 ) -> None:
-    assert told(service, prompt="the gene", temperature=0)["usage"]["completion_tokens"] == 16
-    long = told(service, TALKS, **TALK)
+    assert answered(service, prompt="the gene", temperature=0)["usage"]["completion_tokens"] == 16
+    long = answered(service, TALKS, **TALK)
     assert long["usage"]["total_tokens"] == 128 and long["choices"][0]["finish_reason"] == "length"
 
 
 def test_several_prompts_of_text_or_tokens_are_answered_in_their_order(service: Service) -> None:
-    one, other = (told(service, **{**ASKED, "prompt": text})["choices"][0]["text"] for text in ("the gene", "a virus"))
+    one, other = (
+        answered(service, **{**ASKED, "prompt": text})["choices"][0]["text"] for text in ("the gene", "a virus")
+    )
     tokens = [service._engine.tokenizer(text)["input_ids"] for text in ("the gene", "a virus")]
     for prompts in (["the gene", "a virus"], tokens):
-        found = told(service, **{**ASKED, "prompt": prompts}, n=2)
+        found = answered(service, **{**ASKED, "prompt": prompts}, n=2)
         assert [choice["text"] for choice in found["choices"]] == [one, one, other, other]
         assert found["usage"]["prompt_tokens"] == sum(map(len, tokens))
-    assert told(service, **{**ASKED, "prompt": tokens[0]})["choices"][0]["text"] == one
+    assert answered(service, **{**ASKED, "prompt": tokens[0]})["choices"][0]["text"] == one
 
 
 def test_answers_of_one_seed_differ_by_their_place_and_come_again(service: Service) -> None:
     asked = {**ASKED, "temperature": 1.5, "n": 4, "seed": 5, "max_tokens": 20}
-    first, again = (told(service, **asked)["choices"] for _ in range(2))
+    first, again = (answered(service, **asked)["choices"] for _ in range(2))
     assert first == again and len({choice["text"] for choice in first}) > 1
 
 
 def test_a_stop_text_ends_an_answer_before_it_and_is_never_streamed(service: Service) -> None:
     asked = {**ASKED, "max_tokens": 100}
-    text = told(service, **asked)["choices"][0]["text"]
+    text = answered(service, **asked)["choices"][0]["text"]
     stop = [letter for letter in text if letter.isascii()][
         -1
     ]  # the weights are random, and many of their words no letters
     expected = text[: text.index(stop)]
     for given in (stop, ["not there", stop]):
-        whole = told(service, **asked, stop=given)
+        whole = answered(service, **asked, stop=given)
         assert (whole["choices"][0]["text"], whole["choices"][0]["finish_reason"]) == (expected, "stop")
         parts = events(service, **asked, stop=given)
         assert "".join(part["choices"][0]["text"] for part in parts) == expected
@@ -292,7 +301,7 @@ def test_what_may_begin_a_stop_text_is_held_back() -> None:
 
 def test_an_echo_has_the_prompt_with_its_log_probabilities_as_lm_eval_reads_them(service: Service) -> None:
     tokens = service._engine.tokenizer(ASKED["prompt"])["input_ids"]
-    found = told(service, prompt=[tokens], temperature=0, max_tokens=1, logprobs=1, seed=1234, echo=True)
+    found = answered(service, prompt=[tokens], temperature=0, max_tokens=1, logprobs=1, seed=1234, echo=True)
     choice = found["choices"][0]
     scores, best = choice["logprobs"]["token_logprobs"], choice["logprobs"]["top_logprobs"]
     # lm-eval sums what stands between the context and the one token that it had to ask for.
@@ -323,7 +332,7 @@ def test_what_openais_package_can_send_is_served_or_refused_by_name(service: Ser
             read(TALKS, json.dumps({**TALK, name: ["a value"]}).encode())
         assert name in str(caught.value) and caught.value.parameter == name
     for name, value in WITHOUT_EFFECT.items():
-        assert told(service, **ASKED, **{name: value})["choices"]
+        assert answered(service, **ASKED, **{name: value})["choices"]
 
 
 def test_a_template_that_refuses_a_conversation_is_quoted(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ class Settings:
         return (self.base,) if self.adapter is None else (self.base, self.adapter)
 
     @classmethod
-    def of(cls, environment: Mapping[str, str], folder: Path) -> Settings:
+    def from_environment(cls, environment: Mapping[str, str], folder: Path) -> Settings:
         """Read the environment of a container whose model lies in `folder`. Raises ValueError where it contradicts itself or the adapter."""
         adapter = _adapter_of(environment)
         longest = environment.get("SM_VLLM_MAX_MODEL_LEN")

@@ -153,7 +153,7 @@ def main() -> None:
     """Load the model, then listen; see the module."""
     folder, port_file = Path(sys.argv[1]), Path(sys.argv[2])
     logging.disable_progress_bar()
-    app = application(Service(folder, Settings.of(os.environ, folder)))
+    app = application(Service(folder, Settings.from_environment(os.environ, folder)))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         scratch = port_file.with_suffix(".new")
