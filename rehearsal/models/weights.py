@@ -131,8 +131,8 @@ def find_gguf() -> Path:
     return path
 
 
-def _convert(source: Path, folder: Path) -> None:
-    """Writes the model folder."""
+def write_from_gguf(source: Path, folder: Path, name: str, parameters: int, end: int | None = None) -> int:
+    """Write the weights and the configuration of a GGUF file; return the size of its vocabulary. `end` is the token that ends a text."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")  # the GGUF reader draws another bar
     import torch  # here, because importing it takes seconds that a finished conversion need not pay
@@ -140,16 +140,24 @@ def _convert(source: Path, folder: Path) -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    tokenizer = _tokenizer(source)
     model: Any = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.bfloat16)
     count = sum(parameter.numel() for parameter in model.parameters())
-    if count != PARAMETERS or len(tokenizer) != model.config.vocab_size:
-        raise WeightsMissing(
-            f"The conversion gave {count} parameters and {len(tokenizer)} tokens. Report this as a bug."
-        )
+    if count != parameters:
+        raise WeightsMissing(f"The conversion gave {count} parameters, not {parameters}. Report this as a bug.")
+    if end is not None:
+        model.generation_config.eos_token_id = model.config.eos_token_id = end
     model.save_pretrained(folder)
+    set_name(folder, name)  # in place of GGUF's own label, which names an experiment
+    return int(model.config.vocab_size)
+
+
+def _convert(source: Path, folder: Path) -> None:
+    """Writes the model folder."""
+    tokenizer = _tokenizer(source)
+    words = write_from_gguf(source, folder, NAME, PARAMETERS)
+    if len(tokenizer) != words:
+        raise WeightsMissing(f"The conversion gave {len(tokenizer)} tokens, not {words}. Report this as a bug.")
     tokenizer.save_pretrained(folder)
-    set_name(folder, NAME)  # in place of GGUF's own label, which names an experiment
 
 
 def _tokenizer(source: Path) -> Any:

@@ -155,8 +155,6 @@ def test_a_body_names_the_model_only_where_the_request_is_routed(aws: SageMakerA
     ("changes", "status", "kind"),
     [
         ({"model": "surgical"}, 404, "NotFoundError"),
-        ({"prompt": None}, 400, "BadRequestError"),
-        ({"max_tokens": 2.5}, 400, "Bad Request"),
         ({"max_tokens": 1000}, 400, "BadRequestError"),
         ({"prompt": "the " * 128}, 400, "BadRequestError"),
         (
