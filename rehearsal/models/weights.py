@@ -153,8 +153,7 @@ def write_from_gguf(source: Path, folder: Path, name: str, parameters: int, end:
 
 def _convert(source: Path, folder: Path) -> None:
     """Writes the model folder."""
-    tokenizer = _tokenizer(source)
-    words = write_from_gguf(source, folder, NAME, PARAMETERS)
+    words, tokenizer = write_from_gguf(source, folder, NAME, PARAMETERS), _tokenizer(source)
     if len(tokenizer) != words:
         raise WeightsMissing(f"The conversion gave {len(tokenizer)} tokens, not {words}. Report this as a bug.")
     tokenizer.save_pretrained(folder)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from .contract import Sampling
 
@@ -73,8 +73,6 @@ class LoadedModel:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=kind)
         self._ends = _ends(model.generation_config, model.config)
-        # Nothing of the folder's own settings counts: a Llama's would sample where a greedy answer is asked for.
-        model.generation_config = GenerationConfig()
         self._adapted = adapter is not None
         if adapter is not None:
             model = PeftModel.from_pretrained(model, adapter, adapter_name=ADAPTER, autocast_adapter_dtype=False)
