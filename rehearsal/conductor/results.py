@@ -47,8 +47,10 @@ def answers_of(cloud: Cloud, run: str) -> int:
     assert cloud.deployment is not None
     storage = Storage(cloud.client("s3"), cloud.deployment.bucket)
     plan = storage.read_json(run_folder.key(run, run_folder.PLAN)) or {}
+    samples = int(plan.get("samplesPerPrompt") or 0)
     prompts = storage.read_lines(run_folder.key(run, run_folder.PROMPTS))
-    return 2 * len(prompts) * (1 + int(plan.get("samplesPerPrompt") or 0))
+    # A starter has a sampled answer in any case (ask/questions.py).
+    return 2 * sum(1 + (max(1, samples) if prompt["kind"] == "starter" else samples) for prompt in prompts)
 
 
 class NoPlace(ValueError):
