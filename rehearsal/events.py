@@ -45,7 +45,7 @@ class Clock:
             self._ahead = timedelta(0)
 
     def on_advance(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after each move, so that whoever waits for a moment can look again."""
+        """Call `listener` after each move, so that waiting threads look again."""
         self._listeners.append(listener)
 
     def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0) -> None:
@@ -139,7 +139,7 @@ class EventAccount(Protocol):
 
 
 class Events:
-    """Deliveries of one account. `changed` is called after each of them, for those who wait."""
+    """Deliveries of one account. `changed` is called after each of them."""
 
     def __init__(self, account: EventAccount, changed: Callable[[], None]) -> None:
         self._account, self._clock, self._changed = account, account.clock, changed

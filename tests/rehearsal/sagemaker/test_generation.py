@@ -46,7 +46,7 @@ def asked_of(engine: ContinuousBatch, prompt: list[int], most: int, **more: Any)
     """A row that is submitted."""
     news: queue.SimpleQueue[Token | Ended] = queue.SimpleQueue()
     given = {"adapted": False, "sampling": Sampling(), **more}
-    heard = Heard(Row(prompt, most=most, tell=news.put, **given), news)
+    heard = Heard(Row(prompt, most=most, on_news=news.put, **given), news)
     engine.submit(heard.row)
     return heard
 
@@ -104,7 +104,7 @@ def test_a_short_answer_does_not_wait_for_a_long_one(patient: ContinuousBatch) -
     long.next()
     for _ in range(5):
         assert len(asked_of(patient, PROMPTS[1], 4).rest()) == 5
-    assert long.row.told < 250
+    assert long.row.count < 250
     assert len(long.rest()) == 250
 
 
@@ -114,11 +114,11 @@ def test_a_long_prompt_is_read_between_the_tokens_of_others(
     monkeypatch.setattr(batching, "READ_AT_ONCE", 16)
     long = asked_of(patient, PROMPTS[0], 250)
     long.next()
-    before = long.row.told
+    before = long.row.count
     prompt = [3, *([7] * 200)]
     reading = asked_of(patient, prompt, 3)
     first = reading.next()
-    assert long.row.told - before >= 10, "thirteen parts were read, and a token told after each"
+    assert long.row.count - before >= 10, "thirteen parts were read, and a token told after each"
     whole = asked_of(patient, prompt, 3)
     assert [first, *reading.rest()] == whole.rest()
     long.row.left = True
@@ -130,16 +130,16 @@ def test_an_answer_that_nobody_wants_ends_at_the_next_token(patient: ContinuousB
     for one in leaving:
         one.row.left = True
     asked_of(patient, PROMPTS[1], 8).rest()
-    told = [one.row.told for one in leaving]
+    told = [one.row.count for one in leaving]
     asked_of(patient, PROMPTS[1], 8).rest()
-    assert [one.row.told for one in leaving] == told and max(told) < 250 and told[3:] == [0, 0, 0]
+    assert [one.row.count for one in leaving] == told and max(told) < 250 and told[3:] == [0, 0, 0]
 
 
 def test_no_more_rows_are_answered_at_once_than_there_is_room_for(patient: ContinuousBatch) -> None:
     long = [asked_of(patient, PROMPTS[0], 100) for _ in range(3)]
     waiting = asked_of(patient, PROMPTS[1], 4)
     waiting.next()
-    assert any(one.row.told == 100 for one in long)
+    assert any(one.row.count == 100 for one in long)
 
 
 @pytest.mark.parametrize(

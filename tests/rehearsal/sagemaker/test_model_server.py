@@ -278,10 +278,10 @@ class Letters:
 
 
 def test_an_answer_that_a_stop_text_ended_is_no_longer_wanted_of_the_engine() -> None:
-    row = Row([65], False, 9, Sampling(), tell=lambda _: None)
+    row = Row([65], False, 9, Sampling(), on_news=lambda _: None)
     choice = Choice(0, row, Text(Letters(), [65], ["!"]), "A")
     for letter, wanted in (("b", True), ("!", False)):
-        choice.hear(Token(ord(letter)))
+        choice.take(Token(ord(letter)))
         assert row.left is not wanted
     assert (choice.reason, choice.piece()) == ("stop", "b")
 

@@ -67,8 +67,8 @@ class Choice:
         self.reason: str | None = None
         self.shown, self.listed = 0, 0
 
-    def hear(self, news: Token | Ended) -> None:
-        """Take in what the engine tells. Raises Refused for an answer that failed."""
+    def take(self, news: Token | Ended) -> None:
+        """Take a token or the end from the engine. Raises Refused for an answer that failed."""
         if isinstance(news, Ended):
             if news.error:
                 raise Refused(500, "InternalServerError", news.error)
@@ -109,7 +109,7 @@ class Answers:
             submit(row)
 
     def leave(self) -> None:
-        """Nobody wants the rest."""
+        """End all answers: the client has left."""
         for choice in self.choices:
             choice.row.left = True
 
@@ -119,7 +119,7 @@ class Answers:
             index, news = await self._news.get()
             choice = self.choices[index]
             if choice.reason is None:
-                choice.hear(news)
+                choice.take(news)
                 yield choice
 
     async def whole(self) -> dict[str, Any]:
@@ -163,7 +163,7 @@ class Answers:
         return {"prompt_tokens": prompt, "completion_tokens": answers, "total_tokens": prompt + answers}
 
     def _logprobs(self, one: Choice) -> dict[str, Any] | None:
-        """Those of the tokens that were not told before."""
+        """Those of the tokens that were not sent before."""
         if self._request.top is None:
             return None
         echoed = one.row.scores if self._request.echo else []

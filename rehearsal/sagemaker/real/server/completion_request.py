@@ -1,6 +1,6 @@
 """A completion request in OpenAI's form: read as vLLM reads it; what is not served here is refused by its name.
 
-vLLM ignores names that it does not know. Here such a name is refused: whoever sends it expects something of it.
+vLLM ignores names that it does not know. Here such a name is refused, because the sender expects an effect.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class CompletionRequest(BaseModel, extra="allow"):
         return None if self.logprobs is None or self.logprobs is False else int(self.logprobs)
 
     def sampling(self, place: int) -> Sampling:
-        """How the tokens of the answer in this place of `n` are chosen: each has a seed of its own."""
+        """How the tokens of the answer in this place of `n` are chosen: each has a different seed."""
         return Sampling(self.temperature, self.top_p, None if self.seed is None else self.seed + place)
 
 

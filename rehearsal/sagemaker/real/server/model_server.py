@@ -56,12 +56,12 @@ class Service:
             most = self._most(request, tokens)
             for place in range(request.n):
 
-                def tell(one: Token | Ended, index: int = len(rows)) -> None:
+                def on_news(one: Token | Ended, index: int = len(rows)) -> None:
                     with suppress(RuntimeError):  # the server ends
                         loop.call_soon_threadsafe(news.put_nowait, (index, one))
 
                 adapted, scored = model != self._settings.base, request.echo and request.top is not None
-                rows.append(Row(tokens, adapted, most, request.sampling(place), tell, request.top, scored))
+                rows.append(Row(tokens, adapted, most, request.sampling(place), on_news, request.top, scored))
                 said.append(text)
         answers = Answers(request, str(model), self._engine.tokenizer, news)
         answers.submit(rows, said, self._engine.submit)
