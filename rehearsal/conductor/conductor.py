@@ -19,7 +19,7 @@ from common.contracts.run_folder import KEPT_ADAPTER
 from common.names import run_name
 from common.pricing.costs import for_runs
 from rehearsal.account.cloud import Cloud
-from rehearsal.models.stand_ins import STAND_INS
+from rehearsal.models import STAND_INS
 from rehearsal.models.weights import Substitute, WeightsMissing
 from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.real.hosting import ModelHost, Vllm

@@ -16,8 +16,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from .npm import NpmPackage, PackageMissing
-from .weights import Substitute, make_once, write_from_gguf
+from .weights import NpmPackage, PackageMissing, Substitute, make_once, write_from_gguf
 
 NAME, PARAMETERS, FORM = "Gemma-3-270M", 268_098_176, 1
 REQUIREMENTS = Path(__file__).parents[2] / "requirements" / "gemma-3-270m.txt"

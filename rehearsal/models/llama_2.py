@@ -14,8 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from .npm import NpmPackage, PackageMissing
-from .weights import make_once, set_name
+from .weights import NpmPackage, PackageMissing, make_once, set_name
 
 PACKAGE, VERSION = "llama-tokenizer-js", "1.2.2"
 VOCABULARY = NpmPackage(
