@@ -24,7 +24,7 @@ PROMPTS = [[0, 5, 9], [0, 44], [0, 3, 60, 61, 17, 8, 90], [0]]
 
 
 @dataclass
-class Heard:
+class Submitted:
     """A row's news."""
 
     row: Row
@@ -42,13 +42,13 @@ class Heard:
         return found
 
 
-def asked_of(engine: ContinuousBatch, prompt: list[int], most: int, **more: Any) -> Heard:
+def submit(engine: ContinuousBatch, prompt: list[int], most: int, **more: Any) -> Submitted:
     """A row that is submitted."""
     news: queue.SimpleQueue[Token | Ended] = queue.SimpleQueue()
     given = {"adapted": False, "sampling": Sampling(), **more}
-    heard = Heard(Row(prompt, most=most, on_news=news.put, **given), news)
-    engine.submit(heard.row)
-    return heard
+    submitted = Submitted(Row(prompt, most=most, on_news=news.put, **given), news)
+    engine.submit(submitted.row)
+    return submitted
 
 
 def answer(news: list[Token | Ended], engine: ContinuousBatch) -> tuple[list[int], bool]:
@@ -75,35 +75,35 @@ def test_answers_that_join_and_leave_at_any_token_are_those_of_transformers(
 ) -> None:
     references = References(folders)
     wanted = [(prompt, most, adapted) for most in (3, 20, 9) for prompt in PROMPTS for adapted in (False, True)]
-    heard = []
+    submitted = []
     for prompt, most, adapted in wanted:
-        heard.append(asked_of(engine, prompt, most, adapted=adapted))
-        heard[-1].next()  # the ones before are under way, or have left
-    for one, (prompt, most, adapted) in zip(heard, wanted, strict=True):
-        again = asked_of(engine, prompt, most, adapted=adapted)
+        submitted.append(submit(engine, prompt, most, adapted=adapted))
+        submitted[-1].next()  # the ones before are under way, or have left
+    for one, (prompt, most, adapted) in zip(submitted, wanted, strict=True):
+        again = submit(engine, prompt, most, adapted=adapted)
         expected = references.tokens(prompt, most, adapted=adapted)
         assert answer(again.rest(), engine) == expected
         assert one.rest()[-1] == Ended("stop" if expected[1] else "length")
 
 
 def test_a_sampled_answer_does_not_depend_on_the_others(engine: ContinuousBatch) -> None:
-    def asked() -> list[Heard]:
+    def asked() -> list[Submitted]:
         return [
-            asked_of(engine, prompt, 6 + seed, adapted=seed % 2 == 1, sampling=Sampling(0.8, 0.9, seed))
+            submit(engine, prompt, 6 + seed, adapted=seed % 2 == 1, sampling=Sampling(0.8, 0.9, seed))
             for seed, prompt in enumerate(PROMPTS * 2)
         ]
 
     together = [one.rest() for one in asked()]
     for seed, prompt in enumerate(PROMPTS * 2):
-        alone = asked_of(engine, prompt, 6 + seed, adapted=seed % 2 == 1, sampling=Sampling(0.8, 0.9, seed))
+        alone = submit(engine, prompt, 6 + seed, adapted=seed % 2 == 1, sampling=Sampling(0.8, 0.9, seed))
         assert alone.rest() == together[seed]
 
 
 def test_a_short_answer_does_not_wait_for_a_long_one(patient: ContinuousBatch) -> None:
-    long = asked_of(patient, PROMPTS[0], 250)
+    long = submit(patient, PROMPTS[0], 250)
     long.next()
     for _ in range(5):
-        assert len(asked_of(patient, PROMPTS[1], 4).rest()) == 5
+        assert len(submit(patient, PROMPTS[1], 4).rest()) == 5
     assert long.row.count < 250
     assert len(long.rest()) == 250
 
@@ -112,32 +112,32 @@ def test_a_long_prompt_is_read_between_the_tokens_of_others(
     patient: ContinuousBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batching, "READ_AT_ONCE", 16)
-    long = asked_of(patient, PROMPTS[0], 250)
+    long = submit(patient, PROMPTS[0], 250)
     long.next()
     before = long.row.count
     prompt = [3, *([7] * 200)]
-    reading = asked_of(patient, prompt, 3)
+    reading = submit(patient, prompt, 3)
     first = reading.next()
     assert long.row.count - before >= 10, "thirteen parts were read, and a token told after each"
-    whole = asked_of(patient, prompt, 3)
+    whole = submit(patient, prompt, 3)
     assert [first, *reading.rest()] == whole.rest()
     long.row.left = True
 
 
-def test_an_answer_that_nobody_wants_ends_at_the_next_token(patient: ContinuousBatch) -> None:
-    leaving = [asked_of(patient, PROMPTS[0], 250) for _ in range(6)]  # three of them wait
+def test_an_answer_whose_client_left_ends_at_the_next_token(patient: ContinuousBatch) -> None:
+    leaving = [submit(patient, PROMPTS[0], 250) for _ in range(6)]  # three of them wait
     leaving[0].next()
     for one in leaving:
         one.row.left = True
-    asked_of(patient, PROMPTS[1], 8).rest()
+    submit(patient, PROMPTS[1], 8).rest()
     told = [one.row.count for one in leaving]
-    asked_of(patient, PROMPTS[1], 8).rest()
+    submit(patient, PROMPTS[1], 8).rest()
     assert [one.row.count for one in leaving] == told and max(told) < 250 and told[3:] == [0, 0, 0]
 
 
 def test_no_more_rows_are_answered_at_once_than_there_is_room_for(patient: ContinuousBatch) -> None:
-    long = [asked_of(patient, PROMPTS[0], 100) for _ in range(3)]
-    waiting = asked_of(patient, PROMPTS[1], 4)
+    long = [submit(patient, PROMPTS[0], 100) for _ in range(3)]
+    waiting = submit(patient, PROMPTS[1], 4)
     waiting.next()
     assert any(one.row.count == 100 for one in long)
 
@@ -165,9 +165,9 @@ def test_prompts_are_read_with_those_of_like_length_within_the_room(
 
 
 def test_a_row_that_fails_takes_no_other_with_it(patient: ContinuousBatch) -> None:
-    good = asked_of(patient, PROMPTS[0], 40)
+    good = submit(patient, PROMPTS[0], 40)
     good.next()
-    (failed,) = asked_of(patient, [1, 10**6], 4).rest()
+    (failed,) = submit(patient, [1, 10**6], 4).rest()
     assert isinstance(failed, Ended) and "index" in failed.error.lower()
     assert len(good.rest()) == 40
 
@@ -175,9 +175,7 @@ def test_a_row_that_fails_takes_no_other_with_it(patient: ContinuousBatch) -> No
 def test_prompts_are_scored_as_transformers_scores_them(folders: Folders, engine: ContinuousBatch) -> None:
     references, prompt = References(folders), PROMPTS[2]
     for adapted in (False, True):
-        one, other = (
-            asked_of(engine, tokens, 1, adapted=adapted, top=2, scored=True) for tokens in (prompt, PROMPTS[0])
-        )
+        one, other = (submit(engine, tokens, 1, adapted=adapted, top=2, scored=True) for tokens in (prompt, PROMPTS[0]))
         one.rest(), other.rest()
         model: Any = references.tuned
         with torch.inference_mode():
@@ -214,8 +212,8 @@ def test_the_base_model_answers_without_adapter_and_without_the_folders_settings
         '{"do_sample": true, "temperature": 5.0, "max_length": 4, "repetition_penalty": 9.0, "eos_token_id": [1, 2]}'
     )
     own = ContinuousBatch(tmp_path, None, "float32", 1)
-    beside = asked_of(engine, PROMPTS[1], 12, adapted=True)
-    assert asked_of(own, PROMPTS[1], 12).rest() == asked_of(engine, PROMPTS[1], 12).rest()
+    beside = submit(engine, PROMPTS[1], 12, adapted=True)
+    assert submit(own, PROMPTS[1], 12).rest() == submit(engine, PROMPTS[1], 12).rest()
     beside.rest()
 
 
@@ -243,7 +241,7 @@ def test_weights_stay_in_16_bits_in_memory(folders: Folders, monkeypatch: pytest
     monkeypatch.setattr(generation, "bfloat16_is_faster", lambda: True)
     engine = ContinuousBatch(*folders, "bfloat16", 1)
     assert {parameter.dtype for parameter in engine._model.parameters()} == {torch.bfloat16}
-    assert len(asked_of(engine, [0, 5], 4, adapted=True).rest()) > 1
+    assert len(submit(engine, [0, 5], 4, adapted=True).rest()) > 1
 
 
 def drawn(logits: torch.Tensor, *rows: Sampling) -> list[int]:
