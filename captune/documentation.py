@@ -95,9 +95,12 @@ def _states(definition: str) -> str:
 
 
 def _openai_api() -> str:
-    from rehearsal.sagemaker.real.openai_server import asked
+    from rehearsal.sagemaker.real.server import completion_request
 
-    names = [("serves", asked.SERVED), ("refuses, but for the value that changes nothing", asked.WITHOUT_EFFECT)]
+    names = [
+        ("serves", completion_request.SERVED),
+        ("refuses, but for the value that changes nothing", completion_request.WITHOUT_EFFECT),
+    ]
     rows = [(how, ", ".join(f"`{one}`" for one in known)) for how, known in names]
     return _table(("a rehearsed run", "members"), rows)
 

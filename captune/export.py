@@ -59,7 +59,7 @@ class NotEnoughMemory(Refused):
 
 
 def command(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or its folder.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or its beginning; its folder; or latest.")],
     to: Annotated[Form, typer.Option(help="The adapter for PEFT or for llama.cpp, or one merged model.")],
     base: Annotated[Path | None, typer.Option(metavar="FOLDER", help="The base model.", show_default=False)] = None,
     gguf: Annotated[Precision | None, typer.Option(help="The merged model as GGUF.", show_default=False)] = None,
@@ -84,7 +84,7 @@ def command(
     print(f"{found.name} ({'rehearsed' if found.rehearsed else 'of your account'}) is in {final}: {', '.join(files)}")
     use = {
         "peft": f'PeftModel.from_pretrained(base_model, "{final}")',
-        "gguf": f"llama-server -m BASE.gguf --lora {final / found.domain}-lora.gguf",
+        "gguf": f"llama-server -m BASE.gguf --lora {final / found.domain}-lora.gguf, where BASE.gguf is the base model",
         "merged": f"ollama create {found.domain} -f {final / 'Modelfile'}"
         if gguf
         else f'AutoModelForCausalLM.from_pretrained("{final}")',

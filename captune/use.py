@@ -70,7 +70,7 @@ def on_this_machine(run: KeptRun, base: Path | None, server: str) -> Here:
     if base is None and trained_on != weights.NAME:
         raise OtherBase(f"{run.name} was trained on {trained_on}. Name a folder with its weights: --base FOLDER")
     try:
-        program: Any = OwnServer("rehearsal.sagemaker.real.openai_server.server")
+        program: Any = OwnServer()
         if server == VLLM:
             program = Vllm.on_this_machine(environment.interpreter())
         return Here(run, base or weights.ensure_weights(PROJECT / ".rehearsal" / "weights"), program)

@@ -164,8 +164,7 @@ class Faults:
     def perform(self, call: Call, operation: Callable[[], Response]) -> Response:
         """Run `operation` as the faults in force allow and return what the caller gets.
 
-        Raises:
-            ServiceError: the error of a fault, or the operation's own.
+        Raises ServiceError, of a fault or of the operation.
         """
         claimed = self._claim(call)
         for fault in claimed:

@@ -45,15 +45,11 @@ class Clock:
             self._ahead = timedelta(0)
 
     def on_advance(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after each move, so that whoever waits for a moment can look again."""
+        """Call `listener` after each move, so that waiting threads look again."""
         self._listeners.append(listener)
 
     def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0) -> None:
-        """Move forward.
-
-        Raises:
-            ValueError: the step is negative.
-        """
+        """Move forward. Raises ValueError for a negative step."""
         step = timedelta(seconds=seconds, minutes=minutes, hours=hours)
         if step < timedelta(0):
             raise ValueError(f"a clock does not go back, got {step}")
@@ -131,7 +127,7 @@ def sns_event(topic_arn: str, subject: str | None, message: str) -> dict[str, An
     return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": record}]}
 
 
-class Account(Protocol):
+class EventAccount(Protocol):
     """The account in which events are delivered, as far as a delivery needs it."""
 
     region: str
@@ -143,9 +139,9 @@ class Account(Protocol):
 
 
 class Events:
-    """Deliveries of one account. `changed` is called after each of them, for those who wait."""
+    """Deliveries of one account. `changed` is called after each of them."""
 
-    def __init__(self, account: Account, changed: Callable[[], None]) -> None:
+    def __init__(self, account: EventAccount, changed: Callable[[], None]) -> None:
         self._account, self._clock, self._changed = account, account.clock, changed
         self.deliveries: list[Delivery] = []
         self._wake = threading.Condition()

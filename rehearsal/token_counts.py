@@ -17,7 +17,7 @@ from preflight.texts import text_file
 from .conductor.files import WEIGHTS
 from .conductor.options import PROJECT
 from .models.llama_2 import ensure_vocabulary
-from .models.npm import PackageMissing
+from .models.weights import PackageMissing
 
 TOLERANCE = 0.005  # tokens a word: the figures are kept with three digits after the point
 

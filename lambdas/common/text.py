@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+BLOCK_ID = "block-"  # how the id of a passage begins that was cut from a longer document
+
 # Thai, Lao, Tibetan, Burmese, Khmer, kana and Han are written without spaces.
 UNSPACED = (
     "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"

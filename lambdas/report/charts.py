@@ -234,7 +234,7 @@ def documents(width: float, block: Mapping[str, Any], one: str) -> Drawing:
     across = scale(values, left, right, zero=True, ticks=3 if narrow else 6)
     first, last = (number(rows[place]["difference"], 2, signed=True) for place in (0, -1))
     described = (
-        f"{block['lower_documents']} of {len(rows)} documents have a lower loss after fine-tuning. Differences from "
+        f"{block['lower_documents']} of {len(rows)} {one}s have a lower loss after fine-tuning. Differences from "
         f"{first} to {last} nats per token; weighted mean {interval_text(mean)}."
     )
     drawing = Drawing(width, bottom + 40, f"Loss difference of every {one}", described)
@@ -243,7 +243,7 @@ def documents(width: float, block: Mapping[str, Any], one: str) -> Drawing:
         low, high = across.place(mean["low"]), across.place(mean["high"])
         for start, end in bands or [(TOP, bottom)]:
             drawing.box(low, start, high - low, end - start, "band")
-    unit = "nats per token, tuned minus base" + ("; dot area grows with the document" if beside else "")
+    unit = "nats per token, tuned minus base" + ("; dot area grows with the text" if beside else "")
     _axis(drawing, across, bottom, unit, bands)
     centre = across.place(mean["estimate"])
     for start, end in bands or [(TOP, bottom)]:

@@ -29,6 +29,7 @@ from report import charts, formatting
 from report.content import circumstances, figures, meaning
 from report.findings.intervals import DRAW_LIMIT, RESAMPLES
 from report.findings.memorisation import NOTABLE_WORDS
+from report.findings.verdict import Kind, kind_of
 from report.formatting import printable, tidy
 from report.summary_types import Summary, has_figures, or_empty
 
@@ -168,7 +169,8 @@ def _context(summary: Summary, answers: float) -> dict[str, Any]:
     )
     ordered = [row for row, count in zip(ordered, counts, strict=True) if count <= answers]
     by_kind = [(kind_name(kind), [row for row in ordered if row["kind"] == kind]) for kind in kinds]
-    titles = _sections(summary)
+    kind = kind_of(summary.get("heldout"), circumstances.is_of_records(summary))
+    titles = _sections(summary, kind)
     differing, compared = figures.greedy_answers(prompts)
     return {
         "s": summary,
@@ -176,6 +178,7 @@ def _context(summary: Summary, answers: float) -> dict[str, Any]:
         "results": meaning.has_results(summary),
         "elapsed": figures.elapsed_seconds(or_empty(summary.get("seconds_by_state"))),
         "titles": titles,
+        "kind": kind,
         "contents": list(titles.items()),
         "prompts_by_kind": [(name, rows) for name, rows in by_kind if rows],
         "shown_prompts": len(ordered),
@@ -186,7 +189,7 @@ def _context(summary: Summary, answers: float) -> dict[str, Any]:
     }
 
 
-def _sections(summary: Summary) -> dict[str, str]:
+def _sections(summary: Summary, kind: Kind) -> dict[str, str]:
     """The sections that a summary has, by their names in the page, with their titles."""
     results, settings = meaning.has_results(summary), or_empty(summary.get("configuration"))
     described = summary.get("base_model") or summary.get("region") or any(settings.values())
@@ -195,7 +198,7 @@ def _sections(summary: Summary) -> dict[str, str]:
         # A run that succeeded has an error only where its report was damaged afterwards.
         "failure": ("What happened", summary["status"] in meaning.FAILED or summary.get("error")),
         "meaning": ("What the verdict says, and what it does not", results),
-        "heldout": ("Loss on held-out documents", results),
+        "heldout": (f"Loss on held-out {kind.things}", results),
         "outside": ("Text of the field by others", results),
         "strength": ("How much of the adapter is kept", results and summary.get("strength")),
         "recall": ("Key facts stated in the answers", results),

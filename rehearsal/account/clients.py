@@ -9,7 +9,7 @@ import boto3
 from botocore.config import Config
 
 ACCOUNT = "123456789012"  # moto's
-PERSON = "person"  # the access key id of whoever sits at the console
+PERSON = "person"  # the access key id of the person at the console
 _CONFIG = Config(
     retries={"total_max_attempts": 1},  # Step Functions' SDK calls are not repeated silently
     read_timeout=960,  # a Lambda may take 15 minutes

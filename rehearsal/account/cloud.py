@@ -220,8 +220,7 @@ class Cloud:
     def settle(self, execution: Execution | None = None, timeout: float = 60) -> None:
         """Wait until an execution (or every one) has ended, and everything that its end caused.
 
-        Raises:
-            TimeoutError: naming what still runs after `timeout` seconds.
+        Raises TimeoutError, which names what still runs after `timeout` seconds.
         """
         self.executions.settle(execution, self.events, timeout)
 

@@ -47,11 +47,7 @@ class Deployment:
 
     @classmethod
     def create(cls, clients: Clients, assembly: Assembly) -> Deployment:
-        """Deploy an assembly.
-
-        Raises:
-            RuntimeError: a stack failed.
-        """
+        """Deploy an assembly. Raises RuntimeError where a stack failed."""
         deployment = cls(clients, assembly)
         deployment._bootstrap()
         for stack in assembly.stacks():

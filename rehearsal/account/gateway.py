@@ -67,7 +67,7 @@ class Gateway:
         url: its address.
         clock: may be changed.
         faults: the faults in force.
-        players: who answers the calls of a service, where not moto.
+        players: what answers the calls of a service in place of moto.
         on_done: called with each call that moto has done, whatever its caller hears.
     """
 

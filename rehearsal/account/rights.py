@@ -92,7 +92,7 @@ class Rights:
                 raise _refusal(call, need)
 
     def hide(self, call: Call) -> bool:
-        """Whether S3 says "access denied" of a missing object, as it does to whoever may not list the bucket."""
+        """Whether S3 says "access denied" of a missing object, as it does to a role that may not list the bucket."""
         bucket = str(call.request.get("path", "")).strip("/").split("/")[0]
         return not self._allow(call.access_key, Need("s3:ListBucket", f"arn:aws:s3:::{bucket}"))
 

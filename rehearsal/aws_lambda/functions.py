@@ -74,7 +74,7 @@ class _Worker:
         return dict(json.loads(line)) if line.endswith("\n") else None
 
     def strike(self) -> None:
-        """Kill the process as the kernel would; who asked it finds out."""
+        """Kill the process as the kernel would; the pending event fails."""
         self._process.kill()
 
     def kill(self) -> None:
@@ -97,7 +97,7 @@ class Functions:
     Args:
         folder: where code is unpacked and logs are written.
         environment: variables that every function is given.
-        region: the region that functions believe to be in.
+        region: the region passed to functions.
         clock: their time.
 
     Attributes:
@@ -141,7 +141,7 @@ class Functions:
             "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_size),
             "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.run_time}",
-            "AWS_ACCESS_KEY_ID": str(function.role).rpartition("/")[2],  # so that each call shows who made it
+            "AWS_ACCESS_KEY_ID": str(function.role).rpartition("/")[2],  # so that each call shows its role
             "AWS_SECRET_ACCESS_KEY": "rehearsal",  # pragma: allowlist secret
             "AWS_SESSION_TOKEN": "rehearsal",
             "AWS_CONFIG_FILE": os.devnull,

@@ -19,7 +19,7 @@ from common.contracts.run_folder import KEPT_ADAPTER
 from common.names import run_name
 from common.pricing.costs import for_runs
 from rehearsal.account.cloud import Cloud
-from rehearsal.models.stand_ins import STAND_INS
+from rehearsal.models import STAND_INS
 from rehearsal.models.weights import Substitute, WeightsMissing
 from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.real.hosting import ModelHost, Vllm
@@ -255,7 +255,7 @@ class Conductor:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         handlers = {signal.SIGINT: self._interrupt, signal.SIGTERM: self._interrupt}
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else it was started with nohup
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
             handlers[signal.SIGHUP] = self._hang_up
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:

@@ -57,19 +57,19 @@ def duration(seconds: float) -> str:
 
 
 class _TolerantFile:
-    """A file that nobody may read any more: what is written goes there as long as it can."""
+    """A file whose reader may have gone: errors of writing are ignored."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
 
     def write(self, text: str) -> int:
-        """Write, or not."""
+        """Write, and ignore errors."""
         with suppress(OSError):
             self._file.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush, or not."""
+        """Flush, and ignore errors."""
         with suppress(OSError):
             self._file.flush()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rehearsal.models.stand_ins import DEFAULT, STAND_INS
+from rehearsal.models import DEFAULT, STAND_INS
 
 # From wherever it is called, it is this checkout that is rehearsed; the results go where the person stands.
 PROJECT = Path(__file__).resolve().parents[2]

@@ -46,8 +46,10 @@ def answers_of(cloud: Cloud, run: str) -> int:
     assert cloud.deployment is not None
     storage = Storage(cloud.client("s3"), cloud.deployment.bucket)
     plan = storage.read_json(run_folder.key(run, run_folder.PLAN)) or {}
+    samples = int(plan.get("samplesPerPrompt") or 0)
     prompts = storage.read_lines(run_folder.key(run, run_folder.PROMPTS))
-    return 2 * len(prompts) * (1 + int(plan.get("samplesPerPrompt") or 0))
+    # A starter has a sampled answer in any case (ask/questions.py).
+    return 2 * sum(1 + (max(1, samples) if prompt["kind"] == "starter" else samples) for prompt in prompts)
 
 
 class NoPlace(ValueError):
@@ -113,7 +115,7 @@ def dollars(cents: Any) -> str:
 
 
 def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
-    """Verdict, losses, cost, and answers side by side to the prompts that read most easily, whatever the answers."""
+    """Verdict, losses, cost, and and the answers to the first prompts side by side."""
     display.say()
     display.say(
         f"[bold]Verdict: {escape(str(summary.get('verdict')))}[/]  {escape(str(summary.get('headline') or ''))}. "
@@ -187,7 +189,7 @@ def show_proof(display: Display, cloud: Cloud) -> bool:
         mark = "[green]✓[/]" if not names else "[red]✗[/]"
         display.say(f"  {mark} {kind}: {escape(', '.join(names)) if names else 'none'}")
         good = good and not names
-    tear_downs = cloud.executions.of(cloud.deployment.tear_down)
+    tear_downs = cloud.executions.of_machine(cloud.deployment.tear_down)
     ended = {one.status for one in tear_downs}
     fine = ended == {"SUCCEEDED"}
     mark = "[green]✓[/]" if fine else "[red]✗[/]"

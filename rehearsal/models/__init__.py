@@ -1,1 +1,11 @@
-"""The models that stand in for Llama 2: the weights of the small one, the shape of the large one, and Llama's own vocabulary."""
+"""The models that a rehearsal can train and serve in place of the real one, by the names of its option; each is made once on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .gemma_3 import GEMMA
+from .weights import SMALL, Substitute
+
+DEFAULT = "smollm2-135m"
+STAND_INS: Mapping[str, Substitute] = {DEFAULT: SMALL, "gemma-3-270m": GEMMA}

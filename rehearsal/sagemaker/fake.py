@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from .engines import Answer, HostingEngine, TrainingEngine
 from .market import CAPACITY_HOSTING
-from .records import Endpoint, TrainingJob
 from .s3_folders import split
+from .store import Endpoint, TrainingJob
 from .vllm.routing import CHAT_COMPLETIONS, INVOCATIONS, model_asked, path_of
 
 

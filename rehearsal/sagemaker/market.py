@@ -11,7 +11,7 @@ from typing import Any
 
 from rehearsal.calls import ServiceError
 
-from .records import ACCOUNT, Endpoint, TrainingJob
+from .store import ACCOUNT, Endpoint, TrainingJob
 
 CAPACITY_TRAINING = (
     "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."
@@ -81,15 +81,14 @@ class Market:
     def call(self, operation: str, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         """Answer GetProducts, BatchGetImage, or an operation of Service Quotas.
 
-        Raises:
-            ServiceError: the service, the quota or the operation does not exist.
+        Raises ServiceError where the service, the quota or the operation does not exist.
         """
         if operation == "GetProducts":
             return self._products(request)
         if operation == "BatchGetImage":
             image = {"repositoryName": request["repositoryName"]}
             return {"images": [image | {"imageId": one} for one in request["imageIds"]], "failures": []}
-        # Every quota here has an applied value, so that nobody needs AWS's default.
+        # Every quota here has an applied value: AWS's defaults are not asked for.
         rows = [] if "Default" in operation else self._quota_rows(region)
         if operation.startswith("List"):
             return {"Quotas": rows}

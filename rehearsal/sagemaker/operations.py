@@ -15,7 +15,7 @@ from rehearsal.calls import ServiceError, invalid
 from . import validation
 from .engines import Answer, HostingEngine, InvocationTimedOut, TrainingEngine
 from .market import CAPACITY_HOSTING, CAPACITY_TRAINING, Market
-from .records import ACCOUNT, Clock, Endpoint, Store, TrainingJob, arn
+from .store import ACCOUNT, Clock, Endpoint, Store, TrainingJob, arn
 
 DEFAULT_PAGE = 10  # SageMaker returns ten where MaxResults is left out; callers that do not page miss the rest
 _LIST_MEMBERS = {"NameContains", "StatusEquals", "CreationTimeAfter", "MaxResults", "NextToken"}
@@ -317,9 +317,8 @@ class HostingApi:
     def invoke(self, name: str, body: bytes, content_type: str, custom_attributes: str) -> Answer:
         """Pass a request to the container.
 
-        Raises:
-            ServiceError: ValidationError where there is no endpoint in service or the custom attributes are too
-                long, ModelError where the container answers with an error or not within 60 seconds.
+        Raises ServiceError: ValidationError where no endpoint is in service or the custom attributes are too long, ModelError where the
+        container answers with an error or not within 60 seconds.
         """
         if len(custom_attributes) > LONGEST_CUSTOM_ATTRIBUTES:
             constraint = f"Member must have length less than or equal to {LONGEST_CUSTOM_ATTRIBUTES}"

@@ -48,11 +48,7 @@ def _relative(key: str, prefix: str) -> PurePosixPath:
 
 
 def fetch(s3: Any, uri: str, folder: Path, gated_weights: Path | None) -> None:
-    """Bring the objects under an S3 URI into a folder.
-
-    Raises:
-        DownloadFailed: there are none, or they cannot be read or written.
-    """
+    """Bring the objects under an S3 URI into a folder. Raises DownloadFailed where there are none, or they cannot be read or written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         bucket, prefix = split(uri)

@@ -15,8 +15,8 @@ from rehearsal.calls import Call, ServiceError, invalid
 from .engines import Context, HostingEngine, TrainingEngine
 from .market import Market
 from .operations import HostingApi, TrainingApi
-from .records import Clock, Store
 from .s3_folders import is_jumpstart, split
+from .store import Clock, Store
 from .validation import check_request, service_model
 
 _OTHER_OPERATIONS = {
@@ -119,11 +119,7 @@ class StandIn:
             engine.close()
 
     def answer(self, call: Call, region: str, body: bytes) -> Response:
-        """Answer a call to one of the services in `PLAYED`.
-
-        Raises:
-            ServiceError: as the service would answer.
-        """
+        """Answer a call to one of the services in `PLAYED`. Raises ServiceError, as the service would answer."""
         if call.service == "sagemaker-runtime":
             members = call.request
             asked = (str(members["EndpointName"]), body, str(members["ContentType"]))
@@ -136,11 +132,7 @@ class StandIn:
         return Response(text, content_type="application/x-amz-json-1.1")
 
     def perform(self, service: str, operation: str, request: Mapping[str, Any], region: str) -> Any:
-        """Check a request and return its answer, None for an empty one.
-
-        Raises:
-            ServiceError: as the service would answer.
-        """
+        """Check a request and return its answer, None for an empty one. Raises ServiceError, as the service would answer."""
         own: Container[str] = self._operations if service == "sagemaker" else _OTHER_OPERATIONS
         if operation not in own:
             raise ServiceError("UnknownOperationException", f"The rehearsal does not play {operation}.")

@@ -61,7 +61,7 @@ class _Violations:
         """Add one, worded as SageMaker words it."""
         where = name.lstrip(".")
         if "min_allowed" in details:
-            return  # botocore tells the length in place of the value: _AsTheService finds it too
+            return  # botocore reports the length in place of the value; _AsTheService reports it too
         if reason == "unknown field":
             self.found.append(f"Unknown parameter '{details['unknown_param']}' at '{where}'")
             return
@@ -104,11 +104,7 @@ def violations(shape: Shape, value: Any) -> list[str]:
 
 
 def check_request(service: str, operation: str, request: Any) -> None:
-    """Check one request.
-
-    Raises:
-        ServiceError: ValidationException worded as AWS words it, with every violation.
-    """
+    """Check one request. Raises ServiceError, worded as AWS words it, with every violation."""
     shape = service_model(service).operation_model(operation).input_shape
     found = violations(shape, request) if shape is not None else []
     if found:
@@ -158,11 +154,7 @@ def _check_types(given: Mapping[str, Any], member: str) -> None:
 
 
 def check_training_job(request: Mapping[str, Any]) -> None:
-    """Check CreateTrainingJob.
-
-    Raises:
-        ServiceError: ValidationException with AWS's reason, or ours where the stand-in plays a part only.
-    """
+    """Check CreateTrainingJob. Raises ServiceError with AWS's reason, or ours where the stand-in plays a part only."""
     _check_members(request, "", "AlgorithmSpecification", "ResourceConfig", "StoppingCondition")
     stopping = request["StoppingCondition"]
     _check_members(stopping, "StoppingCondition.", "MaxRuntimeInSeconds")
@@ -186,11 +178,7 @@ def check_training_job(request: Mapping[str, Any]) -> None:
 
 
 def check_model(request: Mapping[str, Any]) -> None:
-    """Check CreateModel.
-
-    Raises:
-        ServiceError: ValidationException with AWS's reason.
-    """
+    """Check CreateModel. Raises ServiceError with AWS's reason."""
     _check_members(request, "", "PrimaryContainer", "ExecutionRoleArn")
     _check_members(request["PrimaryContainer"], "PrimaryContainer.", "Image")
     for _, source in model_sources(request["PrimaryContainer"]):
@@ -200,11 +188,7 @@ def check_model(request: Mapping[str, Any]) -> None:
 
 
 def check_endpoint_configuration(request: Mapping[str, Any]) -> None:
-    """Check CreateEndpointConfig.
-
-    Raises:
-        ServiceError: ValidationException with AWS's reason.
-    """
+    """Check CreateEndpointConfig. Raises ServiceError with AWS's reason."""
     for number, variant in enumerate(request["ProductionVariants"]):
         _check_members(variant, f"ProductionVariants[{number}].", "ModelName", "InitialInstanceCount")
         _check_types(variant, "InstancePools")

@@ -97,7 +97,7 @@ class Executions:
         """Return the execution of an ARN."""
         return next(one for one in self.all() if one.arn == arn)
 
-    def of(self, machine: str) -> list[Execution]:
+    def of_machine(self, machine: str) -> list[Execution]:
         """The executions of a state machine (its ARN), in the order in which they started."""
         return [one for one in self.all() if one.machine == machine]
 

@@ -249,7 +249,7 @@ def _name_errors() -> None:
 
 
 def _changed(env: Environment) -> threading.Condition:
-    """The condition on which whoever waits in an environment hears that its run has ended or its call has returned."""
+    """Notified when the run of an environment has ended or its call has returned."""
     condition: threading.Condition = env.__dict__.setdefault("rehearsal_changed", threading.Condition())
     return condition
 
@@ -331,7 +331,7 @@ def _end_tasks_at_once() -> None:
         frame.set_ended()
         env.close_frame(frame)
         if not env.is_running():
-            return  # stopped: the call may still finish, nobody hears its answer
+            return  # stopped: the call may still finish, its answer is dropped
         if not on_time:
             raise EvalTimeoutError()
         if errors:

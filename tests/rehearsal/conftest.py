@@ -9,8 +9,8 @@ import pytest
 
 from rehearsal.account.cloud import Cloud
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
-from tests.doubles.rehearsal.deployed import Bench, DeployedProject, deployed_project, shared_assembly
-from tests.doubles.rehearsal.sagemaker_account import Account, Clock, account
+from tests.doubles.rehearsal.deployed import DeployedProject, Workbench, deployed_project, shared_assembly
+from tests.doubles.rehearsal.sagemaker_account import Clock, SageMakerAccount, account
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +28,9 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
 
 
 @pytest.fixture
-def bench(cloud: Cloud) -> Bench:
+def bench(cloud: Cloud) -> Workbench:
     """Maker of machines and functions in `cloud`."""
-    return Bench(cloud)
+    return Workbench(cloud)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def aws(tmp_path: Path, clock: Clock) -> Iterator[Account]:
+def aws(tmp_path: Path, clock: Clock) -> Iterator[SageMakerAccount]:
     """A stand-in with fake engines, and clients that reach it."""
     with account(tmp_path, clock=clock) as made:
         yield made

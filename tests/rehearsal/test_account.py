@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from rehearsal.account.cloud import Cloud
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from stacks.assembly import SynthesisFailed, substituted, synthesize
-from tests.doubles.rehearsal.deployed import ROLE, Bench
+from tests.doubles.rehearsal.deployed import ROLE, Workbench
 
 
 def new(folder: Path) -> Cloud:
@@ -24,7 +24,9 @@ def test_each_account_is_empty_and_alone_and_closing_ends_what_runs(tmp_path: Pa
         pass
     with new(tmp_path / "1") as cloud:
         cloud.client("s3").create_bucket(Bucket="one")
-        execution = cloud.start(machine=Bench(cloud).machine({"W": {"Type": "Wait", "Seconds": 9999999, "End": True}}))
+        execution = cloud.start(
+            machine=Workbench(cloud).machine({"W": {"Type": "Wait", "Seconds": 9999999, "End": True}})
+        )
         with pytest.raises(RuntimeError, match="another Cloud is in use"), new(tmp_path / "second"):
             pass
     assert execution.status == "ABORTED"
@@ -53,7 +55,7 @@ def test_every_call_is_on_record_with_its_operation(cloud: Cloud) -> None:
     ]
 
 
-def test_a_delivery_is_attempted_three_times_and_its_error_is_kept(cloud: Cloud, bench: Bench) -> None:
+def test_a_delivery_is_attempted_three_times_and_its_error_is_kept(cloud: Cloud, bench: Workbench) -> None:
     bench.function("fail", "def handle(event, context): raise ValueError('not this one')")
     target = {"Arn": "arn:aws:lambda:us-east-1:123456789012:function:fail", "RoleArn": ROLE, "Input": "{}"}
     at = f"at({cloud.clock() + timedelta(hours=1):%Y-%m-%dT%H:%M:%S})"

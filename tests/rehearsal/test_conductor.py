@@ -264,7 +264,7 @@ def test_a_signal_stops_the_execution_also_in_a_background_job(
 ) -> None:
     shown, arguments = Impatient(number, *words), ["--quick", "--results", str(tmp_path / "results")]
     earlier = accounts_here()
-    # A shell lets a job in the background ignore Ctrl-C; who ignores SIGHUP was started with nohup.
+    # A shell lets a background job ignore Ctrl-C; SIGHUP is ignored under nohup.
     ours: Any = signal.SIG_IGN if number != signal.SIGHUP else lambda *_: None
     before = signal.signal(number, ours)
     try:

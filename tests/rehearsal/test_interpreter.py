@@ -8,7 +8,7 @@ import pytest
 
 from rehearsal.account.cloud import Cloud
 from tests.doubles import PATIENCE_SECONDS
-from tests.doubles.rehearsal.deployed import Bench, call, sdk
+from tests.doubles.rehearsal.deployed import Workbench, call, sdk
 from tests.doubles.rehearsal.sagemaker_account import eventually
 
 WAIT = {"Type": "Wait", "Seconds": 86_400_000, "End": True}
@@ -26,21 +26,21 @@ EXPRESSIONS = [
 ]
 
 
-def test_expressions_give_what_they_give_on_aws(bench: Bench) -> None:
+def test_expressions_give_what_they_give_on_aws(bench: Workbench) -> None:
     for expression, run_input, expected in EXPRESSIONS:
         execution = bench.evaluate(expression, run_input)
         assert execution.status == "SUCCEEDED", execution.cause
         assert execution.output == (run_input if expected is ... else expected), expression
 
 
-def test_an_expression_without_a_value_is_a_query_evaluation_error(bench: Bench) -> None:
+def test_an_expression_without_a_value_is_a_query_evaluation_error(bench: Workbench) -> None:
     for expression in ("$states.input.missing", "$error('no')", "$sum", "1 + 'a'", "$number('x')"):
         execution = bench.evaluate(expression, {})
         assert (execution.status, execution.error) == ("FAILED", "States.QueryEvaluationError")
         assert expression in str(execution.cause)
 
 
-def test_a_variable_keeps_every_character(bench: Bench) -> None:
+def test_a_variable_keeps_every_character(bench: Workbench) -> None:
     states = {
         "Keep": {"Type": "Pass", "Assign": {"text": "{% $states.input %}"}, "Output": {}, "Next": "Give"},
         "Give": {"Type": "Pass", "Output": "{% $text %}", "End": True},
@@ -50,19 +50,19 @@ def test_a_variable_keeps_every_character(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("field", ["Arguments", "Output"])
-def test_a_failed_expression_of_a_task_can_be_caught(bench: Bench, field: str) -> None:
+def test_a_failed_expression_of_a_task_can_be_caught(bench: Workbench, field: str) -> None:
     catch = [{"ErrorEquals": ["States.QueryEvaluationError"], "Next": "Caught"}]
     states = {"Ask": {**LOOK, field: "{% $states.input.missing %}", "Catch": catch}, "Caught": {"Type": "Succeed"}}
     assert bench.run(states, {}).states() == ["Ask", "Caught"]
 
 
-def test_a_parameter_that_the_api_does_not_know_is_refused(bench: Bench) -> None:
+def test_a_parameter_that_the_api_does_not_know_is_refused(bench: Workbench) -> None:
     execution = bench.run({"Ask": sdk("sagemaker:describeEndpoint", {"EndpointNam": "x"})})
     assert (execution.status, execution.error) == ("FAILED", "States.Runtime")
     assert "EndpointNam" in str(execution.cause)
 
 
-def test_a_stop_in_the_first_moment_keeps_error_and_cause(cloud: Cloud, bench: Bench) -> None:
+def test_a_stop_in_the_first_moment_keeps_error_and_cause(cloud: Cloud, bench: Workbench) -> None:
     machine = bench.machine({"Wait": WAIT})
     for _ in range(10):
         execution = cloud.start(machine=machine)
@@ -81,7 +81,7 @@ RETRY = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 99_999_999, "MaxAtte
     "state", [LOOK, call("nobody", Retry=RETRY), {"Type": "Parallel", "Branches": BRANCHES, "End": True}],
     ids=["during a call", "during the interval of a retry", "in both branches of a parallel state"],
 )  # fmt: skip
-def test_a_stop_is_heard_at_once(cloud: Cloud, bench: Bench, state: dict[str, Any]) -> None:
+def test_a_stop_is_heard_at_once(cloud: Cloud, bench: Workbench, state: dict[str, Any]) -> None:
     cloud.faults.add(operation="ListEndpoints", hang=True)
     execution = cloud.start(machine=bench.machine({"State": state}))
     eventually(lambda: execution.states()[1:] or [one for one in cloud.calls if one.access_key == "machine-role"])
@@ -90,13 +90,13 @@ def test_a_stop_is_heard_at_once(cloud: Cloud, bench: Bench, state: dict[str, An
     assert execution.status == "ABORTED"
 
 
-def test_an_execution_ends_at_its_timeout_and_has_a_stop_date(bench: Bench, cloud: Cloud) -> None:
+def test_an_execution_ends_at_its_timeout_and_has_a_stop_date(bench: Workbench, cloud: Cloud) -> None:
     execution = bench.run({"Wait": WAIT}, TimeoutSeconds=1)
     assert execution.status == "TIMED_OUT"
     assert "stopDate" in cloud.client("stepfunctions").describe_execution(executionArn=execution.arn)
 
 
-def test_a_task_ends_at_its_timeout_and_can_be_caught(cloud: Cloud, bench: Bench) -> None:
+def test_a_task_ends_at_its_timeout_and_can_be_caught(cloud: Cloud, bench: Workbench) -> None:
     cloud.faults.add(operation="ListEndpoints", hang=True)
     catch = [{"ErrorEquals": ["States.Timeout"], "Next": "Late"}]
     execution = bench.run({"Ask": {**LOOK, "TimeoutSeconds": 1, "Catch": catch}, "Late": {"Type": "Succeed"}})

@@ -11,7 +11,7 @@ import pytest
 from rehearsal.account.cloud import Cloud
 from rehearsal.aws_lambda.worker import Datetime
 from tests.doubles import PATIENCE_SECONDS
-from tests.doubles.rehearsal.deployed import Bench
+from tests.doubles.rehearsal.deployed import Workbench
 
 SHOW = """
 import os, sys
@@ -23,7 +23,7 @@ def handle(event, context):
 
 
 def test_a_function_sees_its_own_variables_and_lambdas_and_no_others(
-    cloud: Cloud, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_OF_THIS_MACHINE", "x")
     bench.function("show", SHOW, BUCKET_NAME="b")
@@ -45,7 +45,7 @@ def test_a_function_sees_its_own_variables_and_lambdas_and_no_others(
     assert "said" in cloud.functions.log_of("show").read_text("utf-8")
 
 
-def test_a_function_calls_aws_as_its_role_and_knows_only_boto3(cloud: Cloud, bench: Bench) -> None:
+def test_a_function_calls_aws_as_its_role_and_knows_only_boto3(cloud: Cloud, bench: Workbench) -> None:
     bench.function("boto", "import boto3\ndef handle(event, context): boto3.client('s3').list_buckets()")
     bench.function("moto", "import moto")
     assert bench.invoke("boto") == (None, False)
@@ -57,7 +57,7 @@ def test_a_function_calls_aws_as_its_role_and_knows_only_boto3(cloud: Cloud, ben
     ]
 
 
-def test_an_event_meets_the_warm_process_and_a_second_one_while_it_is_busy(cloud: Cloud, bench: Bench) -> None:
+def test_an_event_meets_the_warm_process_and_a_second_one_while_it_is_busy(cloud: Cloud, bench: Workbench) -> None:
     held = cloud.faults.add(operation="ListEndpoints", hang=True)
     code = """
     import boto3, os
@@ -79,7 +79,7 @@ def test_an_event_meets_the_warm_process_and_a_second_one_while_it_is_busy(cloud
 
 
 def test_an_error_has_lambdas_form_and_after_an_end_the_next_event_meets_a_new_process(
-    cloud: Cloud, bench: Bench
+    cloud: Cloud, bench: Workbench
 ) -> None:
     code = """
     import os, signal, sys, time

@@ -15,7 +15,7 @@ from moto import mock_aws
 from rehearsal.conductor import files
 from rehearsal.conductor.options import DEFAULT_WORDS, PROJECT, Options, parse
 from rehearsal.events import Clock
-from rehearsal.models.stand_ins import STAND_INS
+from rehearsal.models import STAND_INS
 from tests.doubles.ledger_fakes import empty_table
 
 

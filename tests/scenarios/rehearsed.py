@@ -158,7 +158,7 @@ class _Case:
         return its_function and all(request.get(key) == value for key, value in literals.items()) and self._is_there()
 
     def _is_there(self) -> bool:
-        for execution in self.cloud.executions.of(self.machine):
+        for execution in self.cloud.executions.of_machine(self.machine):
             events, name = execution.history(), self.row.state
             entered = sum(event.get("stateEnteredEventDetails", {}).get("name") == name for event in events)
             if entered > sum(event.get("stateExitedEventDetails", {}).get("name") == name for event in events):
@@ -184,7 +184,7 @@ class _Case:
 
     def subject(self) -> Execution:
         """The execution that is in the state."""
-        return self.cloud.executions.of(self.machine)[0]
+        return self.cloud.executions.of_machine(self.machine)[0]
 
     def hold_tear_down(self, passes: int, until: Callable[[], None]) -> None:
         """Lets TearDown make so many passes and holds the next one until something is done."""

@@ -32,7 +32,7 @@ from preflight import staging
 from preflight.request import NONE, Request
 from preflight.texts.text_file import Document, Files
 from rehearsal.conductor.options import DEFAULT_WORDS
-from rehearsal.models.stand_ins import DEFAULT, STAND_INS
+from rehearsal.models import DEFAULT, STAND_INS
 from rehearsal.models.weights import WeightsMissing
 from rehearsal.sagemaker.real.container import environment_of
 from report.findings.intervals import figure, interval

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from common.errors import HeldOutLeaks
 from common.records import Record
-from common.text import composed, count_words, encoded, opening, placed_runs, plain, runs, word_ends
+from common.text import BLOCK_ID, composed, count_words, encoded, opening, placed_runs, plain, runs, word_ends
 from preflight.texts.text_file import Document, documents, without_titles
 from report.findings.verdict import MINIMUM_DOCUMENTS
 
@@ -23,7 +23,6 @@ _BLOCK_WORDS = (50, 150)
 # Of a large text no more is held out than can be scored in two minutes, before and after: 400 documents, of long ones the opening.
 # A short interval needs no more.
 MOST_DOCUMENTS, MOST_WORDS = 400, 50_000
-_BLOCK = "block-"  # how the id of a block begins
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f\u0964])\s*")
 # Groups of records: as many as a text of usual length gives, and as many as one of the largest size gives in passages.
 WANTED_GROUPS, MOST_GROUPS = 10, 400
@@ -100,14 +99,14 @@ def blocks(text: str) -> list[Document]:
     low, high = _BLOCK_WORDS
     size = max(low, min(high, count_words(body) // _BLOCKS))
     return [
-        Document(f"{_BLOCK}{number:03d}", f"Block {number}", block)
+        Document(f"{BLOCK_ID}{number:03d}", f"Block {number}", block)
         for number, (block, _) in enumerate(_filled(_pieces(body, size), size, "\n\n"), 1)
     ]
 
 
 def are_passages(parts: list[Document]) -> bool:
     """Whether these were cut from longer documents by `blocks`."""
-    return any(part.id.startswith(_BLOCK) for part in parts)
+    return any(part.id.startswith(BLOCK_ID) for part in parts)
 
 
 def different(parts: list[Document]) -> list[Document]:

@@ -16,7 +16,7 @@ from report.findings.intervals import RESAMPLES
 from report.findings.memorisation import answer_texts, compare_copies
 from report.findings.recall import by_id, compare_recall
 from report.findings.statistics import compare_gains, compare_losses, usable_documents
-from report.findings.verdict import MINIMUM_DOCUMENTS, RECALL_RULE, RECORDS, RULE, SMOKE, TEXT, judge_loss, judge_recall
+from report.findings.verdict import MINIMUM_DOCUMENTS, RECALL_RULE, RULE, SMOKE, judge_loss, judge_recall, kind_of
 from report.formatting import number, plural
 
 Rows = Sequence[Mapping[str, Any]]
@@ -116,7 +116,7 @@ def judged(
     strength: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Both verdicts on the figures of a run, with their reasons, the rules, and what they say and do not say."""
-    kind = RECORDS if records else TEXT
+    kind = kind_of(heldout, records)
     judged_loss = judge_loss(heldout, beyond, outside, kind, strength)
     verdict, recall_verdict = (SMOKE, SMOKE) if smoke else (judged_loss, judge_recall(recall))
     return {

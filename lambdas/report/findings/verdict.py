@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from common.text import BLOCK_ID
 from report.findings.statistics import finite
 from report.formatting import SIGNIFICANCE, change_text, format_p, interval_text, number, plural
 
@@ -61,7 +62,15 @@ class Kind:
         return f"held-out {self.things} of the same corpus"
 
 
-TEXT, RECORDS = Kind("documents", "document"), Kind("records", "record group")
+TEXT, PASSAGES, RECORDS = Kind("documents", "document"), Kind("passages", "passage"), Kind("records", "record group")
+
+
+def kind_of(heldout: Mapping[str, Any] | None, records: bool) -> Kind:
+    """What the held-out part is made of: passages where a long document was cut."""
+    cut = any(str(row.get("id")).startswith(BLOCK_ID) for row in (heldout or {}).get("documents") or [])
+    return RECORDS if records else PASSAGES if cut else TEXT
+
+
 SMOKE = Verdict(NOT_SHOWN, "A smoke run shows that every step works and nothing about the model, whatever it measured.")
 
 

@@ -1,4 +1,4 @@
-"""A container without a container: a command in a process group of its own, a folder in place of /opt/ml."""
+"""A container's command as a process of this machine, in its own process group, with a folder in place of /opt/ml."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def signal_of(exit_code: int) -> str | None:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on now. Another program may take it before the caller does."""
+    """Return a port of this machine that is free now. Another program may take it before the caller does."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.engines import PING, START_LIMIT, Answer, HostingEngine, InvocationTimedOut
-from rehearsal.sagemaker.records import Endpoint
+from rehearsal.sagemaker.store import Endpoint
 from rehearsal.sagemaker.validation import model_sources
 from rehearsal.sagemaker.vllm import routing
 from rehearsal.sagemaker.vllm.routing import CUSTOM_ATTRIBUTES, INVOCATIONS
@@ -24,6 +24,7 @@ from .container import Container, environment_of, free_port, signal_of
 
 _PROJECT = Path(__file__).resolve().parents[3]
 _PREFIX = "SM_VLLM_"
+_SERVER = "rehearsal.sagemaker.real.server.model_server"
 # vLLM's own variables that this machine needs and a container of AWS does not. The first is in GiB: room for the keys and values
 # of the longest context and of many short answers. Without it the CPU build takes half of the memory.
 ON_THIS_MACHINE = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
@@ -46,17 +47,14 @@ class Program(Protocol):
 
 
 class OwnServer:
-    """transformers and PEFT behind the contract of vLLM: `model_server`, or the module that is named in its place."""
-
-    def __init__(self, module: str = "rehearsal.sagemaker.real.server.model_server") -> None:
-        self._module = module
+    """transformers and PEFT behind the contract of vLLM: `server.model_server`."""
 
     def start(self, root: Path, environment: Mapping[str, str]) -> Start:
         """See `Program`."""
         port_file = root / "port"
         # Two cores are shared with the rest of the rehearsal: threads that wait must sleep and not spin.
         own = {"PYTHONPATH": str(_PROJECT), "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "20000"}
-        return Start([sys.executable, "-m", self._module, str(root / "model"), str(port_file)], own, port_file)
+        return Start([sys.executable, "-m", _SERVER, str(root / "model"), str(port_file)], own, port_file)
 
 
 class Vllm:
@@ -75,7 +73,7 @@ class Vllm:
     def on_this_machine(cls, python: Path) -> Vllm:
         """Return the server with the number format in which this processor can answer within SageMaker's 60 seconds.
 
-        Where bfloat16 has no instructions of its own, 40 answers of 64 tokens at once took 76 s in it and 14 s in float32.
+        On a processor without bfloat16 instructions, 40 answers of 64 tokens at once took 76 s in it and 14 s in float32.
         """
         from .server.generation import bfloat16_is_faster  # torch and all
 
@@ -131,7 +129,7 @@ class _Server:
 
 
 class ModelHost(HostingEngine):
-    """Runs each endpoint's model server as a subprocess in a folder of its own.
+    """Runs each endpoint's model server as a subprocess in a separate folder.
 
     Args:
         program: what plays the container; the rehearsal's own server when left out.
@@ -157,18 +155,14 @@ class ModelHost(HostingEngine):
         return running[1].pid if running else None
 
     def port_of(self, name: str) -> int:
-        """Return the port of this machine on which an endpoint's model server listens.
-
-        Raises:
-            LookupError: no server of that name listens.
-        """
+        """Return the port of this machine on which an endpoint's model server listens. Raises LookupError where none does."""
         running = self._running(name)
         if not running or not running[0].port:
             raise LookupError(f"no model server of the endpoint {name} listens")
         return running[0].port
 
     def start(self, endpoint: Endpoint) -> None:
-        """Begin an endpoint on a thread of its own."""
+        """Begin an endpoint on a new thread."""
         server = self._servers[endpoint] = _Server()
         server.thread = threading.Thread(target=self._run, args=(endpoint, server), daemon=True, name=endpoint.name)
         server.thread.start()
@@ -252,11 +246,7 @@ class ModelHost(HostingEngine):
             return False
 
     def invoke(self, endpoint: Endpoint, body: bytes, content_type: str, custom_attributes: str = "") -> Answer:
-        """Pass a request to the model server.
-
-        Raises:
-            InvocationTimedOut: it has not answered within 60 seconds.
-        """
+        """Pass a request to the model server. Raises InvocationTimedOut after 60 seconds."""
         headers = {"Content-Type": content_type}
         if custom_attributes:
             headers[CUSTOM_ATTRIBUTES] = custom_attributes

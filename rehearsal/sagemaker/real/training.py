@@ -15,7 +15,7 @@ from typing import Any
 
 from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.engines import TrainingEngine
-from rehearsal.sagemaker.records import TrainingJob
+from rehearsal.sagemaker.store import TrainingJob
 
 from .container import Container, command_of, environment_of, signal_of
 from .training_hosts import (
@@ -63,7 +63,7 @@ class _Run:
 
 
 class TrainingHost(TrainingEngine):
-    """Runs each training job's command as a subprocess in a folder of its own.
+    """Runs each training job's command as a subprocess in a separate folder.
 
     `interruptions` are the steps at which a job on spot loses its instance: its command is killed without notice, and the
     checkpoints that it has written come back with the next instance.
@@ -83,7 +83,7 @@ class TrainingHost(TrainingEngine):
         return containers[0].pid if containers and not containers[0].ended.is_set() else None
 
     def start(self, job: TrainingJob) -> None:
-        """Begin a job on a thread of its own."""
+        """Begin a job on a new thread."""
         interruptions = self._interruptions if job.is_spot else ()
         run = self._runs[job.name] = _Run(job, self.context.workdir / "training" / job.name, interruptions)
         run.thread = threading.Thread(target=self._run, args=(run,), daemon=True, name=f"job {job.name}")

@@ -1,7 +1,7 @@
 """python -m rehearsal.sagemaker.vllm.environment [--folder FOLDER]
 
 Makes the virtual environment of the real model server, vLLM built for a CPU: about 2.3 GB, a few minutes, once. It needs an
-environment of its own because its transformers is another one than training's. Later calls find it done.
+separate environment because it needs another version of transformers than training. Later calls reuse it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ class VllmMissing(Exception):
 def interpreter(folder: Path = FOLDER, version: str = DEPLOYED) -> Path:
     """Return the Python of the environment with a version of vLLM.
 
-    Raises:
-        VllmMissing: this machine cannot have one, or it is not made yet, or was made from other requirements.
+    Raises VllmMissing where this machine cannot have one, it is not made yet, or it was made from other requirements.
     """
     _check_platform()
     found = _stamp(folder).read_text() if _stamp(folder).is_file() else None
@@ -45,8 +44,7 @@ def interpreter(folder: Path = FOLDER, version: str = DEPLOYED) -> Path:
 def make(folder: Path = FOLDER, version: str = DEPLOYED) -> Path:
     """Return the Python of the environment with a version of vLLM, made if it is not there.
 
-    Raises:
-        VllmMissing: this machine cannot have one, or pip failed; its words are on the terminal.
+    Raises VllmMissing where this machine cannot have one, or pip failed; its words are on the terminal.
     """
     try:
         return interpreter(folder, version)

@@ -1,7 +1,7 @@
 """Which model answers a request: the contract of vLLM's server behind InvokeEndpoint.
 
 Read in vllm/entrypoints/serve/sagemaker/api_router.py (0.30.0 and 0.32.0), in model-hosting-container-standards (0.1.14 and
-0.1.16) and in the routing middleware of AWS's images (aws/deep-learning-containers, e0ecede), and held against a running
+0.1.16) and in the routing middleware of AWS's images (aws/deep-learning-containers, e0ecede), and compared with a running
 vLLM by verification/conformance/serving. This module is also loaded by vLLM's own process, where nothing else of the rehearsal can be
 imported.
 """

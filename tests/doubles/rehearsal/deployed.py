@@ -73,7 +73,7 @@ class DeployedProject:
 
     def tear_downs(self) -> list[Execution]:
         """Every execution of TearDown so far."""
-        return self.cloud.executions.of(self.deployment.tear_down)
+        return self.cloud.executions.of_machine(self.deployment.tear_down)
 
     def requests(self, operation: str) -> list[dict[str, Any]]:
         """The requests of an operation so far, in their order."""
@@ -135,7 +135,7 @@ LAMBDA_TRUST = json.dumps(
 )
 
 
-class Bench:
+class Workbench:
     """Makes state machines and Lambda functions in a cloud."""
 
     def __init__(self, cloud: Cloud) -> None:

@@ -59,7 +59,7 @@ def new_client(service: str) -> Any:
 _client = functools.cache(new_client)
 
 
-class Account:
+class SageMakerAccount:
     """A running stand-in and clients that reach it."""
 
     def __init__(self, standin: StandIn) -> None:
@@ -117,7 +117,7 @@ class Account:
 
 
 @contextmanager
-def account(workdir: Path, **options: Any) -> Iterator[Account]:
+def account(workdir: Path, **options: Any) -> Iterator[SageMakerAccount]:
     """A stand-in with these options, fake engines unless others are among them, an empty bucket, and clients."""
     gateway = shared_gateway()
     engines = {"training": FakeTraining(), "hosting": FakeHosting()}
@@ -126,7 +126,7 @@ def account(workdir: Path, **options: Any) -> Iterator[Account]:
     standin = StandIn(workdir / "standin", **given)
     gateway.clock, gateway.players = given["clock"], dict.fromkeys(PLAYED, standin.answer)
     try:
-        here = Account(standin)
+        here = SageMakerAccount(standin)
         for key in here.keys(""):
             here.s3.delete_object(Bucket=BUCKET, Key=key)
         gateway.clear()

@@ -152,6 +152,16 @@ def make_adapter(base: Path, adapter: Path) -> None:
     tuned.save_pretrained(adapter)
 
 
+def endless_copy(base: Path, folder: Path) -> Path:
+    """The same model in another folder, none of whose tokens ends a text: its answers are as long as they may be."""
+    for file in base.iterdir():
+        if file.name not in ("config.json", "generation_config.json"):
+            (folder / file.name).symlink_to(file)
+    configuration = {**json.loads((base / "config.json").read_text("utf-8")), "eos_token_id": None}
+    (folder / "config.json").write_text(json.dumps(configuration))
+    return folder
+
+
 class References:
     """Greedy continuations by transformers and PEFT alone, the whole text read anew for each token."""
 

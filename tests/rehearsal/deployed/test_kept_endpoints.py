@@ -33,7 +33,7 @@ def test_an_endpoint_is_started_kept_for_longer_and_ended(project: DeployedProje
         return serving.Deployment(cloud.client, *names, cap_cents)
 
     run = serving.serve(deployment(), EARLIER, 60)["run"]
-    (execution,) = cloud.executions.of(deployed.fine_tuning)
+    (execution,) = cloud.executions.of_machine(deployed.fine_tuning)
     assert run_name(execution.name) == run
     with pytest.raises(serving.AlreadyServed):
         serving.serve(deployment(), EARLIER, 60)

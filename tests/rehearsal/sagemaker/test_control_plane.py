@@ -17,14 +17,14 @@ from preflight.account import quotas
 from rehearsal.calls import ServiceError
 from rehearsal.sagemaker.real.container import Container
 from rehearsal.sagemaker.real.training_hosts import Cluster
-from rehearsal.sagemaker.records import TrainingJob
+from rehearsal.sagemaker.store import TrainingJob
 from rehearsal.sagemaker.validation import check_request, service_model, violations
 from tests.doubles.rehearsal.sagemaker_account import (
     BUCKET,
     GATED,
     ROLE,
-    Account,
     Clock,
+    SageMakerAccount,
     account,
     channel,
     configuration_request,
@@ -37,7 +37,7 @@ from tests.doubles.rehearsal.sagemaker_account import (
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
 
 
-def test_a_job_goes_through_its_states_and_bills_its_instance(aws: Account, clock: Clock) -> None:
+def test_a_job_goes_through_its_states_and_bills_its_instance(aws: SageMakerAccount, clock: Clock) -> None:
     aws.train("job")
     first = aws.job("job")
     clock.advance(seconds=90.2)
@@ -52,7 +52,7 @@ def test_a_job_goes_through_its_states_and_bills_its_instance(aws: Account, cloc
     assert "runs/job/training/job/output/model/adapter_model.safetensors" in aws.keys("runs/")
 
 
-def test_answers_have_only_members_that_the_service_has(aws: Account) -> None:
+def test_answers_have_only_members_that_the_service_has(aws: SageMakerAccount) -> None:
     aws.train("it", Environment={"A": "b"}, Tags=[{"Key": "project", "Value": "captune"}])
     aws.deploy("it")
     for kind in ("TrainingJob", "Model", "Endpoint", "EndpointConfig"):
@@ -62,7 +62,7 @@ def test_answers_have_only_members_that_the_service_has(aws: Account) -> None:
         assert violations(shape, answer) == []
 
 
-def test_a_stopped_job_is_stopping_first_and_cannot_be_stopped_again(aws: Account) -> None:
+def test_a_stopped_job_is_stopping_first_and_cannot_be_stopped_again(aws: SageMakerAccount) -> None:
     aws.train("job")
     aws.sagemaker.stop_training_job(TrainingJobName="job")
     assert [aws.job("job")["TrainingJobStatus"] for _ in range(3)] == ["Stopping", "Stopped", "Stopped"]
@@ -70,7 +70,7 @@ def test_a_stopped_job_is_stopping_first_and_cannot_be_stopped_again(aws: Accoun
     assert "in status Stopped" in refused[1]
 
 
-def test_an_endpoint_is_created_serves_and_goes(aws: Account) -> None:
+def test_an_endpoint_is_created_serves_and_goes(aws: SageMakerAccount) -> None:
     aws.deploy("it")
     delete = partial(aws.sagemaker.delete_endpoint, EndpointName="it")
     in_progress = ("ValidationException", f'Cannot update in-progress endpoint "{ARN}:endpoint/it".')
@@ -82,7 +82,7 @@ def test_an_endpoint_is_created_serves_and_goes(aws: Account) -> None:
     assert "Could not find endpoint" in refusal(lambda: aws.endpoint("it"))[1]
 
 
-def test_what_is_missing_or_there_already_is_refused_by_its_arn(aws: Account) -> None:
+def test_what_is_missing_or_there_already_is_refused_by_its_arn(aws: SageMakerAccount) -> None:
     sagemaker = aws.sagemaker
     kinds = {"model": "model", "endpoint configuration": "endpoint-config", "endpoint": "endpoint"}
     create: dict[str, Callable[[], Any]] = {
@@ -109,7 +109,7 @@ def test_what_is_missing_or_there_already_is_refused_by_its_arn(aws: Account) ->
     assert refusal(lambda: aws.train("it"))[0] == "ResourceInUse"
 
 
-def test_models_and_configurations_can_go_while_their_endpoint_serves(aws: Account) -> None:
+def test_models_and_configurations_can_go_while_their_endpoint_serves(aws: SageMakerAccount) -> None:
     aws.deploy("it")
     aws.sagemaker.delete_endpoint_config(EndpointConfigName="it")
     aws.sagemaker.delete_model(ModelName="it")
@@ -117,21 +117,21 @@ def test_models_and_configurations_can_go_while_their_endpoint_serves(aws: Accou
     assert left == {"training jobs": [], "endpoints": ["it"], "endpoint configurations": [], "models": []}
 
 
-def test_a_model_needs_its_data(aws: Account) -> None:
+def test_a_model_needs_its_data(aws: SageMakerAccount) -> None:
     request = model_request("it", {"ChannelName": "adapter", **source(f"s3://{BUCKET}/runs/x/model/")})
     assert "Could not find model data at" in refusal(lambda: aws.sagemaker.create_model(**request))[1]
     aws.put("runs/x/model/adapter_config.json", "{}")
     aws.sagemaker.create_model(**request)
 
 
-def test_an_endpoint_that_is_not_in_service_cannot_be_invoked(aws: Account) -> None:
+def test_an_endpoint_that_is_not_in_service_cannot_be_invoked(aws: SageMakerAccount) -> None:
     aws.deploy("it")
     for name in ("it", "no"):
         refused = refusal(partial(aws.ask, name, model="base", prompt="Hello"))
         assert refused == ("ValidationError", f"Endpoint {name} of account 123456789012 not found.")
 
 
-def test_custom_attributes_have_at_most_1024_characters(aws: Account) -> None:
+def test_custom_attributes_have_at_most_1024_characters(aws: SageMakerAccount) -> None:
     aws.deploy("it")
     aws.endpoint("it"), aws.endpoint("it")
     aws.ask("it", attributes="x" * 1024, model="base", prompt="Hello")
@@ -140,7 +140,7 @@ def test_custom_attributes_have_at_most_1024_characters(aws: Account) -> None:
     assert refused[0] == "ValidationError" and "1024" in refused[1]
 
 
-def test_limits_hold_for_jobs_and_endpoints(aws: Account) -> None:
+def test_limits_hold_for_jobs_and_endpoints(aws: SageMakerAccount) -> None:
     aws.standin.market.quotas["ml.g5.2xlarge for endpoint usage"] = 0
     aws.train("one")
     code, message = refusal(lambda: aws.train("two"))
@@ -151,7 +151,7 @@ def test_limits_hold_for_jobs_and_endpoints(aws: Account) -> None:
     aws.sagemaker.create_endpoint(EndpointName="it", EndpointConfigName="it")
 
 
-def test_without_capacity_jobs_and_endpoints_fail_unbilled(aws: Account) -> None:
+def test_without_capacity_jobs_and_endpoints_fail_unbilled(aws: SageMakerAccount) -> None:
     aws.standin.market.without_capacity = {"ml.g5.2xlarge"}
     aws.train("job")
     aws.deploy("it")
@@ -177,7 +177,7 @@ def test_prices_and_quotas_are_as_preflight_reads_them(tmp_path: Path) -> None:
         assert found == [1, 1, 1, 2, 2, 0, None, None, None]
 
 
-def test_lists_filter_by_name_status_and_time(aws: Account, clock: Clock) -> None:
+def test_lists_filter_by_name_status_and_time(aws: SageMakerAccount, clock: Clock) -> None:
     aws.train("captune-one")
     aws.job("captune-one"), aws.job("captune-one")
     clock.advance(minutes=2)
@@ -194,7 +194,7 @@ def test_lists_filter_by_name_status_and_time(aws: Account, clock: Clock) -> Non
     assert "does not play SortBy" in refusal(lambda: aws.sagemaker.list_training_jobs(SortBy="Name"))[1]
 
 
-def test_pages_survive_a_deletion_between_them(aws: Account, clock: Clock) -> None:
+def test_pages_survive_a_deletion_between_them(aws: SageMakerAccount, clock: Clock) -> None:
     names = [f"model-{number:02}" for number in range(25)]
     for name in names:
         aws.sagemaker.create_model(**model_request(name))
@@ -206,7 +206,7 @@ def test_pages_survive_a_deletion_between_them(aws: Account, clock: Clock) -> No
     assert [row["ModelName"] for page in pages for row in page["Models"]] == names[14::-1]
 
 
-def test_a_page_is_cut_before_it_is_filtered_and_may_be_empty(aws: Account) -> None:
+def test_a_page_is_cut_before_it_is_filtered_and_may_be_empty(aws: SageMakerAccount) -> None:
     for name in ("mine", "other-1", "other-2"):  # at one moment: the last name comes first
         aws.sagemaker.create_model(**model_request(name))
     request = {"NameContains": "mine", "MaxResults": 2}
@@ -217,7 +217,7 @@ def test_a_page_is_cut_before_it_is_filtered_and_may_be_empty(aws: Account) -> N
     assert "NextToken" not in second
 
 
-def test_tags_belong_to_what_exists(aws: Account) -> None:
+def test_tags_belong_to_what_exists(aws: SageMakerAccount) -> None:
     tags = [{"Key": "project", "Value": "captune"}]
     aws.train("job", Tags=tags)
     assert aws.sagemaker.list_tags(ResourceArn=f"{ARN}:training-job/job")["Tags"] == tags
@@ -269,7 +269,7 @@ LICENCE = "AcceptEula value must be explicitly"
 
 
 @pytest.fixture(scope="module")
-def one_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+def one_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SageMakerAccount]:
     with account(tmp_path_factory.mktemp("requests")) as made:
         yield made
 
@@ -345,13 +345,13 @@ VARIANTS: list[tuple[dict[str, Any], str]] = [
         *(("create_endpoint_config", configuration_request("it", **changes), words) for changes, words in VARIANTS),
     ],
 )
-def test_a_wrong_request_is_refused(one_account: Account, operation: str, request_: Any, words: str) -> None:
+def test_a_wrong_request_is_refused(one_account: SageMakerAccount, operation: str, request_: Any, words: str) -> None:
     code, message = refusal(lambda: getattr(one_account.sagemaker, operation)(**request_))
     assert code == "ValidationException"
     assert words in message
 
 
-def test_a_complete_request_with_the_licence_is_accepted(aws: Account) -> None:
+def test_a_complete_request_with_the_licence_is_accepted(aws: SageMakerAccount) -> None:
     aws.train("job", InputDataConfig=[channel("model", GATED, ModelAccessConfig={"AcceptEula": True})])
 
 
@@ -371,6 +371,6 @@ def test_what_botocore_would_never_send_is_refused_too(request_: Any, words: str
     assert words in caught.value.message
 
 
-def test_an_operation_that_is_not_played_is_refused_by_name(aws: Account) -> None:
+def test_an_operation_that_is_not_played_is_refused_by_name(aws: SageMakerAccount) -> None:
     code, message = refusal(lambda: aws.sagemaker.list_algorithms())
     assert code == "UnknownOperationException" and "ListAlgorithms" in message

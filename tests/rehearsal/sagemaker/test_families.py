@@ -14,6 +14,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from starlette.testclient import TestClient  # noqa: E402
 from transformers import AutoTokenizer  # noqa: E402
 
 import job  # noqa: E402
@@ -24,7 +25,7 @@ from inputs import read_inputs  # noqa: E402
 from progress import Clock  # noqa: E402
 from records.record import SCORED  # noqa: E402
 from rehearsal.sagemaker.real.server.contract import Settings  # noqa: E402
-from rehearsal.sagemaker.real.server.model_server import Service  # noqa: E402
+from rehearsal.sagemaker.real.server.model_server import Service, application  # noqa: E402
 from rehearsal.sagemaker.vllm.routing import CHAT_COMPLETIONS, COMPLETIONS  # noqa: E402
 from stacks.configuration.catalog import BASE_MODELS, BaseModel  # noqa: E402
 from tests.doubles.rehearsal.toy_models import FAMILIES, Family, References, prose  # noqa: E402
@@ -51,10 +52,10 @@ class Trained:
     adapter: Path
     metrics: dict[str, Any]
 
-    def service(self) -> Service:
-        """The rehearsal's server of both models."""
+    def client(self) -> TestClient:
+        """Of the rehearsal's server of both models."""
         settings = Settings("base", "medical", self.adapter, longest=128, dtype="float32")
-        return Service(self.base, settings)
+        return TestClient(application(Service(self.base, settings)))
 
 
 def channels_of(root: Path, family: Family) -> Path:
@@ -108,15 +109,15 @@ def test_it_is_counted_adapted_and_learns(trained: Trained) -> None:
 
 
 def test_the_server_answers_as_peft_does_with_the_whole_adapter(trained: Trained) -> None:
-    service, tokenizer = trained.service(), AutoTokenizer.from_pretrained(trained.base)
+    client, tokenizer = trained.client(), AutoTokenizer.from_pretrained(trained.base)
     references = References((trained.base, trained.adapter))
     weights = [value for name, value in references.tuned.named_parameters() if "lora_" in name]
     assert sum(value.numel() for value in weights) == trained.metrics["base_model"]["trainable_parameters"]
     assert all(value.abs().sum() > 0 for value in weights)
     tokens = tokenizer(PROMPT)["input_ids"]
     for name in ("base", "medical"):
-        body = json.dumps({"model": name, "prompt": PROMPT, "max_tokens": ANSWER, "temperature": 0})
-        answer = service.complete(COMPLETIONS, body.encode())
+        body = {"model": name, "prompt": PROMPT, "max_tokens": ANSWER, "temperature": 0}
+        answer = client.post(COMPLETIONS, json=body).json()
         written, _ = references.tokens(tokens, ANSWER, adapted=name == "medical")
         whole = tokenizer.decode([*tokens, *written], skip_special_tokens=True)
         assert answer["choices"][0]["text"] == whole[len(tokenizer.decode(tokens, skip_special_tokens=True)) :]
@@ -155,13 +156,13 @@ def test_answers_of_records_are_learned_by_group_and_served_as_learned(tmp_path:
     assert heldout["documents"][0]["tokens"] < 3 * len(answer_tokens), "prompts are not scored"
     if not talk:
         return
-    service, said = trained.service(), {"base": "", "medical": ""}
+    client, said = trained.client(), {"base": "", "medical": ""}
     for model, number in product(said, (3, 4, 5)):
         question = prose(number, 12)
         turns = (("user", question), ("assistant", prose(0, 20)))
         (read,) = tokenize([of_records([Record("r", "g", turns=turns)])], tokenizer)[0].read
         body = {"model": model, "messages": [{"role": "user", "content": question}], "max_tokens": 12, "temperature": 0}
-        answer = service.complete(CHAT_COMPLETIONS, json.dumps(body).encode())
+        answer = client.post(CHAT_COMPLETIONS, json=body).json()
         assert (answer["object"], answer["model"]) == ("chat.completion", model)
         assert answer["usage"]["prompt_tokens"] == read.marks.index(SCORED), "all that stands before an answer"
         said[model] += answer["choices"][0]["message"]["content"]

@@ -1,31 +1,196 @@
-"""The model server's answers are those of transformers and PEFT, whatever else is in the batch; requests wait in batches."""
+"""The engine's answers are those of transformers and PEFT, whenever they join or leave the batch, and each is drawn by its own seed."""
 
 from __future__ import annotations
 
-import threading
+import queue
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
-from rehearsal.sagemaker.real.server import generation
+from rehearsal.sagemaker.real.server import batching, generation
+from rehearsal.sagemaker.real.server.batching import ContinuousBatch, Ended, Row, Token
 from rehearsal.sagemaker.real.server.contract import Sampling
-from rehearsal.sagemaker.real.server.generation import Draws, Generator, number_format
-from rehearsal.sagemaker.real.server.queueing import Batcher, Request, choose
+from rehearsal.sagemaker.real.server.generation import Draw, number_format
 from tests import surroundings
 from tests.doubles import PATIENCE_SECONDS
-from tests.doubles.rehearsal.toy_models import FAMILIES, Folders, References
+from tests.doubles.rehearsal.toy_models import FAMILIES, Folders, References, endless_copy
 
 pytestmark = pytest.mark.slow
 torch.set_num_threads(1)  # with matrices this small, threads would only wait for each other
 PROMPTS = [[0, 5, 9], [0, 44], [0, 3, 60, 61, 17, 8, 90], [0]]
-ROOM = 10_000
+
+
+@dataclass
+class Submitted:
+    """A row's news."""
+
+    row: Row
+    news: queue.SimpleQueue[Token | Ended] = field(default_factory=queue.SimpleQueue)
+
+    def next(self) -> Token | Ended:
+        """The next one."""
+        return self.news.get(timeout=PATIENCE_SECONDS)
+
+    def rest(self) -> list[Token | Ended]:
+        """All to the end."""
+        found = [self.next()]
+        while not isinstance(found[-1], Ended):
+            found.append(self.next())
+        return found
+
+
+def submit(engine: ContinuousBatch, prompt: list[int], most: int, **more: Any) -> Submitted:
+    """A row that is submitted."""
+    news: queue.SimpleQueue[Token | Ended] = queue.SimpleQueue()
+    given = {"adapted": False, "sampling": Sampling(), **more}
+    submitted = Submitted(Row(prompt, most=most, on_news=news.put, **given), news)
+    engine.submit(submitted.row)
+    return submitted
+
+
+def answer(news: list[Token | Ended], engine: ContinuousBatch) -> tuple[list[int], bool]:
+    """The tokens before the one that ended the text, and whether there was one."""
+    tokens = [one.id for one in news if isinstance(one, Token)]
+    ended = bool(tokens) and engine.is_end(tokens[-1])
+    return tokens[:-1] if ended else tokens, ended
 
 
 @pytest.fixture(scope="module")
-def generator(folders: Folders) -> Generator:
-    return Generator(*folders, dtype="float32")
+def engine(folders: Folders) -> ContinuousBatch:
+    """An engine with room for six rows."""
+    return ContinuousBatch(*folders, "float32", 6)
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> ContinuousBatch:
+    """An engine whose answers are as long as they may be."""
+    return ContinuousBatch(endless_copy(folders[0], tmp_path_factory.mktemp("endless")), folders[1], "float32", 3)
+
+
+def test_answers_that_join_and_leave_at_any_token_are_those_of_transformers(
+    folders: Folders, engine: ContinuousBatch
+) -> None:
+    references = References(folders)
+    wanted = [(prompt, most, adapted) for most in (3, 20, 9) for prompt in PROMPTS for adapted in (False, True)]
+    submitted = []
+    for prompt, most, adapted in wanted:
+        submitted.append(submit(engine, prompt, most, adapted=adapted))
+        submitted[-1].next()  # the ones before are under way, or have left
+    for one, (prompt, most, adapted) in zip(submitted, wanted, strict=True):
+        again = submit(engine, prompt, most, adapted=adapted)
+        expected = references.tokens(prompt, most, adapted=adapted)
+        assert answer(again.rest(), engine) == expected
+        assert one.rest()[-1] == Ended("stop" if expected[1] else "length")
+
+
+def test_a_sampled_answer_does_not_depend_on_the_others(engine: ContinuousBatch) -> None:
+    def asked() -> list[Submitted]:
+        return [
+            submit(engine, prompt, 6 + seed, adapted=seed % 2 == 1, sampling=Sampling(0.8, 0.9, seed))
+            for seed, prompt in enumerate(PROMPTS * 2)
+        ]
+
+    together = [one.rest() for one in asked()]
+    for seed, prompt in enumerate(PROMPTS * 2):
+        alone = submit(engine, prompt, 6 + seed, adapted=seed % 2 == 1, sampling=Sampling(0.8, 0.9, seed))
+        assert alone.rest() == together[seed]
+
+
+def test_a_short_answer_does_not_wait_for_a_long_one(patient: ContinuousBatch) -> None:
+    long = submit(patient, PROMPTS[0], 250)
+    long.next()
+    for _ in range(5):
+        assert len(submit(patient, PROMPTS[1], 4).rest()) == 5
+    assert long.row.count < 250
+    assert len(long.rest()) == 250
+
+
+def test_a_long_prompt_is_read_between_the_tokens_of_others(
+    patient: ContinuousBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "READ_AT_ONCE", 16)
+    long = submit(patient, PROMPTS[0], 250)
+    long.next()
+    before = long.row.count
+    prompt = [3, *([7] * 200)]
+    reading = submit(patient, prompt, 3)
+    first = reading.next()
+    assert long.row.count - before >= 10, "thirteen parts were read, and a token told after each"
+    whole = submit(patient, prompt, 3)
+    assert [first, *reading.rest()] == whole.rest()
+    long.row.left = True
+
+
+def test_an_answer_whose_client_left_ends_at_the_next_token(patient: ContinuousBatch) -> None:
+    leaving = [submit(patient, PROMPTS[0], 250) for _ in range(6)]  # three of them wait
+    leaving[0].next()
+    for one in leaving:
+        one.row.left = True
+    submit(patient, PROMPTS[1], 8).rest()
+    told = [one.row.count for one in leaving]
+    submit(patient, PROMPTS[1], 8).rest()
+    assert [one.row.count for one in leaving] == told and max(told) < 250 and told[3:] == [0, 0, 0]
+
+
+def test_no_more_rows_are_answered_at_once_than_there_is_room_for(patient: ContinuousBatch) -> None:
+    long = [submit(patient, PROMPTS[0], 100) for _ in range(3)]
+    waiting = submit(patient, PROMPTS[1], 4)
+    waiting.next()
+    assert any(one.row.count == 100 for one in long)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "answer", "most", "room", "chosen"),
+    [
+        ([50, 3, 48, 4, 55], 4, 3, 10_000, [50, 48, 55]),  # the longest waiting, and those of like length
+        ([10, 10, 90, 10], 10, 9, 70, [10, 10, 10]),
+        ([10, 10, 12, 10], 10, 9, 70, [10, 10, 12]),  # padding included
+        ([500, 500], 4, 9, 10, [500]),  # one, however little room there is
+    ],
+)
+def test_prompts_are_read_with_those_of_like_length_within_the_room(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, lengths: list[int], answer: int, most: int, room: int, chosen: list[int]
+) -> None:  # fmt: skip
+    monkeypatch.setattr(ContinuousBatch, "_loop", lambda self: None)  # nothing is read but what is asked for here
+    engine = ContinuousBatch(*folders, "float32", most)
+    engine.room = room
+    engine._waiting = rows = [Row([7] * length, False, answer, Sampling(), lambda news: None) for length in lengths]
+    engine._begin_to_read()
+    assert engine._reading is not None
+    assert [len(row.prompt) for row in engine._reading.rows] == chosen
+    assert engine._waiting == [row for row in rows if row not in engine._reading.rows]
+
+
+def test_a_row_that_fails_takes_no_other_with_it(patient: ContinuousBatch) -> None:
+    good = submit(patient, PROMPTS[0], 40)
+    good.next()
+    (failed,) = submit(patient, [1, 10**6], 4).rest()
+    assert isinstance(failed, Ended) and "index" in failed.error.lower()
+    assert len(good.rest()) == 40
+
+
+def test_prompts_are_scored_as_transformers_scores_them(folders: Folders, engine: ContinuousBatch) -> None:
+    references, prompt = References(folders), PROMPTS[2]
+    for adapted in (False, True):
+        one, other = (submit(engine, tokens, 1, adapted=adapted, top=2, scored=True) for tokens in (prompt, PROMPTS[0]))
+        one.rest(), other.rest()
+        model: Any = references.tuned
+        with torch.inference_mode():
+            if adapted:
+                logits = model(torch.tensor([prompt])).logits[0]
+            else:
+                with model.disable_adapter():
+                    logits = model(torch.tensor([prompt])).logits[0]
+        chances = torch.log_softmax(logits.float(), dim=-1)
+        assert [token.id for token in one.row.scores] == prompt and one.row.scores[0].logprob is None
+        for place, token in enumerate(one.row.scores[1:]):
+            assert token.logprob == pytest.approx(float(chances[place, token.id]), abs=1e-4)
+            best = torch.topk(chances[place], 2)
+            assert [word for word, _ in token.top] == best.indices.tolist()
+        assert [token.id for token in other.row.scores] == PROMPTS[0]
 
 
 def test_what_a_toy_model_says_is_drawn_by_the_seed_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,34 +202,8 @@ def test_what_a_toy_model_says_is_drawn_by_the_seed_of_the_run(tmp_path: Path, m
     assert made[0] == made[1] != made[2]
 
 
-def test_greedy_answers_of_both_models_in_one_batch_are_those_of_transformers(
-    folders: Folders, generator: Generator
-) -> None:
-    batch = [Request(prompt, adapted, 20) for prompt in PROMPTS for adapted in (False, True)]
-    generator.answer(batch)
-    references = References(folders)
-    expected = [references.tokens(one.prompt, 20, adapted=one.adapted) for one in batch]
-    assert [(request.tokens, request.ended) for request in batch] == expected
-    assert any(base.tokens != tuned.tokens for base, tuned in zip(batch[::2], batch[1::2], strict=True))
-
-
-def test_a_sampled_answer_does_not_depend_on_the_rest_of_the_batch(generator: Generator) -> None:
-    def asked() -> list[Request]:
-        return [
-            Request(prompt, seed % 2 == 1, 6 + seed, Sampling(0.8 * (seed % 3 > 0), 0.9, seed))
-            for seed, prompt in enumerate(PROMPTS * 3)
-        ]
-
-    together, alone = asked(), asked()
-    generator.answer(together)
-    for request in alone:
-        generator.answer([request])
-    assert [request.tokens for request in together] == [request.tokens for request in alone]
-    assert len({tuple(request.tokens) for request in alone}) > 1
-
-
 def test_the_base_model_answers_without_adapter_and_without_the_folders_settings(
-    folders: Folders, generator: Generator, tmp_path: Path
+    folders: Folders, engine: ContinuousBatch, tmp_path: Path
 ) -> None:
     for file in folders[0].iterdir():
         if file.name != "generation_config.json":
@@ -72,10 +211,10 @@ def test_the_base_model_answers_without_adapter_and_without_the_folders_settings
     (tmp_path / "generation_config.json").write_text(
         '{"do_sample": true, "temperature": 5.0, "max_length": 4, "repetition_penalty": 9.0, "eos_token_id": [1, 2]}'
     )
-    own, mixed = Request([0, 44], False, 12), Request([0, 44], False, 12)
-    Generator(tmp_path, None, "float32").answer([own])
-    generator.answer([mixed, Request([0, 44], True, 12)])
-    assert own.tokens == mixed.tokens
+    own = ContinuousBatch(tmp_path, None, "float32", 1)
+    beside = submit(engine, PROMPTS[1], 12, adapted=True)
+    assert submit(own, PROMPTS[1], 12).rest() == submit(engine, PROMPTS[1], 12).rest()
+    beside.rest()
 
 
 @pytest.mark.parametrize(
@@ -100,21 +239,17 @@ def test_weights_are_held_in_16_bits_where_that_is_faster_or_32_do_not_fit(
 
 def test_weights_stay_in_16_bits_in_memory(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation, "bfloat16_is_faster", lambda: True)
-    generator = Generator(*folders, dtype="bfloat16")
-    assert {parameter.dtype for parameter in generator._model.parameters()} == {torch.bfloat16}
-    request = Request([0, 5], True, 4)
-    generator.answer([request])
-    assert request.tokens
+    engine = ContinuousBatch(*folders, "bfloat16", 1)
+    assert {parameter.dtype for parameter in engine._model.parameters()} == {torch.bfloat16}
+    assert len(submit(engine, [0, 5], 4, adapted=True).rest()) > 1
 
 
-def drawn(logits: Tensor, *rows: Sampling) -> list[int]:
-    no_tokens = torch.zeros(1, 1, dtype=torch.long)
-    chosen: list[int] = Draws(rows)(no_tokens, logits.expand(len(rows), -1)).argmax(dim=-1).tolist()
-    return chosen
+def drawn(logits: torch.Tensor, *rows: Sampling) -> list[int]:
+    return [Draw(row).token(logits) for row in rows]
 
 
 def test_draws_follow_the_probabilities_within_the_top_p() -> None:
-    logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]]))
+    logits = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05]))
     for temperature, share in ((1.0, 0.5 / 0.8), (0.5, 0.25 / 0.34)):  # a lower one makes the likely likelier
         tokens = drawn(logits, *(Sampling(temperature, 0.79, seed) for seed in range(4000)))
         assert set(tokens) == {0, 1}
@@ -122,76 +257,8 @@ def test_draws_follow_the_probabilities_within_the_top_p() -> None:
 
 
 def test_a_seed_draws_the_same_from_all_of_a_flat_vocabulary_and_none_draws_anew() -> None:
-    logits = torch.zeros(1, 5000)
+    logits = torch.zeros(5000)
     for seed in (0, -5, 1 << 70):
         assert drawn(logits, Sampling(1.0, 1.0, seed)) == drawn(logits, Sampling(1.0, 1.0, seed))
     assert len(set(drawn(logits, *(Sampling(1.0, 1.0, seed) for seed in range(300))))) > 250
     assert len(set(drawn(logits, *(Sampling(1.0) for _ in range(20))))) > 10
-
-
-def waiting(*lengths: int, most: int = 4) -> list[Request]:
-    return [Request([7] * length, False, most) for length in lengths]
-
-
-def lengths_of(batch: list[Request]) -> list[int]:
-    return [len(request.prompt) for request in batch]
-
-
-class Recorder:
-    """An engine that notes its batches; it holds the first one until `go_on` and fails prompts of one token."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[int]] = []
-        self.begun, self.go_on = threading.Event(), threading.Event()
-
-    def __call__(self, batch: list[Request]) -> None:
-        self.batches.append(lengths_of(batch))
-        self.begun.set()
-        assert self.go_on.wait(PATIENCE_SECONDS)
-        if min(lengths_of(batch)) == 1:
-            raise RuntimeError("broken")
-        for request in batch:
-            request.tokens = [len(request.prompt)]
-
-
-def served(requests: list[Request], *, most: int) -> list[list[int]]:
-    """The batches in which requests are answered of which the first comes alone."""
-    recorder = Recorder()
-    batcher = Batcher(recorder, most=most, room=ROOM, quiet_seconds=0.001)
-    batcher.submit(requests[0])
-    assert recorder.begun.wait(PATIENCE_SECONDS)
-    for request in requests[1:]:
-        batcher.submit(request)
-    recorder.go_on.set()
-    batcher.close()
-    assert all(request.done.is_set() for request in requests)
-    return recorder.batches
-
-
-def test_requests_that_wait_are_answered_in_batches_of_at_most_so_many_rows() -> None:
-    requests = waiting(4, 5, 6, 7)
-    assert served(requests, most=8) == [[4], [5, 6, 7]]
-    assert [request.tokens for request in requests] == [[4], [5], [6], [7]]
-    assert served(waiting(4, 5, 5, 5, 5, 5), most=2) == [[4], [5, 5], [5, 5], [5]]
-
-
-def test_a_batch_that_fails_fails_its_requests_and_not_the_others() -> None:
-    first, later = requests = waiting(1, 3)
-    served(requests, most=4)
-    assert first.error == "RuntimeError('broken')"
-    assert (later.error, later.tokens) == (None, [3])
-
-
-@pytest.mark.parametrize(
-    ("lengths", "answer", "most", "room", "chosen"),
-    [
-        ([50, 3, 48, 4, 55], 4, 3, ROOM, [50, 48, 55]),  # the longest waiting, and those of like length
-        ([10, 10, 90, 10], 10, 9, 70, [10, 10, 10]),  # padding included
-        ([10, 10, 90, 10], 10, 9, 400, [10, 10, 10, 90]),
-        ([500, 500], 4, 9, 10, [500]),  # one, however little room there is
-    ],
-)
-def test_a_batch_is_of_like_lengths_within_its_room(
-    lengths: list[int], answer: int, most: int, room: int, chosen: list[int]
-) -> None:
-    assert lengths_of(choose(waiting(*lengths, most=answer), most=most, room=room)) == chosen

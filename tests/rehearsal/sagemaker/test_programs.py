@@ -17,7 +17,14 @@ import pytest
 from rehearsal.sagemaker.real.hosting import ModelHost, Vllm, arguments_of
 from rehearsal.sagemaker.vllm.routing import RouteMiddleware
 from tests.doubles import PATIENCE_SECONDS
-from tests.doubles.rehearsal.sagemaker_account import Account, account, eventually, has_ended, model_request, refusal
+from tests.doubles.rehearsal.sagemaker_account import (
+    SageMakerAccount,
+    account,
+    eventually,
+    has_ended,
+    model_request,
+    refusal,
+)
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
 ADAPTER = '{"name":"medical","path":"/opt/ml/adapter","base_model_name":"base"}'
@@ -106,7 +113,7 @@ def host(tmp_path: Path) -> ModelHost:
 
 
 @pytest.fixture
-def aws(tmp_path: Path, host: ModelHost) -> Iterator[Account]:
+def aws(tmp_path: Path, host: ModelHost) -> Iterator[SageMakerAccount]:
     weights = tmp_path / "weights"
     weights.mkdir()
     (weights / "config.json").write_text("{}")
@@ -114,14 +121,14 @@ def aws(tmp_path: Path, host: ModelHost) -> Iterator[Account]:
         yield made
 
 
-def in_service(aws: Account) -> None:
+def in_service(aws: SageMakerAccount) -> None:
     aws.deploy("it", model_request("it", Environment={"SM_VLLM_MODEL": "/opt/ml/model"}))
     eventually(lambda: aws.endpoint("it")["EndpointStatus"] == "InService")
 
 
 @pytest.mark.slow
 def test_a_deleted_endpoint_ends_its_server_with_children_and_folder(
-    aws: Account, host: ModelHost, tmp_path: Path
+    aws: SageMakerAccount, host: ModelHost, tmp_path: Path
 ) -> None:
     in_service(aws)
     server, child, model, words = aws.ask("it", prompt="Hello")
@@ -139,7 +146,7 @@ def test_a_deleted_endpoint_ends_its_server_with_children_and_folder(
 
 
 @pytest.mark.slow
-def test_a_server_that_dies_fails_its_endpoint_with_the_reason(aws: Account, host: ModelHost) -> None:
+def test_a_server_that_dies_fails_its_endpoint_with_the_reason(aws: SageMakerAccount, host: ModelHost) -> None:
     in_service(aws)
     pid = host.pid_of("it")
     assert pid is not None
@@ -150,7 +157,7 @@ def test_a_server_that_dies_fails_its_endpoint_with_the_reason(aws: Account, hos
 
 
 @pytest.mark.slow
-def test_a_server_that_cannot_start_fails_its_endpoint_with_its_last_words(aws: Account) -> None:
+def test_a_server_that_cannot_start_fails_its_endpoint_with_its_last_words(aws: SageMakerAccount) -> None:
     aws.deploy("it", model_request("it", Environment={"SM_VLLM_MODEL": "broken"}))
     eventually(lambda: aws.endpoint("it")["EndpointStatus"] == "Failed")
     reason = aws.endpoint("it")["FailureReason"]

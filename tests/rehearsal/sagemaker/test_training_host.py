@@ -22,7 +22,7 @@ from tests.doubles.rehearsal.sagemaker_account import (
     BUCKET,
     GATED,
     ROLE,
-    Account,
+    SageMakerAccount,
     account,
     channel,
     eventually,
@@ -51,10 +51,10 @@ def save(*_):
 """
 
 
-class Bench:
+class TrainingBench:
     """A stand-in with a real training host, and one job at a time on it."""
 
-    def __init__(self, aws: Account, host: TrainingHost, lines: list[tuple[str, str]]) -> None:
+    def __init__(self, aws: SageMakerAccount, host: TrainingHost, lines: list[tuple[str, str]]) -> None:
         self.aws, self.host, self.lines = aws, host, lines
 
     def train(self, script: str, **changes: Any) -> None:
@@ -90,8 +90,8 @@ class Bench:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    def one(host: TrainingHost | None = None, **options: Any) -> Bench:
+def make(tmp_path: Path) -> Iterator[Callable[..., TrainingBench]]:
+    def one(host: TrainingHost | None = None, **options: Any) -> TrainingBench:
         weights = tmp_path / "weights"
         (weights / "deep").mkdir(parents=True)
         (weights / "config.json").write_text("{}")
@@ -99,20 +99,20 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
         lines: list[tuple[str, str]] = []
         usual: dict[str, Any] = {"gated_weights": weights, "time_scale": 0.01, "training": host or TrainingHost()}
         usual["on_training_line"] = lambda job, line: lines.append((job, line))
-        return Bench(made.enter_context(account(tmp_path, **usual | options)), usual["training"], lines)
+        return TrainingBench(made.enter_context(account(tmp_path, **usual | options)), usual["training"], lines)
 
     with ExitStack() as made:
         yield one
 
 
 @pytest.fixture
-def bench(make: Callable[..., Bench]) -> Bench:
+def bench(make: Callable[..., TrainingBench]) -> TrainingBench:
     made = make()
     made.aws.standin.market.allow_training(["ml.g5.2xlarge"], 2)
     return made
 
 
-def test_a_job_finds_its_files_and_its_output_goes_to_s3(bench: Bench, tmp_path: Path) -> None:
+def test_a_job_finds_its_files_and_its_output_goes_to_s3(bench: TrainingBench, tmp_path: Path) -> None:
     bench.aws.put("runs/job/input/corpus/corpus.txt", "# Title\n\nText.\n")
     bench.train(
         """
@@ -180,14 +180,16 @@ def test_a_job_finds_its_files_and_its_output_goes_to_s3(bench: Bench, tmp_path:
     ],
     ids=["its own words", "its own words, cut", "of another host"],
 )
-def test_a_failure_file_becomes_the_reason(bench: Bench, script: str, changes: dict[str, Any], reason: str) -> None:
+def test_a_failure_file_becomes_the_reason(
+    bench: TrainingBench, script: str, changes: dict[str, Any], reason: str
+) -> None:
     bench.train(script, **changes)
     answer = bench.ended()
     assert (answer["TrainingJobStatus"], answer["FailureReason"]) == ("Failed", reason)
     assert bench.aws.keys(f"{OUTPUT}/model") == []
 
 
-def test_a_killed_command_fails_the_job_with_its_signal(bench: Bench) -> None:
+def test_a_killed_command_fails_the_job_with_its_signal(bench: TrainingBench) -> None:
     bench.train("print('ready', flush=True); time.sleep(600)")
     eventually(lambda: ("job", "ready") in bench.lines)
     pid = bench.host.pid_of("job")
@@ -198,7 +200,7 @@ def test_a_killed_command_fails_the_job_with_its_signal(bench: Bench) -> None:
     assert "killed by signal 9 (SIGKILL)" in answer["FailureReason"]
 
 
-def test_two_instances_are_two_hosts_with_separate_folders(bench: Bench) -> None:
+def test_two_instances_are_two_hosts_with_separate_folders(bench: TrainingBench) -> None:
     bench.train(
         """
         seen = {"config": config["resourceconfig"], "address": os.environ["CAPTUNE_MEETING_POINT"]}
@@ -218,7 +220,7 @@ def test_two_instances_are_two_hosts_with_separate_folders(bench: Bench) -> None
 
 
 @pytest.mark.parametrize("hosts", [{}, TWO], ids=["one host", "two hosts"])
-def test_a_stop_lets_every_host_save_what_it_has(bench: Bench, hosts: dict[str, Any]) -> None:
+def test_a_stop_lets_every_host_save_what_it_has(bench: TrainingBench, hosts: dict[str, Any]) -> None:
     bench.train(
         """
         signal.signal(signal.SIGTERM, save)
@@ -238,7 +240,7 @@ def test_a_stop_lets_every_host_save_what_it_has(bench: Bench, hosts: dict[str, 
 
 
 @pytest.mark.parametrize("seconds", [None, 20], ids=["stopped", "out of time"])
-def test_a_command_that_ignores_its_end_is_killed_after_the_grace(bench: Bench, seconds: int | None) -> None:
+def test_a_command_that_ignores_its_end_is_killed_after_the_grace(bench: TrainingBench, seconds: int | None) -> None:
     changes = {"StoppingCondition": {"MaxRuntimeInSeconds": seconds}} if seconds else {}
     bench.train("signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)", **changes)
     if not seconds:
@@ -247,7 +249,7 @@ def test_a_command_that_ignores_its_end_is_killed_after_the_grace(bench: Bench, 
     assert bench.state() == ("Stopped", "MaxRuntimeExceeded" if seconds else "Stopped")
 
 
-def test_a_missing_input_fails_the_job_before_it_trains(bench: Bench) -> None:
+def test_a_missing_input_fails_the_job_before_it_trains(bench: TrainingBench) -> None:
     bench.train("", InputDataConfig=[channel("corpus", f"s3://{BUCKET}/nowhere/")])
     answer = bench.ended()
     assert answer["TrainingJobStatus"] == "Failed"
@@ -256,7 +258,7 @@ def test_a_missing_input_fails_the_job_before_it_trains(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("uri", [GATED, f"s3://{BUCKET}/code/"])
-def test_an_input_that_the_role_may_not_read_fails_the_job(make: Callable[..., Bench], uri: str) -> None:
+def test_an_input_that_the_role_may_not_read_fails_the_job(make: Callable[..., TrainingBench], uri: str) -> None:
     roles: list[str] = []
 
     def refuse(**_: Any) -> None:
@@ -332,7 +334,11 @@ def interrupting(monkeypatch: pytest.MonkeyPatch) -> TrainingHost:
 
 @pytest.mark.parametrize(("changes", "interruptions", "found"), [(ON_SPOT, 1, b"[2]"), ({}, 0, b"[]")])
 def test_on_spot_the_command_is_killed_and_goes_on_with_its_checkpoints(
-    make: Callable[..., Bench], interrupting: TrainingHost, changes: dict[str, Any], interruptions: int, found: bytes
+    make: Callable[..., TrainingBench],
+    interrupting: TrainingHost,
+    changes: dict[str, Any],
+    interruptions: int,
+    found: bytes,
 ) -> None:
     bench = make(interrupting, time_scale=1.0)
     waits = f'interrupted_at = {3 if interruptions else 0} if not any((root / "checkpoints").iterdir()) else 0\n'
@@ -345,7 +351,7 @@ def test_on_spot_the_command_is_killed_and_goes_on_with_its_checkpoints(
     assert bench.read("model/found.txt") == found
 
 
-def test_checkpoints_come_back_and_are_deleted_with_the_jobs(bench: Bench) -> None:
+def test_checkpoints_come_back_and_are_deleted_with_the_jobs(bench: TrainingBench) -> None:
     bench.aws.put("runs/job/checkpoints/step-10/weights", b"of an earlier start")
     bench.train(
         """

@@ -20,7 +20,7 @@ from tests.doubles.rehearsal.toy_models import Folders
 from tests.doubles.run_bucket import RUN, files_of_run
 from tests.doubles.use_site import DOMAIN, RunningServer, serving
 
-PROGRAM = OwnServer("rehearsal.sagemaker.real.openai_server.server")
+PROGRAM = OwnServer()
 PROMPT = "the gene binds"
 pytestmark = pytest.mark.slow
 

@@ -12,13 +12,15 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
+from ask import questions
 from captune.fetch import keep
 from rehearsal.conductor import files
 from rehearsal.conductor.display import Display
 from rehearsal.conductor.files import RunFolders, clear_abandoned, new_name
-from rehearsal.conductor.results import copy_out, set_aside, show_missed, show_summary
+from rehearsal.conductor.results import answers_of, copy_out, set_aside, show_missed, show_summary
 from rehearsal.models.weights import SMALL
 from tests.doubles.run_bucket import ADAPTER, BUCKET, RUN, RunBucket, files_of_run
+from tests.doubles.texts import lines
 
 HARD = "Of 1,204 samples (34.4 %; p = 0.03) [12] had an event = end of"
 PLAIN = ("The clock on the wall is", "The house stood at the end of", "The cost of a test depends on")
@@ -76,6 +78,22 @@ def test_everything_that_can_be_fetched_of_a_run_is_kept(tmp_path: Path) -> None
     assert (
         copy_out(of_runs(), "captune-refused", [other], SMALL, display, keep) == (other, {}) and names(other) == set()
     )
+
+
+@pytest.mark.parametrize("samples", [0, 2])
+def test_as_many_answers_are_announced_as_both_models_are_asked_for(samples: int) -> None:
+    rows = [{"id": kind, "kind": kind, "prompt": "A gene is"} for kind in ("starter", "central")]
+    bucket = RunBucket({RUN: files_of_run(samplesPerPrompt=samples) | {"input/prompts.jsonl": lines(rows)}})
+    cloud: Any = SimpleNamespace(deployment=SimpleNamespace(bucket=BUCKET), client=lambda _: bucket)
+    asked: list[str] = []
+
+    def invoke_endpoint(**request: Any) -> Any:
+        asked.append(request["Body"])
+        return {"Body": io.BytesIO(b'{"choices": [{"text": "so"}], "model": "base"}')}
+
+    settings = questions.Settings("endpoint", "base", samples, 42, 1)
+    questions.ask_all(SimpleNamespace(invoke_endpoint=invoke_endpoint), rows, [], settings, 60, lambda answers: None)
+    assert answers_of(cloud, RUN) == 2 * len(asked)
 
 
 @pytest.mark.parametrize(("matches", "named"), [(None, SMALL.name), (True, "Llama 2 7B")])

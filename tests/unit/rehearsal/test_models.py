@@ -29,8 +29,7 @@ from rehearsal.models.llama_2 import (
     ensure_vocabulary,
     tokenizer,
 )
-from rehearsal.models.npm import PackageMissing
-from rehearsal.models.weights import make_once, partial_of
+from rehearsal.models.weights import PackageMissing, make_once, partial_of
 from rehearsal.sagemaker.vllm import environment
 from rehearsal.sagemaker.vllm.environment import (
     DEPLOYED,

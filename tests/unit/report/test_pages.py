@@ -22,6 +22,7 @@ from rehearsal.models import weights
 from report import render
 from report.content.figures import elapsed_seconds, forgetting, forgotten_kinds, kind_cells
 from report.content.meaning import _share, headline
+from report.findings.analysis import judged
 from report.findings.verdict import IMPROVED, NONE_BETTER, NOT_SHOWN, WORSE, WORSE_OUTSIDE
 from report.formatting import (
     change_text,
@@ -169,6 +170,17 @@ def test_the_headline_is_true_and_the_same_everywhere(made: dict[str, Any], name
         assert told.tone == {IMPROVED: "good", NOT_SHOWN: "neutral"}.get(verdict, "bad")
     assert f"<h1>{title}</h1>" in re.sub(r"</?span[^>]*>", "", page(document))
     assert f"**{title}.**" in render.card(document)
+
+
+def test_the_parts_of_one_long_article_are_passages_everywhere(made: dict[str, Any]) -> None:
+    document = made["improved"]
+    for place, row in enumerate(document["heldout"]["documents"]):
+        row["id"] = f"block-{place:03d}"
+    document |= judged(document["heldout"], document["beyond_control"], document["recall"])
+    assert headline(document).title == "Improved on held-out passages of the same corpus"
+    assert "passages" in document["verdict_reason"] and "passages" in document["says"]
+    for text in (page(document), render.card(document)):
+        assert "held-out passages" in text.lower() and "Held-out documents" not in text
 
 
 def test_page_and_pdf_show_every_answer_and_the_deciding_loss_first(made: dict[str, Any]) -> None:

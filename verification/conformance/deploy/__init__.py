@@ -72,7 +72,7 @@ def _rehearsed(assembly: Assembly, folder: Path) -> Success:
         deployment = cloud.deploy(assembly)
         run = cloud.start({})
         cloud.settle(run, timeout=_PATIENCE_SECONDS)
-        tear_downs = cloud.executions.of(deployment.tear_down)
+        tear_downs = cloud.executions.of_machine(deployment.tear_down)
         for one in (run, *tear_downs):
             if one.status != "SUCCEEDED":
                 raise StepFailed(f"the rehearsal has no success to compare with: {one}: {one.error}: {one.cause}")

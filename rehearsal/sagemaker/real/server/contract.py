@@ -1,4 +1,4 @@
-"""What vLLM takes from its container's environment and from a request, and the errors that it gives.
+"""What vLLM takes from its container's environment, how it samples, and the errors that it gives.
 
 Seen in vLLM 0.27.1 and 0.32.0, and compared with a running one by verification/conformance/serving.
 """
@@ -11,15 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from rehearsal.sagemaker.vllm.routing import CHAT_COMPLETIONS, INVOCATIONS
-
-# What vLLM would heed and this server does not play: better refused than passed over.
-_NOT_PLAYED = (
-    "best_of", "frequency_penalty", "guided_json", "logit_bias", "logprobs", "min_p", "min_tokens", "presence_penalty",
-    "prompt_logprobs", "repetition_penalty", "response_format", "stop", "stop_token_ids", "structured_outputs", "suffix", "top_k",
-)  # fmt: skip
 HOTTEST = 2.0  # the highest temperature that vLLM takes
 
 
@@ -48,12 +39,8 @@ class Settings:
         return (self.base,) if self.adapter is None else (self.base, self.adapter)
 
     @classmethod
-    def of(cls, environment: Mapping[str, str], folder: Path) -> Settings:
-        """Read the environment of a container whose model lies in `folder`.
-
-        Raises:
-            ValueError: the environment contradicts itself or the adapter.
-        """
+    def from_environment(cls, environment: Mapping[str, str], folder: Path) -> Settings:
+        """Read the environment of a container whose model lies in `folder`. Raises ValueError where it contradicts itself or the adapter."""
         adapter = _adapter_of(environment)
         longest = environment.get("SM_VLLM_MAX_MODEL_LEN")
         return cls(
@@ -112,83 +99,3 @@ class Refused(Exception):
         """The body of the answer."""
         details = {"message": str(self), "type": self.kind, "param": self.parameter, "code": self.status}
         return {"error": details}
-
-
-class _Message(BaseModel):
-    role: str
-    content: str
-
-
-class Asked(BaseModel, extra="allow"):
-    """One completion request, read as leniently as vLLM reads it. A `model` of None means the base model.
-
-    A conversation has messages in place of a prompt.
-    """
-
-    model: str | None = None
-    prompt: str | list[str] = ""
-    messages: list[_Message] = []
-    max_tokens: int = 16
-    temperature: float = 1.0
-    top_p: float = 1.0
-    seed: int | None = None
-
-    @property
-    def sampling(self) -> Sampling:
-        """How its tokens are chosen."""
-        return Sampling(self.temperature, self.top_p, self.seed)
-
-
-class _Conversation(Asked):
-    messages: list[_Message]
-
-
-def read(path: str, body: bytes) -> Asked:
-    """Read the body of a request that came to /invocations, /v1/completions or /v1/chat/completions.
-
-    Raises:
-        Refused: with status 400 where it is malformed, beyond its limits, or asks for what is not played here. /invocations
-            tries one kind of request after the other, so that its error for a malformed one names no member.
-    """
-    try:
-        content = json.loads(body)
-    except ValueError as error:
-        place = None if path == INVOCATIONS else "body.0"
-        raise Refused(400, "Bad Request", f"JSON decode error: {error}", place) from None
-    if isinstance(content, dict):
-        # /invocations overwrites the model before anybody looks at it, whatever it was.
-        left_out = {"model"} if path == INVOCATIONS else set()
-        content = {name: value for name, value in content.items() if value is not None and name not in left_out}
-    talks = path == CHAT_COMPLETIONS
-    try:
-        asked = (_Conversation if talks else Asked).model_validate(content)
-    except ValidationError as error:
-        if path == INVOCATIONS:
-            message = "Cannot find suitable handler for request: it is not a completion request."
-            raise Refused(400, "BadRequestError", message) from None
-        first = error.errors()[0]
-        place = ".".join(("body", *map(str, first["loc"][:1])))
-        raise Refused(400, "Bad Request", f"1 validation error: {place}: {first['msg']}", place) from None
-    _check_limits(asked, talks)
-    return asked
-
-
-def _check_limits(asked: Asked, talks: bool) -> None:
-    extra = asked.model_extra or {}
-    for name, holds, message in (
-        ("prompt", talks or asked.prompt != "", "prompt must be provided and non-empty."),
-        ("prompt", isinstance(asked.prompt, str), "The rehearsal serves one prompt of text at a time."),
-        *[
-            (name, extra.get(name, only) == only, f"The rehearsal serves {name}={only} only.")
-            for name, only in {"n": 1, "stream": False, "echo": False, **dict.fromkeys(_NOT_PLAYED)}.items()
-        ],
-        ("max_tokens", asked.max_tokens >= 1, f"max_tokens must be at least 1, got {asked.max_tokens}."),
-        (
-            "temperature",
-            0 <= asked.temperature <= HOTTEST,
-            f"temperature must be in [0, {HOTTEST:.0f}], got {asked.temperature}.",
-        ),
-        ("top_p", 0 < asked.top_p <= 1, f"top_p must be in (0, 1], got {asked.top_p}."),
-    ):
-        if not holds:
-            raise Refused(400, "BadRequestError", message, name)

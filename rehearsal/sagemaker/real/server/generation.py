@@ -1,21 +1,19 @@
-"""The base model and its adapter in one process, answering mixed batches through transformers and PEFT."""
+"""The base model and its adapter, loaded through transformers and PEFT, and the draw of a token."""
 
 from __future__ import annotations
 
 import math
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LogitsProcessor, StoppingCriteria
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from .contract import Sampling
-from .queueing import Request
 
 ADAPTER, BASE = "adapter", "__base__"  # names of PEFT's: the second one leaves a row unadapted
 _CANDIDATES = 256  # enough tokens to hold top_p of the mass nearly always; else the whole vocabulary is sorted
@@ -56,7 +54,7 @@ def bfloat16_is_faster() -> bool:
     return best[torch.float32] > BFLOAT16_WORTH * best[torch.bfloat16]
 
 
-class Generator:
+class LoadedModel:
     """A causal model with one adapter, or none.
 
     Args:
@@ -75,8 +73,6 @@ class Generator:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=kind)
         self._ends = _ends(model.generation_config, model.config)
-        # Nothing of the folder's own settings counts: a Llama's would sample where a greedy answer is asked for.
-        model.generation_config = GenerationConfig()
         self._adapted = adapter is not None
         if adapter is not None:
             model = PeftModel.from_pretrained(model, adapter, adapter_name=ADAPTER, autocast_adapter_dtype=False)
@@ -91,47 +87,6 @@ class Generator:
         self.room = KEY_VALUE_BYTES // (2 * config.num_hidden_layers * heads * size * kind.itemsize)
         self.description = f"{kind} weights".removeprefix("torch.")
 
-    @torch.inference_mode()
-    def answer(self, batch: list[Request]) -> None:
-        """Fill in the tokens of each request. Base rows and adapted rows, greedy and sampled ones go together."""
-        longest = max(len(request.prompt) for request in batch)
-        padding = min(self._ends, default=0)
-        prompts = torch.full((len(batch), longest), padding)
-        seen = torch.zeros_like(prompts)
-        for row, request in enumerate(batch):
-            prompts[row, longest - len(request.prompt) :] = torch.tensor(request.prompt)
-            seen[row, longest - len(request.prompt) :] = 1
-        settings = GenerationConfig(
-            max_new_tokens=max(request.max_tokens for request in batch),
-            do_sample=False,
-            eos_token_id=sorted(self._ends) or None,
-            pad_token_id=padding,
-        )
-        adapters = {"adapter_names": [ADAPTER if request.adapted else BASE for request in batch]}
-        whole: Tensor = self._model.generate(
-            input_ids=prompts,
-            attention_mask=seen,
-            generation_config=settings,
-            logits_processor=[Draws([request.sampling for request in batch])],
-            stopping_criteria=[_Lengths(longest, [request.max_tokens for request in batch])],
-            **(adapters if self._adapted else {}),
-        )
-        for request, row in zip(batch, whole[:, longest:].tolist(), strict=True):
-            tokens = row[: request.max_tokens]
-            end = next((place for place, token in enumerate(tokens) if token in self._ends), None)
-            request.tokens, request.ended = tokens[:end], end is not None
-
-
-class _Lengths(StoppingCriteria):
-    """Ends each row at its own number of tokens."""
-
-    def __init__(self, prompt: int, lengths: list[int]) -> None:
-        self._ends = torch.tensor(lengths) + prompt
-
-    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Any:
-        """Whether each row is long enough."""
-        return input_ids.shape[1] >= self._ends
-
 
 def _ends(*configurations: Any) -> set[int]:
     """The tokens that end a text, from the first configuration that names any."""
@@ -142,46 +97,28 @@ def _ends(*configurations: Any) -> set[int]:
     return set()
 
 
-class Draws(LogitsProcessor):
-    """Leaves greedy rows as they are and, of each other row, only the token that was drawn.
+class Draw:
+    """Chooses the tokens of one answer: the likeliest one at temperature 0, else one that is drawn by the answer's own generator."""
 
-    With it `generate` may search greedily over greedy and sampled rows together. Each row draws from a generator of its
-    own, so that what else is in the batch has no part in its draws.
-    """
+    def __init__(self, sampling: Sampling) -> None:
+        self._top_p, self._heat, self._source = sampling.top_p, sampling.temperature, torch.Generator()
+        if sampling.seed is None:
+            self._source.seed()
+        else:
+            self._source.manual_seed(sampling.seed % (1 << 63))  # of any integer what a generator takes
 
-    def __init__(self, rows: Sequence[Sampling]) -> None:
-        self._drawn = [number for number, row in enumerate(rows) if row.temperature > 0]
-        self._top_p = [rows[number].top_p for number in self._drawn]
-        self._heat = torch.tensor([[rows[number].temperature] for number in self._drawn])
-        self._sources = [_source(rows[number].seed) for number in self._drawn]
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Return the scores (rows, words) with all but the drawn token of each sampled row ruled out."""
-        if not self._drawn:
-            return scores
-        scaled = scores[self._drawn].float() / self._heat
-        whole = torch.logsumexp(scaled, dim=-1, keepdim=True)
-        values, words = torch.topk(scaled, min(_CANDIDATES, scaled.shape[1]), dim=-1)
-        cumulated = (values - whole).exp().double().cumsum(dim=-1)
-        scores = scores.clone()
-        for row, (number, top_p, source) in enumerate(zip(self._drawn, self._top_p, self._sources, strict=True)):
-            sums, names = cumulated[row], words[row]
-            if sums[-1] < top_p and len(sums) < scaled.shape[1]:
-                ordered, names = torch.sort(scaled[row], descending=True)
-                sums = (ordered - whole[row]).exp().double().cumsum(dim=-1)
-            # The smallest set whose mass reaches top_p, then a draw within it.
-            size = min(int(torch.searchsorted(sums, top_p)) + 1, len(sums))
-            point = float(torch.rand((), generator=source, dtype=torch.float64)) * float(sums[size - 1])
-            chosen = names[min(int(torch.searchsorted(sums[:size], point, right=True)), size - 1)]
-            scores[number] = -torch.inf
-            scores[number, chosen] = 0.0
-        return scores
-
-
-def _source(seed: int | None) -> torch.Generator:
-    source = torch.Generator()
-    if seed is None:
-        source.seed()
-    else:
-        source.manual_seed(seed % (1 << 63))  # of any integer what a generator takes
-    return source
+    def token(self, logits: Tensor) -> int:
+        """The next token, by the logits of all words."""
+        if self._heat == 0:
+            return int(logits.argmax())
+        scaled = logits.float() / self._heat
+        whole = torch.logsumexp(scaled, dim=-1)
+        values, words = torch.topk(scaled, min(_CANDIDATES, len(scaled)))
+        sums = (values - whole).exp().double().cumsum(dim=-1)
+        if sums[-1] < self._top_p and len(sums) < len(scaled):
+            values, words = torch.sort(scaled, descending=True)
+            sums = (values - whole).exp().double().cumsum(dim=-1)
+        # The smallest set whose mass reaches top_p, then a draw within it.
+        size = min(int(torch.searchsorted(sums, self._top_p)) + 1, len(sums))
+        point = float(torch.rand((), generator=self._source, dtype=torch.float64)) * float(sums[size - 1])
+        return int(words[min(int(torch.searchsorted(sums[:size], point, right=True)), size - 1)])

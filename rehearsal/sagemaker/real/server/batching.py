@@ -1,7 +1,7 @@
 """One batch that answers join and leave at every token, through transformers and PEFT.
 
 transformers' own continuous batching packs all requests into one row, where PEFT cannot tell base requests from adapted ones, and has no
-seed for a request. Here each answer is a row with a cache of its own length, padded on the left.
+seed for a request. Here each answer is a row with a separate cache, padded on the left.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn.functional import log_softmax, pad
 from transformers import DynamicCache
 
-from rehearsal.sagemaker.real.server.contract import Sampling
-from rehearsal.sagemaker.real.server.generation import ADAPTER, BASE, Draws, Generator
+from .contract import Sampling
+from .generation import ADAPTER, BASE, Draw, LoadedModel
 
 READ_AT_ONCE = 512  # tokens of prompts between two tokens of the answers that are under way
 _LEAST_AT_ONCE = 16  # of each prompt
@@ -29,7 +29,7 @@ _LEAST_AT_ONCE = 16  # of each prompt
 
 @dataclass(frozen=True)
 class Token:
-    """A token with its log-probability, and the likeliest ones with theirs; no log-probabilities where nobody wants them."""
+    """A token with its log-probability, and the likeliest ones with theirs; none where the request wants none."""
 
     id: int
     logprob: float | None = None
@@ -52,22 +52,24 @@ class Row:
         most: tokens that it may have.
         top: how many log-probabilities are wanted beside that of each token; None for none at all.
         scored: whether the prompt's tokens are wanted with theirs: `scores`, whole before the first news.
-        tell: called with each token and at the end, on the engine's thread.
-        left: set by whoever no longer wants the answer.
+        on_news: called with each token and at the end, on the engine's thread.
+        left: set once the client has left: the row ends at the next token.
     """
 
     prompt: list[int]
     adapted: bool
     most: int
     sampling: Sampling
-    tell: Callable[[Token | Ended], None]
+    on_news: Callable[[Token | Ended], None]
     top: int | None = None
     scored: bool = False
     left: bool = False
     scores: list[Token] = field(default_factory=list)
-    told: int = 0
+    count: int = 0
     last: int = 0
-    draws: Draws | None = None
+
+    def __post_init__(self) -> None:
+        self.draw = Draw(self.sampling)
 
     def token(self, id_: int, logits: Tensor) -> Token:
         """The token, with what is wanted of the logits (one for each word) that it was chosen by."""
@@ -109,7 +111,7 @@ class _Part:
             mine.keys, mine.values = both(mine.keys, theirs.keys, -2), both(mine.values, theirs.values, -2)
 
 
-class ContinuousBatch(Generator):
+class ContinuousBatch(LoadedModel):
     """A causal model with one adapter, or none, whose thread answers every row that is submitted.
 
     Args:
@@ -127,7 +129,7 @@ class ContinuousBatch(Generator):
         threading.Thread(target=self._loop, daemon=True, name="answers").start()
 
     def submit(self, row: Row) -> None:
-        """Queue a row; its `tell` hears of it."""
+        """Queue a row; its `on_news` is called."""
         self._arrivals.put(row)
 
     def _loop(self) -> None:
@@ -142,10 +144,10 @@ class ContinuousBatch(Generator):
                     traceback.print_exc()
                     setattr(self, name, None)
                     for row in part.rows if part else []:
-                        row.tell(Ended(error=repr(error)))
+                        row.on_news(Ended(error=repr(error)))
 
     def _admit(self) -> None:
-        """Take in what has arrived, let go what nobody wants any more, and begin to read the next prompts."""
+        """Take arrivals, drop rows whose client has left, and begin to read the next prompts."""
         if not (self._waiting or self._batch or self._reading):
             self._waiting.append(self._arrivals.get())
         with contextlib.suppress(queue.Empty):
@@ -177,7 +179,6 @@ class ContinuousBatch(Generator):
         for place, row in enumerate(chosen):
             self._prompts[place, longest - len(row.prompt) :] = torch.tensor(row.prompt)
             self._mask[place, longest - len(row.prompt) :] = 1
-            row.draws = Draws([row.sampling]) if row.sampling.temperature > 0 else None
         self._reading = _Part(chosen, DynamicCache(), self._mask[:, :0])
 
     def _read_on(self) -> None:
@@ -230,15 +231,14 @@ class ContinuousBatch(Generator):
         return found
 
     def _take(self, part: _Part, logits: Tensor) -> None:
-        """Choose the next token of each row, tell it, and leave out the rows that have ended."""
-        greedy, going = logits.argmax(dim=-1).tolist(), list[int]()
-        for place, row in enumerate(part.rows):
-            one = logits[place : place + 1]
-            chosen = greedy[place] if row.draws is None else int(row.draws(one, one).argmax())
-            row.last, row.told = chosen, row.told + 1
-            row.tell(row.token(chosen, one[0]))
-            if chosen in self._ends or row.told == row.most:
-                row.tell(Ended("stop" if chosen in self._ends else "length"))
+        """Choose the next token of each row, report it, and leave out the rows that have ended."""
+        going = list[int]()
+        for place, (row, one) in enumerate(zip(part.rows, logits, strict=True)):
+            row.last = chosen = row.draw.token(one)
+            row.count += 1
+            row.on_news(row.token(chosen, one))
+            if chosen in self._ends or row.count == row.most:
+                row.on_news(Ended("stop" if chosen in self._ends else "length"))
             else:
                 going.append(place)
         if len(going) < len(part.rows):

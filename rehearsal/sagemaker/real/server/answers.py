@@ -9,10 +9,9 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from rehearsal.sagemaker.real.server.contract import Refused
-
-from .asked import Asked
 from .batching import Ended, Row, Token
+from .completion_request import CompletionRequest
+from .contract import Refused
 
 _UNFINISHED = "\ufffd"  # how a tokenizer writes the first bytes of a letter whose last ones are still to come
 _BEFORE = (
@@ -68,8 +67,8 @@ class Choice:
         self.reason: str | None = None
         self.shown, self.listed = 0, 0
 
-    def hear(self, news: Token | Ended) -> None:
-        """Take in what the engine tells. Raises Refused for an answer that failed."""
+    def take(self, news: Token | Ended) -> None:
+        """Take a token or the end from the engine. Raises Refused for an answer that failed."""
         if isinstance(news, Ended):
             if news.error:
                 raise Refused(500, "InternalServerError", news.error)
@@ -91,26 +90,26 @@ class Answers:
     """The answers of one request, in the order of its prompts."""
 
     def __init__(
-        self, asked: Asked, model: str, tokenizer: Any, news: asyncio.Queue[tuple[int, Token | Ended]]
+        self, request: CompletionRequest, model: str, tokenizer: Any, news: asyncio.Queue[tuple[int, Token | Ended]]
     ) -> None:
-        self._asked, self._tokenizer, self._news = asked, tokenizer, news
+        self._request, self._tokenizer, self._news = request, tokenizer, news
         self.choices: list[Choice] = []
-        kind = "chat.completion" if asked.talks else "text_completion"
+        kind = "chat.completion" if request.talks else "text_completion"
         self._kind, self._frame = kind, {"created": int(time.time()), "model": model}
-        self._frame["id"] = f"{'chatcmpl' if asked.talks else 'cmpl'}-{uuid.uuid4().hex}"
+        self._frame["id"] = f"{'chatcmpl' if request.talks else 'cmpl'}-{uuid.uuid4().hex}"
 
     def submit(self, rows: list[Row], prompts: list[str], submit: Callable[[Row], None]) -> None:
         """Begin: each row is an answer, to the prompt beside it."""
         pairs = zip(rows, prompts, strict=True)
         self.choices = [
-            Choice(index, row, Text(self._tokenizer, row.prompt, self._asked.stops), prompt)
+            Choice(index, row, Text(self._tokenizer, row.prompt, self._request.stops), prompt)
             for index, (row, prompt) in enumerate(pairs)
         ]
         for row in rows:
             submit(row)
 
     def leave(self) -> None:
-        """Nobody wants the rest."""
+        """End all answers: the client has left."""
         for choice in self.choices:
             choice.row.left = True
 
@@ -120,7 +119,7 @@ class Answers:
             index, news = await self._news.get()
             choice = self.choices[index]
             if choice.reason is None:
-                choice.hear(news)
+                choice.take(news)
                 yield choice
 
     async def whole(self) -> dict[str, Any]:
@@ -131,14 +130,14 @@ class Answers:
         for one in self.choices:
             text = one.piece()
             said: dict[str, Any] = {"message": {"role": "assistant", "content": text}}
-            if not self._asked.talks:
-                said = {"text": one.prompt + text if self._asked.echo else text}
+            if not self._request.talks:
+                said = {"text": one.prompt + text if self._request.echo else text}
             choices.append({"index": one.index, **said, "logprobs": self._logprobs(one), "finish_reason": one.reason})
         return {**self._frame, "object": self._kind, "choices": choices, "usage": self._usage()}
 
     async def events(self) -> AsyncIterator[str]:
         """The events of a stream. What fails after the first one becomes an event."""
-        object_ = "chat.completion.chunk" if self._asked.talks else "text_completion"
+        object_ = "chat.completion.chunk" if self._request.talks else "text_completion"
         frame, begun = {**self._frame, "object": object_}, set[int]()
         try:
             async for one in self._changes():
@@ -147,11 +146,11 @@ class Answers:
                     continue
                 begun.add(one.index)
                 said: dict[str, Any] = {"delta": {**({"role": "assistant"} if first else {}), "content": text}}
-                if not self._asked.talks:
-                    said = {"text": one.prompt + text if self._asked.echo and first else text}
+                if not self._request.talks:
+                    said = {"text": one.prompt + text if self._request.echo and first else text}
                 choice = {"index": one.index, **said, "logprobs": self._logprobs(one), "finish_reason": one.reason}
                 yield _event({**frame, "choices": [choice]})
-            if self._asked.stream_options.include_usage:
+            if self._request.stream_options.include_usage:
                 yield _event({**frame, "choices": [], "usage": self._usage()})
         except Refused as error:
             yield _event(error.content)
@@ -159,18 +158,18 @@ class Answers:
 
     def _usage(self) -> dict[str, int]:
         """Each prompt counts once, however many answers it gets; the token that ended a text counts too."""
-        prompt = sum(len(one.row.prompt) for one in self.choices[:: self._asked.n])
+        prompt = sum(len(one.row.prompt) for one in self.choices[:: self._request.n])
         answers = sum(len(one.tokens) for one in self.choices)
         return {"prompt_tokens": prompt, "completion_tokens": answers, "total_tokens": prompt + answers}
 
     def _logprobs(self, one: Choice) -> dict[str, Any] | None:
-        """Those of the tokens that were not told before."""
-        if self._asked.top is None:
+        """Those of the tokens that were not sent before."""
+        if self._request.top is None:
             return None
-        echoed = one.row.scores if self._asked.echo else []
+        echoed = one.row.scores if self._request.echo else []
         tokens, before = [*echoed, *one.tokens], one.listed
         one.listed = len(tokens)
-        if self._asked.talks:
+        if self._request.talks:
             return {"content": [self._as_content(token) for token in tokens[before:]]}
         words = [self._word(token.id) for token in tokens]
         places = [sum(map(len, words[:place])) for place in range(len(words))]

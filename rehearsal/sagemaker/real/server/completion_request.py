@@ -1,6 +1,6 @@
-"""What a request asks for, in OpenAI's words: read as vLLM reads it, and whatever is not served here refused by its name.
+"""A completion request in OpenAI's form: read as vLLM reads it; what is not served here is refused by its name.
 
-vLLM passes over names that it does not know. Here such a name is refused: whoever sends it expects something of it.
+vLLM ignores names that it does not know. Here such a name is refused, because the sender expects an effect.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from rehearsal.sagemaker.real.server.contract import HOTTEST, Refused, Sampling
 from rehearsal.sagemaker.vllm.routing import CHAT_COMPLETIONS, INVOCATIONS
+
+from .contract import HOTTEST, Refused, Sampling
 
 # Served only with the value that changes nothing.
 WITHOUT_EFFECT: dict[str, Any] = {
@@ -40,7 +41,7 @@ class _StreamOptions(BaseModel, extra="forbid"):
     include_usage: bool = False
 
 
-class Asked(BaseModel, extra="allow"):
+class CompletionRequest(BaseModel, extra="allow"):
     """One request for completions. A `model` of None means the base model; a conversation has messages in place of a prompt."""
 
     model: str | None = None
@@ -99,64 +100,74 @@ class Asked(BaseModel, extra="allow"):
         return None if self.logprobs is None or self.logprobs is False else int(self.logprobs)
 
     def sampling(self, place: int) -> Sampling:
-        """How the tokens of the answer in this place of `n` are chosen: each has a seed of its own."""
+        """How the tokens of the answer in this place of `n` are chosen: each has a different seed."""
         return Sampling(self.temperature, self.top_p, None if self.seed is None else self.seed + place)
 
 
-SERVED = tuple(Asked.model_fields)
+class _Conversation(CompletionRequest):
+    messages: list[_Message]
 
 
-def read(path: str, body: bytes) -> Asked:
+SERVED = tuple(CompletionRequest.model_fields)
+
+
+def read(path: str, body: bytes) -> CompletionRequest:
     """Read the body of a request that came to /invocations, /v1/completions or /v1/chat/completions.
 
-    Raises Refused where it is malformed, beyond its limits, or asks for what is not served here.
+    Raises Refused where it is malformed, beyond its limits, or needs what is not served here. /invocations tries one kind of request
+    after the other, so its error for a malformed one names no member.
     """
+    unrouted, talks = path == INVOCATIONS, path == CHAT_COMPLETIONS
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise Refused(400, "Bad Request", f"JSON decode error: {error}", "body.0") from None
+        place = None if unrouted else "body.0"
+        raise Refused(400, "Bad Request", f"JSON decode error: {error}", place) from None
     if isinstance(content, dict):
         # /invocations overwrites the model before anybody looks at it, whatever it was.
-        left_out = {"model"} if path == INVOCATIONS else set()
+        left_out = {"model"} if unrouted else set()
         content = {name: value for name, value in content.items() if value is not None and name not in left_out}
     try:
-        asked = Asked.model_validate(content)
+        request = (_Conversation if talks else CompletionRequest).model_validate(content)
     except ValidationError as error:
+        if unrouted:
+            message = "Cannot find suitable handler for request: it is not a completion request."
+            raise Refused(400, "BadRequestError", message) from None
         first = error.errors()[0]
         place = ".".join(("body", *map(str, first["loc"][:1])))
         raise Refused(400, "Bad Request", f"1 validation error: {place}: {first['msg']}", place) from None
-    _refuse_what_is_not_served(asked)
-    _check_limits(asked, path == CHAT_COMPLETIONS)
-    return asked
+    _refuse_what_is_not_served(request)
+    _check_limits(request, talks)
+    return request
 
 
-def _refuse_what_is_not_served(asked: Asked) -> None:
-    for name, value in (asked.model_extra or {}).items():
+def _refuse_what_is_not_served(request: CompletionRequest) -> None:
+    for name, value in (request.model_extra or {}).items():
         if name in NO_MATTER or (name in WITHOUT_EFFECT and value == WITHOUT_EFFECT[name]):
             continue
         only = f" but {json.dumps(WITHOUT_EFFECT[name])}" if name in WITHOUT_EFFECT else ""
         message = f"The server on this machine serves no `{name}`{only}. It serves: {', '.join(SERVED)}. The real vLLM serves more: --server vllm"
         raise Refused(400, "BadRequestError", message, name)
-    if asked.best_of not in (None, asked.n):
+    if request.best_of not in (None, request.n):
         raise Refused(
-            400, "BadRequestError", f"The server on this machine serves best_of={asked.n} (`n`) only.", "best_of"
+            400, "BadRequestError", f"The server on this machine serves best_of={request.n} (`n`) only.", "best_of"
         )
 
 
-def _check_limits(asked: Asked, talks: bool) -> None:
-    most, top = asked.most_tokens, asked.top or 0
+def _check_limits(request: CompletionRequest, talks: bool) -> None:
+    most, top = request.most_tokens, request.top or 0
     for name, holds, message in (
-        ("messages", asked.talks or not talks, "messages must be provided and non-empty."),
-        ("messages", talks or not asked.talks, "messages belong to /v1/chat/completions."),
-        ("messages", all(part.type == "text" for one in asked.messages if isinstance(one.content, list) for part in one.content), "Only parts of type text are served."),
-        ("prompt", talks or all(asked.prompts) and asked.prompts != [], "prompt must be provided and non-empty."),
-        ("echo", not (talks and asked.echo), "echo belongs to /v1/completions."),
-        ("n", 1 <= asked.n <= MOST_CHOICES // max(1, len(asked.prompts)), f"A request may have {MOST_CHOICES} answers: n for each prompt."),
-        ("stop", all(asked.stops) and len(asked.stops) <= MOST_STOPS, f"stop must be up to {MOST_STOPS} non-empty texts."),
+        ("messages", request.talks or not talks, "messages must be provided and non-empty."),
+        ("messages", talks or not request.talks, "messages belong to /v1/chat/completions."),
+        ("messages", all(part.type == "text" for one in request.messages if isinstance(one.content, list) for part in one.content), "Only parts of type text are served."),
+        ("prompt", talks or all(request.prompts) and request.prompts != [], "prompt must be provided and non-empty."),
+        ("echo", not (talks and request.echo), "echo belongs to /v1/completions."),
+        ("n", 1 <= request.n <= MOST_CHOICES // max(1, len(request.prompts)), f"A request may have {MOST_CHOICES} answers: n for each prompt."),
+        ("stop", all(request.stops) and len(request.stops) <= MOST_STOPS, f"stop must be up to {MOST_STOPS} non-empty texts."),
         ("logprobs", 0 <= top <= MOST_LOGPROBS, f"At most {MOST_LOGPROBS} log-probabilities of a token are given, got {top}."),
         ("max_tokens", most is None or most >= 1, f"max_tokens must be at least 1, got {most}."),
-        ("temperature", 0 <= asked.temperature <= HOTTEST, f"temperature must be in [0, {HOTTEST:.0f}], got {asked.temperature}."),
-        ("top_p", 0 < asked.top_p <= 1, f"top_p must be in (0, 1], got {asked.top_p}."),
+        ("temperature", 0 <= request.temperature <= HOTTEST, f"temperature must be in [0, {HOTTEST:.0f}], got {request.temperature}."),
+        ("top_p", 0 < request.top_p <= 1, f"top_p must be in (0, 1], got {request.top_p}."),
     ):  # fmt: skip
         if not holds:
             raise Refused(400, "BadRequestError", message, name)
