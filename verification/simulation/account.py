@@ -115,7 +115,7 @@ class Account:
         )
         self.storage = Storage(dict(material.objects()) if self.whole else {}, anything=not self.whole)
         self.topic, self.rules = Topic(observe=self.told), Rules((TEAR_DOWN, SWEEPER))
-        listed = ("ml.g5.2xlarge", "ml.g6.2xlarge", "ml.g5.12xlarge")
+        listed = ("ml.g5.2xlarge", "ml.g6.2xlarge", "ml.g5.12xlarge", "ml.p4d.24xlarge")
         self.price_list = PriceList({name: HOURLY_USD[name] for name in listed})
         self.executions, self.tear_downs = self.step_functions.executions, self.step_functions.tear_downs
         self.owners = self.audit.owners
@@ -418,7 +418,7 @@ def function_of(asked: Any) -> str:
     return str(asked.get("FunctionName", "")).removesuffix("FunctionArn").lower() if isinstance(asked, dict) else ""
 
 
-def calm(seed: int = 1, cap_cents: int = 2500, whole: bool = False) -> Account:
-    """An account in which nothing goes wrong but what is made to, at noon in the middle of a month."""
-    world = World(random.Random(seed), NOON, cap_cents, lost_events=0.0, late_events=0.0, troubled=0.0)
+def calm(seed: int = 1, cap_cents: int = 2500, whole: bool = False, at: datetime = NOON) -> Account:
+    """An account in which nothing goes wrong but what is made to, at noon in the middle of a month or at another moment."""
+    world = World(random.Random(seed), at, cap_cents, lost_events=0.0, late_events=0.0, troubled=0.0)
     return Account(world, whole=whole)

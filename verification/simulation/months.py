@@ -7,7 +7,7 @@ import random
 import re
 from collections import Counter
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
@@ -33,6 +33,7 @@ INSTANCE_TYPES = (
     ("ml.g5.12xlarge",),
     ("ml.g5.2xlarge", "ml.unheard.of"),
 )
+DEARER = "ml.p4d.24xlarge"  # 25 times as dear as the others
 # How many runs a month has, and how often its sweeper comes (seconds): more seldom than deployed is a harder month, and a faster one.
 RUNS = (1, 1, 1, 1, 2, 3)
 SWEEPS = (900, 1800, 3600)
@@ -134,7 +135,7 @@ def _starts(dice: random.Random, first: datetime) -> list[datetime]:
             dice.choice(bursts) + dice.choice([0, 0, dice.uniform(0, 5), dice.uniform(0, 7200)]) for _ in range(number)
         ]
     else:
-        moments = [length + dice.choice([1, 2, 10]) * dice.uniform(-14400, 7200) for _ in range(number)]
+        moments = [length + dice.choice([1, 3]) * dice.uniform(-14400, 7200) for _ in range(number)]
     return [first + timedelta(seconds=moment) for moment in sorted(max(0.0, moment) for moment in moments)]
 
 
@@ -157,10 +158,22 @@ def _begin(account: Account, number: int, same_name: int) -> Process:
         spot=number % 3 == 2,  # of a burst, too, some are
         serves=serves,
         training_instances=dice.choice([1] * 12 + [2, 2, 3, 4]),
+        pull_seconds=dice.choice([0.0] * 9 + [720.0]),
     )
-    execution = runs.start(account, name, given)
+    dear = replace(given, instance_types=(DEARER,), training_seconds=1800, deadline_seconds=MINIMUM_DEADLINE_SECONDS)
+    before, after = dice.choice([(given, given)] * 18 + [(given, dear), (dear, given)])
+    execution = runs.start(account, name, before)
+    if after is not before:
+        world.spawn(_deploy(account, execution, after), dice.choice([0, 5, 7200]) * dice.random())
     if dice.random() < 0.2 and not greedy:
         world.spawn(_abort(account, execution), dice.choice([60, 1800, 14400]) * dice.random())
+    return
+    yield 0.0, False
+
+
+def _deploy(account: Account, execution: Execution, given: RunParameters) -> Process:
+    """Other settings are deployed while an execution goes on with the definition of those that it began with."""
+    account.deployed[execution.arn] = given
     return
     yield 0.0, False
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.services.dynamodb import number
 from verification.simulation.trial import Result
-from verification.simulation.world import DEFENCES, Execution
+from verification.simulation.world import DEFENCES, NOON, Execution
 
 TABLE = Path(__file__).with_name("failures.yaml")
 # What a run needs besides the usual to come to a state at all. A state that no run comes to fails its rows.
@@ -139,9 +140,9 @@ def parameters(state: str, serves: bool = False) -> RunParameters:
     return RunParameters(**given | ({"serves": True, "keep_seconds": 600} if serves else {}))
 
 
-def play(row: Row) -> tuple[Account, Execution, Trouble]:
-    """Plays a row in the simulated account to its end."""
-    account = calm(whole=True)
+def play(row: Row, at: datetime = NOON) -> tuple[Account, Execution, Trouble]:
+    """Plays a row in the simulated account from a moment to its end."""
+    account = calm(whole=True, at=at)
     resource = task_states(row.machine)[row.state]["Resource"]
     trouble = Trouble(row.failure, row.machine, resource)
     if row.state in UNTIL_REACHED:
@@ -161,9 +162,9 @@ def _until_met(trouble: Trouble) -> Fault:
     return lambda call: call.perform() if trouble.met else lasting(call)
 
 
-def check(row: Row) -> list[str]:
-    """What is wrong once a row has been played."""
-    account, execution, trouble = play(row)
+def check(row: Row, at: datetime = NOON) -> list[str]:
+    """What is wrong once a row has been played from a moment on."""
+    account, execution, trouble = play(row, at)
     wrong = [] if trouble.met else ["no run ever came to this state: rows.PARAMETERS has to say what it needs"]
     wrong += _ends(account, execution, row)
     wrong += left(account) + money(account) + _told(account, execution, row)
