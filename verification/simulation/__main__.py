@@ -1,6 +1,6 @@
 """Proves that the cap holds, and prints one table.
 
-captune prove-cap                                      everything: the table of failures, 4,000 months, outages, accidents, threads, controls, planted faults
+captune prove-cap                                      everything: the table of failures, 4,000 months, outages, control experiments with planted faults
 captune prove-cap --only rows --only outages           some of its parts
 captune prove-cap --replay "CreateModel x refused"     one row, told state by state with the clock and the ledger
 captune prove-cap --replay "month 4711"                the same of a month, by the seed that a failure printed
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
-from verification.simulation import accidents, controls, months, outages, planted_faults, rows, stories, threads
+from verification.simulation import controls, months, outages, rows
 from verification.simulation.trial import Result
 from verification.simulation.world import telling
 
@@ -30,10 +30,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Executor], Result]] = {
     "rows": lambda asked, pool: rows.prove(pool),
     "months": lambda asked, pool: months.prove(pool, asked.months, asked.seed),
     "outages": lambda asked, pool: outages.prove(pool),
-    "accidents": lambda asked, pool: accidents.prove(pool),
-    "threads": lambda asked, pool: threads.prove(asked.seed),
     "controls": lambda asked, pool: controls.prove(pool),
-    "planted": lambda asked, pool: planted_faults.prove(pool),
 }
 
 
@@ -51,18 +48,12 @@ def _again(name: str) -> list[str]:
     what = what.partition(" (")[0]
     if kind == "month" and what.isdigit():
         return months.simulate(int(what)).wrong
-    if kind == "story" and what in stories.STORIES:
-        return stories.STORIES[what]()
     if kind == "outage" and re.fullmatch(r"[\w +']+/\d+/\d+", what):
         service, seconds, seed = what.split("/")
         outcome = outages.trial(service, int(seconds), int(seed))
         return outages.broken(service, int(seconds), outcome)
-    line, _, seed = what.rpartition("/")
-    if kind == "accident" and line in accidents.ROWS and seed.isdigit():
-        return accidents.broken(line, accidents.row(line, 1, int(seed)))
     raise LookupError(
-        f"there is nothing to replay of the name {name!r}: a row as 'CreateModel x refused', 'month 4711', "
-        "'story two at once', 'outage ledger/7200/10' or 'accident deploy, training/3'"
+        f"there is nothing to replay of the name {name!r}: a row as 'CreateModel x refused', 'month 4711' or 'outage ledger/7200/10'"
     )
 
 

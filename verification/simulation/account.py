@@ -83,6 +83,7 @@ class Account:
     whole: bool = False
     sweep_seconds: float = SWEEP_SECONDS
     greedy: bool = False  # whether all runs of the month want as much as they can get
+    at_once: bool = False  # whether runs that were planned in the same ten minutes reserve in the same second
     # What became of the runs, counted by its name.
     counts: Counter[str] = field(default_factory=Counter)
     # By execution: what is deployed for it now; and by run: the prices that AWS asked when it was planned.

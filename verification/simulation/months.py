@@ -14,7 +14,7 @@ from fractions import Fraction
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS
 from verification.simulation import mischief, outages, runs
 from verification.simulation.account import Account
-from verification.simulation.audit import OVERBOOKED
+from verification.simulation.audit import ANOTHER_MONTH, OVERBOOKED
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.price_list import HOURLY_USD
@@ -35,7 +35,7 @@ INSTANCE_TYPES = (
 )
 DEARER = "ml.p4d.24xlarge"  # 25 times as dear as the others
 # How many runs a month has, and how often its sweeper comes (seconds): more seldom than deployed is a harder month, and a faster one.
-RUNS = (1, 1, 1, 1, 2, 3)
+RUNS = (1, 1, 1, 2, 2, 3)
 SWEEPS = (900, 1800, 3600)
 _SIZE = 50  # months that one process plays in a row
 
@@ -87,7 +87,8 @@ def build(seed: int) -> Account:
     world = World(dice, first, dice.choice([100, 500, 1000, 2500, 2500, 2500, 4000, 10000]))
     if dice.random() < 0.2:
         world.lost_events, world.late_events, world.troubled = 0.4, 0.4, 0.15
-    return Account(world, greedy=dice.random() < 0.2, sweep_seconds=dice.choice(SWEEPS))
+    greedy, at_once = dice.random() < 0.2, dice.random() < 0.5
+    return Account(world, greedy=greedy, at_once=at_once, sweep_seconds=dice.choice(SWEEPS))
 
 
 def _close(account: Account, seed: int, ended: bool) -> Outcome:
@@ -114,6 +115,9 @@ def _is_excused(account: Account, words: str) -> bool:
     """Whether a service that was away, or damage, explains it: a tear-down that waits for days costs a few cents that nobody reserved, and what
     nobody could note is booked for longer than it was there."""
     away = {outage.service for outage in account.world.outages}
+    if ANOTHER_MONTH in words:
+        # An execution that stood still over the month's end goes on where it was, until its TearDown comes.
+        return "Step Functions" in away
     if OVERBOOKED in words:
         return bool(away & set(outages.UNNOTED) or account.counts["damaged items"] or account.counts["late calls"])
     if not (away or account.counts["damaged items"]) or " on " in words or " used " in words:

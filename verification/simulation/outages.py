@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from concurrent.futures import Executor
+from datetime import timedelta
 from fractions import Fraction
 from functools import partial
 from itertools import combinations
@@ -19,19 +20,17 @@ from verification.simulation.audit import OVERBOOKED
 from verification.simulation.price_list import hourly_cents
 from verification.simulation.trial import (
     MOMENTS,
-    OVERBOOKED_LINE,
     WAITING_CENTS,
     Outcome,
     Result,
     dollars,
     finish,
-    taking_away,
     together,
     unended,
     usual,
     when,
 )
-from verification.simulation.world import SERVICES
+from verification.simulation.world import SERVICES, Outage
 
 LENGTHS = (600, 3600, 7200, 6 * 3600, 12 * 3600)
 TRIALS = 18  # each of six moments, refusing and hanging, and half of them once more
@@ -66,7 +65,12 @@ def trial(services: str, seconds: int, seed: int) -> Outcome:
     moment = sorted(MOMENTS)[seed % len(MOMENTS)]
     execution = runs.start(account, "one", usual(dice, moment))
     hangs = seed // len(MOMENTS) % 2 == 1
-    when(account, execution, moment, taking_away(account, services.split(" + "), seconds, hangs))
+
+    def act() -> None:
+        now, away = account.world.now, services.split(" + ")
+        account.world.outages += [Outage(one, now, now + timedelta(seconds=seconds), hangs) for one in away]
+
+    when(account, execution, moment, act)
     outcome = finish(account, f"outage {services}/{seconds}/{seed} ({moment}{', hanging' if hangs else ''})")
     outcome.struck = int(account.world.missed >= set(services.split(" + ")))
     return outcome
@@ -117,7 +121,10 @@ def prove(pool: Executor) -> Result:
         *((f"  {name} away", _columns(dollars(one.over_cents) for one in row)) for name, row in by_service.items()),
         ("  the most that it can cost", _columns(dollars(most_cents(NEEDED[0], seconds)) for seconds in LENGTHS)),
         ("  cannot be held", f"{', '.join(NEEDED)}: nothing can delete an endpoint without them"),
-        (OVERBOOKED_LINE, f"{dollars(careful)} at most, by the absence of {' or '.join(UNNOTED)}"),
+        (
+            "booked beyond a reservation that was kept",
+            f"{dollars(careful)} at most, by the absence of {' or '.join(UNNOTED)}",
+        ),
         ("waiting, beside what is booked", f"{float(unbooked):.1f} cents at most, {WAITING_CENTS} allowed"),
         ("runs", f"{sum(one.runs for one in outcomes):,}"),
         ("  that met the outage", ", ".join(met)),

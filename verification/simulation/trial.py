@@ -6,8 +6,7 @@ And what each part of the proof hands to the table.
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from fractions import Fraction
@@ -18,7 +17,7 @@ from verification.simulation.audit import OVERBOOKED
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.services.dynamodb import number
-from verification.simulation.world import Execution, Outage, Process
+from verification.simulation.world import Execution, Process
 
 # The longest that a trial is looked at after its start. A tear-down that still tries by then has given up for a person.
 DAYS = 10
@@ -29,9 +28,6 @@ WAITING_CENTS = 6
 MONEY = (" used ", " spent ", OVERBOOKED)
 # What no outage excuses: whatever was spent has to be booked, but for what a tear-down that waits may cost.
 UNBOOKED = (" and booked ", "spent more than the ledger")
-OVERBOOKED_LINE = "booked beyond a reservation that was kept"
-# In the tally: what was to go wrong did.
-STRUCK = "struck"
 
 
 @dataclass
@@ -39,8 +35,7 @@ class Outcome:
     """What became of one trial, or of many. Cents are of the run that went furthest beyond its reservation."""
 
     runs: int = 0
-    # The trials in which the trouble met what it was made for: where it never did, nothing was tried.
-    struck: int = 0
+    struck: int = 0  # trials in which something called a service that was away
     reserved: int = 0
     over_cents: Fraction = Fraction(0)
     # The most that a run did cost beyond what is booked for it.
@@ -51,7 +46,6 @@ class Outcome:
     gave_up: int = 0
     wrong: list[str] = field(default_factory=list)
     money: list[str] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Outcome) -> None:
         """Takes in another outcome: the furthest of its cents, and the sum of the rest."""
@@ -99,8 +93,8 @@ def usual(dice: random.Random, moment: str = "") -> RunParameters:
     return replace(given, hanging=1.0) if moment == "deadline" else given
 
 
-def when(account: Account, execution: Execution, moment: str, act: Callable[[], bool], spread: float = 600) -> None:
-    """Does something a little after a moment of a run, if that moment ever comes. It answers whether it met anything, which counts."""
+def when(account: Account, execution: Execution, moment: str, act: Callable[[], None]) -> None:
+    """Does something a little after a moment of a run, if that moment ever comes."""
 
     def waiting() -> Process:
         until = account.world.now + timedelta(days=2)
@@ -108,23 +102,10 @@ def when(account: Account, execution: Execution, moment: str, act: Callable[[], 
             if account.world.now > until or (execution.stop and moment != "ended"):
                 return
             yield 20.0, False
-        yield account.world.random.uniform(0, spread), False
-        if act():
-            account.count(STRUCK)
+        yield account.world.random.uniform(0, 600), False
+        act()
 
     account.world.spawn(waiting(), 0)
-
-
-def taking_away(account: Account, services: Sequence[str], seconds: float, hangs: bool = False) -> Callable[[], bool]:
-    """What begins an outage of some services, for `when`."""
-
-    def act() -> bool:
-        now = account.world.now
-        end = now + timedelta(seconds=seconds)
-        account.world.outages += [Outage(service, now, end, hangs) for service in services]
-        return True
-
-    return act
 
 
 def finish(account: Account, what: str) -> Outcome:
@@ -132,8 +113,7 @@ def finish(account: Account, what: str) -> Outcome:
     with installed():
         account.world.run(account.world.now + timedelta(days=DAYS))
     account.audit.close(account.table)
-    outcome = Outcome(runs=len(account.executions), counts=Counter(account.counts))
-    outcome.struck = int(STRUCK in outcome.counts)
+    outcome = Outcome(runs=len(account.executions))
     outcome.gave_up = account.counts["tear-downs that gave up"]
     for run, row in account.runs().items():
         reserved = int(row["reserved_cents"]["N"])

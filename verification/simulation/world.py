@@ -176,7 +176,7 @@ class World:
             self._nested < 3
             and self._heap
             and self._heap[0][0] < self.now + _SIMULTANEOUS
-            and self.random.random() < 0.5
+            and self.random.random() < 0.25
         ):
             self._nested += 1
             try:

@@ -95,15 +95,15 @@ class Month:
 
 
 def settlement(
-    item: RunItem, actual: Mapping[str, int], details: Mapping[str, str | int], now: datetime, exact: bool
+    item: RunItem, actual: Mapping[str, int], details: Mapping[str, str | int], now: datetime
 ) -> tuple[Item, dict[str, int]] | None:
     """The item of a run once it is settled, and how many cents more each month has; None where that changes nothing.
 
-    Of a run that is settled already no month gets less than was booked, unless the amounts are `exact`.
+    Of a run that is settled already no month gets less than was booked.
     """
     first = item["state"] == "reserved"
     before = dict.fromkeys(item["months"].split(","), item["reserved_cents"]) if first else cents_by_month(item)
-    floor = {} if first or exact else before
+    floor = {} if first else before
     total = {month: max(actual.get(month, 0), floor.get(month, 0)) for month in sorted({*before, *actual})}
     deltas = {month: cents - before.get(month, 0) for month, cents in total.items()}
     known = {name: value for name, value in details.items() if name in ("endpoint_seen", "training_jobs")}

@@ -166,25 +166,17 @@ class Ledger:
 
         return self._change(make)
 
-    def settle(
-        self,
-        run: str,
-        actual: Mapping[str, int],
-        details: Mapping[str, str | int],
-        now: datetime,
-        *,
-        exact: bool = False,
-    ) -> Any:
+    def settle(self, run: str, actual: Mapping[str, int], details: Mapping[str, str | int], now: datetime) -> Any:
         """Replaces a reservation by what the run did cost in each month, and returns the run's item.
 
         `actual` maps a month to cents. A run that was never reserved has no item: None is returned and nothing changes. A run
-        that is settled already gets only what came later: each month the difference, and never less than was booked, unless the
-        amounts are said to be exact. The same settlement made twice changes nothing the second time.
+        that is settled already gets only what came later: each month the difference, and never less than was booked. The same
+        settlement made twice changes nothing the second time.
         """
 
         def make(change: Change) -> Any:
             item = change.item(keys.of_run(run))
-            settled = item and settlement(item, actual, details, now, exact)
+            settled = item and settlement(item, actual, details, now)
             if not settled:
                 return item
             closed, more = settled
