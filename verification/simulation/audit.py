@@ -20,7 +20,6 @@ from verification.simulation.world import World
 _MICROSECOND = timedelta(microseconds=1)
 # Words of their own: an outage excuses that too much was booked, and no other promise about a settlement.
 OVERBOOKED = " is booked at "
-ANOTHER_MONTH = " reserved nothing, and billed, in "
 
 
 @dataclass
@@ -185,7 +184,7 @@ class Audit:
                 small, told = self._small(run), number(row, "booked_other_cents")
                 self._expect(small <= told, f"{run} spent {float(small):.3f} beside its instances and booked {told}")
                 for month in self._instance_cents(run).keys() - set(row["months"]["S"].split(",")):
-                    self.add(f"{run}{ANOTHER_MONTH}{month}")
+                    self.add(f"{run} billed in {month}, for which it had reserved nothing")
                 for month, cents in spent.items():
                     booked = int(row.get(f"actual_cents_{month}", {"N": "0"})["N"])
                     self._expect(cents <= booked, f"{run} spent {float(cents):.3f} and booked {booked} in {month}")

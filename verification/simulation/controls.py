@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
 from unittest.mock import patch
 
 from common import names, versions
+from common.clock import start_after
 from common.contracts.tear_down import Removed, TearDownEvent
 from common.endpoint_lives import Seen
 from common.errors import PriceUnknown
@@ -23,7 +24,6 @@ from common.ledger.seal import Item, RawItem
 from common.ledger.table import Replacement, Table
 from common.pricing import prices
 from common.pricing.prices import Price
-from common.resources import Resource
 from preflight import money
 from settle import billing
 from sweeper.leftovers import Sweep
@@ -169,10 +169,6 @@ def _month_believed(self: Ledger, change: Change, names: Sequence[str], cap_cent
     return {name: Month.of(name, change.row(keys.of_month(name)), [], cap_cents) for name in names}
 
 
-def _only_its_tag(self: Removal, resource: Resource) -> bool:
-    return bool(self._tags.why_foreign(resource))
-
-
 def _gives_up(state: str) -> Any:
     def edit(definition: Definition) -> None:
         body = definition["States"][state]
@@ -211,6 +207,10 @@ _LONG = 5 * 86400
 _NEVER_CLAMPED = {"StartTraining.Arguments.StoppingCondition.MaxRuntimeInSeconds": _LONG}
 _NEVER_ENDS_WAITING = {"StartSpotTraining.Arguments.StoppingCondition.MaxWaitTimeInSeconds": _LONG}
 _WITHOUT_DEADLINE = {"CreateModel.Next": "CreateEndpointConfig"}
+_DEADLINE_WHATEVER_THE_TIME = {
+    "SetEndpointDeadline.Arguments.ScheduleExpression": "{% 'at(' & $fromMillis($millis() + $plan.hosting.deadlineSeconds * 1000, "
+    "'[Y0001]-[M01]-[D01]T[H01]:[m01]:[s01]') & ')' %}"
+}
 _SCHEDULES_OFF = {f"{state}.Arguments.State": "DISABLED" for state in ("ScheduleTearDown", "SetEndpointDeadline")}
 _NO_PATIENCE: dict[str, Any] = {
     f"{name}.{rules}": [] for name in ("RemoveResources", "SettleLedger") for rules in ("Retry", "Catch")
@@ -220,8 +220,8 @@ _NO_RESERVATION = {"Preflight.Next": "ScheduleTearDown", "Preflight.Assign.reser
 _UNCHECKED = {"ReserveBudget.Assign.reservation": "{% $states.result.Payload %}"}
 _SETTLE_FIRST = {"Begin.Next": "SettleLedger", "Begin.Assign.removal": {"runName": "captune-none", "keep": False}}
 
-# The refusal of a plan whose months no longer fit would notice first what they lack.
-_NO_LAST_MOMENT = replacing(money, "start_after", lambda month: datetime(9999, 1, 1, tzinfo=UTC))
+# The refusal of a plan whose months no longer fit would notice first what they lack: it comes five hours later.
+_LATER_LAST_MOMENT = replacing(money, "start_after", lambda month: start_after(month) + timedelta(hours=5))
 
 
 def _months_until(seconds: float | None) -> Patch:
@@ -230,7 +230,7 @@ def _months_until(seconds: float | None) -> Patch:
     def between(start: datetime, end: datetime) -> list[str]:
         return _months_between(start, start if seconds is None else end - timedelta(seconds=seconds))
 
-    return together(replacing(money, "months_between", between), _NO_LAST_MOMENT)
+    return together(replacing(money, "months_between", between), _LATER_LAST_MOMENT)
 
 
 # fmt: off
@@ -264,12 +264,12 @@ CONTROLS = [
     Control("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda *of: [])),
     Control("billing: what a spot job waited is of no month", replacing(billing, "timedelta", lambda seconds: timedelta(days=99))),
     Control("billing: seconds as SageMaker tells them, not a saving", replacing(billing, "_training_jobs", _assumed_saving)),
+    Control("workflow: no endpoint after the time of the run", edited("fine_tuning", _DEADLINE_WHATEVER_THE_TIME)),
     Control("workflow: a name of its own for each run", lambda: everywhere(names.run_name, _one_name_for_several)),
     Control("removal: the ledger is not asked first", replacing(Removal, "one_pass", _ledger_first), outage("ledger")),
     Control("removal: it never gives up", _gives_up("RemoveResources"), outage("Lambda")),
     Control("removal: what is still being created is not gone", replacing(Removal, "_delete_endpoints", _only_what_can_go), row("CreateEndpoint x aborted")),
     Control("removal: the sweeper removes by itself", replacing(Sweep, "_remove", lambda *of: True), outage("TearDown's function")),
-    Control("removal: what a run made is its own whatever its tag", replacing(Removal, "_is_foreign", _only_its_tag)),
     Control("settlement: it never gives up", _gives_up("SettleLedger"), outage("ledger", 2 * HOURS)),
     Control("settlement: what comes later is booked later", replacing(Ledger, "settle", _settled_is_settled)),
     Control("deploy: what is started is what was reserved", _unversioned),

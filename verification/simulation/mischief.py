@@ -59,13 +59,14 @@ def spawn(account: Account, starts: list[datetime]) -> None:
         world.spawn(_stands_still_once_planned(account), world.seconds_until(dice.choice(late)))
     elif not (damages or world.outages) and dice.random() < 0.06:
         world.spawn(_nobody_tells(account), moment())
-    elif dice.random() < 0.1:
+    if dice.random() < 0.1:
         begin = world.now + timedelta(seconds=moment())
         for operation in dice.sample(REFUSED, dice.randint(1, 2)):
             world.refusals.append(Refusal(operation, begin, begin + timedelta(seconds=dice.uniform(60, 20_000))))
     world.spawn(_stop_or_extend(account), moment(60))
     for act, share in (
         (_damage, float(damages) / 2),
+        (_delete_months, 0.15),
         (_stop_or_extend, 0.3),
         (_another_tag, 0.1),
         (_foreign_tear_down, 0.2),
@@ -103,15 +104,20 @@ def _stands_still_once_planned(account: Account) -> Process:
 
 
 def _damage(account: Account) -> Process:
-    """An item or two are changed by other hands than the ledger's; now and then the month's item is deleted as well."""
+    """An item or two are changed by other hands than the ledger's."""
     dice, rows = account.world.random, account.table.rows
     for key in dice.sample(sorted(rows), min(len(rows), dice.choice([1, 1, 2]))):
         if key not in account.damaged:
             _harm(account, key)
-    if dice.random() < 0.2:
-        for key in [key for key in rows if keys.month_in(key)]:
-            rows.pop(key)
-            account.audit.deleted_months = True
+    return
+    yield 0.0, False
+
+
+def _delete_months(account: Account) -> Process:
+    """Somebody deletes the items of the months."""
+    for key in [key for key in account.table.rows if keys.month_in(key)]:
+        del account.table.rows[key]
+        account.audit.deleted_months = True
     return
     yield 0.0, False
 

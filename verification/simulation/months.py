@@ -14,7 +14,7 @@ from fractions import Fraction
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS
 from verification.simulation import mischief, outages, runs
 from verification.simulation.account import Account
-from verification.simulation.audit import ANOTHER_MONTH, OVERBOOKED
+from verification.simulation.audit import OVERBOOKED
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.price_list import HOURLY_USD
@@ -115,9 +115,6 @@ def _is_excused(account: Account, words: str) -> bool:
     """Whether a service that was away, or damage, explains it: a tear-down that waits for days costs a few cents that nobody reserved, and what
     nobody could note is booked for longer than it was there."""
     away = {outage.service for outage in account.world.outages}
-    if ANOTHER_MONTH in words:
-        # An execution that stood still over the month's end goes on where it was, until its TearDown comes.
-        return "Step Functions" in away
     if OVERBOOKED in words:
         return bool(away & set(outages.UNNOTED) or account.counts["damaged items"] or account.counts["late calls"])
     if not (away or account.counts["damaged items"]) or " on " in words or " used " in words:

@@ -132,6 +132,13 @@ _RUNS: Mapping[str, Mapping[str, Any]] = {
     "the endpoint is still created at its deadline": {"endpoints": ("slow",)},
     "no instance for the endpoint": {"endpoints": ("capacity",)},
     "the endpoint fails": {"endpoints": ("failed",)},
+    "a spot job is interrupted and resumed": {"jobs": ("interrupted",), "spot": True},
+    "a spot job never gets its instance back": {"jobs": ("taken",), "spot": True},
+    "the second of two types is free": {
+        "instance_types": ("ml.g5.2xlarge", "ml.g6.2xlarge"),
+        "jobs": ("last",),
+        "endpoints": ("last",),
+    },
 }
 
 
