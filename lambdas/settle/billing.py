@@ -45,7 +45,7 @@ class Tariff:
     instances: int
 
     @classmethod
-    def of(cls, item: Mapping[str, Any], use: str) -> Tariff:
+    def from_item(cls, item: Mapping[str, Any], use: str) -> Tariff:
         """The tariff of a run's ledger item."""
         instances = int(item["training_instances"]) if use == "Training" else ENDPOINT_INSTANCES
         return cls(use, tuple(prices_of(item, use)), item["execution_arn"].split(":")[3], instances)
@@ -147,7 +147,7 @@ def bill(
     """
     by_month: dict[str, int] = {}
     until = from_iso(item["settled_at"]) if item["state"] == "settled" else now
-    training = _Sum(Tariff.of(item, "Training"), by_month)
+    training = _Sum(Tariff.from_item(item, "Training"), by_month)
     jobs = list(_training_jobs(sagemaker, run, from_iso(item["reserved_at"]), until))
     for name, used in jobs:
         training.add(f"Training job {name}", used)
@@ -156,7 +156,7 @@ def bill(
         seconds = item["max_training_seconds"]
         unknown = Use(start, start + timedelta(seconds=seconds), count=training.tariff.instances)
         training.add("A deleted training job", unknown)
-    hosting = _Sum(Tariff.of(item, "Hosting"), by_month)
+    hosting = _Sum(Tariff.from_item(item, "Hosting"), by_month)
     all_seen = together(of_item(item), seen or {})
     for used in endpoint_uses(all_seen, entered_at.get("CreateEndpoint"), until, now, entered_at.get("AskBothModels")):
         hosting.add("The endpoint", used)

@@ -65,10 +65,10 @@ def test_an_edit_that_changes_nothing_is_refused() -> None:
 
 
 def test_a_row_is_told_state_by_state_with_clock_and_ledger() -> None:
-    story, wrong = replay("CreateModel x refused")
+    log, wrong = replay("CreateModel x refused")
 
     assert wrong == []
-    text = "\n".join(story)
+    text = "\n".join(log)
     assert re.search(r"^2026-11-10 12:\d\d:\d\d  one: CreateModel$", text, re.MULTILINE)
     assert "one: CreateModel met SageMaker.SageMakerException: not authorized" in text
     assert "ledger MONTH#2026-11: committed_cents=" in text

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from verification.simulation import controls, months, outages, rows
 from verification.simulation.trial import Result
-from verification.simulation.world import telling
+from verification.simulation.world import recorded_log
 
 MONTHS = 4_000
 
@@ -35,10 +35,10 @@ PARTS: dict[str, Callable[[argparse.Namespace, Executor], Result]] = {
 
 
 def replay(name: str) -> tuple[list[str], list[str]]:
-    """Plays something again by its name: its story, line by line, and what was wrong. Raises LookupError for an unknown name."""
-    with telling() as story:
+    """Plays something again by its name: its log, line by line, and what was wrong. Raises LookupError for an unknown name."""
+    with recorded_log() as log:
         wrong = _again(name)
-    return [f"{moment:%Y-%m-%d %H:%M:%S}  {words}" for moment, words in story], wrong
+    return [f"{moment:%Y-%m-%d %H:%M:%S}  {words}" for moment, words in log], wrong
 
 
 def _again(name: str) -> list[str]:
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m verification
     parser.add_argument("--seed", type=int, default=1, help="of the first month (default 1)")
     parser.add_argument("--processes", type=_positive, default=os.cpu_count() or 2)
     parser.add_argument("--only", action="append", choices=list(PARTS), help="a part")
-    parser.add_argument("--replay", metavar="NAME", help="play one thing again, and tell its story")
+    parser.add_argument("--replay", metavar="NAME", help="play one thing again, and print its log")
     parser.add_argument("--write", type=Path, metavar="FILE", help="keep what is printed, as Markdown")
     asked = parser.parse_args(arguments)
     if asked.replay:
@@ -94,10 +94,10 @@ def main(arguments: list[str] | None = None, prog: str = "python -m verification
 
 def _replayed(parser: argparse.ArgumentParser, name: str) -> int:
     try:
-        story, wrong = replay(name)
+        log, wrong = replay(name)
     except LookupError as error:
         parser.error(str(error))
-    print("\n".join(story))
+    print("\n".join(log))
     print("\n".join(f"BROKEN  {words}" for words in wrong) or "Everything that was promised held.")
     return 1 if wrong else 0
 

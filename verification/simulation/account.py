@@ -115,7 +115,7 @@ class Account:
             world, lambda execution, error, cause: self.finish(execution, "ABORTED", error, cause), self.tear_down
         )
         self.storage = Storage(dict(material.objects()) if self.whole else {}, anything=not self.whole)
-        self.topic, self.rules = Topic(observe=self.told), Rules((TEAR_DOWN, SWEEPER))
+        self.topic, self.rules = Topic(observe=self.check_email), Rules((TEAR_DOWN, SWEEPER))
         listed = ("ml.g5.2xlarge", "ml.g6.2xlarge", "ml.g5.12xlarge", "ml.p4d.24xlarge")
         self.price_list = PriceList({name: HOURLY_USD[name] for name in listed})
         self.executions, self.tear_downs = self.step_functions.executions, self.step_functions.tear_downs
@@ -222,7 +222,7 @@ class Account:
         if world.actor not in ("", execution.arn):
             self.audit.hurt += 1
         execution.end(status, world.now, error, cause)
-        world.tell(f"{execution.name} ended: {status} {error}")
+        world.log(f"{execution.name} ended: {status} {error}")
         if execution.arn not in self.executions or not DEFENCES.event_rule:
             return
         if world.random.random() < world.lost_events:
@@ -245,7 +245,7 @@ class Account:
         begins = self.world.now + timedelta(seconds=delay)
         execution = Execution(name, arn, begins, reason=str(event.get("reason", "")))
         self.tear_downs[arn] = execution
-        self.world.tell(f"TearDown {name} is started: {execution.reason}")
+        self.world.log(f"TearDown {name} is started: {execution.reason}")
         self.world.spawn(self._tear_down(execution, dict(event)), delay, execution)
 
     def _tear_down(self, execution: Execution, event: dict[str, Any]) -> Process:
@@ -271,7 +271,7 @@ class Account:
             status = "TIMED_OUT" if failure.error == "States.Timeout" else "FAILED"
             execution.end(status, world.now, failure.error, failure.cause or "")
             self.count("tear-downs that gave up")
-        world.tell(f"{execution.name} ended: {execution.status} {execution.error}")
+        world.log(f"{execution.name} ended: {execution.status} {execution.error}")
         self.audit.went_through(who, interpreter.transitions)
 
     def _perform(self, resource: str, asked: Any, who: str, event: Mapping[str, Any], tear_down: str) -> Any:
@@ -287,7 +287,7 @@ class Account:
                 answer = self.function(function, asked["Payload"])
         if function == "teardown":
             found = ", ".join([*answer["found"], *answer["problems"]]) or "nothing"
-            self.world.tell(f"TearDown of {answer['runName']} found: {found}")
+            self.world.log(f"TearDown of {answer['runName']} found: {found}")
             if not (
                 answer["problems"]
                 or answer["running"]
@@ -344,7 +344,7 @@ class Account:
         if not self.whole:
             self.audit.add(f"{function} failed with {type(error).__name__}: {error}")
 
-    def told(self, message: str) -> None:
+    def check_email(self, message: str) -> None:
         """Hears of an e-mail: one that says that nothing is left of a run must be true."""
         known: dict[str, Any] = {**self.sagemaker.jobs, **self.sagemaker.endpoints}
         # What came after the last look may be there.
@@ -398,7 +398,7 @@ class Account:
         return fate.endpoint(name, run, configuration, _plan(fate.given.endpoints, made_before))
 
     def _begun(self, what: str, run: str) -> None:
-        self.world.tell(f"{what} is created")
+        self.world.log(f"{what} is created")
         self.audit.started(run, self.world.actor or self.owners.get(run, ""), self.table)
         if run not in self.scheduler.entries:
             self.audit.add(f"{run} started something that bills without a schedule that ends it")

@@ -83,10 +83,10 @@ class Audit:
 
     def observe(self, changes: list[Change]) -> None:
         """One committed transaction or update."""
-        if self.world.story is not None:
+        if self.world.lines is not None:
             for key, before, after in changes:
                 if words := _difference(before or {}, after):
-                    self.world.tell(f"ledger {key}: {words}")
+                    self.world.log(f"ledger {key}: {words}")
         months = {month: after for key, _, after in changes if (month := keys.month_in(key))}
         for key, before, after in changes:
             run = keys.run_in(key)
@@ -291,9 +291,9 @@ class Audit:
             self.ledger_cents[month] = self.ledger_cents.get(month, 0) + more
 
     def add(self, words: str) -> None:
-        """A breach of a promise, which the story tells at its moment."""
+        """A breach of a promise, which the log has at its moment."""
         self.wrong.append(words)
-        self.world.tell(f"BROKEN  {words}")
+        self.world.log(f"BROKEN  {words}")
 
     def _expect(self, holds: bool, words: str) -> None:
         if not holds and len(self.wrong) < 50:

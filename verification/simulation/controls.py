@@ -160,13 +160,8 @@ def _one_blinds_all(self: Ledger) -> list[Any]:
     return [row for row in _items(self) if row.sound()]
 
 
-def _settled_is_settled(self: Ledger, run: str, *rest: Any, **more: Any) -> Any:
-    item = self.run(run)
-    return item if item is not None and item["state"] == "settled" else _settle(self, run, *rest, **more)
-
-
 def _month_believed(self: Ledger, change: Change, names: Sequence[str], cap_cents: int) -> dict[str, Month]:
-    return {name: Month.of(name, change.row(keys.of_month(name)), [], cap_cents) for name in names}
+    return {name: Month.added_up(name, change.row(keys.of_month(name)), [], cap_cents) for name in names}
 
 
 def _gives_up(state: str) -> Any:
@@ -249,7 +244,6 @@ CONTROLS = [
     Control("money: rounded up", replacing(Price, "cents", _floor)),
     Control("money: rounded up in each month", replacing(money, "worst_case", lambda *of: _worst_case(*of[:4]))),
     Control("money: both months at the month's end", _months_until(None)),
-    Control("money: waiting time in the months", _months_until(9000)),
     Control("money: the deadline that begins last", _months_until(14400 + 2400)),
     Control("money: the tear-down allowance", replacing(money, "TEAR_DOWN_ALLOWANCE_SECONDS", 0)),
     Control("money: the start and stop allowance", replacing(money, "TRAINING_STOP_ALLOWANCE_SECONDS", -money.TRAINING_START_ALLOWANCE_SECONDS)),
@@ -262,7 +256,6 @@ CONTROLS = [
     Control("billing: the endpoint that nobody saw", replacing(billing, "endpoint_uses", _seen_only)),
     Control("billing: an endpoint that nobody saw go has no ceiling", replacing(billing, "bill", _at_most_as_reserved), outage("ledger + Step Functions", 2 * HOURS, 6)),
     Control("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda *of: [])),
-    Control("billing: what a spot job waited is of no month", replacing(billing, "timedelta", lambda seconds: timedelta(days=99))),
     Control("billing: seconds as SageMaker tells them, not a saving", replacing(billing, "_training_jobs", _assumed_saving)),
     Control("workflow: no endpoint after the time of the run", edited("fine_tuning", _DEADLINE_WHATEVER_THE_TIME)),
     Control("workflow: a name of its own for each run", lambda: everywhere(names.run_name, _one_name_for_several)),
@@ -271,7 +264,6 @@ CONTROLS = [
     Control("removal: what is still being created is not gone", replacing(Removal, "_delete_endpoints", _only_what_can_go), row("CreateEndpoint x aborted")),
     Control("removal: the sweeper removes by itself", replacing(Sweep, "_remove", lambda *of: True), outage("TearDown's function")),
     Control("settlement: it never gives up", _gives_up("SettleLedger"), outage("ledger", 2 * HOURS)),
-    Control("settlement: what comes later is booked later", replacing(Ledger, "settle", _settled_is_settled)),
     Control("deploy: what is started is what was reserved", _unversioned),
     Control("deployed: the dead man's switch never fires", edited("fine_tuning", _SCHEDULES_OFF), row("DescribeTraining x event lost")),
     Control("deployed: no schedule is made before training", edited("fine_tuning", {"ReserveBudget.Next": "StartTraining"}), row("StartTraining x event lost")),

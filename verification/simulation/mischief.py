@@ -134,7 +134,7 @@ def _harm(account: Account, key: str) -> None:
         del row[name]
     account.count("damaged items")
     account.damaged.add(key)
-    account.world.tell(f"{key} is damaged: {name} is {row.get(name)}")
+    account.world.log(f"{key} is damaged: {name} is {row.get(name)}")
     account.world.spawn(_repair(account, key, whole, dict(row)), 0)
 
 
@@ -147,7 +147,7 @@ def _repair(account: Account, key: str, whole: dict[str, Any], harmed: dict[str,
         wrong = dict.fromkeys(harmed.keys() - whole.keys(), "")
         try:
             accepted(account.ledger(), key, {**wrong, **right}, account.world.cap_cents)
-            account.world.tell(f"{key} is put right")
+            account.world.log(f"{key} is put right")
             break
         except CaptuneError:
             pass  # the ledger does not answer

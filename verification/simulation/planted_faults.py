@@ -109,7 +109,7 @@ def _any_trouble_is_too_many(self: Ledger, month: str, bound: int) -> int:
     found = int(_whatever_the_seal(raw)["starts"]) if raw else 0
     if found >= bound:
         raise TooManyStarts("too many")
-    return _count_start(self, month, bound) if raw is None or not Row.of(raw).is_damaged else found + 1
+    return _count_start(self, month, bound) if raw is None or not Row.from_raw(raw).is_damaged else found + 1
 
 
 _count_start = Ledger.count_start

@@ -167,7 +167,7 @@ def check(row: Row, at: datetime = NOON) -> list[str]:
     account, execution, trouble = play(row, at)
     wrong = [] if trouble.met else ["no run ever came to this state: rows.PARAMETERS has to say what it needs"]
     wrong += _ends(account, execution, row)
-    wrong += left(account) + money(account) + _told(account, execution, row)
+    wrong += left(account) + money(account) + _notified(account, execution, row)
     return [f"{row.name}: {words}" for words in wrong]
 
 
@@ -217,7 +217,7 @@ def money(account: Account) -> list[str]:
     return wrong
 
 
-def _told(account: Account, execution: Execution, row: Row) -> list[str]:
+def _notified(account: Account, execution: Execution, row: Row) -> list[str]:
     """Whether the owner was told: a report or a note of the failure in the bucket, and an e-mail."""
     folder, wrong = run_folder.key(run_name(execution.name), run_folder.REPORT), []
     kept = account.storage.objects

@@ -30,7 +30,7 @@ class Change:
         """An item as it was read first, or None."""
         if key not in self._read:
             raw = self._table.read(key)
-            self._read[key] = None if raw is None else Row.of(raw)
+            self._read[key] = None if raw is None else Row.from_raw(raw)
         return self._read[key]
 
     def item(self, key: str) -> Any:
@@ -73,7 +73,7 @@ class Month:
     damaged: tuple[str, ...]
 
     @classmethod
-    def of(cls, name: str, row: Row | None, rows: Sequence[Row], cap_cents: int) -> Month:
+    def added_up(cls, name: str, row: Row | None, rows: Sequence[Row], cap_cents: int) -> Month:
         """Adds the runs up."""
         damaged = [one for one in (row, *rows) if one is not None and one.is_damaged]
         return cls(

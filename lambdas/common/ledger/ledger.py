@@ -96,7 +96,7 @@ class Ledger:
 
     def items(self) -> list[Row]:
         """Every item, each read by itself: a damaged one is a row without content, and hides no other."""
-        return [Row.of(raw) for raw in self._table.scan()]
+        return [Row.from_raw(raw) for raw in self._table.scan()]
 
     def rows(self) -> list[Row]:
         """The items of all runs."""
@@ -232,7 +232,7 @@ class Ledger:
         """The months as they are. Their items are read before the runs: what a run changes after that changes its month too."""
         read = {name: change.row(keys.of_month(name)) for name in names}
         rows = self.rows()
-        return {name: Month.of(name, read[name], rows, cap_cents) for name in names}
+        return {name: Month.added_up(name, read[name], rows, cap_cents) for name in names}
 
 
 def _same(reservation: Reservation, item: RunItem) -> RunItem:

@@ -63,7 +63,7 @@ class Row:
     is_damaged: bool
 
     @classmethod
-    def of(cls, raw: RawItem) -> Row:
+    def from_raw(cls, raw: RawItem) -> Row:
         """Reads an item as DynamoDB holds it. Never raises for what is in it."""
         item = opened(raw)
         return cls(str(raw["pk"]["S"]), raw, item or {}, item is None)

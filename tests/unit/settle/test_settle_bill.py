@@ -333,11 +333,11 @@ class TestTypes:
 class TestTariffs:
     def test_every_price_has_its_use_and_its_region(self) -> None:
         item: Any = {"price_source": "p", "hosting_prices": f"{DEAR}=1", "execution_arn": arn("abc")}
-        found = Tariff.of(item, "Hosting")
+        found = Tariff.from_item(item, "Hosting")
         assert {found.of_type(one).use for one in (DEAR, OTHER, UNPRICED)} == {"Hosting"}
         # The table has a price of this type in us-east-1 alone.
         item["execution_arn"] = arn("abc").replace("us-east-1", "us-west-2")
-        assert Tariff.of(item, "Hosting").of_type(CHEAP).source.startswith("dearest in the pinned table")
+        assert Tariff.from_item(item, "Hosting").of_type(CHEAP).source.startswith("dearest in the pinned table")
 
     def test_the_dearest_pinned_price_is_compared_as_a_number(self, monkeypatch: pytest.MonkeyPatch) -> None:
         table = {"date": "d", "hourly_usd": {"a": {"x": "9.5", "y": "10"}, "b": {"z": "8"}}}
