@@ -7,13 +7,12 @@ import pytest
 from common import aws
 from common.ledger.ledger import Ledger
 from common.pricing import costs
-from verification.simulation import controls, months, outages, rows
+from verification.simulation import Result, controls, months, outages, rows
 from verification.simulation.__main__ import main, replay
 from verification.simulation.account import calm
 from verification.simulation.controls import CONTROLS
 from verification.simulation.definitions import PROJECT, functions
 from verification.simulation.interpreter import Failure
-from verification.simulation.trial import Result, finish
 from verification.simulation.world import SERVICES
 
 pytestmark = pytest.mark.slow
@@ -119,7 +118,7 @@ def test_an_outage_that_no_run_met_proves_nothing() -> None:
 def test_no_outage_excuses_a_broken_settlement(words: str) -> None:
     account = calm(1)
     account.audit.wrong += [words, "one is booked at 2 of 1"]
-    outcome = finish(account, "an outage")
+    outcome = outages.finish(account, "an outage")
 
     assert outages.broken("Step Functions", 3600, outcome) == [f"an outage: {words}"]
 

@@ -18,8 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
-from verification.simulation import controls, months, outages, rows
-from verification.simulation.trial import Result
+from verification.simulation import Result, controls, months, outages, rows
 from verification.simulation.world import recorded_log
 
 MONTHS = 4_000

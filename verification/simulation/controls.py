@@ -28,7 +28,7 @@ from preflight import money
 from settle import billing
 from sweeper.leftovers import Sweep
 from teardown.removal import Removal
-from verification.simulation import planted_faults
+from verification.simulation import Result, planted_faults
 from verification.simulation.control_experiments import (
     HOURS,
     Control,
@@ -41,7 +41,6 @@ from verification.simulation.control_experiments import (
     without,
 )
 from verification.simulation.definitions import Definition, edited
-from verification.simulation.trial import Result
 
 _put, _replace = Table.put, Table.replace
 

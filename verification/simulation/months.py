@@ -12,14 +12,13 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS
-from verification.simulation import mischief, outages, runs
+from verification.simulation import Result, mischief, outages, runs
 from verification.simulation.account import Account
 from verification.simulation.audit import OVERBOOKED
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.price_list import HOURLY_USD
 from verification.simulation.services.orchestration import MACHINE, execution_arn
-from verification.simulation.trial import WAITING_CENTS, Result
 from verification.simulation.world import Execution, Process, World
 
 # What is still there, or still billed, after all is settled.
@@ -120,7 +119,7 @@ def _is_excused(account: Account, words: str) -> bool:
     if not (away or account.counts["damaged items"]) or " on " in words or " used " in words:
         return False
     found = re.search(r"([\d.]+) (?:beside .*|of|and booked|spent under a cap of) .*?(\d+)", words)
-    return found is not None and float(found[1]) - int(found[2]) <= WAITING_CENTS
+    return found is not None and float(found[1]) - int(found[2]) <= outages.WAITING_CENTS
 
 
 def _starts(dice: random.Random, first: datetime) -> list[datetime]:

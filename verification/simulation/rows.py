@@ -21,14 +21,13 @@ import yaml
 
 from common.contracts import run_folder
 from common.names import run_name
-from verification.simulation import material, runs
+from verification.simulation import Result, material, runs
 from verification.simulation.account import DOWN, Account, Fault, calm
 from verification.simulation.definitions import MACHINES, task_states
 from verification.simulation.failures import KINDS, Trouble
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.services.dynamodb import number
-from verification.simulation.trial import Result
 from verification.simulation.world import DEFENCES, NOON, Execution
 
 TABLE = Path(__file__).with_name("failures.yaml")
