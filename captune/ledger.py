@@ -213,7 +213,7 @@ def _months(items: Sequence[Row], cap_cents: int) -> dict[str, Month]:
     names = {*of_items, *_starts(items)}
     for row in _runs(items):
         names |= {*row.item["months"].split(","), *cents_by_month(row.item)}
-    return {name: Month.of(name, of_items.get(name), runs, cap_cents) for name in names}
+    return {name: Month.added_up(name, of_items.get(name), runs, cap_cents) for name in names}
 
 
 def _starts(items: Sequence[Row]) -> dict[str, int]:

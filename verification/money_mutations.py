@@ -69,8 +69,13 @@ def fault(shown: str) -> Fault:
     return re.sub(r"\.x[_ǁ]", ".", function).replace("ǁ", "."), before, after
 
 
-def judge(statuses: Mapping[str, str], unnoticed: Sequence[Fault], reasons: Sequence[Any]) -> tuple[str, bool]:
-    """The share that tests noticed, every fault that none did with its reason, and whether all is right."""
+def judge(
+    statuses: Mapping[str, str], unnoticed: Sequence[Fault], reasons: Sequence[Any], all_tried: bool = True
+) -> tuple[str, bool]:
+    """The share that tests noticed, every fault that none did with its reason, and whether all is right.
+
+    Where all functions were tried a reason for one that is gone is a mistake too.
+    """
     noticed = sum(status in _NOTICED for status in statuses.values())
     tried = {fault(f"# {name}")[0] for name in statuses}
     given = {(one["place"], one["line"], becomes): one["why"] for one in reasons for becomes in one["becomes"]}
@@ -79,7 +84,7 @@ def judge(statuses: Mapping[str, str], unnoticed: Sequence[Fault], reasons: Sequ
         f"  {place}\n    - {line}\n    + {becomes}\n    {given.get((place, line, becomes), 'MEND: no test notices it, and it has no reason')}"
         for place, line, becomes in unnoticed
     ]
-    stale = [key for key in given if key[0] in tried and key not in unnoticed]
+    stale = [key for key in given if (all_tried or key[0] in tried) and key not in unnoticed]
     lines += [
         f"MEND: a test notices this, or the line no longer exists: {place}: {line} -> {becomes}"
         for place, line, becomes in stale
@@ -102,7 +107,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m verifica
     if given.names:
         statuses = {name: one for name, one in statuses.items() if any(fnmatch(name, like) for like in given.names)}
     unnoticed = [fault(mutmut("show", name)) for name, status in statuses.items() if status not in _NOTICED]
-    text, right = judge(statuses, unnoticed, tomllib.loads(SURVIVORS.read_text("utf-8"))["money"])
+    text, right = judge(statuses, unnoticed, tomllib.loads(SURVIVORS.read_text("utf-8"))["money"], not given.names)
     return answer(text, right, given.write)
 
 

@@ -45,7 +45,7 @@ class Tariff:
     instances: int
 
     @classmethod
-    def of(cls, item: Mapping[str, Any], use: str) -> Tariff:
+    def from_item(cls, item: Mapping[str, Any], use: str) -> Tariff:
         """The tariff of a run's ledger item."""
         instances = int(item["training_instances"]) if use == "Training" else ENDPOINT_INSTANCES
         return cls(use, tuple(prices_of(item, use)), item["execution_arn"].split(":")[3], instances)
@@ -63,7 +63,7 @@ class Tariff:
             return dearest([*self.reserved, dearest_pinned(self.use)])
 
     def was_reserved(self, instance_type: str, count: int) -> bool:
-        """Whether a run has set money aside for this. A type that nobody knows is not held against it."""
+        """Whether a run has set money aside for this. Unknown types count as reserved."""
         known = {"", *(price.instance_type for price in self.reserved)}
         return instance_type in known and count <= self.instances
 
@@ -91,7 +91,7 @@ class _Sum:
     cents: int = 0
     unreserved: list[str] = field(default_factory=list)
 
-    def add(self, what: str, used: _Used) -> None:
+    def add(self, what: str, used: Use) -> None:
         """Adds instances that ran to the months that they were billed in, rounded up in each."""
         seconds, price = used.seconds * used.count, self.tariff.of_type(used.instance_type)
         shares = {month: price.cents(seconds * part) for month, part in month_shares(used.start, used.end).items()}
@@ -109,14 +109,23 @@ class _Sum:
 
 
 @dataclass(frozen=True)
-class _Used:
-    """Instances of one type and the seconds that each of them billed, spread over the time between start and end."""
+class Use:
+    """Instances of one type from their start to their end, at most. The type is empty where it is unknown.
 
-    instance_type: str
-    count: int
-    seconds: int
+    `billed_seconds` is what SageMaker says that each of them billed in that time; None for all of it.
+    """
+
     start: datetime
     end: datetime
+    instance_type: str = ""
+    count: int = 1
+    billed_seconds: int | None = None
+
+    @property
+    def seconds(self) -> int:
+        """What each of them billed."""
+        all_of_it = max(0, ceil((self.end - self.start).total_seconds()))
+        return all_of_it if self.billed_seconds is None else self.billed_seconds
 
 
 class StillRunning(RuntimeError):
@@ -138,20 +147,19 @@ def bill(
     """
     by_month: dict[str, int] = {}
     until = from_iso(item["settled_at"]) if item["state"] == "settled" else now
-    training = _Sum(Tariff.of(item, "Training"), by_month)
+    training = _Sum(Tariff.from_item(item, "Training"), by_month)
     jobs = list(_training_jobs(sagemaker, run, from_iso(item["reserved_at"]), until))
     for name, used in jobs:
         training.add(f"Training job {name}", used)
     if not jobs and (start := entered_at.get("WaitForTraining")):
         # A person has deleted it, and nobody can tell any more what it billed: it counts as it was reserved.
         seconds = item["max_training_seconds"]
-        unknown = _Used("", training.tariff.instances, seconds, start, start + timedelta(seconds=seconds))
+        unknown = Use(start, start + timedelta(seconds=seconds), count=training.tariff.instances)
         training.add("A deleted training job", unknown)
-    hosting = _Sum(Tariff.of(item, "Hosting"), by_month)
+    hosting = _Sum(Tariff.from_item(item, "Hosting"), by_month)
     all_seen = together(of_item(item), seen or {})
-    for there in stays(all_seen, entered_at.get("CreateEndpoint"), until, now, entered_at.get("AskBothModels")):
-        seconds = max(0, ceil((there.end - there.start).total_seconds()))
-        hosting.add("The endpoint", _Used(there.instance_type, there.instance_count, seconds, there.start, there.end))
+    for used in endpoint_uses(all_seen, entered_at.get("CreateEndpoint"), until, now, entered_at.get("AskBothModels")):
+        hosting.add("The endpoint", used)
     return Bill(
         training.seconds,
         hosting.seconds,
@@ -167,7 +175,7 @@ def bill(
     )
 
 
-def _training_jobs(sagemaker: Any, run: str, reserved_at: datetime, until: datetime) -> Iterator[tuple[str, _Used]]:
+def _training_jobs(sagemaker: Any, run: str, reserved_at: datetime, until: datetime) -> Iterator[tuple[str, Use]]:
     """Every training job of the run with what SageMaker says that it billed: there is one, unless somebody made another.
 
     BillableTimeInSeconds is wall-clock time, to be multiplied by the instances (botocore, DescribeTrainingJob). Where it is
@@ -195,12 +203,12 @@ def _training_jobs(sagemaker: Any, run: str, reserved_at: datetime, until: datet
         if job.get("EnableManagedSpotTraining"):
             start = max(start, end - timedelta(seconds=seconds))
         resources = job["ResourceConfig"]
-        for group in resources.get("InstanceGroups") or [resources]:
-            # Of a list, SageMaker says which type it has selected.
-            kind = group.get("SelectedInstanceType") or group.get("InstanceType", "")
-            # None is no count of what has billed.
-            count = int(group.get("SelectedInstanceCount") or group.get("InstanceCount") or 1)
-            yield name, _Used(kind, count, seconds, start, end)
+        # Of a list, SageMaker says which type it has selected.
+        kind = resources.get("SelectedInstanceType") or resources.get("InstanceType", "")
+        count = int(
+            resources.get("SelectedInstanceCount") or resources.get("InstanceCount") or 1
+        )  # a missing count is 1
+        yield name, Use(start, end, kind, count, seconds)
 
 
 def _add_small_items(by_month: dict[str, int], item: RunItem, until: datetime, endpoint_seconds: int) -> int:
@@ -219,26 +227,16 @@ def _add_small_items(by_month: dict[str, int], item: RunItem, until: datetime, e
     return each * len(lived)
 
 
-@dataclass(frozen=True)
-class Stay:
-    """An endpoint from its creation to its end, at most. `instance_type` is empty where nobody knows it."""
-
-    start: datetime
-    end: datetime
-    instance_type: str = ""
-    instance_count: int = 1
-
-
-def stays(
+def endpoint_uses(
     seen: Seen, requested_at: datetime | None, until: datetime, now: datetime, served_at: datetime | None = None
-) -> list[Stay]:
+) -> list[Use]:
     """Every endpoint that a run had, from what was seen of them.
 
     `requested_at` is when the run first asked for one, `served_at` when one was ready, `until` when it was first settled. One that no
     tear-down saw (refused, or deleted by hand) is counted from its request until a look found none, or the next one had its name, or
     else until then: nobody knows when it went. What was created after such a look, or after one was ready, is another.
     """
-    found = [_stay(life, until, now) for life in seen.get("lives", [])]
+    found = [_use(life, until, now) for life in seen.get("lives", [])]
     if requested_at is None:
         return found
     end = min([there.start for there in found], default=_open_end(requested_at, until, now))
@@ -247,18 +245,18 @@ def stays(
         end = min(end, none_at + _SECOND)
     elif found and not (served_at and served_at < end):
         return found
-    return [Stay(requested_at, end), *found]
+    return [Use(requested_at, end), *found]
 
 
-def _stay(life: Life, until: datetime, now: datetime) -> Stay:
+def _use(life: Life, until: datetime, now: datetime) -> Use:
     start = from_iso(life["createdAt"])
     end = from_iso(life["goneAt"]) + _SECOND if "goneAt" in life else _open_end(start, until, now)
-    return Stay(start, end, life.get("instanceType", ""), life.get("instanceCount") or 1)
+    return Use(start, end, life.get("instanceType", ""), life.get("instanceCount") or 1)
 
 
 def _closed(seen: Seen, until: datetime, now: datetime) -> Seen:
     """What was seen, with an end to each life: nothing of a settled run is still there."""
-    ends = [_stay(life, until, now).end - _SECOND for life in seen.get("lives", [])]
+    ends = [_use(life, until, now).end - _SECOND for life in seen.get("lives", [])]
     lives: list[Life] = [
         {**life, "goneAt": life.get("goneAt", written(end))}
         for life, end in zip(seen.get("lives", []), ends, strict=True)

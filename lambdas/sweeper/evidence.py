@@ -80,7 +80,7 @@ class Evidence:
             metric(**values)
 
 
-def gather(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn: str, now: datetime) -> Evidence:
+def collect(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn: str, now: datetime) -> Evidence:
     """Looks at everything once. Whatever raises leaves a gap, and its error among the problems."""
     problems: list[Exception] = []
 

@@ -15,7 +15,7 @@ from common.aws import error_code
 from common.contracts.tear_down import TearDownEvent
 from common.ledger.ledger import Ledger
 from common.logs import log
-from sweeper.evidence import Evidence, gather
+from sweeper.evidence import Evidence, collect
 from sweeper.judgement import Judge
 from teardown.removal import Removal
 
@@ -55,7 +55,7 @@ class Sweep:
         return self._tear_down_each(sorted({*_candidates(judge.evidence), *running}), judge)
 
     def _look(self) -> Judge:
-        evidence = gather(self.sagemaker, self.step_functions, self.ledger, self.fine_tuning_arn, self.now)
+        evidence = collect(self.sagemaker, self.step_functions, self.ledger, self.fine_tuning_arn, self.now)
         evidence.write_metrics(self.now)
         self.problems = evidence.problems
         return Judge(self.step_functions, self.fine_tuning_arn, evidence, self.now)

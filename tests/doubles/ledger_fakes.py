@@ -3,19 +3,59 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from common.ledger.ledger import Ledger
+from common.ledger.ledger import Ledger, Reservation
+from common.ledger.rows import prices_of
+from common.pricing import prices
 from tests.doubles.lambda_fakes import NOW, arn
-from verification.simulation.ledger_stories import DETAILS, reservation
 from verification.simulation.services.dynamodb import Table
 
 CAP = 2500
+# 341 and 253 cents of instances, and six of small items: six dollars.
+DETAILS: dict[str, str | int] = {
+    "training_prices": "ml.g5.2xlarge=1.515",
+    "hosting_prices": "ml.g5.2xlarge=1.515",
+    "price_source": "AWS Price List",
+    "training_instances": 1,
+    "max_training_seconds": 8100,
+    "max_endpoint_seconds": 6000,
+    "other_cents": 6,
+    "keep_endpoint_seconds": 0,
+}
+
+
+def reservation(run: str, cents: int, *months: str, execution: str = "", **details: Any) -> Reservation:
+    """What a run asks for, in November 2026 unless other months are named: so many cents of small items, or what the details come to."""
+    in_months = months or ("2026-11",)
+    small = {"max_training_seconds": 0, "max_endpoint_seconds": 0, "other_cents": cents - 2 * (len(in_months) - 1)}
+    of_run: Any = {**DETAILS, **(details or small), "execution_name": run}
+    cents = _parts_cents(of_run, len(in_months))
+    return Reservation(f"captune-{run}", arn(execution or run), cents, in_months, of_run)
+
+
+def _parts_cents(item: Mapping[str, Any], months: int) -> int:
+    """What an item's own prices, seconds and small items come to in so many months, in cents."""
+    training, hosting = (prices.dearest(prices_of(item, use)) for use in ("Training", "Hosting"))
+    instances = training.times(item["training_instances"]).cents(item["max_training_seconds"])
+    instances += hosting.cents(item["max_endpoint_seconds"])
+    return instances + 2 * (months - 1) + int(item["other_cents"])
+
+
+def before_a_write(table: Table, act: Callable[[], object]) -> None:
+    """Lets somebody act once, between what a caller has read and the transaction that it writes."""
+
+    def pause(operation: str) -> None:
+        if operation == "TransactWriteItems":
+            table.pause = lambda other: None
+            act()
+
+    table.pause = pause
 
 
 @contextmanager

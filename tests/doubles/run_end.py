@@ -24,7 +24,7 @@ def ended(moment: Any = NOW - timedelta(hours=1), status: str = "FAILED") -> dic
     return {"status": status, "stopDate": moment}
 
 
-class Account:
+class Services:
     """What the Lambdas of a run's end reach: SageMaker, Step Functions and the ledger."""
 
     def __init__(self, ledger: FakeLedger, executions: dict[str, Any], **resources: Any) -> None:
@@ -42,7 +42,7 @@ class Account:
             monkeypatch.setenv(name, value)
 
 
-class TornDownSite(Account):
+class TornDownSite(Services):
     """One run's surroundings, torn down pass by pass. The state machine carries `seen` from pass to pass."""
 
     def __init__(
@@ -68,7 +68,7 @@ class TornDownSite(Account):
         return self.ledger.run(self.run) or {}
 
 
-class SweptSite(Account):
+class SweptSite(Services):
     """Everything of the project at one moment."""
 
     def __init__(

@@ -13,7 +13,7 @@ from report import summary
 from settle import handler
 from tests.doubles.lambda_fakes import NOW, S3, arn
 from tests.doubles.ledger_fakes import FakeLedger
-from tests.doubles.run_end import Account
+from tests.doubles.run_end import Services
 
 EVENT = {"executionArn": arn("abc"), "executionName": "abc", "status": "SUCCEEDED", "reason": "event"}
 START = NOW - timedelta(hours=1)
@@ -42,7 +42,7 @@ def visit(state: str, entered: int, left: int | None, microseconds: int = 0) -> 
     return events
 
 
-class Site(Account):
+class Site(Services):
     """Everything that settlement reads and writes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from common.ledger.ledger import Ledger
@@ -22,7 +23,6 @@ from verification.simulation.account import DOWN
 from verification.simulation.definitions import task_states
 from verification.simulation.failures import PERSON
 from verification.simulation.rows import Row
-from verification.simulation.world import NOON
 
 TRAINING_MINUTES, HOSTING_MINUTES = 20, 10
 _CHANGES = ("Put", "Transact", "Update", "Delete", "Stop", "Create")
@@ -72,12 +72,12 @@ class RehearsedAccount:
             for key, content in material.earlier(self.deployment.weights_uri).items():
                 self.project.put(key, content)
 
-    def play(self, row: Row) -> tuple[Seen, list[str]]:
+    def play(self, row: Row, at: datetime) -> tuple[Seen, list[str]]:
         """What was seen of a row once all is quiet, and what is left. Raises TimeoutError for one that does not end.
 
         It begins when the simulation's does: a reservation that reaches into another month is another one.
         """
-        with surroundings.at(NOON):
+        with surroundings.at(at):
             return self._play(row)
 
     def _play(self, row: Row) -> tuple[Seen, list[str]]:

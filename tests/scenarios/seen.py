@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from verification.simulation import rows
@@ -50,9 +51,9 @@ def ledger_of(items: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]
     return tuple(sorted(found))
 
 
-def simulated(row: Row) -> Seen:
-    """What the simulated account shows of a row."""
-    account, execution, _ = rows.play(row)
+def simulated(row: Row, at: datetime) -> Seen:
+    """What the simulated account shows of a row that begins at a moment."""
+    account, execution, _ = rows.play(row, at)
     downs = list(account.tear_downs.values())
     reports = "runs/captune-one/report/"
     return Seen(

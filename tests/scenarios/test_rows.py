@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import re
 from typing import Any
 
 import pytest
 
+from tests.surroundings import drawn_moment
 from verification.simulation import rows
 from verification.simulation.__main__ import replay
 from verification.simulation.definitions import Definition, edited, machine
@@ -15,8 +17,10 @@ from verification.simulation.rows import Row
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", rows.table().values(), ids=lambda row: row.name)
-def test_the_row_comes_out_as_the_table_says(row: Row) -> None:
-    assert rows.check(row) == []
+def test_the_row_comes_out_as_the_table_says_from_any_moment(row: Row, request: pytest.FixtureRequest) -> None:
+    moment = drawn_moment(random.Random(f"{request.config.option.seed} {row.name}"))
+
+    assert rows.check(row, moment) == [], moment
 
 
 def test_every_task_state_of_both_machines_has_its_row() -> None:
@@ -61,10 +65,10 @@ def test_an_edit_that_changes_nothing_is_refused() -> None:
 
 
 def test_a_row_is_told_state_by_state_with_clock_and_ledger() -> None:
-    story, wrong = replay("CreateModel x refused")
+    log, wrong = replay("CreateModel x refused")
 
     assert wrong == []
-    text = "\n".join(story)
+    text = "\n".join(log)
     assert re.search(r"^2026-11-10 12:\d\d:\d\d  one: CreateModel$", text, re.MULTILINE)
     assert "one: CreateModel met SageMaker.SageMakerException: not authorized" in text
     assert "ledger MONTH#2026-11: committed_cents=" in text

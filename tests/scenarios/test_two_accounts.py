@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 
 import pytest
 
 from tests.scenarios.rehearsed import RehearsedAccount
 from tests.scenarios.seen import Seen, simulated
+from tests.surroundings import drawn_moment
 from verification.simulation import rows
 from verification.simulation.definitions import MACHINES, task_states
 from verification.simulation.failures import KINDS
@@ -76,10 +78,13 @@ def _marked() -> list[object]:
 
 
 @pytest.mark.parametrize("name", _marked())
-def test_both_accounts_play_a_row_alike(rehearsed: RehearsedAccount, name: str) -> None:
+def test_both_accounts_play_a_row_alike_from_any_moment(
+    rehearsed: RehearsedAccount, name: str, request: pytest.FixtureRequest
+) -> None:
     row = rows.table()[name]
+    moment = drawn_moment(random.Random(f"{request.config.option.seed} {name}"))
 
-    seen, left = rehearsed.play(row)
+    seen, left = rehearsed.play(row, moment)
 
-    assert left == []
-    assert differences(seen, simulated(row)) == []
+    assert left == [], moment
+    assert differences(seen, simulated(row, moment)) == [], moment

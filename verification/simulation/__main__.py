@@ -1,6 +1,6 @@
 """Proves that the cap holds, and prints one table.
 
-captune prove-cap                                      everything: the table of failures, 4,000 months, outages, accidents, threads, controls, planted faults
+captune prove-cap                                      everything: the table of failures, 4,000 months, outages, control experiments with planted faults
 captune prove-cap --only rows --only outages           some of its parts
 captune prove-cap --replay "CreateModel x refused"     one row, told state by state with the clock and the ledger
 captune prove-cap --replay "month 4711"                the same of a month, by the seed that a failure printed
@@ -18,9 +18,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
-from verification.simulation import accidents, controls, months, outages, planted_faults, rows, stories, threads
-from verification.simulation.trial import Result
-from verification.simulation.world import telling
+from verification.simulation import Result, controls, months, outages, rows
+from verification.simulation.world import recorded_log
 
 MONTHS = 4_000
 
@@ -30,18 +29,15 @@ PARTS: dict[str, Callable[[argparse.Namespace, Executor], Result]] = {
     "rows": lambda asked, pool: rows.prove(pool),
     "months": lambda asked, pool: months.prove(pool, asked.months, asked.seed),
     "outages": lambda asked, pool: outages.prove(pool),
-    "accidents": lambda asked, pool: accidents.prove(pool),
-    "threads": lambda asked, pool: threads.prove(asked.seed),
     "controls": lambda asked, pool: controls.prove(pool),
-    "planted": lambda asked, pool: planted_faults.prove(pool),
 }
 
 
 def replay(name: str) -> tuple[list[str], list[str]]:
-    """Plays something again by its name: its story, line by line, and what was wrong. Raises LookupError for an unknown name."""
-    with telling() as story:
+    """Plays something again by its name: its log, line by line, and what was wrong. Raises LookupError for an unknown name."""
+    with recorded_log() as log:
         wrong = _again(name)
-    return [f"{moment:%Y-%m-%d %H:%M:%S}  {words}" for moment, words in story], wrong
+    return [f"{moment:%Y-%m-%d %H:%M:%S}  {words}" for moment, words in log], wrong
 
 
 def _again(name: str) -> list[str]:
@@ -51,18 +47,12 @@ def _again(name: str) -> list[str]:
     what = what.partition(" (")[0]
     if kind == "month" and what.isdigit():
         return months.simulate(int(what)).wrong
-    if kind == "story" and what in stories.STORIES:
-        return stories.STORIES[what]()
     if kind == "outage" and re.fullmatch(r"[\w +']+/\d+/\d+", what):
         service, seconds, seed = what.split("/")
         outcome = outages.trial(service, int(seconds), int(seed))
         return outages.broken(service, int(seconds), outcome)
-    line, _, seed = what.rpartition("/")
-    if kind == "accident" and line in accidents.ROWS and seed.isdigit():
-        return accidents.broken(line, accidents.row(line, 1, int(seed)))
     raise LookupError(
-        f"there is nothing to replay of the name {name!r}: a row as 'CreateModel x refused', 'month 4711', "
-        "'story two at once', 'outage ledger/7200/10' or 'accident deploy, training/3'"
+        f"there is nothing to replay of the name {name!r}: a row as 'CreateModel x refused', 'month 4711' or 'outage ledger/7200/10'"
     )
 
 
@@ -73,7 +63,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m verification
     parser.add_argument("--seed", type=int, default=1, help="of the first month (default 1)")
     parser.add_argument("--processes", type=_positive, default=os.cpu_count() or 2)
     parser.add_argument("--only", action="append", choices=list(PARTS), help="a part")
-    parser.add_argument("--replay", metavar="NAME", help="play one thing again, and tell its story")
+    parser.add_argument("--replay", metavar="NAME", help="play one thing again, and print its log")
     parser.add_argument("--write", type=Path, metavar="FILE", help="keep what is printed, as Markdown")
     asked = parser.parse_args(arguments)
     if asked.replay:
@@ -103,10 +93,10 @@ def main(arguments: list[str] | None = None, prog: str = "python -m verification
 
 def _replayed(parser: argparse.ArgumentParser, name: str) -> int:
     try:
-        story, wrong = replay(name)
+        log, wrong = replay(name)
     except LookupError as error:
         parser.error(str(error))
-    print("\n".join(story))
+    print("\n".join(log))
     print("\n".join(f"BROKEN  {words}" for words in wrong) or "Everything that was promised held.")
     return 1 if wrong else 0
 

@@ -83,6 +83,7 @@ class Account:
     whole: bool = False
     sweep_seconds: float = SWEEP_SECONDS
     greedy: bool = False  # whether all runs of the month want as much as they can get
+    at_once: bool = False  # whether runs that were planned in the same ten minutes reserve in the same second
     # What became of the runs, counted by its name.
     counts: Counter[str] = field(default_factory=Counter)
     # By execution: what is deployed for it now; and by run: the prices that AWS asked when it was planned.
@@ -114,8 +115,8 @@ class Account:
             world, lambda execution, error, cause: self.finish(execution, "ABORTED", error, cause), self.tear_down
         )
         self.storage = Storage(dict(material.objects()) if self.whole else {}, anything=not self.whole)
-        self.topic, self.rules = Topic(observe=self.told), Rules((TEAR_DOWN, SWEEPER))
-        listed = ("ml.g5.2xlarge", "ml.g6.2xlarge", "ml.g5.12xlarge")
+        self.topic, self.rules = Topic(observe=self.check_email), Rules((TEAR_DOWN, SWEEPER))
+        listed = ("ml.g5.2xlarge", "ml.g6.2xlarge", "ml.g5.12xlarge", "ml.p4d.24xlarge")
         self.price_list = PriceList({name: HOURLY_USD[name] for name in listed})
         self.executions, self.tear_downs = self.step_functions.executions, self.step_functions.tear_downs
         self.owners = self.audit.owners
@@ -221,7 +222,7 @@ class Account:
         if world.actor not in ("", execution.arn):
             self.audit.hurt += 1
         execution.end(status, world.now, error, cause)
-        world.tell(f"{execution.name} ended: {status} {error}")
+        world.log(f"{execution.name} ended: {status} {error}")
         if execution.arn not in self.executions or not DEFENCES.event_rule:
             return
         if world.random.random() < world.lost_events:
@@ -244,7 +245,7 @@ class Account:
         begins = self.world.now + timedelta(seconds=delay)
         execution = Execution(name, arn, begins, reason=str(event.get("reason", "")))
         self.tear_downs[arn] = execution
-        self.world.tell(f"TearDown {name} is started: {execution.reason}")
+        self.world.log(f"TearDown {name} is started: {execution.reason}")
         self.world.spawn(self._tear_down(execution, dict(event)), delay, execution)
 
     def _tear_down(self, execution: Execution, event: dict[str, Any]) -> Process:
@@ -270,7 +271,7 @@ class Account:
             status = "TIMED_OUT" if failure.error == "States.Timeout" else "FAILED"
             execution.end(status, world.now, failure.error, failure.cause or "")
             self.count("tear-downs that gave up")
-        world.tell(f"{execution.name} ended: {execution.status} {execution.error}")
+        world.log(f"{execution.name} ended: {execution.status} {execution.error}")
         self.audit.went_through(who, interpreter.transitions)
 
     def _perform(self, resource: str, asked: Any, who: str, event: Mapping[str, Any], tear_down: str) -> Any:
@@ -286,7 +287,7 @@ class Account:
                 answer = self.function(function, asked["Payload"])
         if function == "teardown":
             found = ", ".join([*answer["found"], *answer["problems"]]) or "nothing"
-            self.world.tell(f"TearDown of {answer['runName']} found: {found}")
+            self.world.log(f"TearDown of {answer['runName']} found: {found}")
             if not (
                 answer["problems"]
                 or answer["running"]
@@ -343,7 +344,7 @@ class Account:
         if not self.whole:
             self.audit.add(f"{function} failed with {type(error).__name__}: {error}")
 
-    def told(self, message: str) -> None:
+    def check_email(self, message: str) -> None:
         """Hears of an e-mail: one that says that nothing is left of a run must be true."""
         known: dict[str, Any] = {**self.sagemaker.jobs, **self.sagemaker.endpoints}
         # What came after the last look may be there.
@@ -397,7 +398,7 @@ class Account:
         return fate.endpoint(name, run, configuration, _plan(fate.given.endpoints, made_before))
 
     def _begun(self, what: str, run: str) -> None:
-        self.world.tell(f"{what} is created")
+        self.world.log(f"{what} is created")
         self.audit.started(run, self.world.actor or self.owners.get(run, ""), self.table)
         if run not in self.scheduler.entries:
             self.audit.add(f"{run} started something that bills without a schedule that ends it")
@@ -418,7 +419,7 @@ def function_of(asked: Any) -> str:
     return str(asked.get("FunctionName", "")).removesuffix("FunctionArn").lower() if isinstance(asked, dict) else ""
 
 
-def calm(seed: int = 1, cap_cents: int = 2500, whole: bool = False) -> Account:
-    """An account in which nothing goes wrong but what is made to, at noon in the middle of a month."""
-    world = World(random.Random(seed), NOON, cap_cents, lost_events=0.0, late_events=0.0, troubled=0.0)
+def calm(seed: int = 1, cap_cents: int = 2500, whole: bool = False, at: datetime = NOON) -> Account:
+    """An account in which nothing goes wrong but what is made to, at noon in the middle of a month or at another moment."""
+    world = World(random.Random(seed), at, cap_cents, lost_events=0.0, late_events=0.0, troubled=0.0)
     return Account(world, whole=whole)

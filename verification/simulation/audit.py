@@ -83,10 +83,10 @@ class Audit:
 
     def observe(self, changes: list[Change]) -> None:
         """One committed transaction or update."""
-        if self.world.story is not None:
+        if self.world.lines is not None:
             for key, before, after in changes:
                 if words := _difference(before or {}, after):
-                    self.world.tell(f"ledger {key}: {words}")
+                    self.world.log(f"ledger {key}: {words}")
         months = {month: after for key, _, after in changes if (month := keys.month_in(key))}
         for key, before, after in changes:
             run = keys.run_in(key)
@@ -111,7 +111,7 @@ class Audit:
             elif (old, new) == ("reserved", "reserved"):
                 self._extended(run, before or {}, after)
             elif (old, new) == ("reserved", "settled"):
-                self._settled(run, after)
+                self._settled(run, before or {}, after)
             elif (old, new) == ("settled", "settled"):
                 self._settled_again(run, before or {}, after)
             else:
@@ -183,6 +183,8 @@ class Audit:
                 self._expect(unseen is None or told <= unseen, words)
                 small, told = self._small(run), number(row, "booked_other_cents")
                 self._expect(small <= told, f"{run} spent {float(small):.3f} beside its instances and booked {told}")
+                for month in self._instance_cents(run).keys() - set(row["months"]["S"].split(",")):
+                    self.add(f"{run} billed in {month}, for which it had reserved nothing")
                 for month, cents in spent.items():
                     booked = int(row.get(f"actual_cents_{month}", {"N": "0"})["N"])
                     self._expect(cents <= booked, f"{run} spent {float(cents):.3f} and booked {booked} in {month}")
@@ -202,12 +204,17 @@ class Audit:
 
     def truth(self, run: str) -> dict[str, Fraction]:
         """What a run truly cost in each month: each second in the month in which it was billed."""
-        spent: dict[str, Fraction] = {}
-        for _, begin, end, cents in self._billed(run):
-            _book(spent, begin, end, cents)
+        spent = self._instance_cents(run)
         small = self._small(run)
         start = self.reserved_at[run]
         _book(spent, start, max(self.settled_at.get(run, self.world.now), start + _MICROSECOND), small)
+        return spent
+
+    def _instance_cents(self, run: str) -> dict[str, Fraction]:
+        """What its instances did cost in each month in which they billed."""
+        spent: dict[str, Fraction] = {}
+        for _, begin, end, cents in self._billed(run):
+            _book(spent, begin, end, cents)
         return spent
 
     def _small(self, run: str) -> Fraction:
@@ -250,6 +257,7 @@ class Audit:
 
     def _reserved(self, run: str, months: list[str], cents: int) -> None:
         self.reserved_at[run] = self.world.now
+        self._expect(f"{self.world.now:%Y-%m}" in months, f"{run} reserved after the last of its months, {months[-1]}")
         for month in months:
             self.ledger_cents[month] = self.ledger_cents.get(month, 0) + cents
 
@@ -263,13 +271,13 @@ class Audit:
             self.cap_at_last_reservation[month] = cap = self.world.cap_cents
             self._expect(self.ledger_cents[month] <= cap, f"{run} was extended beyond {cap} in {month}")
 
-    def _settled(self, run: str, row: Item) -> None:
+    def _settled(self, run: str, before: Item, row: Item) -> None:
         self._expect(run not in self.settled_at, f"{run} was settled twice")
         self.settled_at[run] = self.world.now
         left = self.sagemaker.still_there(run)
         self._expect(not left, f"{run} was settled while {left} still billed")
         for month in row["months"]["S"].split(","):
-            self.ledger_cents[month] -= int(row["reserved_cents"]["N"])
+            self.ledger_cents[month] -= int(before["reserved_cents"]["N"])
         for name, value in row.items():
             if name.startswith("actual_cents_"):
                 month = name.removeprefix("actual_cents_")
@@ -283,9 +291,9 @@ class Audit:
             self.ledger_cents[month] = self.ledger_cents.get(month, 0) + more
 
     def add(self, words: str) -> None:
-        """A breach of a promise, which the story tells at its moment."""
+        """A breach of a promise, which the log has at its moment."""
         self.wrong.append(words)
-        self.world.tell(f"BROKEN  {words}")
+        self.world.log(f"BROKEN  {words}")
 
     def _expect(self, holds: bool, words: str) -> None:
         if not holds and len(self.wrong) < 50:

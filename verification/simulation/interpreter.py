@@ -84,7 +84,7 @@ class Interpreter:
         name = definition["StartAt"]
         while True:
             self.execution.visited.append((name, self.world.now))
-            self.world.tell(f"{self.execution.name}: {name}")
+            self.world.log(f"{self.execution.name}: {name}")
             self.transitions += 1
             if self.transitions > _MOST_TRANSITIONS:
                 raise Failure("States.Runtime", "the history of the execution is full")
@@ -131,7 +131,7 @@ class Interpreter:
                 return state.get("Next"), self._leave(state, given, result, variables, result=result)
             except Failure as failure:
                 self.execution.errors.append((name, failure.error))
-                self.world.tell(f"{self.execution.name}: {name} met {failure.error}: {str(failure.cause)[:160]}")
+                self.world.log(f"{self.execution.name}: {name} met {failure.error}: {str(failure.cause)[:160]}")
                 if failure.seconds:
                     yield failure.seconds, False
                 number, retry = _first(state.get("Retry", []), failure.error)

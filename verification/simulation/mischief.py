@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from captune import serving
 from captune.account import Refused
 from captune.ledger import accepted
-from common.clock import month_of
+from common.clock import month_of, start_after
 from common.errors import CaptuneError
 from common.ledger import keys
 from common.ledger.seal import SEAL
@@ -44,30 +44,30 @@ def spawn(account: Account, starts: list[datetime]) -> None:
         return max(0.0, world.seconds_until(dice.choice(starts)) + dice.choice([60, 2000, most]) * dice.random())
 
     world.call_seconds = dice.choice([0.0, 0.3, 3.0])
-    damages = dice.random() < 0.15
-    if dice.random() < 0.3:
+    late = [start for start in starts if month_of(start + timedelta(hours=8)) != month_of(start + timedelta(hours=12))]
+    stands_still = bool(late) and dice.random() < 0.8
+    damages = not stands_still and dice.random() < 0.15
+    if not stands_still and dice.random() < 0.3:
         world.outages += _outages(world, [world.now + timedelta(seconds=moment()) for _ in range(2)], damages)
         # While TearDown's function is away the sweeper removes, as often as it is deployed to.
         account.sweep_seconds = min(account.sweep_seconds, SWEEP_SECONDS)
-    else:
+    # What a late call makes while TearDown's function is away costs more than was reserved (docs/cap.md).
+    if all(one.service != "TearDown's function" for one in world.outages):
         account.late_calls = dice.choice([0.0, 0.5])
-    late = [start for start in starts if month_of(start) != month_of(start + timedelta(hours=12))]
-    if not (damages or world.outages) and dice.random() < (0.6 if late else 0.06):
-        # Step Functions stands still just after a run was planned, or everything that tells when a run began is silent at once.
-        if late:
-            begin = dice.choice(late) + timedelta(seconds=dice.uniform(0, 5))
-            length = timedelta(seconds=dice.uniform(3600, 36_000))
-            world.outages.append(Outage("Step Functions", begin, begin + length))
-            world.lost_events = world.late_events = 0.0
-        else:
-            world.spawn(_nobody_tells(account), moment())
-    elif dice.random() < 0.1:
+    if stands_still:
+        world.lost_events = world.late_events = 0.0
+        world.cap_cents = max(world.cap_cents, 4000)  # so that a run is planned at all
+        world.spawn(_stands_still_once_planned(account), world.seconds_until(dice.choice(late)))
+    elif not (damages or world.outages) and dice.random() < 0.06:
+        world.spawn(_nobody_tells(account), moment())
+    if dice.random() < 0.1:
         begin = world.now + timedelta(seconds=moment())
         for operation in dice.sample(REFUSED, dice.randint(1, 2)):
             world.refusals.append(Refusal(operation, begin, begin + timedelta(seconds=dice.uniform(60, 20_000))))
     world.spawn(_stop_or_extend(account), moment(60))
     for act, share in (
         (_damage, float(damages) / 2),
+        (_delete_months, 0.15),
         (_stop_or_extend, 0.3),
         (_another_tag, 0.1),
         (_foreign_tear_down, 0.2),
@@ -94,16 +94,31 @@ def _outages(world: World, begins: list[datetime], damages: bool) -> list[Outage
     ]
 
 
+def _stands_still_once_planned(account: Account) -> Process:
+    """Step Functions stands still for hours between the next run's plan and its reservation, mostly beyond the end of the month."""
+    world, planned, last = account.world, len(account.usd), account.world.now + timedelta(minutes=10)
+    while len(account.usd) == planned and world.now < last:
+        yield 0.1, False
+    if len(account.usd) > planned:
+        end = start_after(month_of(world.now)) + timedelta(seconds=world.random.uniform(-1800, 7200))
+        world.outages.append(Outage("Step Functions", world.now, end))
+
+
 def _damage(account: Account) -> Process:
-    """An item or two are changed by other hands than the ledger's; now and then the month's item is deleted as well."""
+    """An item or two are changed by other hands than the ledger's."""
     dice, rows = account.world.random, account.table.rows
     for key in dice.sample(sorted(rows), min(len(rows), dice.choice([1, 1, 2]))):
         if key not in account.damaged:
             _harm(account, key)
-    if dice.random() < 0.2:
-        for key in [key for key in rows if keys.month_in(key)]:
-            rows.pop(key)
-            account.audit.deleted_months = True
+    return
+    yield 0.0, False
+
+
+def _delete_months(account: Account) -> Process:
+    """Somebody deletes the items of the months."""
+    for key in [key for key in account.table.rows if keys.month_in(key)]:
+        del account.table.rows[key]
+        account.audit.deleted_months = True
     return
     yield 0.0, False
 
@@ -120,7 +135,7 @@ def _harm(account: Account, key: str) -> None:
         del row[name]
     account.count("damaged items")
     account.damaged.add(key)
-    account.world.tell(f"{key} is damaged: {name} is {row.get(name)}")
+    account.world.log(f"{key} is damaged: {name} is {row.get(name)}")
     account.world.spawn(_repair(account, key, whole, dict(row)), 0)
 
 
@@ -133,7 +148,7 @@ def _repair(account: Account, key: str, whole: dict[str, Any], harmed: dict[str,
         wrong = dict.fromkeys(harmed.keys() - whole.keys(), "")
         try:
             accepted(account.ledger(), key, {**wrong, **right}, account.world.cap_cents)
-            account.world.tell(f"{key} is put right")
+            account.world.log(f"{key} is put right")
             break
         except CaptuneError:
             pass  # the ledger does not answer
@@ -145,7 +160,7 @@ def _repair(account: Account, key: str, whole: dict[str, Any], harmed: dict[str,
 
 
 def _stop_or_extend(account: Account) -> Process:
-    """A person ends a run, keeps its endpoint for longer, or both. What was ended is not extended any more."""
+    """A person ends a run, keeps its endpoint for longer, or both. What `captune stop` has ended is not extended any more."""
     world, dice = account.world, account.world.random
     extends, last = dice.random() < 0.7, world.now + timedelta(hours=12)
     while extends and not _kept(account) and world.now < last:
@@ -153,25 +168,34 @@ def _stop_or_extend(account: Account) -> Process:
     if extends and not _kept(account):
         return
     run = dice.choice(_kept(account) or sorted(account.runs()) or ["captune-none"])
-    stopped = not extends or dice.random() < 0.4
+    ends = dice.choice(["", "command", "tear-down", "tear-down"]) if extends else "command"
     deployment = serving.Deployment(account.clients.__getitem__, BUCKET, "ledger", MACHINE, TEAR_DOWN, world.cap_cents)
-    if stopped:
-        answers = world.outage("dynamodb") is None and keys.of_run(run) not in account.damaged
-        try:
-            with patch.object(account.table, "trouble", (lambda operation: None) if answers else world.trouble):
-                serving.stop(deployment, run, world.now)
-            account.count("stopped by command")
-        except (Refused, ClientError):
-            return  # it is over, or somebody else has ended it in this very second
-        except (CaptuneError, *UNNAMED) as error:
-            account.audit.add(f"captune stop {run} failed with {type(error).__name__}: {error}")
-        stopped = answers
+    stopped = ends == "command" and _stop(account, deployment, run)
+    if ends == "tear-down":
+        # As a person starts it in the console, or the kill switch: only TearDown itself tells the ledger.
+        account.tear_down({"runName": run, "reason": "person"})
+    for _ in range(20 if stopped or ends == "tear-down" else 1):
         yield dice.choice([2.0, 5.0, 60.0]), False
-    with suppress(CaptuneError, Refused, ClientError):
-        serving.extend(deployment, run, dice.choice([1, 30]), world.now)
-        account.count("extended")
-        if stopped:
-            account.audit.add(f"{run} was kept for longer after it was stopped")
+        with suppress(CaptuneError, Refused, ClientError):
+            serving.extend(deployment, run, 1 if ends else dice.choice([1, 30]), world.now)
+            account.count("extended")
+            if stopped:
+                account.audit.add(f"{run} was kept for longer after it was stopped")
+
+
+def _stop(account: Account, deployment: serving.Deployment, run: str) -> bool:
+    """Ends a run by `captune stop`; whether it did, and the ledger heard of it."""
+    world = account.world
+    answers = world.outage("dynamodb") is None and keys.of_run(run) not in account.damaged
+    try:
+        with patch.object(account.table, "trouble", (lambda operation: None) if answers else world.trouble):
+            serving.stop(deployment, run, world.now)
+    except (Refused, ClientError):
+        return False  # it is over, or somebody else has ended it in this very second
+    except (CaptuneError, *UNNAMED) as error:
+        account.audit.add(f"captune stop {run} failed with {type(error).__name__}: {error}")
+    account.count("stopped by command")
+    return answers
 
 
 def _kept(account: Account) -> list[str]:

@@ -7,19 +7,18 @@ import random
 import re
 from collections import Counter
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS
-from verification.simulation import mischief, outages, runs
+from verification.simulation import Result, mischief, outages, runs
 from verification.simulation.account import Account
 from verification.simulation.audit import OVERBOOKED
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.price_list import HOURLY_USD
 from verification.simulation.services.orchestration import MACHINE, execution_arn
-from verification.simulation.trial import WAITING_CENTS, Result
 from verification.simulation.world import Execution, Process, World
 
 # What is still there, or still billed, after all is settled.
@@ -33,8 +32,9 @@ INSTANCE_TYPES = (
     ("ml.g5.12xlarge",),
     ("ml.g5.2xlarge", "ml.unheard.of"),
 )
+DEARER = "ml.p4d.24xlarge"  # 25 times as dear as the others
 # How many runs a month has, and how often its sweeper comes (seconds): more seldom than deployed is a harder month, and a faster one.
-RUNS = (1, 1, 1, 1, 2, 3)
+RUNS = (1, 1, 1, 2, 2, 3)
 SWEEPS = (900, 1800, 3600)
 _SIZE = 50  # months that one process plays in a row
 
@@ -86,7 +86,8 @@ def build(seed: int) -> Account:
     world = World(dice, first, dice.choice([100, 500, 1000, 2500, 2500, 2500, 4000, 10000]))
     if dice.random() < 0.2:
         world.lost_events, world.late_events, world.troubled = 0.4, 0.4, 0.15
-    return Account(world, greedy=dice.random() < 0.2, sweep_seconds=dice.choice(SWEEPS))
+    greedy, at_once = dice.random() < 0.2, dice.random() < 0.5
+    return Account(world, greedy=greedy, at_once=at_once, sweep_seconds=dice.choice(SWEEPS))
 
 
 def _close(account: Account, seed: int, ended: bool) -> Outcome:
@@ -118,7 +119,7 @@ def _is_excused(account: Account, words: str) -> bool:
     if not (away or account.counts["damaged items"]) or " on " in words or " used " in words:
         return False
     found = re.search(r"([\d.]+) (?:beside .*|of|and booked|spent under a cap of) .*?(\d+)", words)
-    return found is not None and float(found[1]) - int(found[2]) <= WAITING_CENTS
+    return found is not None and float(found[1]) - int(found[2]) <= outages.WAITING_CENTS
 
 
 def _starts(dice: random.Random, first: datetime) -> list[datetime]:
@@ -134,7 +135,7 @@ def _starts(dice: random.Random, first: datetime) -> list[datetime]:
             dice.choice(bursts) + dice.choice([0, 0, dice.uniform(0, 5), dice.uniform(0, 7200)]) for _ in range(number)
         ]
     else:
-        moments = [length + dice.choice([1, 2, 10]) * dice.uniform(-14400, 7200) for _ in range(number)]
+        moments = [length + dice.choice([1, 3]) * dice.uniform(-14400, 7200) for _ in range(number)]
     return [first + timedelta(seconds=moment) for moment in sorted(max(0.0, moment) for moment in moments)]
 
 
@@ -157,10 +158,22 @@ def _begin(account: Account, number: int, same_name: int) -> Process:
         spot=number % 3 == 2,  # of a burst, too, some are
         serves=serves,
         training_instances=dice.choice([1] * 12 + [2, 2, 3, 4]),
+        pull_seconds=dice.choice([0.0] * 9 + [720.0]),
     )
-    execution = runs.start(account, name, given)
+    dear = replace(given, instance_types=(DEARER,), training_seconds=1800, deadline_seconds=MINIMUM_DEADLINE_SECONDS)
+    before, after = dice.choice([(given, given)] * 18 + [(given, dear), (dear, given)])
+    execution = runs.start(account, name, before)
+    if after is not before:
+        world.spawn(_deploy(account, execution, after), dice.choice([0, 5, 7200]) * dice.random())
     if dice.random() < 0.2 and not greedy:
         world.spawn(_abort(account, execution), dice.choice([60, 1800, 14400]) * dice.random())
+    return
+    yield 0.0, False
+
+
+def _deploy(account: Account, execution: Execution, given: RunParameters) -> Process:
+    """Other settings are deployed while an execution goes on with the definition of those that it began with."""
+    account.deployed[execution.arn] = given
     return
     yield 0.0, False
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,14 @@ import yaml
 
 from common.contracts import run_folder
 from common.names import run_name
-from verification.simulation import material, runs
+from verification.simulation import Result, material, runs
 from verification.simulation.account import DOWN, Account, Fault, calm
 from verification.simulation.definitions import MACHINES, task_states
 from verification.simulation.failures import KINDS, Trouble
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.services.dynamodb import number
-from verification.simulation.trial import Result
-from verification.simulation.world import DEFENCES, Execution
+from verification.simulation.world import DEFENCES, NOON, Execution
 
 TABLE = Path(__file__).with_name("failures.yaml")
 # What a run needs besides the usual to come to a state at all. A state that no run comes to fails its rows.
@@ -139,9 +139,9 @@ def parameters(state: str, serves: bool = False) -> RunParameters:
     return RunParameters(**given | ({"serves": True, "keep_seconds": 600} if serves else {}))
 
 
-def play(row: Row) -> tuple[Account, Execution, Trouble]:
-    """Plays a row in the simulated account to its end."""
-    account = calm(whole=True)
+def play(row: Row, at: datetime = NOON) -> tuple[Account, Execution, Trouble]:
+    """Plays a row in the simulated account from a moment to its end."""
+    account = calm(whole=True, at=at)
     resource = task_states(row.machine)[row.state]["Resource"]
     trouble = Trouble(row.failure, row.machine, resource)
     if row.state in UNTIL_REACHED:
@@ -161,12 +161,12 @@ def _until_met(trouble: Trouble) -> Fault:
     return lambda call: call.perform() if trouble.met else lasting(call)
 
 
-def check(row: Row) -> list[str]:
-    """What is wrong once a row has been played."""
-    account, execution, trouble = play(row)
+def check(row: Row, at: datetime = NOON) -> list[str]:
+    """What is wrong once a row has been played from a moment on."""
+    account, execution, trouble = play(row, at)
     wrong = [] if trouble.met else ["no run ever came to this state: rows.PARAMETERS has to say what it needs"]
     wrong += _ends(account, execution, row)
-    wrong += left(account) + money(account) + _told(account, execution, row)
+    wrong += left(account) + money(account) + _notified(account, execution, row)
     return [f"{row.name}: {words}" for words in wrong]
 
 
@@ -216,7 +216,7 @@ def money(account: Account) -> list[str]:
     return wrong
 
 
-def _told(account: Account, execution: Execution, row: Row) -> list[str]:
+def _notified(account: Account, execution: Execution, row: Row) -> list[str]:
     """Whether the owner was told: a report or a note of the failure in the bucket, and an e-mail."""
     folder, wrong = run_folder.key(run_name(execution.name), run_folder.REPORT), []
     kept = account.storage.objects

@@ -187,6 +187,8 @@ class FineTuning:
             return 60.0 if state.startswith("Ask") else self.random.uniform(0.1, 4)
         if state.startswith("Ask"):
             return _LONGEST_ASK if self.hangs else self.random.uniform(50, _LONGEST_ASK)
+        if state == "ReserveBudget" and self.account.at_once:
+            return 600 - self.world.now.timestamp() % 600
         if state == "ReserveBudget" and self.random.random() < 3 * self.world.troubled:
             return self.random.uniform(0.1, 1200)
         return self.world.latency()

@@ -19,7 +19,7 @@ Steps = Generator[tuple[float, bool], None, T]
 Process = Steps[None]
 # Two processes whose turns come within these seconds of each other may overtake one another inside a call.
 _SIMULTANEOUS = timedelta(seconds=3)
-NOON = datetime(2026, 11, 10, 12, tzinfo=UTC)  # when a short story begins: in no month's first or last week
+NOON = datetime(2026, 11, 10, 12, tzinfo=UTC)  # when a row of the table begins: in no month's first or last week
 
 # What can happen to a call to the table: it is refused before it takes effect, or its answer is lost after that.
 CONFLICT, THROTTLED, BROKEN, LOST_ANSWER = "conflict", "throttled", "broken", "lost answer"
@@ -43,7 +43,6 @@ SERVICES = {
 class Defences:
     """The lines of defence that are neither code nor a state of a machine. A control experiment takes one away."""
 
-    dead_mans_switch: bool = True
     event_rule: bool = True
     sweeper: bool = True
     current_cap: bool = True
@@ -96,17 +95,17 @@ class Execution:
         return [name for name, _ in self.visited]
 
 
-_STORIES: list[list[tuple[datetime, str]]] = []
+_LOGS: list[list[tuple[datetime, str]]] = []
 
 
 @contextmanager
-def telling() -> Iterator[list[tuple[datetime, str]]]:
-    """Every world that is made meanwhile tells what happens in it, with the moment."""
-    _STORIES.append([])
+def recorded_log() -> Iterator[list[tuple[datetime, str]]]:
+    """Every world that is made meanwhile logs what happens in it, with the moment."""
+    _LOGS.append([])
     try:
-        yield _STORIES[-1]
+        yield _LOGS[-1]
     finally:
-        _STORIES.pop()
+        _LOGS.pop()
 
 
 @dataclass
@@ -130,14 +129,14 @@ class World:
 
     def __post_init__(self) -> None:
         # What happened, in words, where somebody wants to read it.
-        self.story = _STORIES[-1] if _STORIES else None
+        self.lines = _LOGS[-1] if _LOGS else None
         self._heap: list[tuple[datetime, int, Process, Execution | None, bool]] = []
         self._count = self._nested = self._troubles_in_a_row = 0
 
-    def tell(self, words: str) -> None:
-        """Adds a line to the story."""
-        if self.story is not None:
-            self.story.append((self.now, words))
+    def log(self, words: str) -> None:
+        """Adds a line to the log of this world, where somebody wants to read it."""
+        if self.lines is not None:
+            self.lines.append((self.now, words))
 
     def spawn(self, process: Process, delay: float, execution: Execution | None = None, busy: bool = False) -> None:
         """Lets a process go on after a delay (seconds), if its execution still runs then."""
@@ -176,7 +175,7 @@ class World:
             self._nested < 3
             and self._heap
             and self._heap[0][0] < self.now + _SIMULTANEOUS
-            and self.random.random() < 0.5
+            and self.random.random() < 0.25
         ):
             self._nested += 1
             try:

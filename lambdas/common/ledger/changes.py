@@ -30,7 +30,7 @@ class Change:
         """An item as it was read first, or None."""
         if key not in self._read:
             raw = self._table.read(key)
-            self._read[key] = None if raw is None else Row.of(raw)
+            self._read[key] = None if raw is None else Row.from_raw(raw)
         return self._read[key]
 
     def item(self, key: str) -> Any:
@@ -73,7 +73,7 @@ class Month:
     damaged: tuple[str, ...]
 
     @classmethod
-    def of(cls, name: str, row: Row | None, rows: Sequence[Row], cap_cents: int) -> Month:
+    def added_up(cls, name: str, row: Row | None, rows: Sequence[Row], cap_cents: int) -> Month:
         """Adds the runs up."""
         damaged = [one for one in (row, *rows) if one is not None and one.is_damaged]
         return cls(
@@ -95,15 +95,15 @@ class Month:
 
 
 def settlement(
-    item: RunItem, actual: Mapping[str, int], details: Mapping[str, str | int], now: datetime, exact: bool
+    item: RunItem, actual: Mapping[str, int], details: Mapping[str, str | int], now: datetime
 ) -> tuple[Item, dict[str, int]] | None:
     """The item of a run once it is settled, and how many cents more each month has; None where that changes nothing.
 
-    Of a run that is settled already no month gets less than was booked, unless the amounts are `exact`.
+    Of a run that is settled already no month gets less than was booked.
     """
     first = item["state"] == "reserved"
     before = dict.fromkeys(item["months"].split(","), item["reserved_cents"]) if first else cents_by_month(item)
-    floor = {} if first or exact else before
+    floor = {} if first else before
     total = {month: max(actual.get(month, 0), floor.get(month, 0)) for month in sorted({*before, *actual})}
     deltas = {month: cents - before.get(month, 0) for month, cents in total.items()}
     known = {name: value for name, value in details.items() if name in ("endpoint_seen", "training_jobs")}

@@ -96,7 +96,7 @@ class Ledger:
 
     def items(self) -> list[Row]:
         """Every item, each read by itself: a damaged one is a row without content, and hides no other."""
-        return [Row.of(raw) for raw in self._table.scan()]
+        return [Row.from_raw(raw) for raw in self._table.scan()]
 
     def rows(self) -> list[Row]:
         """The items of all runs."""
@@ -166,25 +166,17 @@ class Ledger:
 
         return self._change(make)
 
-    def settle(
-        self,
-        run: str,
-        actual: Mapping[str, int],
-        details: Mapping[str, str | int],
-        now: datetime,
-        *,
-        exact: bool = False,
-    ) -> Any:
+    def settle(self, run: str, actual: Mapping[str, int], details: Mapping[str, str | int], now: datetime) -> Any:
         """Replaces a reservation by what the run did cost in each month, and returns the run's item.
 
         `actual` maps a month to cents. A run that was never reserved has no item: None is returned and nothing changes. A run
-        that is settled already gets only what came later: each month the difference, and never less than was booked, unless the
-        amounts are said to be exact. The same settlement made twice changes nothing the second time.
+        that is settled already gets only what came later: each month the difference, and never less than was booked. The same
+        settlement made twice changes nothing the second time.
         """
 
         def make(change: Change) -> Any:
             item = change.item(keys.of_run(run))
-            settled = item and settlement(item, actual, details, now, exact)
+            settled = item and settlement(item, actual, details, now)
             if not settled:
                 return item
             closed, more = settled
@@ -240,7 +232,7 @@ class Ledger:
         """The months as they are. Their items are read before the runs: what a run changes after that changes its month too."""
         read = {name: change.row(keys.of_month(name)) for name in names}
         rows = self.rows()
-        return {name: Month.of(name, read[name], rows, cap_cents) for name in names}
+        return {name: Month.added_up(name, read[name], rows, cap_cents) for name in names}
 
 
 def _same(reservation: Reservation, item: RunItem) -> RunItem:

@@ -17,7 +17,7 @@ _BOOKED = "actual_cents_"  # and the month
 class RunItem(TypedDict, total=False):
     """A run's item. Moments are ISO 8601 in UTC, `months` are joined by commas, prices are texts in order of preference.
 
-    Beside these there are attributes whose names tell a month: `actual_cents_2026-11` (`cents_by_month`).
+    Other attribute names end in a month: `actual_cents_2026-11` (`cents_by_month`).
     """
 
     pk: str
@@ -63,7 +63,7 @@ class Row:
     is_damaged: bool
 
     @classmethod
-    def of(cls, raw: RawItem) -> Row:
+    def from_raw(cls, raw: RawItem) -> Row:
         """Reads an item as DynamoDB holds it. Never raises for what is in it."""
         item = opened(raw)
         return cls(str(raw["pk"]["S"]), raw, item or {}, item is None)

@@ -14,6 +14,7 @@ from tests.doubles.machines.fine_tuning_run import ADAPTER, HOSTING, KEPT, TRAIN
 from tests.doubles.machines.walk import PAID_FOR, USUAL, Walk
 from verification.simulation.definitions import task_states
 from verification.simulation.interpreter import Failure
+from verification.simulation.world import NOON
 
 REFUSED = Failure("SageMaker.SageMakerException", "No luck.")
 TIMED_OUT = Failure("States.Timeout", "No luck.")
@@ -46,6 +47,12 @@ ONLY_WITH: dict[str, dict[str, Any]] = {
 def meet(state: str, *answers: Any) -> Walk:
     """A run in which the calls of a state are answered so."""
     return run(**ONLY_WITH.get(state, {}), **{state: list(answers)})
+
+
+def test_a_run_that_stood_still_until_its_time_was_over_makes_no_endpoint() -> None:
+    execution = run(Preflight=plan(tearDownAt=f"{NOON:%Y-%m-%dT%H:%M:%S}"))
+    assert (execution.error, execution.asked("CreateEndpoint")) == ("TearDownNotScheduled", [])
+    assert f"The run was to be over at {NOON:%Y-%m-%dT%H:%M:%S}." in execution.cause
 
 
 @pytest.mark.parametrize("state", SERVICES)

@@ -126,7 +126,10 @@ def test_fault_is_named_by_its_function_and_its_lines() -> None:
 
 @pytest.mark.parametrize(
     ("killed", "unnoticed", "reasons", "right"),
-    [(20, [FAULT], [REASON], True), (20, [FAULT], [], False), (20, [], [REASON], False), (18, [FAULT], [REASON], False)],
+    [
+        (20, [FAULT], [REASON], True), (20, [FAULT], [], False), (20, [], [REASON], False), (18, [FAULT], [REASON], False),
+        (20, [FAULT], [REASON, {**REASON, "place": "common.ledger.ledger.gone"}], False),
+    ],
 )  # fmt: skip
 def test_faults_need_95_percent_noticed_and_a_reason_each(
     killed: int, unnoticed: list[Any], reasons: list[Any], right: bool

@@ -16,7 +16,7 @@ from common.ledger.changes import ending, written
 from common.ledger.ledger import Ledger
 from common.ledger.seal import opened, sealed
 from tests.doubles.lambda_fakes import NOW, refusal
-from tests.doubles.ledger_fakes import CAP, DETAILS, clock_of_tokyo, quiet_ledger, reservation
+from tests.doubles.ledger_fakes import CAP, DETAILS, before_a_write, clock_of_tokyo, quiet_ledger, reservation
 from verification.simulation.services.dynamodb import Table
 from verification.simulation.world import BROKEN, CONFLICT, LOST_ANSWER, THROTTLED
 
@@ -40,17 +40,6 @@ def refusing(operation: str, code: str, *reasons: str) -> Ledger:
     table = Table()
     setattr(table, operation, refuse)
     return quiet_ledger(table)
-
-
-def before_transaction(table: Table, act: Callable[[], Any]) -> None:
-    """Lets something happen once, between what the ledger reads and what it then writes."""
-
-    def interrupt(operation: str) -> None:
-        if operation == "TransactWriteItems":
-            table.pause = lambda other: None
-            act()
-
-    table.pause = interrupt
 
 
 class TestTrouble:
@@ -113,7 +102,7 @@ class TestTrouble:
 
 
 class TestTwoRunsAtOnce:
-    """Each race with its one moment; verification/simulation/threads.py lets real threads meet."""
+    """Each race with its one moment."""
 
     @pytest.mark.parametrize("deleted", [True, False])
     def test_a_run_reserved_between_reading_and_writing_counts(self, deleted: bool) -> None:
@@ -122,7 +111,7 @@ class TestTwoRunsAtOnce:
         ledger.reserve(reservation("earlier", 1500), CAP, NOW)
         if deleted:
             del table.rows["MONTH#2026-11"]
-        before_transaction(table, lambda: quiet_ledger(table).reserve(reservation("rival", 700), CAP, NOW))
+        before_a_write(table, lambda: quiet_ledger(table).reserve(reservation("rival", 700), CAP, NOW))
 
         with pytest.raises(BudgetExceeded, match=r"\$3.00 of the cap's \$25.00 for runs is left"):
             ledger.reserve(reservation("mine", 700), CAP, NOW)
@@ -134,7 +123,7 @@ class TestTwoRunsAtOnce:
         seconds = {"max_endpoint_seconds": 6000, "keep_endpoint_seconds": 60}
         kept: Any = {**DETAILS, **seconds, "keep_until": (NOW + timedelta(hours=1)).isoformat()}
         ledger.reserve(reservation("a", 600, **kept), CAP, NOW)
-        before_transaction(table, lambda: quiet_ledger(table).reserve(reservation("rival", 700), CAP, NOW))
+        before_a_write(table, lambda: quiet_ledger(table).reserve(reservation("rival", 700), CAP, NOW))
 
         item: Any = ledger.extend("captune-a", 60, CAP, NOW)
         assert table.rows["MONTH#2026-11"]["committed_cents"] == {"N": str(700 + item["reserved_cents"])}
@@ -169,7 +158,7 @@ class TestTwoRunsAtOnce:
         ledger.reserve(reservation("a", 587), CAP, NOW)
         if before:
             ledger.settle("captune-a", {"2026-11": before}, {}, NOW)
-        before_transaction(table, lambda: quiet_ledger(table).settle("captune-a", {"2026-11": rival}, {}, NOW))
+        before_a_write(table, lambda: quiet_ledger(table).settle("captune-a", {"2026-11": rival}, {}, NOW))
 
         item: Any = ledger.settle("captune-a", {"2026-11": mine}, {}, NOW)
         assert (item["actual_cents"], ledger.committed_cents("2026-11")) == (booked, booked)
@@ -180,7 +169,7 @@ def test_an_extension_between_a_settlements_read_and_its_write_is_given_back() -
     ledger = quiet_ledger(table)
     kept: Any = {**DETAILS, "keep_endpoint_seconds": 60, "keep_until": (NOW + timedelta(hours=1)).isoformat()}
     ledger.reserve(reservation("a", 600, **kept), CAP, NOW)
-    before_transaction(table, lambda: quiet_ledger(table).extend("captune-a", 1800, CAP, NOW))
+    before_a_write(table, lambda: quiet_ledger(table).extend("captune-a", 1800, CAP, NOW))
 
     ledger.settle("captune-a", {"2026-11": 40}, {}, NOW)
     assert table.rows["MONTH#2026-11"]["committed_cents"] == {"N": "40"}

@@ -10,7 +10,7 @@ import pytest
 
 from common.errors import ServiceUnreachable
 from common.pricing import prices
-from settle.billing import Bill, Stay, Tariff, bill, stays
+from settle.billing import Tariff, Use, bill, endpoint_uses
 from tests.doubles.lambda_fakes import NOW, SageMaker, arn, logged, refusal
 from tests.doubles.settle_site import START, Site, job, visit
 
@@ -173,8 +173,7 @@ class TestEndpoints:
             assert priced.ledger.committed_cents("2026-11") == seconds + cents
 
     def test_one_requested_after_the_settlement_counts_until_now(self) -> None:
-        (found,) = stays({}, NOW + HOUR, NOW, NOW + 2 * HOUR)
-        assert found == Stay(NOW + HOUR, NOW + 2 * HOUR, "", 1)
+        assert endpoint_uses({}, NOW + HOUR, NOW, NOW + 2 * HOUR) == [Use(NOW + HOUR, NOW + 2 * HOUR, "", 1)]
 
 
 class TestTrainingSeconds:
@@ -306,14 +305,6 @@ class TestTypes:
         site.sagemaker.jobs["captune-abc"] = ran_on(OTHER, seconds=0)
         assert site.settle()["record"]["unreserved"] == []
 
-    def test_groups_of_instances_are_each_billed_by_their_type(self, site: Site) -> None:
-        groups = [
-            {"InstanceType": DEAR, "InstanceCount": 1, "InstanceGroupName": "a"},
-            {"InstanceType": OTHER, "InstanceCount": 2, "InstanceGroupName": "b"},
-        ]
-        site.sagemaker.jobs["captune-abc"] = {**job(seconds=3600), "ResourceConfig": {"InstanceGroups": groups}}
-        assert site.settle()["record"]["cost"]["training_cents"] == 152 + 1418
-
     @pytest.mark.parametrize(
         ("reserved", "described", "cents", "reported"),
         [
@@ -342,21 +333,17 @@ class TestTypes:
 class TestTariffs:
     def test_every_price_has_its_use_and_its_region(self) -> None:
         item: Any = {"price_source": "p", "hosting_prices": f"{DEAR}=1", "execution_arn": arn("abc")}
-        found = Tariff.of(item, "Hosting")
+        found = Tariff.from_item(item, "Hosting")
         assert {found.of_type(one).use for one in (DEAR, OTHER, UNPRICED)} == {"Hosting"}
         # The table has a price of this type in us-east-1 alone.
         item["execution_arn"] = arn("abc").replace("us-east-1", "us-west-2")
-        assert Tariff.of(item, "Hosting").of_type(CHEAP).source.startswith("dearest in the pinned table")
+        assert Tariff.from_item(item, "Hosting").of_type(CHEAP).source.startswith("dearest in the pinned table")
 
     def test_the_dearest_pinned_price_is_compared_as_a_number(self, monkeypatch: pytest.MonkeyPatch) -> None:
         table = {"date": "d", "hourly_usd": {"a": {"x": "9.5", "y": "10"}, "b": {"z": "8"}}}
         monkeypatch.setattr(prices, "table", lambda: table)
         found = prices.dearest_pinned("Hosting")
         assert (found.instance_type, str(found.hourly_usd), found.use) == ("y", "10", "Hosting")
-
-    def test_a_bill_is_the_sum_of_its_parts(self) -> None:
-        empty = Bill(0, 0, 1, 2, 4, {}, {})
-        assert (empty.cents, empty.unreserved) == (1 + 2 + 4, ())
 
 
 class TestMonths:

@@ -4,7 +4,7 @@ with opened(assembly) as (definitions, scenarios), Recorder() as recorder:
     …play the scenarios…
 recorder.evaluations
 
-The runs are those of the table of failures, of the stories, and some more. The failures follow from the definitions, so that a new
+The runs are those of the table of failures, and some more. The failures follow from the definitions, so that a new
 state has its runs without further work. The reference is npm jsonata, at the version that AWS documents, in one Node process.
 """
 
@@ -26,7 +26,7 @@ from unittest.mock import patch
 from captune.programs import StepFailed, beside_python, locked_version, node_packages
 from rehearsal import jsonata
 from stacks.assembly import Assembly
-from verification.simulation import definitions, material, rows, runs, stories
+from verification.simulation import definitions, material, rows, runs
 from verification.simulation.account import Call, Fault, calm
 from verification.simulation.failures import MANY
 from verification.simulation.interpreter import Failure, Interpreter
@@ -120,7 +120,7 @@ def ask_reference(requests: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]
 
 Scenarios = Mapping[str, Callable[[], object]]
 _CALM: Mapping[str, Any] = {"jobs": ("completed",), "endpoints": ("in service",)}
-# What becomes of the jobs and endpoints of a run, beyond what the table and the stories tell.
+# What becomes of the jobs and endpoints of a run, beyond what the table tells.
 _RUNS: Mapping[str, Mapping[str, Any]] = {
     "no instance for training at first": {"jobs": ("capacity", "completed")},
     "no instance for training": {"jobs": ("capacity",)},
@@ -132,6 +132,13 @@ _RUNS: Mapping[str, Mapping[str, Any]] = {
     "the endpoint is still created at its deadline": {"endpoints": ("slow",)},
     "no instance for the endpoint": {"endpoints": ("capacity",)},
     "the endpoint fails": {"endpoints": ("failed",)},
+    "a spot job is interrupted and resumed": {"jobs": ("interrupted",), "spot": True},
+    "a spot job never gets its instance back": {"jobs": ("taken",), "spot": True},
+    "the second of two types is free": {
+        "instance_types": ("ml.g5.2xlarge", "ml.g6.2xlarge"),
+        "jobs": ("last",),
+        "endpoints": ("last",),
+    },
 }
 
 
@@ -172,7 +179,6 @@ def _scenarios() -> Scenarios:
     }
     return {
         **{name: partial(rows.play, row) for name, row in rows.table().items()},
-        **stories.STORIES,
         **{name: partial(_run, RunParameters(**{**_CALM, **given})) for name, given in _RUNS.items()},
         "a TearDown without a run": _tear_down_alone,
         **caught,

@@ -10,7 +10,7 @@ from typing import Any
 
 from verification.simulation.services import Pages, client_error
 from verification.simulation.services.sagemaker import ACCOUNT, REGION
-from verification.simulation.world import DEFENCES, Execution, Process, World
+from verification.simulation.world import Execution, Process, World
 
 MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:captune-fine-tuning"
 TEAR_DOWN = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:captune-tear-down"
@@ -141,5 +141,5 @@ class Scheduler:
 
     def _fire(self, name: str, generation: int, event: dict[str, str]) -> Process:
         yield from self.world.waiting_for("Scheduler")
-        if DEFENCES.dead_mans_switch and self.entries.get(name, (None, 0))[1] == generation:
+        if self.entries.get(name, (None, 0))[1] == generation:
             self.start_tear_down(event, "")

@@ -44,7 +44,6 @@ class Job:
     interruptions: int = 0
     output: str = ""  # where SageMaker puts what the job leaves, without a slash at the end
     stop_asked: bool = False
-    deleted: bool = False  # by a person: then SageMaker knows nothing of it
     tags: Tags = field(default_factory=list)
 
     def status(self, now: datetime) -> str:
@@ -137,7 +136,6 @@ class SageMaker:
     # By name, with what they were made of.
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     configurations: dict[str, dict[str, Any]] = field(default_factory=dict)
-    knows_no_lists: bool = False  # whether it refuses lists of instance types
 
     def create_model(self, **asked: Any) -> dict[str, Any]:
         """Makes a model of a name that is free."""
@@ -175,7 +173,7 @@ class SageMaker:
     def describe_training_job(self, *, TrainingJobName: str) -> dict[str, Any]:
         """What the machine and the settlement read of a job."""
         job, now = self.jobs.get(TrainingJobName), self.clock()
-        if job is None or job.deleted:
+        if job is None:
             raise client_error("ValidationException", "Requested resource not found.")
         answer: dict[str, Any] = {
             "TrainingJobName": job.name,
@@ -283,9 +281,7 @@ class SageMaker:
     ) -> dict[str, Any]:
         """The jobs of a run; finished ones stay."""
         kept = {
-            name: job
-            for name, job in self.jobs.items()
-            if not job.deleted and (CreationTimeAfter is None or job.created > CreationTimeAfter)
+            name: job for name, job in self.jobs.items() if CreationTimeAfter is None or job.created > CreationTimeAfter
         }
         found = self._listed("TrainingJob", "training-job", kept, NameContains)
         return {"TrainingJobSummaries": [one for one in found if StatusEquals in (None, one["TrainingJobStatus"])]}
@@ -324,8 +320,6 @@ class SageMaker:
     def _check_list(self, given: dict[str, Any], name: str, asked: dict[str, Any]) -> None:
         """As the service model describes lists of instance types: in place of one type, each type once, and not on spot."""
         kinds = [one["InstanceType"] for one in given.get(name, [])]
-        if name in given and self.knows_no_lists:
-            raise client_error("ValidationException", f"{name} is not supported in this account")
         if bool(kinds) == ("InstanceType" in given) or (kinds and asked.get("EnableManagedSpotTraining")):
             raise client_error("ValidationException", f"{name} is mutually exclusive with InstanceType and spot")
         if len(set(kinds)) != len(kinds):
