@@ -35,6 +35,8 @@ FILLER = (
     "The most common of these is the one that was first described", "because the virus copies itself with many errors",
 )  # fmt: skip
 
+CHOSEN_BY_NOTHING: Mapping[str, Any] = {"documents": [], "tokens": 0, "seconds": 0.0, "curve": []}
+
 
 def documents(rng: random.Random, count: int, effect: float, spread: float, loss: float) -> dict[str, Any]:
     """Losses of `count` documents whose tuned loss differs by `effect` ± `spread` nats per token."""
@@ -132,25 +134,12 @@ def strength(best: float | None) -> dict[str, Any]:
     """How the adapter's strength came about, as the training script writes it: by a curve that is lowest at `best`, or by none."""
     if best is None:
         why = "no text by others was set aside for it"
-        return {
-            "strength": 0.2,
-            "how": "not measured",
-            "why": why,
-            "documents": [],
-            "tokens": 0,
-            "seconds": 0.0,
-            "curve": [],
-        }
-    tried = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
-    curve = [
-        {
-            "strength": one,
-            "loss": 2.8 + one * one - 2 * one * best,
-            "difference": one * one - 2 * one * best,
-            "standard_error": 0.02 * one,
-        }
-        for one in tried
-    ]
+        return {"strength": 0.2, "how": "not measured", "why": why, **CHOSEN_BY_NOTHING}
+    curve = []
+    for tried in (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0):
+        difference = tried * tried - 2 * tried * best
+        point = {"loss": 2.8 + difference, "difference": difference, "standard_error": 0.02 * tried}
+        curve.append({"strength": tried, **point})
     documents = [f"doc-{place:02d}" for place in range(1, 41)]
     return {
         "strength": best, "how": "measured", "why": "", "documents": documents, "tokens": 12_000, "seconds": 31.0, "curve": curve,
