@@ -32,6 +32,10 @@ def test_three_seeds_three_nulls_and_the_first_corpus_are_declared(tmp_path: Pat
     assert sorted(one.is_null for one in found) == [False] * 3 + [True] * 4
     assert len({one.seed for one in found if not one.is_null}) == 3
     assert all(one.corpus is not None and one.corpus.is_file() for one in found if one.is_null)
+    kept = [word for one in found for word in one.arguments if word.startswith("adapter_strength=")]
+    assert kept == [f"adapter_strength={one}" for one in ("0.6", "0.6", "0.6", "1", "0.6", "0.6", "0.6")], (
+        "none is measured: what was declared keeps the declared part"
+    )
 
 
 def test_every_experiment_is_measured_on_the_given_outside_text(tmp_path: Path) -> None:
