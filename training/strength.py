@@ -110,9 +110,9 @@ def best(curve: Sequence[Point]) -> float:
 
 def best_by_control(curve: Sequence[Point]) -> float:
     """The smallest strength with nearly the best gain, from `UNMEASURED_STRENGTH` to `MOST_BY_CONTROL`."""
-    needed = NEARLY * min(one.difference for one in curve)
-    enough = (one.strength for one in curve if one.strength and one.difference <= needed)
-    return min(max(next(enough, 0.0), UNMEASURED_STRENGTH), MOST_BY_CONTROL)
+    needed = NEARLY * min(one.difference for one in curve)  # never above zero: the base model is one of them
+    smallest = next(one.strength for one in curve if one.difference <= needed)
+    return min(max(smallest, UNMEASURED_STRENGTH), MOST_BY_CONTROL)
 
 
 def point(documents: Sequence[Document], base: Sequence[float], tuned: Sequence[float], strength: float) -> Point:
