@@ -11,8 +11,8 @@ from failure import TrainingFailure
 from text import Document, read_corpus, read_evaluation
 
 EVALUATION_SETS = ("heldout", "outside", "control")  # the first must be there
-# Text by others that the adapter's strength is chosen by, and nothing else: no document of it is in a set that judges.
-STRENGTH_SET = "strength"
+# What the adapter's strength is chosen by: text by others, or else control text. No document of it is in a set that judges.
+STRENGTH_SET, STRENGTH_BY_CONTROL = "strength", "strength_control"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 LEAST_BYTES = 1024  # a weight file below this is a pointer or an interrupted copy
 
@@ -34,6 +34,7 @@ class Inputs:
     evaluation: dict[str, list[Document]]
     model: ModelFolder
     strength: list[Document] = dataclasses.field(default_factory=list)
+    strength_by_control: bool = False
 
 
 def read_inputs(channels: Path, sequence_length: int) -> Inputs:
@@ -55,14 +56,18 @@ def read_inputs(channels: Path, sequence_length: int) -> Inputs:
             f"sequence_length is {sequence_length}, but the model ends at {longest} tokens.",
             f"Set sequence_length to {longest} or less.",
         )
-    set_aside = read_evaluation(channels / "evaluation" / f"{STRENGTH_SET}.jsonl")
+    by_others, by_control = (
+        read_evaluation(channels / "evaluation" / f"{name}.jsonl") for name in (STRENGTH_SET, STRENGTH_BY_CONTROL)
+    )
+    set_aside = by_others or by_control
     judging = {document.text for documents in found.values() for document in documents}
     if both := [document.id for document in set_aside if document.text in judging]:
         raise TrainingFailure(
-            f"{STRENGTH_SET}.jsonl has the document {both[0]}, which is measured too: what chooses must not judge.",
+            f"The document {both[0]} chooses the adapter's strength and is measured too: what chooses must not judge.",
             "Stage the texts again with a new run.",
         )
-    return Inputs(corpus, {name: documents for name, documents in found.items() if documents}, model, set_aside)
+    measured = {name: documents for name, documents in found.items() if documents}
+    return Inputs(corpus, measured, model, set_aside, strength_by_control=not by_others)
 
 
 def find_model(channel: Path) -> ModelFolder:

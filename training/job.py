@@ -47,6 +47,7 @@ class Work:
     corpus: list[Document]
     sets: dict[str, list[Document]]  # what is measured before and after, by name
     set_aside: list[Document]  # by which the adapter's strength is chosen; empty where it is not
+    by_control: bool  # whether they are control text
     why_unmeasured: str  # why it is not, or what becomes known where the job ends before
     edges: Boundaries
     rows: Rows
@@ -94,7 +95,7 @@ def _load(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device
     sets = {name: tokenize(documents, network.tokenizer) for name, documents in inputs.evaluation.items()}
     sets["training_text"] = excerpts(corpus, network.tokenizer, arguments.sequence_length, arguments.seed)
     choosing.tell_of_long_records(corpus, arguments)
-    wanted, why = arguments.adapter_strength is None, why_not(inputs.strength)
+    wanted, why = arguments.adapter_strength is None, why_not(inputs.strength, by_control=inputs.strength_by_control)
     set_aside = tokenize(inputs.strength, network.tokenizer) if wanted and not why else []
     refuse_unknown_tokens(itertools.chain(corpus, set_aside, *sets.values()), edges, network.known_tokens)
     rows = choosing.rows_of(corpus, edges, arguments)
@@ -103,8 +104,9 @@ def _load(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device
         rows.stop_after(arguments.max_steps * per_step)
     chosen = dataclasses.replace(arguments, sequences_per_step=per_step)
     return Work(
-        root, chosen, network, corpus, sets, set_aside, why or "the job ended before", edges, rows, clock, group
-    )
+        root, chosen, network, corpus, sets, set_aside, inputs.strength_by_control, why or "the job ended before", edges, rows,
+        clock, group,
+    )  # fmt: skip
 
 
 def _watch(work: Work, configuration: dict[str, object]) -> tuple[Watch, Path | None]:
@@ -272,7 +274,7 @@ def _choose_strength(work: Work, watch: Watch, base: list[float]) -> Choice:
         return work.losses_of(work.set_aside, STRENGTH_SET, tuned=True, keep_seconds=keep_seconds)
 
     try:
-        return measured(work.set_aside, base, losses_at)
+        return measured(work.set_aside, base, losses_at, by_control=work.by_control)
     except OutOfTime:
         return unmeasured("the time was over")
     except TrainingFailure:

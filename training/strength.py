@@ -1,8 +1,8 @@
-"""How much of what was learned is kept: measured on text by others that was set aside for it, and typed only where a person types it.
+"""How much of the adapter is kept: measured on text that is set aside for it, unless the setting is a number.
 
-What a corpus teaches of its own manner of writing hurts at other text of its field, and how much, depends on the model: of one corpus 0.6
-was best for one model, and made another one worse than it had been (docs/recipe.md). So the job measures the adapter at several strengths on
-documents that others wrote and that nothing else is measured on, and keeps the best. The other documents by others judge.
+A corpus also teaches its authors' style, which hurts at other text of the field. How much depends on the model: 0.6 of the adapter was best
+for one model and made another one worse than the base model (docs/recipe.md). So the job measures the adapter at several strengths on text
+by others and keeps the best. Where too little of that is given, a few control texts choose, within bounds. What chooses does not judge.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ from text import Document
 # On the line from the base model, 0, to the trained one. Between two of them the loss hardly differs from either.
 STRENGTHS = (0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
 FEWEST_DOCUMENTS = 6  # with fewer, as with fewer for a verdict, no gain is told from chance
-# A strength is kept where it lowers the loss by so many standard errors, and otherwise the base model is.
+FEWEST_BY_CONTROL = 4  # one of each kind; no gain is claimed by them
+# A strength is kept if it lowers the loss by more standard errors than this; otherwise the base model is.
 SHOWN = 2.0
 # Where nothing was set aside: no model that was tried became worse at text by others at it (docs/recipe.md).
 UNMEASURED_STRENGTH = 0.2
+# Control text gains from a corpus's prose even where its style already hurts at text by others (docs/recipe.md). So the smallest strength
+# with nearly its best gain is kept, and no more than this.
+NEARLY, MOST_BY_CONTROL = 0.9, 0.45
 
 SET, MEASURED, UNMEASURED = "set", "measured", "not measured"
+BY_OTHERS, BY_CONTROL = "text by others", "control text"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Choice:
     strength: float
     how: str
     why: str = ""
+    by: str = ""  # BY_OTHERS or BY_CONTROL where it was measured
     curve: tuple[Point, ...] = ()
     documents: tuple[Document, ...] = ()
     seconds: float = 0.0
@@ -55,6 +61,7 @@ class Choice:
             "strength": self.strength,
             "how": self.how,
             "why": self.why,
+            "by": self.by,
             "documents": [document.id for document in self.documents],
             "tokens": sum(len(document.tokens) for document in self.documents),
             "seconds": round(self.seconds, 3),
@@ -67,17 +74,22 @@ def unmeasured(why: str) -> Choice:
     return Choice(UNMEASURED_STRENGTH, UNMEASURED, why)
 
 
-def why_not(documents: Sequence[Document]) -> str:
+def why_not(documents: Sequence[Document], *, by_control: bool = False) -> str:
     """Why no strength can be measured on these documents; empty where one can."""
     if not documents:
-        return "no text by others was set aside for it"
-    if len(documents) < FEWEST_DOCUMENTS:
-        return f"only {len(documents)} documents by others were set aside for it, and {FEWEST_DOCUMENTS} are needed"
+        return "no text was set aside for it"
+    fewest = FEWEST_BY_CONTROL if by_control else FEWEST_DOCUMENTS
+    if len(documents) < fewest:
+        return f"only {len(documents)} documents were set aside for it, and {fewest} are needed"
     return ""
 
 
 def measured(
-    documents: Sequence[Document], base: Sequence[float], losses_at: Callable[[float], Sequence[float]]
+    documents: Sequence[Document],
+    base: Sequence[float],
+    losses_at: Callable[[float], Sequence[float]],
+    *,
+    by_control: bool = False,
 ) -> Choice:
     """The choice by the losses of these documents: the base model's, and those that `losses_at` finds for a strength."""
     begun = time.monotonic()
@@ -85,15 +97,22 @@ def measured(
     for strength in STRENGTHS:
         curve.append(point(documents, base, losses_at(strength), strength))
         say("strength", value=f"{strength:g}", loss=f"{curve[-1].loss:.4f}", change=f"{curve[-1].difference:+.4f}")
-    kept = best(curve)
+    kept, by = (best_by_control(curve), BY_CONTROL) if by_control else (best(curve), BY_OTHERS)
     say("kept", strength=f"{kept:g}")
-    return Choice(kept, MEASURED, "", tuple(curve), tuple(documents), time.monotonic() - begun)
+    return Choice(kept, MEASURED, "", by, tuple(curve), tuple(documents), time.monotonic() - begun)
 
 
 def best(curve: Sequence[Point]) -> float:
     """The strength with the lowest loss; 0 where not even that is clearly lower than the base model's."""
     lowest = min(curve, key=lambda one: one.loss)
     return lowest.strength if lowest.difference < -SHOWN * lowest.standard_error else 0.0
+
+
+def best_by_control(curve: Sequence[Point]) -> float:
+    """The smallest strength with nearly the best gain, from `UNMEASURED_STRENGTH` to `MOST_BY_CONTROL`."""
+    needed = NEARLY * min(one.difference for one in curve)  # never above zero: the base model is one of them
+    smallest = next(one.strength for one in curve if one.difference <= needed)
+    return min(max(smallest, UNMEASURED_STRENGTH), MOST_BY_CONTROL)
 
 
 def point(documents: Sequence[Document], base: Sequence[float], tuned: Sequence[float], strength: float) -> Point:

@@ -82,6 +82,7 @@ def read_material(files: Files, request: Request) -> Material | None:
     if given is None:
         return None
     material.control = [part for part in control if material.overlap.first(part.text) is None]
+    outside_text.choose_by_control(files, request, material)
     material.prompts = given[:SMOKE_PROMPTS] if request.smoke else given
     return material
 
@@ -102,7 +103,7 @@ def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
         staged[run_folder.CORPUS] = encoded(text_file.as_text(material.training))
     measured = {
         run_folder.OUTSIDE: material.outside,
-        run_folder.STRENGTH: material.strength,
+        run_folder.STRENGTH_BY_CONTROL if material.strength_by_control else run_folder.STRENGTH: material.strength,
         run_folder.CONTROL: material.control,
     }
     staged |= {path: _lines(parts) for path, parts in measured.items() if parts}

@@ -241,7 +241,10 @@ class Strength(TypedDict):
     strength: float
     how: Literal["set", "measured", "not measured"]
     why: str  # why it was not measured; empty otherwise
-    documents: list[str]  # the ids of the text by others that it was measured on, and nothing else
+    by: NotRequired[
+        Literal["", "text by others", "control text"]
+    ]  # an earlier version measured it on text by others alone
+    documents: list[str]  # the ids of the text that it was measured on, and nothing else
     tokens: int
     seconds: float
     curve: list[StrengthPoint]

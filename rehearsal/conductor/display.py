@@ -28,7 +28,7 @@ _SETS = {
     "heldout": "held-out documents",
     "outside": "text by others",
     "control": "control text",
-    "strength": "text by others that chooses",
+    "strength": "text that chooses the strength",
     "training_text": "training text",
 }
 _NOT_THERE = "ResourceNotFoundException"  # what was to be removed is not there: TearDown looks for everything

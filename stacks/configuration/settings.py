@@ -142,7 +142,7 @@ class Settings:
     adapter_strength: str = _setting(
         "auto",
         checks.ADAPTER_STRENGTH,
-        "factor that the trained adapter is multiplied by; `auto` measures which is best on text by others ([how](recipe.md#adapter-strength))",
+        "factor that the trained adapter is multiplied by; `auto` measures which is best ([how](recipe.md#adapter-strength))",
         for_training=True,
     )
     corpus_words: int = _setting(

@@ -15,7 +15,21 @@ from common import estimate
 from failure import TrainingFailure
 from inputs import read_inputs
 from progress import Clock
-from strength import MEASURED, SET, STRENGTHS, UNMEASURED, UNMEASURED_STRENGTH, Choice, best, measured, point, why_not
+from strength import (
+    BY_CONTROL,
+    BY_OTHERS,
+    MEASURED,
+    MOST_BY_CONTROL,
+    SET,
+    STRENGTHS,
+    UNMEASURED,
+    UNMEASURED_STRENGTH,
+    Choice,
+    best,
+    measured,
+    point,
+    why_not,
+)
 from tests.doubles.rehearsal.toy_container import Container
 from text import Document
 
@@ -25,13 +39,13 @@ DOCUMENTS = [Document(f"d{number}", "", "x", tuple(range(size))) for number, siz
 BASE = [LOSS * size for size in SIZES]
 
 
-def choice(change: Callable[[float], float], spread: float = 0.0) -> Choice:
+def choice(change: Callable[[float], float], spread: float = 0.0, *, by_control: bool = False) -> Choice:
     """The choice where each strength changes the loss by so much, and every second document by `spread` more or less than that."""
 
     def losses_at(one: float) -> list[float]:
         return [(LOSS + change(one) + (-1) ** place * spread * one) * size for place, size in enumerate(SIZES)]
 
-    return measured(DOCUMENTS, BASE, losses_at)
+    return measured(DOCUMENTS, BASE, losses_at, by_control=by_control)
 
 
 @pytest.mark.parametrize(
@@ -57,8 +71,26 @@ def test_a_gain_that_may_be_chance_keeps_nothing() -> None:
     assert choice(lambda one: -0.1 * one, spread=0.5).strength == 0.0
 
 
-def test_the_estimate_counts_the_strengths_that_are_tried() -> None:
-    assert len(STRENGTHS) == estimate.STRENGTHS and STRENGTHS[-1] == 1
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        (lambda one: -0.1 * one, 0.45),
+        (lambda one: one * one - 0.6 * one, 0.3),  # 0.2 has 89 % of the gain
+        (lambda one: one * one - 0.58 * one, 0.2),  # and here 90.4 %
+        (lambda one: one * one - 0.2 * one, 0.2),
+        (lambda one: 0.1 * one, 0.2),
+    ],
+)
+def test_control_text_chooses_the_smallest_strength_with_nearly_its_best_gain_within_bounds(
+    change: Callable[[float], float], kept: float
+) -> None:
+    found = choice(change, by_control=True)
+    assert (found.strength, found.how, found.by) == (kept, MEASURED, BY_CONTROL)
+
+
+def test_at_least_six_strengths_are_tried_from_a_little_to_all_and_the_estimate_counts_them() -> None:
+    assert len(STRENGTHS) >= 6 and 0 < STRENGTHS[0] <= 0.1 and STRENGTHS[-1] == 1
+    assert len(STRENGTHS) == estimate.STRENGTHS
 
 
 def test_the_standard_error_is_over_documents_and_not_over_tokens() -> None:
@@ -70,9 +102,10 @@ def test_the_standard_error_is_over_documents_and_not_over_tokens() -> None:
 
 
 def test_too_few_documents_are_told_by_their_number() -> None:
-    assert "no text by others" in why_not([])
+    assert why_not([]) == "no text was set aside for it"
     assert why_not(DOCUMENTS[:5]).startswith("only 5 documents")
-    assert why_not(DOCUMENTS) == ""
+    assert why_not(DOCUMENTS) == why_not(DOCUMENTS[:4], by_control=True) == ""
+    assert why_not(DOCUMENTS[:3], by_control=True).startswith("only 3 documents")
 
 
 # In a job.
@@ -90,14 +123,18 @@ def weights(container: Container) -> Any:
 
 
 @pytest.mark.slow
-def test_the_strength_is_measured_on_what_was_set_aside_and_the_adapter_is_saved_at_it(container: Container) -> None:
-    container.set_aside(7)
+@pytest.mark.parametrize("by", [BY_OTHERS, BY_CONTROL])
+def test_the_strength_is_measured_on_what_was_set_aside_and_the_adapter_is_saved_at_it(
+    container: Container, by: str
+) -> None:
+    container.set_aside(7, {BY_OTHERS: "strength", BY_CONTROL: "strength_control"}[by])
     metrics = trained(container, max_steps=40)
     told = metrics["strength"]
-    assert (told["how"], told["documents"]) == (MEASURED, [f"s{n}" for n in range(7)])
+    assert (told["how"], told["by"], told["documents"]) == (MEASURED, by, [f"s{n}" for n in range(7)])
     assert told["strength"] == metrics["settings"]["adapter_strength"]
     lowest = min(told["curve"], key=lambda one: one["loss"])
-    assert told["strength"] == lowest["strength"] > 0, "the toy model learns something"
+    expected = lowest["strength"] if by == BY_OTHERS else MOST_BY_CONTROL
+    assert told["strength"] == expected > 0, "the toy model learns something, and at all strengths more with more"
     assert len({one["loss"] for one in told["curve"]}) == len(told["curve"]), "each of another adapter"
     judging = {row["id"] for part in metrics["evaluation"].values() for row in part["documents"]}
     assert not judging & set(told["documents"])
@@ -113,7 +150,7 @@ def test_the_strength_is_measured_on_what_was_set_aside_and_the_adapter_is_saved
 @pytest.mark.parametrize(
     ("count", "settings", "expected"),
     [
-        (0, {}, (UNMEASURED_STRENGTH, UNMEASURED, "no text by others was set aside for it")),
+        (0, {}, (UNMEASURED_STRENGTH, UNMEASURED, "no text was set aside for it")),
         (5, {}, (UNMEASURED_STRENGTH, UNMEASURED, "only 5 documents")),
         (7, {"adapter_strength": 0.7}, (0.7, SET, "")),
     ],
@@ -123,7 +160,7 @@ def test_without_enough_documents_or_with_a_number_nothing_is_measured(
 ) -> None:
     container.set_aside(count)
     told = trained(container, **settings)["strength"]
-    assert (told["strength"], told["how"], told["why"].partition(" by others were")[0]) == expected
+    assert (told["strength"], told["how"], told["why"].partition(" were")[0]) == expected
     assert told["curve"] == [] and told["documents"] == []
 
 
@@ -151,7 +188,7 @@ def test_an_error_while_strengths_are_tried_keeps_the_default_and_its_reason(
 ) -> None:
     container.set_aside(7)
 
-    def fails(*_: Any) -> Choice:
+    def fails(*_: Any, **__: Any) -> Choice:
         raise wrong
 
     monkeypatch.setattr(job, "measured", fails)
@@ -189,9 +226,10 @@ def test_a_start_with_other_text_to_choose_by_is_another_job(container: Containe
     assert trained(container)["training"]["starts"] == 1
 
 
-def test_a_document_that_chooses_may_not_judge(container: Container) -> None:
+@pytest.mark.parametrize("name", ["strength.jsonl", "strength_control.jsonl"])
+def test_a_document_that_chooses_may_not_judge(container: Container, name: str) -> None:
     held_out = container.root / "input" / "data" / "evaluation" / "heldout.jsonl"
-    path = held_out.with_name("strength.jsonl")
+    path = held_out.with_name(name)
     path.write_text(held_out.read_text("utf-8"), encoding="utf-8")
     with pytest.raises(TrainingFailure, match="what chooses must not judge"):
         read_inputs(container.root / "input" / "data", 64)

@@ -18,7 +18,7 @@ from captune.outside import TARGET
 from captune.report import judged_again
 from report.findings.verdict import IMPROVED
 from verification.experiments.experiments import OUTSIDE_SHA256, PROJECT, Experiment, all_experiments
-from verification.experiments.table import as_markdown, figures_of, kept_since, load, recall_together, row, store
+from verification.experiments.table import as_markdown, figures_of, load, recall_together, row, store
 
 RESULTS = PROJECT / "results" / "evidence"
 TABLE = PROJECT / "results" / "evidence.md"
@@ -111,7 +111,7 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
         "",
         "",
     )
-    notes = [_measured_on(known, found), together, kept_since(list(found.values()))]
+    notes = [_measured_on(known, found), together]
     if lacking:
         notes.append(
             f"Not in this table, since they were not run with today's texts and settings: {', '.join(lacking)}."

@@ -175,9 +175,9 @@ class Bench:
                 [self.python, *command, "--root", folder],
                 environment_of(_SURROUNDINGS, root, isolated=True),
             )
-            done = subprocess.run(words, cwd=PROJECT, env=surroundings, capture_output=True, text=True, check=False)
+            done = subprocess.run(words, cwd=PROJECT, env=surroundings, capture_output=True, check=False)
             if done.returncode:
-                last_words = (done.stdout + done.stderr)[-2000:]
+                last_words = (done.stdout + done.stderr)[-2000:].decode("utf-8", "replace")
                 raise ValueError(f"{recipe}, seed {seed}, ended with {done.returncode}: {last_words}")
             metrics: Metrics = json.loads((root / "model" / "metrics.json").read_text("utf-8"))
         found = metrics["training"]

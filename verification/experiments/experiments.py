@@ -137,13 +137,7 @@ def all_experiments(folder: Path, outside: Path | None = None) -> list[Experimen
     declared = partial(Experiment, outside=outside, outside_sha256=measured_on)
     null = partial(declared, is_null=True)
     # The passes, the rate and the whole adapter of that time, whatever the defaults are today.
-    first = (
-        *_passes(FIRST_CORPUS_EPOCHS, FIRST_CORPUS_WORDS),
-        "--set",
-        "learning_rate=0.002",
-        "--set",
-        "adapter_strength=1",
-    )
+    first = (*_passes(FIRST_CORPUS_EPOCHS, FIRST_CORPUS_WORDS, strength="1"), "--set", "learning_rate=0.002")
     return [
         null("null-other-language", "German prose on crafts, 6 epochs", corpus=TEXTS / "german.txt", arguments=_passes(6)),
         null("null-other-subject", "English prose on finance, 4 epochs", corpus=DATA / "financedataset.txt", arguments=_passes(4)),
@@ -159,9 +153,11 @@ def all_experiments(folder: Path, outside: Path | None = None) -> list[Experimen
     ]  # fmt: skip
 
 
-def _passes(epochs: int, words: int = 0) -> tuple[str, ...]:
-    """Options for a number of epochs with greedy answers, and one sampled answer to each of the four starters: more would double the time."""
-    return ("--words", str(words), "--epochs", str(epochs), "--set", "samples_per_prompt=0")
+def _passes(epochs: int, words: int = 0, strength: str = "0.6") -> tuple[str, ...]:
+    """Options for a number of epochs and the declared strength, with greedy answers, and one sampled answer to each of the four starters: more
+    would double the time."""
+    kept = ("--set", f"adapter_strength={strength}")
+    return ("--words", str(words), "--epochs", str(epochs), *kept, "--set", "samples_per_prompt=0")
 
 
 def shuffled(folder: Path) -> Path:

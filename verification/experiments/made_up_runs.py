@@ -35,6 +35,8 @@ FILLER = (
     "The most common of these is the one that was first described", "because the virus copies itself with many errors",
 )  # fmt: skip
 
+CHOSEN_BY_NOTHING: Mapping[str, Any] = {"by": "", "documents": [], "tokens": 0, "seconds": 0.0, "curve": []}
+
 
 def documents(rng: random.Random, count: int, effect: float, spread: float, loss: float) -> dict[str, Any]:
     """Losses of `count` documents whose tuned loss differs by `effect` ± `spread` nats per token."""
@@ -114,7 +116,7 @@ def metrics(
             "steps": steps, "planned_steps": steps, "epochs": 3.0, "seconds": 412.6, "tokens_seen": 123_630,
             "tokens_per_second": 299.6, "peak_memory_bytes": 2_310_000_000, "stopped_early": None, "loss_curve": curve,
         },
-        "strength": strength(best),
+        "strength": strength(best, "control text" if outside is None else "text by others"),
         "evaluation": {
             "heldout": documents(rng, count, effect, spread, 2.95),
             "control": documents(rng, 9, control, 0.05, 3.2),
@@ -128,32 +130,19 @@ def metrics(
     return made
 
 
-def strength(best: float | None) -> dict[str, Any]:
+def strength(best: float | None, by: str) -> dict[str, Any]:
     """How the adapter's strength came about, as the training script writes it: by a curve that is lowest at `best`, or by none."""
     if best is None:
-        why = "no text by others was set aside for it"
-        return {
-            "strength": 0.2,
-            "how": "not measured",
-            "why": why,
-            "documents": [],
-            "tokens": 0,
-            "seconds": 0.0,
-            "curve": [],
-        }
-    tried = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
-    curve = [
-        {
-            "strength": one,
-            "loss": 2.8 + one * one - 2 * one * best,
-            "difference": one * one - 2 * one * best,
-            "standard_error": 0.02 * one,
-        }
-        for one in tried
-    ]
-    documents = [f"doc-{place:02d}" for place in range(1, 41)]
+        why = "no text was set aside for it"
+        return {"strength": 0.2, "how": "not measured", "why": why, **CHOSEN_BY_NOTHING}
+    curve = []
+    for tried in (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0):
+        difference = tried * tried - 2 * tried * best
+        point = {"loss": 2.8 + difference, "difference": difference, "standard_error": 0.02 * tried}
+        curve.append({"strength": tried, **point})
+    documents = [f"doc-{place:02d}" for place in range(1, 5 if by == "control text" else 41)]
     return {
-        "strength": best, "how": "measured", "why": "", "documents": documents, "tokens": 12_000, "seconds": 31.0, "curve": curve,
+        "strength": best, "how": "measured", "why": "", "by": by, "documents": documents, "tokens": 12_000, "seconds": 31.0, "curve": curve,
     }  # fmt: skip
 
 

@@ -14,10 +14,10 @@ import argparse
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from report.findings.intervals import interval
 from report.findings.recall import clustered_mean
@@ -63,86 +63,58 @@ def token_count(rng: random.Random) -> float:
     return float(max(60, round(rng.lognormvariate(math.log(400), 0.35))))
 
 
-def measured(
-    rng: random.Random, count: int, mean: float, spread: float, draw: Draw, *, seed: int, resamples: int
-) -> dict[str, Any]:
-    """One simulated set of `count` documents of about 400 tokens, compared as `compare_losses` compares them.
+class Texts(NamedTuple):
+    """Documents of about 400 tokens to simulate: their number, and the mean and standard deviation of their loss changes in nats a token."""
 
-    Only what the verdict reads is computed: the losses of either model alone play no part in it.
-    """
-    tokens = [token_count(rng) for _ in range(count)]
-    change = [length * (mean + spread * draw(rng)) for length in tokens]
-    return loss_block(change, tokens, seed=seed, resamples=resamples)
-
-
-def loss_block(change: list[float], tokens: list[float], *, seed: int, resamples: int) -> dict[str, Any]:
-    """What the verdict reads of the loss changes, in nats, of documents with these token counts."""
-    p_value, _ = sign_flip(change, seed=seed, flips=1_000)
-    difference = interval(change, tokens, seed=seed, resamples=resamples)
-    return {"documents_count": len(tokens), "unusable_documents": 0, "difference": difference, "p_value": p_value}
+    documents: int
+    mean: float
+    spread: float = 0.1
 
 
 def rates(
+    heldout: Texts | None,
     *,
-    count: int,
-    mean: float,
-    spread: float,
-    draw: Draw,
     runs: int,
     seed: int,
+    control: Texts | None = None,
+    outside: Texts | None = None,
+    draw: Draw = normal,
     resamples: int = RESAMPLES,
-    outside: bool = False,
 ) -> tuple[float, float]:
-    """The shares of simulated runs judged improved and worse where held-out text changed by `mean` and gained more than the control
-    text; or improved and worse outside where `outside` text changed by `mean`, and held-out text gained without doubt."""
-    rng, verdicts = random.Random(seed), []
-    for run in range(runs):
-        block = measured(rng, count, mean, spread, draw, seed=run, resamples=resamples)
-        judged = (CERTAINLY_GAINED, CERTAINLY_FURTHER, block) if outside else (block, CERTAINLY_FURTHER)
-        verdicts.append(judge_loss(*judged).verdict)
-    return _shares(verdicts, WORSE_OUTSIDE if outside else WORSE)
+    """The shares of simulated runs judged improved, and worse (worse outside where outside text is simulated).
 
-
-def general_gain_rates(
-    *,
-    count: int,
-    gain: float,
-    field: float,
-    spreads: tuple[float, float],
-    draw: Draw,
-    runs: int,
-    seed: int,
-    resamples: int = RESAMPLES,
-    outside: float | None = None,
-) -> tuple[float, float]:
-    """The shares judged improved and worse where held-out text changed by `gain + field` and control text by `gain`; or improved
-    and worse outside where also outside text changed, by `outside`.
-
-    `spreads` are the standard deviations of held-out and control documents. With `field` 0 nothing of the field was learned.
+    Without `heldout` the held-out text has certainly gained; without `control` it has certainly gained more than the control text.
     """
     rng, verdicts = random.Random(seed), []
     for run in range(runs):
-        heldout = simulated(rng, count, gain + field, spreads[0], draw)
-        control = simulated(rng, CONTROL_DOCUMENTS, gain, spreads[1], draw)
-        others = None
-        if outside is not None:
-            others = measured(rng, OUTSIDE_DOCUMENTS[-1], outside, spreads[0], draw, seed=run, resamples=resamples)
-        tokens = [document["tokens"] for document in heldout["documents"]]
-        change = [document["tuned_nll"] - document["base_nll"] for document in heldout["documents"]]
-        block = loss_block(change, tokens, seed=run, resamples=resamples)
-        beyond = compare_gains(heldout, control, seed=run, resamples=resamples, shuffles=resamples)
-        verdicts.append(judge_loss(block, beyond, others).verdict)
-    return _shares(verdicts, WORSE if outside is None else WORSE_OUTSIDE)
+        parts = [_simulated(rng, texts, draw) if texts else None for texts in (heldout, control, outside)]
+        # Only what the verdict reads is computed: the losses of either model alone play no part in it.
+        loss, _, by_others = (_loss_block(part, run, resamples) if part else None for part in parts)
+        further = CERTAINLY_FURTHER
+        if parts[0] and parts[1]:
+            further = compare_gains(parts[0], parts[1], seed=run, resamples=resamples, shuffles=resamples) or {}
+        verdicts.append(judge_loss(loss or CERTAINLY_GAINED, further, by_others).verdict)
+    return _shares(verdicts, WORSE_OUTSIDE if outside else WORSE)
 
 
-def simulated(rng: random.Random, count: int, mean: float, spread: float, draw: Draw) -> dict[str, Any]:
-    """`count` documents of about 400 tokens whose loss changed by `mean`, with a standard deviation of `spread`."""
-    documents = []
-    for _ in range(count):
-        tokens = token_count(rng)
-        tuned = tokens * (4.0 + mean + spread * draw(rng))
-        documents.append({"tokens": tokens, "base_nll": 4.0 * tokens, "tuned_nll": tuned})
-    return {"documents": documents}
+def _simulated(rng: random.Random, texts: Texts, draw: Draw) -> dict[str, Any]:
+    """The measured documents of one simulated run."""
+    lengths = [token_count(rng) for _ in range(texts.documents)]
+    changes = [length * (texts.mean + texts.spread * draw(rng)) for length in lengths]
+    rows = [
+        {"tokens": length, "base_nll": 4.0 * length, "tuned_nll": 4.0 * length + change}
+        for length, change in zip(lengths, changes, strict=True)
+    ]
+    return {"documents": rows}
+
+
+def _loss_block(measured: dict[str, Any], seed: int, resamples: int) -> dict[str, Any]:
+    """What the verdict reads of the loss changes of these documents."""
+    rows = measured["documents"]
+    change = [row["tuned_nll"] - row["base_nll"] for row in rows]
+    p_value, _ = sign_flip(change, seed=seed, flips=1_000)
+    difference = interval(change, [row["tokens"] for row in rows], seed=seed, resamples=resamples)
+    return {"documents_count": len(rows), "unusable_documents": 0, "difference": difference, "p_value": p_value}
 
 
 def recall_rates(
@@ -173,9 +145,10 @@ def _shares(verdicts: list[str], harmful: str) -> tuple[float, float]:
     return verdicts.count(IMPROVED) / len(verdicts), verdicts.count(harmful) / len(verdicts)
 
 
-def _per_cent(share: float, runs: int) -> str:
-    """A share with its standard error."""
-    return f"{100 * share:5.1f} % ± {100 * math.sqrt(max(share * (1 - share), 1 / runs / 4) / runs):.1f}"
+def _per_cents(shares: Sequence[float], runs: int) -> list[str]:
+    """Shares with their standard errors."""
+    errors = [math.sqrt(max(share * (1 - share), 1 / runs / 4) / runs) for share in shares]
+    return [f"{100 * share:5.1f} % ± {100 * error:.1f}" for share, error in zip(shares, errors, strict=True)]
 
 
 def _too_many(share: float, runs: int) -> bool:
@@ -193,13 +166,12 @@ def loss_nulls(runs: int, power_runs: int) -> bool:
     print(f"Nulls: nothing learned, {runs:,} simulated runs a row, SD of documents 0.10 nats per token")
     form, failed = "{:>9}  {:<13} {:>18} {:>16}{}", False
     _show(form, "documents", "differences", "improved (false)", "worse (false)", "")
-    rows = [(count, name, RESAMPLES, runs) for count in (6, 10, 14, 18) for name in SHAPES]
+    rows = [(count, name, RESAMPLES, runs) for count, name in product((6, 10, 14, 18), SHAPES)]
     for count, name, resamples, many in [*rows, (14, "normal", 10_000, power_runs)]:
-        one = partial(rates, count=count, mean=0.0, spread=0.1, draw=SHAPES[name])
-        improved, worse = one(runs=many, seed=count, resamples=resamples)
+        shares = rates(Texts(count, 0.0), runs=many, seed=count, draw=SHAPES[name], resamples=resamples)
         note = f"  ({resamples:,} resamples, {many} runs)" if resamples > RESAMPLES else ""
-        _show(form, count, name, _per_cent(improved, many), _per_cent(worse, many), note)
-        failed |= _too_many(improved, many)
+        _show(form, count, name, *_per_cents(shares, many), note)
+        failed |= _too_many(shares[0], many)
     return failed
 
 
@@ -210,20 +182,23 @@ def gain_nulls(runs: int, power_runs: int) -> bool:
     _show(form, "documents", "differences", "SD held-out, control", "improved (false)")
     rows = [(18, name, (0.1, 0.1)) for name in SHAPES]
     rows += [(18, "normal", (0.05, 0.15)), (18, "normal", (0.15, 0.05)), (10, "normal", (0.1, 0.1))]
-    gained = partial(general_gain_rates, gain=-0.25)
+
+    def improved(count: int, further: float, spreads: tuple[float, float], name: str, many: int) -> float:
+        texts = Texts(count, further - 0.25, spreads[0]), Texts(CONTROL_DOCUMENTS, -0.25, spreads[1])
+        return rates(texts[0], control=texts[1], runs=many, seed=count, draw=SHAPES[name])[0]
+
     for count, name, spreads in rows:
-        improved, _ = gained(count=count, field=0.0, spreads=spreads, draw=SHAPES[name], runs=runs, seed=count)
-        _show(form, count, name, "{:.2f}, {:.2f}".format(*spreads), _per_cent(improved, runs))
-        failed |= _too_many(improved, runs)
+        share = improved(count, 0.0, spreads, name, runs)
+        _show(form, count, name, "{:.2f}, {:.2f}".format(*spreads), *_per_cents([share], runs))
+        failed |= _too_many(share, runs)
     print(
         f"\nPower beside a general gain of 0.25: share judged improved, 18 documents, {power_runs} simulated runs a cell"
     )
     effects, form = (-0.05, -0.10, -0.30), "{:>20}  {:>18}{:>18}{:>18}"
     _show(form, "SD held-out, control", *(f"further by {effect:.2f}" for effect in effects))
-    gained = partial(gained, count=18, draw=normal, runs=power_runs, seed=18)
     for spreads in ((0.05, 0.05), (0.05, 0.10), (0.10, 0.10)):
-        shares = [gained(field=effect, spreads=spreads)[0] for effect in effects]
-        _show(form, "{:.2f}, {:.2f}".format(*spreads), *(_per_cent(share, power_runs) for share in shares))
+        shares = [improved(18, effect, spreads, "normal", power_runs) for effect in effects]
+        _show(form, "{:.2f}, {:.2f}".format(*spreads), *_per_cents(shares, power_runs))
     return failed
 
 
@@ -235,27 +210,27 @@ def outside_nulls(runs: int, power_runs: int) -> bool:
     )
     form, failed = "{:>9}  {:<13} {:>18} {:>22}", False
     _show(form, "documents", "differences", "improved (false)", "worse outside (false)")
+    judged = partial(rates, resamples=400)
+    shares: Sequence[float]
     for count, name in product(OUTSIDE_DOCUMENTS, SHAPES):
-        one = partial(rates, outside=True, count=count, mean=0.0, spread=0.1, draw=SHAPES[name])
-        improved, worse = one(runs=runs, seed=count, resamples=400)
-        _show(form, count, name, _per_cent(improved, runs), _per_cent(worse, runs))
-        failed |= _too_many(improved, runs) or _too_many(worse, runs)
-    nothing = partial(general_gain_rates, count=18, gain=0.0, field=0.0, spreads=(0.1, 0.1), draw=normal, outside=0.0)
-    improved, worse = nothing(runs=runs, seed=1, resamples=400)
-    shares = [_per_cent(share, runs).strip() for share in (improved, worse)]
-    print(f"All conditions together, nothing learned at all: {shares[0]} improved, {shares[1]} worse outside")
+        shares = judged(None, outside=Texts(count, 0.0), runs=runs, seed=count, draw=SHAPES[name])
+        _show(form, count, name, *_per_cents(shares, runs))
+        failed |= any(_too_many(share, runs) for share in shares)
+    control, outside = Texts(CONTROL_DOCUMENTS, 0.0), Texts(OUTSIDE_DOCUMENTS[-1], 0.0)
+    improved, worse = _per_cents(judged(Texts(18, 0.0), control=control, outside=outside, runs=runs, seed=1), runs)
+    print(
+        f"All conditions together, nothing learned at all: {improved.strip()} improved, {worse.strip()} worse outside"
+    )
     print(
         f"\nPower, held-out text gained without doubt, {power_runs} simulated runs a cell: improved where outside text fell by as much, worse outside where it rose"
     )
     effects, form = (0.01, 0.02, 0.05, 0.10), "{:>9} {:>6} {:>14}  {:>16}{:>16}{:>16}{:>16}"
     _show(form, "documents", "SD", "verdict", *(f"effect {effect:.2f}" for effect in effects))
     for count, spread in product(OUTSIDE_DOCUMENTS, (0.05, 0.10)):
-        power = partial(
-            rates, outside=True, count=count, spread=spread, draw=normal, runs=power_runs, seed=count, resamples=400
-        )
         for place, verdict, sign in ((0, IMPROVED, -1), (1, WORSE_OUTSIDE, 1)):
-            cells = [_per_cent(power(mean=sign * effect)[place], power_runs) for effect in effects]
-            _show(form, count, f"{spread:.2f}", verdict, *cells)
+            texts = [Texts(count, sign * effect, spread) for effect in effects]
+            shares = [judged(None, outside=one, runs=power_runs, seed=count)[place] for one in texts]
+            _show(form, count, f"{spread:.2f}", verdict, *_per_cents(shares, power_runs))
     return failed
 
 
@@ -265,10 +240,9 @@ def recall_nulls(runs: int, power_runs: int) -> bool:
     form, failed = "{:>9}  {:<13} {:>18} {:>16}", False
     _show(form, "prompts", "", "improved (false)", "worse (false)")
     for count, alike in ((24, 1), (80, 1), (96, 4)):
-        improved, worse = recall_rates(prompts=count, runs=runs, seed=count, resamples=400, alike=alike)
-        note = "" if alike == 1 else f"{count // alike} clusters"
-        _show(form, count, note, _per_cent(improved, runs), _per_cent(worse, runs))
-        failed |= _too_many(improved, runs)
+        shares = recall_rates(prompts=count, runs=runs, seed=count, resamples=400, alike=alike)
+        _show(form, count, "" if alike == 1 else f"{count // alike} clusters", *_per_cents(shares, runs))
+        failed |= _too_many(shares[0], runs)
     return failed
 
 
@@ -278,8 +252,8 @@ def loss_power(runs: int, power_runs: int) -> bool:
     effects, form = (-0.02, -0.05, -0.10), "{:>9} {:>6}  {:>16}{:>16}{:>16}"
     _show(form, "documents", "SD", *(f"effect {effect:.2f}" for effect in effects))
     for count, spread in product((10, 14, 18), (0.05, 0.10, 0.15)):
-        power = partial(rates, count=count, spread=spread, draw=normal, runs=power_runs, seed=count)
-        _show(form, count, f"{spread:.2f}", *(_per_cent(power(mean=effect)[0], power_runs) for effect in effects))
+        shares = [rates(Texts(count, effect, spread), runs=power_runs, seed=count)[0] for effect in effects]
+        _show(form, count, f"{spread:.2f}", *_per_cents(shares, power_runs))
     return False
 
 

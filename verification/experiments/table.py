@@ -132,17 +132,6 @@ def as_markdown(rows: Sequence[Row], notes: Sequence[str] = ()) -> str:
     return "\n\n".join(["\n".join(lines), note, *filter(None, notes)])
 
 
-def kept_since(found: Sequence[Mapping[str, Any]]) -> str:
-    """A sentence on the commits whose code made figures that are kept for today's code; empty where there are none."""
-    commits = dict.fromkeys(entry["commit"] for figures in found for entry in figures.get("carried", []))
-    if not commits:
-        return ""
-    return (
-        f"Code of the experiments has changed since ({', '.join(commits)}); each time a small run gave the same losses and answers, and "
-        "`carried` in results/evidence.json says why."
-    )
-
-
 def recall_together(runs: Mapping[int, Mapping[str, Any]]) -> tuple[str, str] | None:
     """Key facts over several seeds: the verdict by the rule of the second line, on the change of each prompt averaged over them, and
     a sentence with the figures.

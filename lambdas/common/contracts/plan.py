@@ -95,7 +95,7 @@ class PlannedEvaluation(TypedDict):
     outsideDocuments: int
     controlDocuments: int
     outsideText: str
-    strengthDocuments: int  # text by others that chooses the adapter's strength, and is not among those above
+    strengthDocuments: int  # they choose the adapter's strength, and are not among those above
     strengthWords: int
 
 

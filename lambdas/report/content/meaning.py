@@ -25,7 +25,7 @@ from report.summary_types import Summary, has_figures
 
 SMOKE_TITLE = "A smoke run: nothing is shown about the model"
 NO_OUTSIDE_TEXT = "No outside text was given, so nothing is known about text of the field that others wrote."
-MEASURED = "measured"  # of a strength, in training/strength.py
+MEASURED, BY_CONTROL = "measured", "control text"  # of a strength, in training/strength.py
 OUTSIDE_NOT_MEASURED = "Outside text was given, but no usable loss came back."
 FAILED = ("FAILED", "TIMED_OUT", "ABORTED", "UNKNOWN")
 TONES = {IMPROVED: "good", NOT_SHOWN: "neutral", WORSE: "bad", WORSE_OUTSIDE: "bad", NONE_BETTER: "bad"}
@@ -138,12 +138,17 @@ def of_strength(strength: Mapping[str, Any]) -> str:
     kept = f"{strength['strength']:g}"
     if strength["how"] == MEASURED:
         count = plural(len(strength["documents"]), "document")
+        if strength.get("by") == BY_CONTROL:
+            return (
+                f"{kept} of the adapter is kept: chosen, within narrow bounds, by {count} of control text, on which nothing else is measured. "
+                "Text by others (input key heldOutside) would choose from all strengths."
+            )
         return f"{kept} of the adapter is kept: of all strengths that were tried, the best on {count} by others, on which nothing else is measured."
     if not strength["why"]:
         return f"{kept} of the adapter is kept, as adapter_strength sets it."
     return (
         f"The adapter's strength was not measured: {strength['why']}. {kept} of it is kept, at which none of the models that were tried became worse at text by "
-        "others. A measured strength needs text by others (input key heldOutside)."
+        "others."
     )
 
 

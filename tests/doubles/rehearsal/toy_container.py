@@ -48,10 +48,10 @@ class Container:
         path = self.root / "input" / "config" / "hyperparameters.json"
         path.write_text(json.dumps(SETTINGS | changes), encoding="utf-8")
 
-    def set_aside(self, count: int) -> None:
+    def set_aside(self, count: int, name: str = "strength") -> None:
         """Write so many documents by which the adapter's strength is chosen."""
         rows = [{"id": f"s{n}", "title": "", "text": prose(n + 90, 60)} for n in range(count)]
-        path = self.root / "input" / "data" / "evaluation" / "strength.jsonl"
+        path = self.root / "input" / "data" / "evaluation" / f"{name}.jsonl"
         path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
 
     def instance(self, kind: str, **more: object) -> None:

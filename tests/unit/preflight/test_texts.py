@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from captune.data import DATA
 from common.errors import CaptuneError, DatasetRejected, HeldOutLeaks, PatientDataSuspected
 from common.text import count_words
 from preflight import model
 from preflight.texts import held_out as holding
 from preflight.texts import text_file
 from preflight.texts.held_out import MINIMUM_DOCUMENTS, PASSAGES, Overlap, split
-from preflight.texts.outside_text import MAXIMUM_WORDS, STRENGTH_WORDS
+from preflight.texts.outside_text import CONTROL_KINDS, CONTROL_OF_A_KIND, MAXIMUM_WORDS, STRENGTH_WORDS
 from preflight.texts.text_file import Document, as_text, check, decode, documents, without_titles
 from tests.doubles.preflight_site import Site, titled
 from tests.doubles.texts import lines, prose
@@ -295,6 +296,42 @@ def test_all_judge_where_none_can_choose(site: Site, content: list[Any], given: 
 
 
 DEPLOYED = "medicaloutside.jsonl"
+CONTROL, BY_CONTROL = "input/evaluation/control.jsonl", "input/evaluation/strength_control.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("count", "given", "strength", "chooses"),
+    [
+        (28, {}, "auto", True), (28, JSON_LINES, "auto", True), (24, {}, "auto", False), (28, {}, "0.6", False),
+        (28, {"smoke": True}, "auto", False),
+    ],
+    ids=["no text by others", "too little of it", "too few for both", "a strength that is set", "a smoke run"],
+)  # fmt: skip
+def test_a_control_text_of_each_kind_chooses_the_strength_where_no_text_by_others_can(
+    site: Site, count: int, given: dict[str, Any], strength: str, chooses: bool
+) -> None:
+    site.data["control.txt"] = titled(count, 60, 400)
+    site.settings["hyperparameters"] = {**site.settings["hyperparameters"], "adapter_strength": strength}
+    site.upload("others.jsonl", lines(MANY[:11]))
+    plan = site.begin(given)
+    judge = [part["id"] for part in site.documents(CONTROL)]
+    choose = [part["id"] for part in site.documents(BY_CONTROL)] if BY_CONTROL in site.staged else []
+    assert choose == ([f"control-{place:03d}" for place in (4, 11, 18, 25)] if chooses else [])
+    assert sorted(judge + choose) == [f"control-{place:03d}" for place in range(1, count + 1)]
+    assert STRENGTH not in site.staged and plan["evaluation"]["strengthDocuments"] == len(choose)
+
+
+def test_control_text_only_judges_where_text_by_others_chooses(site: Site) -> None:
+    site.data |= {DEPLOYED: lines(MANY), "control.txt": titled(28, 60, 400)}
+    site.begin()
+    assert halves(site) == (MANY[::2], MANY[1::2])
+    assert len(site.documents(CONTROL)) == 28 and BY_CONTROL not in site.staged
+
+
+def test_the_control_text_has_as_many_of_each_kind_as_are_counted_on() -> None:
+    titles = [part.title.partition(":")[0] for part in documents((DATA / "control.txt").read_text("utf-8"), "control")]
+    assert titles == [kind for kind in dict.fromkeys(titles) for _ in range(CONTROL_OF_A_KIND)]
+    assert len(set(titles)) == CONTROL_KINDS
 
 
 def test_the_deployed_text_by_others_is_measured_by_default(site: Site) -> None:

@@ -23,7 +23,7 @@ from report.findings.intervals import (
 )
 from report.findings.statistics import compare_gains, compare_losses, shuffle_test, sign_flip
 from report.findings.verdict import IMPROVED, NOT_SHOWN, judge_loss
-from verification.experiments.null_statistics import CERTAINLY_FURTHER, general_gain_rates, normal, rates
+from verification.experiments.null_statistics import CERTAINLY_FURTHER, CONTROL_DOCUMENTS, Texts, rates
 
 
 def documents(changes: list[float], tokens: int = 100) -> dict[str, Any]:
@@ -129,26 +129,26 @@ def test_a_loss_that_is_not_a_number_makes_its_document_unusable(bad: object) ->
 
 # With 400 runs and a true rate of 5 % the share exceeds 8.5 % about once in a thousand seeds; the seeds are fixed.
 def test_nothing_learned_is_rarely_called_a_change_and_a_clear_gain_nearly_always() -> None:
-    improved, worse = rates(count=12, mean=0.0, spread=0.1, draw=normal, runs=400, seed=11, resamples=400)
+    improved, worse = rates(Texts(12, 0.0), runs=400, seed=11, resamples=400)
     assert improved <= 0.05 and worse <= 0.05
-    improved, worse = rates(count=14, mean=-0.1, spread=0.08, draw=normal, runs=60, seed=3, resamples=400)
+    improved, worse = rates(Texts(14, -0.1, 0.08), runs=60, seed=3, resamples=400)
     assert improved >= 0.9 and worse == 0
 
 
 @pytest.mark.slow
 def test_a_gain_on_every_text_is_rarely_called_improved() -> None:
-    options: dict[str, Any] = {"count": 18, "gain": -0.25, "spreads": (0.1, 0.1), "draw": normal, "seed": 12}
-    assert general_gain_rates(field=0.0, runs=60, resamples=300, **options)[0] <= 0.1
-    assert general_gain_rates(field=-0.2, runs=30, resamples=300, **options)[0] >= 0.9
+    options: dict[str, Any] = {"control": Texts(CONTROL_DOCUMENTS, -0.25), "seed": 12, "resamples": 300}
+    assert rates(Texts(18, -0.25), runs=60, **options)[0] <= 0.1
+    assert rates(Texts(18, -0.45), runs=30, **options)[0] >= 0.9
 
 
 @pytest.mark.slow
 def test_outside_text_that_did_not_change_is_rarely_called_better_or_worse() -> None:
-    options: dict[str, Any] = {"count": 20, "spread": 0.1, "draw": normal, "seed": 13, "resamples": 300}
-    improved, worse = rates(outside=True, mean=0.0, runs=200, **options)
+    options: dict[str, Any] = {"seed": 13, "resamples": 300}
+    improved, worse = rates(None, outside=Texts(20, 0.0), runs=200, **options)
     assert improved <= 0.07 and worse <= 0.07
-    assert rates(outside=True, mean=-0.1, runs=30, **options)[0] >= 0.9
-    assert rates(outside=True, mean=0.1, runs=30, **options)[1] >= 0.9
+    assert rates(None, outside=Texts(20, -0.1), runs=30, **options)[0] >= 0.9
+    assert rates(None, outside=Texts(20, 0.1), runs=30, **options)[1] >= 0.9
 
 
 @pytest.mark.parametrize(
