@@ -95,6 +95,15 @@ class TestTheAdapter:
             assert report_event(execution)["trainingCut"] is cut
             assert len(execution.asked("StartTraining") + execution.asked("StartSpotTraining")) == 1
 
+    @pytest.mark.parametrize(
+        ("ended", "kept"),
+        [(job(ModelArtifacts={"S3ModelArtifacts": "s3://bucket/else"}), "s3://bucket/else/"), (CUT, ADAPTER)],
+        ids=["where SageMaker says", "of a job that was cut"],
+    )
+    def test_is_named_where_the_run_fails_after_training(self, ended: dict[str, Any], kept: str) -> None:
+        execution = run(DescribeTraining=ended, DescribeEndpoint=endpoint("Failed", "No luck."))
+        assert execution.cause.endswith(KEPT.replace(ADAPTER, kept))
+
     @pytest.mark.parametrize("planned", [plan(adapterUri=EARLIER), plan(adapterUri=EARLIER, training_spot=True)])
     def test_of_an_earlier_run_is_served_and_nothing_is_trained(self, planned: dict[str, Any]) -> None:
         execution = run(Preflight=planned)
@@ -110,9 +119,6 @@ class TestAJobThatRanOutOfTime:
     def test_on_spot_goes_on_with_what_it_left_when_its_wait_is_over(self, billed: int) -> None:
         execution = run(Preflight=SPOT, DescribeTraining=job("Stopped", "MaxWaitTimeExceeded", billed=billed))
         assert (execution.status, report_event(execution)["trainingCut"]) == ("SUCCEEDED", True)
-
-    def test_names_what_it_left_where_the_run_fails_later(self) -> None:
-        assert KEPT in run(DescribeTraining=CUT, DescribeEndpoint=endpoint("Failed", "No luck.")).cause
 
     @pytest.mark.parametrize("planned", [plan(), SPOT], ids=["on demand", "spot"])
     def test_ends_as_out_of_time_where_it_left_nothing(self, planned: dict[str, Any]) -> None:
