@@ -164,6 +164,22 @@ def test_prompts_are_read_with_those_of_like_length_within_the_room(
     assert engine._waiting == [row for row in rows if row not in engine._reading.rows]
 
 
+def test_requests_that_come_together_are_answered_in_one_batch(
+    engine: ContinuousBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, sizes = engine._forward, list[int]()
+
+    def counted(part: Any, *given: Any, **more: Any) -> Any:
+        sizes.append(len(part.rows))
+        return forward(part, *given, **more)
+
+    submit(engine, PROMPTS[0], 1).rest()
+    monkeypatch.setattr(batching, "QUIET_SECONDS", 3.0)  # this thread may have to wait for a core between two rows
+    monkeypatch.setattr(engine, "_forward", counted)
+    rows = [submit(engine, PROMPTS[0], 1) for _ in range(3)]
+    assert [len(row.rest()) for row in rows] == [2, 2, 2] and sizes == [3]
+
+
 def test_a_row_that_fails_takes_no_other_with_it(patient: ContinuousBatch) -> None:
     good = submit(patient, PROMPTS[0], 40)
     good.next()
@@ -209,7 +225,7 @@ def test_the_base_model_answers_without_adapter_and_without_the_folders_settings
         if file.name != "generation_config.json":
             (tmp_path / file.name).symlink_to(file)
     (tmp_path / "generation_config.json").write_text(
-        '{"do_sample": true, "temperature": 5.0, "max_length": 4, "repetition_penalty": 9.0, "eos_token_id": [1, 2]}'
+        '{"do_sample": true, "temperature": 5.0, "max_length": 4, "repetition_penalty": 9.0, "eos_token_id": 2}'
     )
     own = ContinuousBatch(tmp_path, None, "float32", 1)
     beside = submit(engine, PROMPTS[1], 12, adapted=True)

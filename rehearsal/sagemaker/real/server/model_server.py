@@ -156,6 +156,7 @@ def main() -> None:
     app = application(Service(folder, Settings.from_environment(os.environ, folder)))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
+        listening.listen()  # before anybody reads the port
         scratch = port_file.with_suffix(".new")
         scratch.write_text(str(listening.getsockname()[1]))
         scratch.replace(port_file)
