@@ -271,6 +271,22 @@ def test_a_run_waits_for_its_endpoint_until_less_than_two_minutes_are_left(
     assert execution.error == ("NoCapacity" if looks else "EndpointFailed")
 
 
+def test_an_endpoint_that_is_still_created_at_its_deadline_ends_the_run_before_it() -> None:
+    execution = run(Preflight=TWO_TYPES, DescribeEndpoint=endpoint("Creating"))
+    assert execution.error == "EndpointFailed"
+    assert f"Endpoint {RUN} was still Creating when its deadline of 61 minutes came" in execution.cause
+
+
+def test_a_run_that_only_serves_waits_for_its_endpoint_and_asks_nothing() -> None:
+    planned = plan(adapterUri=EARLIER, serveOnly=True)
+    execution = run(Preflight=planned, DescribeEndpoint=[endpoint("Creating"), endpoint()])
+    assert (execution.status, execution.output["verdict"], execution.pauses("DescribeEndpoint")) == (
+        "SUCCEEDED", "served", [60],
+    )  # fmt: skip
+    assert execution.asked("AskBaseModel") == execution.asked("WriteReport") == []
+    assert run(Preflight=planned, DescribeEndpoint=endpoint("Failed", "No luck.")).error == "EndpointFailed"
+
+
 class TestTheTypeThatSageMakerSelects:
     def test_is_told_to_the_report(self) -> None:
         trained = job(ResourceConfig={"SelectedInstanceType": SECOND, "SelectedInstanceCount": 1})
