@@ -27,6 +27,7 @@ from tests.doubles.machines.fine_tuning_run import (
     run,
 )
 from tests.doubles.machines.walk import Walk
+from verification.simulation.interpreter import Failure
 
 NO_INSTANCE = [
     "CapacityError: There is none.",
@@ -240,6 +241,11 @@ class TestAnEndpointWithoutCapacity:
         looks = [endpoint("Failed", NO_INSTANCE[1]), *[endpoint("Creating")] * 53, endpoint("Failed", "No ping.")]
         execution = run(DescribeEndpoint=looks)
         assert execution.error == "EndpointFailed" and "became Failed: No ping." in execution.cause
+
+    def test_counts_a_try_whose_endpoint_could_not_be_deleted(self) -> None:
+        looks = [endpoint("Failed", NO_INSTANCE[1]), endpoint("Creating")]
+        execution = run(DescribeEndpoint=looks, DeleteEndpointWithoutCapacity=Failure("States.Timeout"))
+        assert "in 2 attempts" in execution.cause
 
     def test_names_the_lack_and_not_the_deadline_where_the_last_try_is_still_looking(self) -> None:
         execution = run(DescribeEndpoint=[endpoint("Failed", NO_INSTANCE[1]), endpoint("Creating")])
