@@ -27,6 +27,7 @@ from tests.doubles.machines.fine_tuning_run import (
     run,
 )
 from tests.doubles.machines.walk import Walk
+from verification.simulation.interpreter import Failure
 
 NO_INSTANCE = [
     "CapacityError: There is none.",
@@ -241,6 +242,11 @@ class TestAnEndpointWithoutCapacity:
         execution = run(DescribeEndpoint=looks)
         assert execution.error == "EndpointFailed" and "became Failed: No ping." in execution.cause
 
+    def test_counts_a_try_whose_endpoint_could_not_be_deleted(self) -> None:
+        looks = [endpoint("Failed", NO_INSTANCE[1]), endpoint("Creating")]
+        execution = run(DescribeEndpoint=looks, DeleteEndpointWithoutCapacity=Failure("States.Timeout"))
+        assert "in 2 attempts" in execution.cause
+
     def test_names_the_lack_and_not_the_deadline_where_the_last_try_is_still_looking(self) -> None:
         execution = run(DescribeEndpoint=[endpoint("Failed", NO_INSTANCE[1]), endpoint("Creating")])
         assert (execution.error, len(execution.asked("CreateEndpoint"))) == ("NoCapacity", 2)
@@ -269,6 +275,22 @@ def test_a_run_waits_for_its_endpoint_until_less_than_two_minutes_are_left(
     execution = run(Preflight=planned, DescribeEndpoint=[*looks, endpoint("Creating")])
     assert execution.seconds - first_second(execution, "CreateEndpoint") == ends
     assert execution.error == ("NoCapacity" if looks else "EndpointFailed")
+
+
+def test_an_endpoint_that_is_still_created_at_its_deadline_ends_the_run_before_it() -> None:
+    execution = run(Preflight=TWO_TYPES, DescribeEndpoint=endpoint("Creating"))
+    assert execution.error == "EndpointFailed"
+    assert f"Endpoint {RUN} was still Creating when its deadline of 61 minutes came" in execution.cause
+
+
+def test_a_run_that_only_serves_waits_for_its_endpoint_and_asks_nothing() -> None:
+    planned = plan(adapterUri=EARLIER, serveOnly=True)
+    execution = run(Preflight=planned, DescribeEndpoint=[endpoint("Creating"), endpoint()])
+    assert (execution.status, execution.output["verdict"], execution.pauses("DescribeEndpoint")) == (
+        "SUCCEEDED", "served", [60],
+    )  # fmt: skip
+    assert execution.asked("AskBaseModel") == execution.asked("WriteReport") == []
+    assert run(Preflight=planned, DescribeEndpoint=endpoint("Failed", "No luck.")).error == "EndpointFailed"
 
 
 class TestTheTypeThatSageMakerSelects:
