@@ -21,7 +21,9 @@ import common.aws
 import common.clock
 import common.environment
 import common.ledger.ledger
+from preflight.texts.held_out import Overlap
 from preflight.texts.text_file import Document
+from preflight.texts.training import Material
 from verification.simulation.definitions import PROJECT, functions
 from verification.simulation.interpreter import Failure
 from verification.simulation.services import client_error, complaints
@@ -29,17 +31,8 @@ from verification.simulation.world import World
 
 HANDLERS = tuple(functions())
 # What no simulation of money needs, and what takes most of the time: the texts, the weights, the images.
-_MATERIAL = SimpleNamespace(
-    words=1000,
-    training=[Document("one", "One", "A text.")],
-    held_out=[],
-    control=[],
-    outside=[],
-    strength=[],
-    outside_told="",
-    prompts=[],
-    note="",
-    warnings=[],
+_MATERIAL = Material(
+    training=[Document("one", "One", "A text.")], held_out=[], overlap=Overlap([]), words=1000, warnings=[]
 )
 
 
