@@ -224,7 +224,7 @@ ROWS: dict[str, Callable[[Evidence], str] | None] = {
     "every speed except": _speeds,
     "bfloat16 LoRA of 7 billion": _memory,
     "several GPUs": _several,
-    "rate, steps and passes, chosen": _recipe,
+    "rate, steps and passes, tried": _recipe,
     "spot:": _spot,
     "whether `MaxRuntimeInSeconds`": _longest_time,
     "what happens to an endpoint whose server dies": None,
