@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -130,15 +130,18 @@ def ask_all(
     return _in_order(prompts, answers)
 
 
+def samples_of(prompt: Mapping[str, Any], samples: int) -> int:
+    """How many sampled answers a prompt gets in a run that asks for `samples`: of a starter people look at these first, so it has one at least."""
+    return max(1, samples) if prompt["kind"] == "starter" else samples
+
+
 def _in_order(prompts: list[dict[str, Any]], answers: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return [answers[prompt["id"]] for prompt in prompts if prompt["id"] in answers]
 
 
 def _ask(runtime: Any, prompt: dict[str, Any], settings: Settings) -> dict[str, Any]:
     started = time.monotonic()
-    # A starter is known by its sampled answers; a comparison without one would miss what people look for first.
-    wanted = max(1, settings.samples) if prompt["kind"] == "starter" else settings.samples
-    seeds = [settings.seed + number for number in range(wanted)]
+    seeds = [settings.seed + number for number in range(samples_of(prompt, settings.samples))]
     greedy = _complete(runtime, prompt, settings, temperature=0.0, seed=settings.seed)
     samples = [_complete(runtime, prompt, settings, temperature=TEMPERATURE, seed=seed) for seed in seeds]
     return {

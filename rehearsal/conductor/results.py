@@ -14,6 +14,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from ask.questions import samples_of
 from common import errors
 from common.contracts import run_folder
 from common.storage import Storage
@@ -48,8 +49,7 @@ def answers_of(cloud: Cloud, run: str) -> int:
     plan = storage.read_json(run_folder.key(run, run_folder.PLAN)) or {}
     samples = int(plan.get("samplesPerPrompt") or 0)
     prompts = storage.read_lines(run_folder.key(run, run_folder.PROMPTS))
-    # A starter has a sampled answer in any case (ask/questions.py).
-    return 2 * sum(1 + (max(1, samples) if prompt["kind"] == "starter" else samples) for prompt in prompts)
+    return 2 * sum(1 + samples_of(prompt, samples) for prompt in prompts)
 
 
 class NoPlace(ValueError):
@@ -115,7 +115,7 @@ def dollars(cents: Any) -> str:
 
 
 def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
-    """Verdict, losses, cost, and and the answers to the first prompts side by side."""
+    """Verdict, losses, cost, and the answers to the first prompts side by side."""
     display.say()
     display.say(
         f"[bold]Verdict: {escape(str(summary.get('verdict')))}[/]  {escape(str(summary.get('headline') or ''))}. "
