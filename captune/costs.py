@@ -18,7 +18,6 @@ from captune import account
 from captune.account import Refused, Region
 from captune.data import DATA
 from common import clock, estimate
-from common.architecture import Shape
 from common.cards import card_of, cards_in
 from common.ledger.ledger import Ledger, dollars
 from common.memory import sequences_per_step
@@ -114,7 +113,7 @@ def expected_run(settings: Settings, tokens: int, answers: int) -> estimate.Esti
     """The expected duration of a run that trains on these tokens and asks each model for these answers."""
     kind = settings.training_instance_type[0]
     return estimate.of_run(
-        shape_in(settings),
+        settings.model.shape,
         card_of(kind),
         tokens=tokens,
         sequences=sequences_per_step(tokens // settings.sequence_length),
@@ -123,11 +122,6 @@ def expected_run(settings: Settings, tokens: int, answers: int) -> estimate.Esti
         cards=cards_in(kind),
         strength_tokens=estimated_tokens(STRENGTH_WORDS) if settings.adapter_strength == AUTO else 0,
     )
-
-
-def shape_in(settings: Settings) -> Shape:
-    """The shape of the base model, as the code that counts it takes it."""
-    return Shape(**dataclasses.asdict(settings.model.shape))
 
 
 def allowance_of(settings: Settings) -> money.Allowance:
@@ -184,9 +178,9 @@ def refresh(session: Any, instance_types: list[str], regions: list[str], table_f
         if len(found) < 2:
             lines.append(f"{region} {kind}: not listed for training and hosting, left out (was {before})")
             continue
-        now = str(max(price.hourly_usd for price in found))
-        new.setdefault(region, {})[kind] = now
-        lines.append(f"{region} {kind}: ${now}/h" + ("" if before == now else f" (was {before})"))
+        dearest_usd = str(max(price.hourly_usd for price in found))
+        new.setdefault(region, {})[kind] = dearest_usd
+        lines.append(f"{region} {kind}: ${dearest_usd}/h" + ("" if before == dearest_usd else f" (was {before})"))
     if not new:
         raise Refused("The Price List has no price at all for these; the table was left as it is.")
     table.update(source="AWS Price List", date=clock.now().date().isoformat(), hourly_usd=new)

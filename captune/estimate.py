@@ -10,7 +10,7 @@ import typer
 
 from captune.account import Context, Region, given_settings
 from captune.account import settings as settings_of
-from captune.costs import allowance_of, clock_time, expected_run, shape_in, tokens_learnt
+from captune.costs import allowance_of, clock_time, expected_run, tokens_learnt
 from captune.data import DATA
 from common import estimate, records
 from common.cards import Card, card_of, serving_bytes, training_memory
@@ -129,7 +129,7 @@ def _price(settings: Settings, use: str) -> Price:
 
 
 def _memory(settings: Settings, card: Card | None) -> list[str]:
-    shape, hosting = shape_in(settings), card_of(settings.hosting_instance_type[0])
+    shape, hosting = settings.model.shape, card_of(settings.hosting_instance_type[0])
     lines = []
     if card:
         memory = training_memory(shape, settings.lora_rank, settings.sequence_length, card)
