@@ -308,6 +308,10 @@ def test_an_echo_has_the_prompt_with_its_log_probabilities_as_lm_eval_reads_them
     assert choice["text"].startswith("the gene binds")
     parts = events(service, prompt=[tokens], temperature=0, max_tokens=1, logprobs=1, echo=True)
     assert sum(len(part["choices"][0]["logprobs"]["tokens"]) for part in parts) == len(scores)
+    words, offsets = (
+        [one for part in parts for one in part["choices"][0]["logprobs"][key]] for key in ("tokens", "text_offset")
+    )
+    assert offsets == [len("".join(words[:place])) for place in range(len(words))]
 
 
 @pytest.mark.parametrize(

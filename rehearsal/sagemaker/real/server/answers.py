@@ -7,6 +7,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 from .batching import Ended, Row, Token
@@ -172,7 +173,7 @@ class Answers:
         if self._request.talks:
             return {"content": [self._as_content(token) for token in tokens[before:]]}
         words = [self._word(token.id) for token in tokens]
-        places = [sum(map(len, words[:place])) for place in range(len(words))]
+        places = list(accumulate(map(len, words), initial=0))[:-1]
         # The chosen token is among the likeliest, however unlikely it is: so vLLM has it, and lm-eval counts on it.
         top = [
             None if one.logprob is None else {self._word(one.id): one.logprob, **{self._word(id_): value for id_, value in one.top}}

@@ -24,8 +24,8 @@ from .contract import Sampling
 from .generation import ADAPTER, BASE, Draw, LoadedModel
 
 READ_AT_ONCE = 512  # tokens of prompts between two tokens of the answers that are under way
-# An idle engine waits for further requests while they still come: in bfloat16 the rest of the batch has a part in the rounding, so
-# the requests of a run that come together are answered in one batch each time.
+# An idle engine waits this long for one more request: in bfloat16 the rounding of an answer depends on the batch that it is in, so
+# requests that come together have to be answered in one batch each time.
 QUIET_SECONDS = 0.1
 _LEAST_AT_ONCE = 16  # of each prompt
 
@@ -249,7 +249,3 @@ class ContinuousBatch(LoadedModel):
                 going.append(place)
         if len(going) < len(part.rows):
             part.keep(going)
-
-    def is_end(self, token: int) -> bool:
-        """Whether a token ends a text."""
-        return token in self._ends
