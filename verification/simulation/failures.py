@@ -12,7 +12,7 @@ from verification.simulation.account import DOWN, Account, Call
 from verification.simulation.interpreter import Failure
 from verification.simulation.lambdas import Inside, Killed, Patience
 from verification.simulation.services import client_error, error_name
-from verification.simulation.world import Execution, Steps
+from verification.simulation.world import Execution, Steps, at_once
 
 PERSON = "StoppedByPerson"
 # A trouble that lasts ends after so many calls: whoever gives up has done so by then, and whoever waits for it goes on.
@@ -142,11 +142,10 @@ def _late(trouble: Trouble, call: Call) -> Steps[Any]:
 def _very_late(trouble: Trouble, call: Call) -> Steps[Any]:
     """The same, and the call arrives ten minutes later."""
 
-    def arrive() -> Steps[None]:
+    @at_once
+    def arrive() -> None:
         with suppress(Failure):  # nobody hears the answer
             call.perform()
-        return
-        yield
 
     call.account.finish(call.execution, *_ENDS["aborted"], "stopped in the middle of a call")
     call.account.world.spawn(arrive(), 600)

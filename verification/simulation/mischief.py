@@ -1,6 +1,6 @@
 """What chance does to a random month beside its runs: outages, refused calls, damage, late calls, and what people do meanwhile.
 
-Single faults are rows, outages and accidents of their own. Here they come together, at any moment of the calendar.
+Single faults are rows and outages of their own. Here they come together, at any moment of the calendar.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from verification.simulation.outages import NEEDED, TOGETHER
 from verification.simulation.services.orchestration import MACHINE, TEAR_DOWN
 from verification.simulation.services.sagemaker import ACCOUNT
 from verification.simulation.services.supplies import BUCKET
-from verification.simulation.world import SERVICES, Outage, Process, Refusal, World
+from verification.simulation.world import SERVICES, Outage, Process, Refusal, World, at_once
 
-# A person reads the alarm and puts right what is damaged. A day, as in the accidents, would cost the proof its time and tell no more.
+# A person reads the alarm and puts right what is damaged. Longer repairs would take the proof more time and find nothing more.
 LONGEST_REPAIR_SECONDS = 10_800
 # Services of which any one may be away without that a run costs more than it reserved.
 HELD = tuple(name for name in SERVICES.values() if name not in NEEDED)
@@ -104,23 +104,21 @@ def _stands_still_once_planned(account: Account) -> Process:
         world.outages.append(Outage("Step Functions", world.now, end))
 
 
-def _damage(account: Account) -> Process:
+@at_once
+def _damage(account: Account) -> None:
     """An item or two are changed by other hands than the ledger's."""
     dice, rows = account.world.random, account.table.rows
     for key in dice.sample(sorted(rows), min(len(rows), dice.choice([1, 1, 2]))):
         if key not in account.damaged:
             _harm(account, key)
-    return
-    yield 0.0, False
 
 
-def _delete_months(account: Account) -> Process:
+@at_once
+def _delete_months(account: Account) -> None:
     """Somebody deletes the items of the months."""
     for key in [key for key in account.table.rows if keys.month_in(key)]:
         del account.table.rows[key]
         account.audit.deleted_months = True
-    return
-    yield 0.0, False
 
 
 def _harm(account: Account, key: str) -> None:
@@ -203,15 +201,14 @@ def _kept(account: Account) -> list[str]:
     return [run for run, row in account.runs().items() if row.get("keep_until", {}).get("S", "") > now]
 
 
-def _another_tag(account: Account) -> Process:
+@at_once
+def _another_tag(account: Account) -> None:
     """Somebody's program writes its own value into the tag `project` of everything that there is."""
     sagemaker = account.sagemaker
     found = [job.tags for job in sagemaker.jobs.values()] + [one.tags for one in sagemaker.endpoints.values()]
     found += [one["Tags"] for one in (*sagemaker.configurations.values(), *sagemaker.models.values())]
     for tags in found:
         tags[:] = [{"Key": "project", "Value": "theirs"}, *(one for one in tags if one["Key"] != "project")]
-    return
-    yield 0.0, False
 
 
 def _nobody_tells(account: Account) -> Process:
@@ -225,12 +222,11 @@ def _nobody_tells(account: Account) -> Process:
     yield from _another_tag(account)
 
 
-def _foreign_tear_down(account: Account) -> Process:
+@at_once
+def _foreign_tear_down(account: Account) -> None:
     """A TearDown is started for an execution of the same name in another account, which ends nothing here."""
     dice = account.world.random
     running = [one.arn for one in account.executions.values() if one.status == "RUNNING"]
     if running:
         arn = dice.choice(running).replace(f":{ACCOUNT}:", ":999999999999:")
         account.tear_down({"executionArn": arn, "reason": dice.choice(["event", "schedule", "sweeper", "person"])})
-    return
-    yield 0.0, False

@@ -19,7 +19,7 @@ from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.price_list import HOURLY_USD
 from verification.simulation.services.orchestration import MACHINE, execution_arn
-from verification.simulation.world import Execution, Process, World
+from verification.simulation.world import Execution, Process, World, at_once
 
 # What is still there, or still billed, after all is settled.
 LEAKS = ("is still reserved", "left something behind", "still billed", "were never reserved")
@@ -139,7 +139,8 @@ def _starts(dice: random.Random, first: datetime) -> list[datetime]:
     return [first + timedelta(seconds=moment) for moment in sorted(max(0.0, moment) for moment in moments)]
 
 
-def _begin(account: Account, number: int, same_name: int) -> Process:
+@at_once
+def _begin(account: Account, number: int, same_name: int) -> None:
     """Starts one execution, now and then with a name that reads like the one before it."""
     world, dice, greedy = account.world, account.world.random, account.greedy
     name = f"run-{number}" if not (same_name and number) else f"run.{number - 1}"
@@ -167,24 +168,20 @@ def _begin(account: Account, number: int, same_name: int) -> Process:
         world.spawn(_deploy(account, execution, after), dice.choice([0, 5, 7200]) * dice.random())
     if dice.random() < 0.2 and not greedy:
         world.spawn(_abort(account, execution), dice.choice([60, 1800, 14400]) * dice.random())
-    return
-    yield 0.0, False
 
 
-def _deploy(account: Account, execution: Execution, given: RunParameters) -> Process:
+@at_once
+def _deploy(account: Account, execution: Execution, given: RunParameters) -> None:
     """Other settings are deployed while an execution goes on with the definition of those that it began with."""
     account.deployed[execution.arn] = given
-    return
-    yield 0.0, False
 
 
-def _abort(account: Account, execution: Execution) -> Process:
+@at_once
+def _abort(account: Account, execution: Execution) -> None:
     """A person stops the execution."""
     if execution.status == "RUNNING":
         account.count("aborted")
     account.finish(execution, "ABORTED")
-    return
-    yield 0.0, False
 
 
 def _change(account: Account) -> Process:
@@ -201,11 +198,9 @@ def _change(account: Account) -> Process:
         changed = dice.choice(sorted(usd))
         usd[changed] = f"{dice.uniform(0.5, 3) * float(HOURLY_USD[changed]):.4f}"
         # And a list that names less than the known price may be wrong.
-        (
-            account.lies.add
-            if float(usd[changed]) < float(HOURLY_USD[changed]) and dice.random() < 0.5
-            else account.lies.discard
-        )(changed)
+        account.lies.discard(changed)
+        if float(usd[changed]) < float(HOURLY_USD[changed]) and dice.random() < 0.5:
+            account.lies.add(changed)
     account.price_list.answers = dice.random() < 0.8
 
 

@@ -14,7 +14,7 @@ from verification.simulation.account import ARNS, BUCKET, FINE, Account, functio
 from verification.simulation.definitions import functions
 from verification.simulation.interpreter import Failure
 from verification.simulation.parameters import RunParameters
-from verification.simulation.world import DEFENCES, Execution, Process, Steps
+from verification.simulation.world import DEFENCES, Execution, Process, Steps, at_once
 
 # What Ask leaves of its time limit for its last answers.
 _LONGEST_ASK = functions()["ask"][1] - 30.0
@@ -154,11 +154,10 @@ class FineTuning:
         self.account.count("reserved")
         return answer
 
-    def _late_reserve(self, payload: dict[str, Any]) -> Process:
+    @at_once
+    def _late_reserve(self, payload: dict[str, Any]) -> None:
         with suppress(Failure):
             self._reserve_once(payload)
-        return
-        yield 0.0, False
 
     def _reserve_once(self, payload: dict[str, Any]) -> Any:
         self.account.audit.begin_reserve(payload["runName"])

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 T = TypeVar("T")
 # A process yields how long it waits (seconds) and whether one of its calls is under way meanwhile, which an abort may not stop.
 Steps = Generator[tuple[float, bool], None, T]
 Process = Steps[None]
+P = ParamSpec("P")
 # Two processes whose turns come within these seconds of each other may overtake one another inside a call.
 _SIMULTANEOUS = timedelta(seconds=3)
 NOON = datetime(2026, 11, 10, 12, tzinfo=UTC)  # when a row of the table begins: in no month's first or last week
@@ -37,6 +39,17 @@ SERVICES = {
     "events": "EventBridge",
     "teardown": "TearDown's function",
 }
+
+
+def at_once(act: Callable[P, object]) -> Callable[P, Process]:
+    """Makes a process of a function: all of it happens at one moment."""
+
+    @wraps(act)
+    def process(*given: P.args, **named: P.kwargs) -> Process:
+        act(*given, **named)
+        yield from ()
+
+    return process
 
 
 @dataclass
