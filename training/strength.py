@@ -18,7 +18,7 @@ from text import Document
 
 # On the line from the base model, 0, to the trained one. Between two of them the loss hardly differs from either.
 STRENGTHS = (0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
-FEWEST_DOCUMENTS = 6  # with fewer, as with fewer for a verdict, no gain is told from chance
+FEWEST_DOCUMENTS = 6  # as for a verdict: fewer cannot tell a gain from chance
 FEWEST_BY_CONTROL = 4  # one of each kind; no gain is claimed by them
 # A strength is kept if it lowers the loss by more standard errors than this; otherwise the base model is.
 SHOWN = 2.0

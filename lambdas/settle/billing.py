@@ -110,7 +110,7 @@ class _Sum:
 
 @dataclass(frozen=True)
 class Use:
-    """Instances of one type from their start to their end, at most. The type is empty where it is unknown.
+    """Instances of one type that ran between `start` and `end`. The type is empty where it is unknown.
 
     `billed_seconds` is what SageMaker says that each of them billed in that time; None for all of it.
     """

@@ -21,7 +21,7 @@ LINES = ".jsonl"  # one document a line; every other text is split at its `# Tit
 MAXIMUM_WORDS = 50_000
 # Scored at each strength: 40 seconds on ml.g5.2xlarge (common/estimate.py).
 STRENGTH_WORDS = 10_000
-# data/control.txt: so many texts of each kind, one kind after the other. Without one of them, six of each still give an interval.
+# How many kinds of text data/control.txt has, one after the other, and how many of each. With one of them set aside, six still give an interval.
 CONTROL_KINDS, CONTROL_OF_A_KIND = 4, 7
 _FORM = 'Write each line as {"id": "…", "title": "…", "text": "…"}; only `text` must be there.'
 NONE_GIVEN = (
