@@ -10,7 +10,8 @@ from typing import Any
 from verification.simulation import rows
 from verification.simulation.rows import Row
 
-# The two branches take turns, and how far one is when the other is cut goes by the second: whether each began is compared.
+# The two branches take turns, and how far one is when the other is cut goes by the second. It may not even have begun, so
+# whether one of the two began is compared.
 _ASKS = ("AskBaseModel", "AskFineTunedModel")
 _BRANCHES = (*_ASKS, "BaseModel", "FineTunedModel")
 # What goes by the second: moments, cents and seconds, and whether a pass saw an endpoint long enough to describe its instances.
@@ -35,8 +36,8 @@ def states_of(entered: Iterable[str]) -> frozenset[tuple[str, str]]:
     """Which state followed which; how often a loop went round counts for nothing."""
     names = list(entered)
     outside = [name for name in names if not name.startswith(_BRANCHES)]
-    inside = {name for name in names if name in _ASKS}
-    return frozenset(zip(outside, outside[1:], strict=False)) | {("in a branch", name) for name in inside}
+    inside = {("in a branch", "an ask") for name in names if name in _ASKS}
+    return frozenset(zip(outside, outside[1:], strict=False)) | inside
 
 
 def ledger_of(items: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:
