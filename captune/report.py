@@ -54,7 +54,7 @@ def without_titles(block: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def judged_again(summary: Mapping[str, Any]) -> dict[str, Any]:
     """A summary with the verdicts that today's rule gives its figures."""
-    figures = (summary.get(key) for key in ("heldout", "beyond_control", "recall", "outside"))
+    figures = (summary.get(key) for key in ("heldout", "beyond_control", "choices", "outside"))
     smoke, records = is_smoke(summary), is_of_records(summary)
     return {**summary, **judged(*figures, smoke=smoke, records=records, strength=summary.get("strength"))}
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from choices import Item, read_items
 from failure import TrainingFailure
 from text import Document, read_corpus, read_evaluation
 
@@ -35,6 +36,7 @@ class Inputs:
     model: ModelFolder
     strength: list[Document] = dataclasses.field(default_factory=list)
     strength_by_control: bool = False
+    choices: list[Item] = dataclasses.field(default_factory=list)
 
 
 def read_inputs(channels: Path, sequence_length: int) -> Inputs:
@@ -67,7 +69,8 @@ def read_inputs(channels: Path, sequence_length: int) -> Inputs:
             "Stage the texts again with a new run.",
         )
     measured = {name: documents for name, documents in found.items() if documents}
-    return Inputs(corpus, measured, model, set_aside, strength_by_control=not by_others)
+    items = read_items(channels / "evaluation" / "choices.jsonl")
+    return Inputs(corpus, measured, model, set_aside, strength_by_control=not by_others, choices=items)
 
 
 def find_model(channel: Path) -> ModelFolder:

@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 import expected
 from arguments import Arguments, automatic_learning_rate
 from checkpoints import Starts, count_start, fingerprint, newest, precision_of_earlier_starts, step_of
+from choices import FROM_PROMPTS, FROM_RECORDS, Choices, choices_of, items_of
 from common.memory import sequences_per_step
 from evaluation import OutOfTime, mean_loss, paired, refuse_unknown_tokens, refuse_worse_than_guessing, score
 from failure import TrainingFailure, explain, mark_adapter_saved, shown, unmark_adapter_saved
@@ -35,6 +36,7 @@ from text import Boundaries, Document, Rows, boundaries, excerpts, tokenize
 from watch import SAVE_SECONDS, Progress, Watch
 
 Losses = dict[str, list[float]]
+CHOICES = "choices"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Work:
     network: Network
     corpus: list[Document]
     sets: dict[str, list[Document]]  # what is measured before and after, by name
+    choices: Choices  # whose pairs are one of the sets
     set_aside: list[Document]  # by which the adapter's strength is chosen; empty where it is not
     by_control: bool  # whether they are control text
     why_unmeasured: str  # why it is not, or what becomes known where the job ends before
@@ -95,6 +98,10 @@ def _load(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device
     sets = {name: tokenize(documents, network.tokenizer) for name, documents in inputs.evaluation.items()}
     sets["training_text"] = excerpts(corpus, network.tokenizer, arguments.sequence_length, arguments.seed)
     choosing.tell_of_long_records(corpus, arguments)
+    given = inputs.choices or items_of(inputs.evaluation["heldout"])
+    choices = choices_of(given, FROM_PROMPTS if inputs.choices else FROM_RECORDS, network.tokenizer)
+    if choices.items:
+        sets[CHOICES] = list(choices.pairs)
     wanted, why = arguments.adapter_strength is None, why_not(inputs.strength, by_control=inputs.strength_by_control)
     set_aside = tokenize(inputs.strength, network.tokenizer) if wanted and not why else []
     refuse_unknown_tokens(itertools.chain(corpus, set_aside, *sets.values()), edges, network.known_tokens)
@@ -104,7 +111,7 @@ def _load(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device
         rows.stop_after(arguments.max_steps * per_step)
     chosen = dataclasses.replace(arguments, sequences_per_step=per_step)
     return Work(
-        root, chosen, network, corpus, sets, set_aside, inputs.strength_by_control, why or "the job ended before", edges, rows,
+        root, chosen, network, corpus, sets, choices, set_aside, inputs.strength_by_control, why or "the job ended before", edges, rows,
         clock, group,
     )  # fmt: skip
 
@@ -192,8 +199,11 @@ def _train(work: Work, watch: Watch, checkpoint: Path | None) -> None:
             "training": training_of(trainer.state, watch, steps, network, unmeasured),
             "strength": choice.description,
             "evaluation": {
-                name: paired(documents, base[name], tuned.get(name)) for name, documents in work.sets.items()
+                name: paired(documents, base[name], tuned.get(name))
+                for name, documents in work.sets.items()
+                if name != CHOICES
             },
+            "choices": work.choices.described(base[CHOICES], tuned.get(CHOICES)) if work.choices.items else None,
         }
 
     def save() -> None:
@@ -228,8 +238,8 @@ def _tell_how_long(work: Work, watch: Watch, checkpoint: Path | None) -> None:
         return
     left = rows.tokens(len(rows)) - (watch.tokens(step_of(checkpoint)) if checkpoint else 0)
     before = 0 if watch.progress.base_evaluation else 1  # the base model's losses travel with a checkpoint
-    measured_tokens = _tokens(itertools.chain(*work.sets.values()))
-    scored = (before + 1) * measured_tokens + (before + len(STRENGTHS)) * _tokens(work.set_aside)
+    measured_tokens = _read_tokens(itertools.chain(*work.sets.values()))
+    scored = (before + 1) * measured_tokens + (before + len(STRENGTHS)) * _read_tokens(work.set_aside)
     seconds = expected.seconds_on_cpu(network, trained_tokens=left, scored_tokens=scored) / work.group.size
     say("expected", seconds=round(seconds))
 
@@ -252,8 +262,9 @@ def _measure_base(work: Work, watch: Watch) -> Losses:
     base = progress.base_evaluation
     for name, documents in work.sets.items():
         _report_loss("base", name, documents, base[name])
-    scored = [document for documents in work.sets.values() for document in documents]
-    loss = mean_loss(scored, [nats for name in work.sets for nats in base[name]])
+    texts = [name for name in work.sets if name != CHOICES]
+    scored = [document for name in texts for document in work.sets[name]]
+    loss = mean_loss(scored, [nats for name in texts for nats in base[name]])
     refuse_worse_than_guessing(loss, work.network.known_tokens)
     return base
 
@@ -331,6 +342,11 @@ def _report_loss(model: str, name: str, documents: Sequence[Document], losses: S
 
 def _tokens(documents: Iterable[Document]) -> int:
     return sum(len(document.tokens) for document in documents)
+
+
+def _read_tokens(documents: Iterable[Document]) -> int:
+    """Those that are scored and those before them that are only read."""
+    return sum(sum(len(one.tokens) for one in document.read) or len(document.tokens) for document in documents)
 
 
 def _identity(work: Work, configuration: dict[str, object]) -> str:

@@ -11,7 +11,8 @@ itself once for each GPU by torchrun (launching.py), and the adapter is the same
     input/data/corpus/*.txt              the text to learn; a line "# Title" begins a document
     input/data/corpus/corpus.jsonl       or records: prompt and completion, or messages, of which the answers are learnt
     input/data/evaluation/*.jsonl        heldout.jsonl; outside.jsonl and control.jsonl if they are there; and strength.jsonl or
-                                         strength_control.jsonl, by which the adapter's strength is chosen
+                                         strength_control.jsonl, by which the adapter's strength is chosen; and choices.jsonl,
+                                         prompts with a right end and near misses
     checkpoints                          read at the start, written now and then; starts.json counts the job's starts
     model                                adapter_config.json, adapter_model.safetensors, metrics.json (there as soon as the
                                          last step is made; the tuned losses follow)

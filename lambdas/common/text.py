@@ -51,6 +51,8 @@ KIND_NAMES = {
     "question": "Questions",
     "outside": "Facts not in the corpus",
     "control": "General knowledge",
+    "choice": "Facts to choose",
+    "vignette": "Cases to interpret",
 }
 KINDS = tuple(KIND_NAMES)
 RECORD_KIND = "record"  # what a held-out record asks; no file of prompts may hold any

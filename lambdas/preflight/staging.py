@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,9 @@ def read_material(files: Files, request: Request) -> Material | None:
         return None
     material.control = [part for part in control if material.overlap.first(part.text) is None]
     outside_text.choose_by_control(files, request, material)
-    material.prompts = given[:SMOKE_PROMPTS] if request.smoke else given
+    asked = [prompt for prompt in given if prompts.is_asked(prompt)]
+    material.prompts = asked[:SMOKE_PROMPTS] if request.smoke else asked
+    material.choices = [prompt for prompt in given if prompts.CHOICES in prompt and not request.smoke]
     return material
 
 
@@ -91,12 +94,15 @@ def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
     """What lies under a run's prefix when it begins, by path below it; plan.json apart. A run that only serves has nothing but that."""
     if not material.training:
         return {}
-    asked = "".join(json.dumps(prompt, ensure_ascii=False) + "\n" for prompt in material.prompts)
     staged = {
         f"{run_folder.TRIAL}{run_folder.ADAPTER_CONFIGURATION}": _PLACEHOLDER.encode(),
         run_folder.HELD_OUT: _lines(material.held_out),
-        run_folder.PROMPTS: encoded(asked),
+        run_folder.PROMPTS: _rows(
+            {key: value for key, value in one.items() if key != prompts.CHOICES} for one in material.prompts
+        ),
     }
+    if material.choices:
+        staged[run_folder.CHOICES] = _rows(material.choices)
     if material.training[0].records:
         staged[run_folder.RECORDS] = _lines(material.training)
     else:
@@ -108,6 +114,10 @@ def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
     }
     staged |= {path: _lines(parts) for path, parts in measured.items() if parts}
     return staged | {f"{run_folder.CODE}{path}": content for path, content in {**code, **SHARED}.items()}
+
+
+def _rows(rows: Iterable[dict[str, Any]]) -> bytes:
+    return encoded("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def _lines(parts: list[Document]) -> bytes:

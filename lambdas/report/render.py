@@ -201,6 +201,7 @@ def _sections(summary: Summary, kind: Kind) -> dict[str, str]:
         "heldout": (f"Loss on held-out {kind.things}", results),
         "outside": ("Text of the field by others", results),
         "strength": ("How much of the adapter is kept", results and summary.get("strength")),
+        "choices": ("What the model knows, by choice", results),
         "recall": ("Key facts stated in the answers", results),
         "forgetting": ("What was forgotten", results),
         "memorisation": ("Memorisation, shown apart", results),

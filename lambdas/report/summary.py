@@ -15,7 +15,7 @@ from report.content.meaning import does_not_say
 from report.findings.analysis import NOT_MEASURED
 from report.findings.memorisation import answer_texts
 from report.findings.recall import by_id, cluster_of, counted_facts, mark_facts
-from report.findings.verdict import NOT_SHOWN, RECALL_RULE, RULE
+from report.findings.verdict import KNOWLEDGE_RULE, NOT_SHOWN, RULE
 from report.summary_types import (
     Answer,
     BaseModel,
@@ -75,7 +75,7 @@ def failure(run: Mapping[str, Any], status: Status, error: str | None, cause: st
     summary: Summary = {
         **_frame(run, status),
         "verdict_reason": "The run ended before both models could be compared, so nothing can be shown.",
-        "recall_reason": "Key-fact recall was not measured.",
+        "knowledge_reason": "What the model knows was not measured.",
         "error": error or status,
         "cause": cause or "",
     }
@@ -148,14 +148,14 @@ def _frame(run: Mapping[str, Any], status: Status) -> Summary:
     frame = {
         **dict.fromkeys(Summary.__annotations__),
         **{key: run.get(key) for key in _OF_THE_RUN},
-        **dict.fromkeys(("verdict_reason", "headline", "recall_reason", "says"), ""),
+        **dict.fromkeys(("verdict_reason", "headline", "knowledge_reason", "says"), ""),
         "schema": 1,
         "run": str(run.get("run") or "unknown"),
         "status": status,
         "verdict": NOT_SHOWN,
-        "recall_verdict": NOT_SHOWN,
+        "knowledge_verdict": NOT_SHOWN,
         "rule": RULE,
-        "recall_rule": RECALL_RULE,
+        "knowledge_rule": KNOWLEDGE_RULE,
         "does_not_say": does_not_say(NOT_MEASURED if run.get("outside_given") else None),
         "base_model": _planned_model(run),
         "prompts": [],

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
 Verdict = Literal["improved", "not shown", "worse", "worse outside", "none better"]
-RecallVerdict = Literal["improved", "not shown", "worse"]
+KnowledgeVerdict = Literal["improved", "not shown", "worse"]
 # UNKNOWN is an execution that Step Functions has forgotten.
 Status = Literal["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "UNKNOWN"]
 Method = Literal["exact", "sampled", "none"]
@@ -115,6 +115,38 @@ class Recall(TypedDict):
     knowledge: Measures
     control: Measures
     by_kind: list[MeasuresOfKind]
+
+
+class ChoicesOfKind(TypedDict):
+    """The controlled choices of the items of one kind."""
+
+    kind: str
+    controlled: Paired | None
+
+
+class ChosenItem(TypedDict):
+    """One item: [base, tuned] of whether the right end was chosen with the control, and of its margin."""
+
+    id: str
+    cluster: str
+    controlled: list[float]
+    margin: list[float]
+
+
+class Choices(TypedDict):
+    """How often the right end was chosen among near misses, and by how much, in nats a token, it was ahead of them."""
+
+    source: str
+    items: Counted
+    missing: Count
+    chance: Share
+    smallest_visible: Share  # a change of this size is seen in four of five runs
+    controlled: Paired | None  # by what the prompt adds to each end
+    plain: Paired | None  # by the log-probability after the prompt: partly taste
+    other_prompts: Paired | None  # by the same after other items' prompts: taste alone
+    margin: Paired | None
+    by_kind: list[ChoicesOfKind]
+    scored: list[ChosenItem]
 
 
 class Copying(TypedDict):
@@ -326,12 +358,12 @@ class Summary(TypedDict):
     verdict: Verdict
     verdict_reason: str
     headline: str  # The verdict as a reader in a hurry takes it away; empty where nothing was compared
-    recall_verdict: RecallVerdict
-    recall_reason: str
+    knowledge_verdict: KnowledgeVerdict
+    knowledge_reason: str
     says: str  # The verdict in a sentence without statistics
     does_not_say: list[str]
     rule: str
-    recall_rule: str
+    knowledge_rule: str
     resamples: int | None
     analysis_seed: int | None
     domain: str | None
@@ -350,6 +382,7 @@ class Summary(TypedDict):
     beyond_control: Gains | None
     control: ControlLosses | None
     memorisation: Memorisation | None
+    choices: NotRequired[Choices | None]  # what the model knows, by choice; null where no prompt has choices
     recall: Recall | None
     training: Training | None
     corpus: dict[str, Any] | None

@@ -26,8 +26,8 @@ from .options import Options
 QUICK_WORDS, QUICK_HELD_OUT_WORDS, QUICK_PROMPTS = 1100, 260, 4
 QUICK_SETTINGS = {"sequence_length": "128", "samples_per_prompt": "0"}
 # The most that a rehearsal of the domain's own text asks, and measures of text by others, unless `--words` is given: two cores then need
-# less than five minutes. With fewer than 20 prompts recall is not judged.
-MOST_KNOWLEDGE_PROMPTS, OUTSIDE_WORDS = 28, 3_500
+# less than five minutes. With fewer than 20 sets of items to choose from, what the model knows is not judged.
+MOST_KNOWLEDGE_PROMPTS, MOST_CHOICE_SETS, OUTSIDE_WORDS = 28, 24, 3_500
 
 
 def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
@@ -90,19 +90,25 @@ def _quick(data: Path, domain: str) -> dict[str, bytes]:
 
 
 def _fewer_prompts(data: Path, domain: str) -> dict[str, bytes]:
-    """The domain's prompts, of those that ask for knowledge of the field about `MOST_KNOWLEDGE_PROMPTS` from all over the file."""
+    """The domain's prompts: of those that ask for knowledge of the field about `MOST_KNOWLEDGE_PROMPTS` from all over the file, of the
+    items to choose from about `MOST_CHOICE_SETS` whole sets."""
     path = data / f"{domain}prompts.jsonl"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     # The numbers of their lines. A line that is no prompt stays where it is: Preflight refuses it by its number.
+    rows = [(number, row) for number, row in records.json_lines(text) if isinstance(row, dict)]
+    sets: dict[str, list[int]] = {}
+    for number, row in rows:
+        if "choices" in row:
+            sets.setdefault(str(row.get("cluster", number)), []).append(number)
     knowledge = [
-        number
-        for number, row in records.json_lines(text)
-        if isinstance(row, dict) and row.get("kind") not in ("starter", "control")
+        [number] for number, row in rows if "choices" not in row and row.get("kind") not in ("starter", "control")
     ]
-    step = math.ceil(len(knowledge) / MOST_KNOWLEDGE_PROMPTS)
-    if step <= 1:
+    left_out: set[int] = set()
+    for groups, most in ((knowledge, MOST_KNOWLEDGE_PROMPTS), (list(sets.values()), MOST_CHOICE_SETS)):
+        kept = groups[:: math.ceil(len(groups) / most) or 1]
+        left_out.update(number for group in groups if group not in kept for number in group)
+    if not left_out:
         return {}
-    left_out = set(knowledge) - set(knowledge[::step])
     lines = ("" if number in left_out else line for number, line in enumerate(text.split("\n"), 1))
     return {"prompts": "\n".join(lines).encode()}
 

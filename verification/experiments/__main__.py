@@ -18,7 +18,7 @@ from captune.outside import TARGET
 from captune.report import judged_again
 from report.findings.verdict import IMPROVED
 from verification.experiments.experiments import OUTSIDE_SHA256, PROJECT, Experiment, all_experiments
-from verification.experiments.table import as_markdown, figures_of, load, recall_together, row, store
+from verification.experiments.table import as_markdown, figures_of, knowledge_together, load, row, store
 
 RESULTS = PROJECT / "results" / "evidence"
 TABLE = PROJECT / "results" / "evidence.md"
@@ -107,7 +107,7 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
     lacking = sorted({one.name for one in known} - found.keys())
     seeds = [one for one in known if not one.is_null]
     complete = found.keys() >= {one.name for one in seeds}
-    verdict, together = (recall_together({one.seed: found[one.name] for one in seeds}) if complete else None) or (
+    verdict, together = (knowledge_together({one.seed: found[one.name] for one in seeds}) if complete else None) or (
         "",
         "",
     )
@@ -122,7 +122,7 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
     unexpected = [one.name for one in rows if not one.as_declared]
     together_fails = complete and verdict != IMPROVED  # seeds that cannot be put together have shown nothing
     if unexpected or together_fails:
-        print(f"\nNot as declared: {', '.join(unexpected + ['key facts over the seeds together'] * together_fails)}.")
+        print(f"\nNot as declared: {', '.join(unexpected + ['choices over the seeds together'] * together_fails)}.")
     elif not lacking:
         print("\nEverything came out as declared.")
     return 1 if chosen & {*unexpected, *lacking} or (together_fails and chosen & {one.name for one in seeds}) else 0

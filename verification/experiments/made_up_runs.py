@@ -72,6 +72,33 @@ def of_kinds(rng: random.Random, kinds: Mapping[str, tuple[int, float]]) -> dict
     return {"documents": rows}
 
 
+def choices(rng: random.Random, sets: int, known: float, taste: float = 0.5) -> dict[str, Any]:
+    """Scores of sets of four items that share their ends: the tuned model knows a right end by so many nats a token more, and likes each
+    end by as much more as chance gives it."""
+    items = []
+    for number in range(sets):
+        liked = {model: [rng.gauss(-3, 0.6) for _ in range(4)] for model in ("base", "tuned")}
+        for model, likes in liked.items():
+            liked[model] = [like + taste * rng.random() * (model == "tuned") for like in likes]
+        for place in range(4):
+            order = [place, *(other for other in range(4) if other != place)]
+            item: dict[str, Any] = {
+                "id": f"choice-{number}-{place}",
+                "kind": "choice",
+                "cluster": f"set {number}",
+                "tokens": [3, 4, 3, 4],
+            }
+            for model, likes in liked.items():
+                own = [likes[end] + rng.gauss(0, 0.3) + known * (model == "tuned" and end == place) for end in order]
+                scores = {"own": own, "other": [likes[end] + rng.gauss(0, 0.2) for end in order]}
+                item[model] = {
+                    name: [value * count for value, count in zip(row, item["tokens"], strict=True)]
+                    for name, row in scores.items()
+                }
+            items.append(item)
+    return {"source": "prompts", "items": items}
+
+
 def metrics(
     *,
     effect: float = -0.12,
@@ -82,10 +109,11 @@ def metrics(
     outside: float | None = None,
     best: float | None = None,
     kinds: Mapping[str, tuple[int, float]] | None = None,
+    known: float = 0.4,
 ) -> dict[str, Any]:
     """metrics.json as the training script writes it, for the 135M stand-in; with `outside`, 40 documents by others changed by it.
 
-    With `kinds` the control text is `of_kinds`. `best` is the strength that the adapter's loss curve is lowest at; None where none was measured.
+    With `kinds` the control text is `of_kinds`. `known` is what the tuned model gains at right ends (`choices`). `best` is the strength that the adapter's loss curve is lowest at; None where none was measured.
     """
     rng = random.Random(seed)
     steps = 120
@@ -123,6 +151,7 @@ def metrics(
             "training_text": documents(rng, 12, -0.42, 0.09, 2.9),
         },
     }  # fmt: skip
+    made["choices"] = choices(random.Random(seed + 3), 24, known)
     if outside is not None:
         made["evaluation"]["outside"] = documents(random.Random(seed + 1), 40, outside, spread, 2.8)
     if kinds is not None:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from report.findings.intervals import interval
 from report.findings.recall import clustered_mean
 from report.findings.statistics import compare_gains, sign_flip
-from report.findings.verdict import IMPROVED, WORSE, WORSE_OUTSIDE, judge_loss, judge_recall
+from report.findings.verdict import IMPROVED, WORSE, WORSE_OUTSIDE, judge_knowledge, judge_loss
 
 # The interval moves by far less than a standard error between 1,000 and 10,000 resamples; one row below uses 10,000.
 RESAMPLES = 1_000
@@ -136,7 +136,7 @@ def recall_rates(
         found = clustered_mean(change, clusters, seed=run, resamples=resamples, flips=1_000)
         counts = {"prompts": len(change), "clusters": found["clusters"]}
         measure = {**counts, "difference": found["mean"], "p_value": found["p_value"]}
-        verdicts.append(judge_recall({"knowledge": {"all": measure}}).verdict)
+        verdicts.append(judge_knowledge({"controlled": measure}).verdict)
     return _shares(verdicts, WORSE)
 
 

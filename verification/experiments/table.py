@@ -13,14 +13,14 @@ from typing import Any
 from filelock import FileLock
 
 from captune.report import without_titles
-from report.findings.recall import CONTROL, clustered_mean
-from report.findings.verdict import IMPROVED, judge_recall
+from report.findings.recall import clustered_mean
+from report.findings.verdict import IMPROVED, judge_knowledge
 from report.formatting import format_p
 from verification.experiments.experiments import OUTSIDE_GAIN, OUTSIDE_GAIN_SHOWN, Experiment
 
 HEAD = (
     "trained on", "held-out loss, nats a token", "outside loss, text by others", "control loss", "held-out minus control", "verdict",
-    "key facts stated, and the change in percentage points", "second line",
+    "chosen rightly, and the change in percentage points", "the same without the control", "second line", "key facts stated",
 )  # fmt: skip
 
 
@@ -30,21 +30,13 @@ HEAD = (
 def figures_of(summary: Mapping[str, Any], inputs: str) -> dict[str, Any]:
     """What is kept of a run's summary.json; `inputs` is the fingerprint of what it was made with."""
     environment = (summary.get("configuration") or {}).get("environment") or {}
-    prompts = summary.get("prompts") or []
     return {
         "inputs": inputs,
         **{
-            name: summary.get(name) for name in ("status", "heldout", "beyond_control", "control", "recall", "strength")
+            name: summary.get(name)
+            for name in ("status", "heldout", "beyond_control", "control", "choices", "recall", "strength")
         },
         "outside": without_titles(summary.get("outside")),
-        # Of each knowledge prompt that has facts and both answers: (base, tuned) recall.
-        "knowledge": {
-            row["id"]: [row["base"]["recall"], row["tuned"]["recall"]]
-            for row in prompts
-            if row["facts"] and row["kind"] != CONTROL and row["base"] and row["tuned"]
-        },
-        # A prompt without a cluster asks a fact that no other prompt asks.
-        "clusters": {row["id"]: row["cluster"] for row in prompts if row.get("cluster")},
         "device": environment.get("device_name"),
         "precision": environment.get("precision"),
     }
@@ -98,15 +90,19 @@ def row(experiment: Experiment, figures: Mapping[str, Any]) -> Row:
     As declared is a null that is not judged improved, a seed that is and gains on text by others what was declared, and the
     declared verdict where there is one. A run without figures is none of them.
     """
-    blocks = {name: figures.get(name) or {} for name in ("heldout", "outside", "control", "beyond_control", "recall")}
+    blocks = {
+        name: figures.get(name) or {}
+        for name in ("heldout", "outside", "control", "beyond_control", "choices", "recall")
+    }
     changes = {name: block.get("difference") for name, block in blocks.items()}
     measured = figures.get("status") == "SUCCEEDED" and bool(blocks["heldout"].get("documents_count"))
     cells = (
         experiment.describes,
         *(with_interval(changes[name], "+.3f") for name in ("heldout", "outside", "control", "beyond_control")),
         f"**{figures['verdict']}**",
-        _stated((blocks["recall"].get("knowledge") or {}).get("all") or {}),
-        figures["recall_verdict"],
+        *(_shares(blocks["choices"].get(name) or {}) for name in ("controlled", "plain")),
+        figures["knowledge_verdict"],
+        _shares((blocks["recall"].get("knowledge") or {}).get("all") or {}),
     )
     as_declared = measured and _came_out(experiment, figures["verdict"], changes["outside"])
     return Row(experiment.name, cells, f"{figures.get('precision')} on {figures.get('device')}", as_declared)
@@ -132,27 +128,26 @@ def as_markdown(rows: Sequence[Row], notes: Sequence[str] = ()) -> str:
     return "\n\n".join(["\n".join(lines), note, *filter(None, notes)])
 
 
-def recall_together(runs: Mapping[int, Mapping[str, Any]]) -> tuple[str, str] | None:
-    """Key facts over several seeds: the verdict by the rule of the second line, on the change of each prompt averaged over them, and
-    a sentence with the figures.
+def knowledge_together(runs: Mapping[int, Mapping[str, Any]]) -> tuple[str, str] | None:
+    """Controlled choices over several seeds: the verdict by the rule of the second line, on the change of each item averaged over them,
+    and a sentence with the figures.
 
-    `runs` are figures by seed. None for fewer than two seeds, or where they were not asked the same prompts.
+    `runs` are figures by seed. None for fewer than two seeds, or where they did not choose among the same items.
     """
-    asked = [run["knowledge"] for run in runs.values()]
-    if len(asked) < 2 or not asked[0] or any(run.keys() != asked[0].keys() for run in asked):
+    scored = [{item["id"]: item for item in (run.get("choices") or {}).get("scored") or []} for run in runs.values()]
+    if len(scored) < 2 or not scored[0] or any(run.keys() != scored[0].keys() for run in scored):
         return None
-    means = [math.fsum(run[name][1] - run[name][0] for run in asked) / len(asked) for name in asked[0]]
-    named = next(iter(runs.values()))["clusters"]
-    together = clustered_mean(means, [named.get(name, name) for name in asked[0]])
+    pairs = {name: [run[name]["controlled"] for run in scored] for name in scored[0]}
+    means = [math.fsum(tuned - base for base, tuned in found) / len(found) for found in pairs.values()]
+    together = clustered_mean(means, [item["cluster"] for item in scored[0].values()])
     change, p_value, clusters = together["mean"], together["p_value"], together["clusters"]
-    missing = [name for run in runs.values() for name in run["recall"]["missing_prompts"]]
     measure = {"prompts": len(means), "clusters": clusters, "difference": change, "p_value": p_value}
-    verdict = judge_recall({"missing_prompts": missing, "knowledge": {"all": measure}}).verdict
+    missing = sum(run["choices"]["missing"] for run in runs.values())
+    verdict = judge_knowledge({"missing": missing, "controlled": measure}).verdict
     *others, last = map(str, runs)
-    counted = "" if clusters == len(means) else f" ({clusters} clusters of prompts that ask the same fact)"
     return verdict, (
-        f"Key facts over the seeds {', '.join(others)} and {last} together, each of {len(means)} prompts averaged over them{counted}: "
-        f"**{verdict}**, {with_interval(change, '+.1f', 100)} percentage points, sign-flip {format_p(p_value)}."
+        f"Controlled choices over the seeds {', '.join(others)} and {last} together, each of {len(means)} items in {clusters} clusters averaged over "
+        f"them: **{verdict}**, {with_interval(change, '+.1f', 100)} percentage points, sign-flip {format_p(p_value)}."
     )
 
 
@@ -164,10 +159,10 @@ def with_interval(figure: Mapping[str, Any] | None, form: str, factor: float = 1
     return f"{estimate} ({low} to {high})"
 
 
-def _stated(knowledge: Mapping[str, Any]) -> str:
+def _shares(measure: Mapping[str, Any]) -> str:
     """Such as `3.6 to 4.4 %: +0.8 (-2.6 to +4.0)`; the change alone where the shares were not kept."""
-    change = with_interval(knowledge.get("difference"), "+.1f", 100)
-    before, after = ((knowledge.get(model) or {}).get("estimate") for model in ("base", "tuned"))
+    change = with_interval(measure.get("difference"), "+.1f", 100)
+    before, after = ((measure.get(model) or {}).get("estimate") for model in ("base", "tuned"))
     if before is None or after is None:
         return change
     return f"{100 * before:.1f} to {100 * after:.1f} %: {change}"

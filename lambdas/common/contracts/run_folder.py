@@ -28,6 +28,8 @@ CONTROL = f"{EVALUATION_CHANNEL}control.jsonl"
 # What the adapter's strength is chosen by, one of the two: text by others, or part of the control text.
 STRENGTH = f"{EVALUATION_CHANNEL}strength.jsonl"
 STRENGTH_BY_CONTROL = f"{EVALUATION_CHANNEL}strength_control.jsonl"
+# Prompts with a right end and near misses, which training scores; and those that are asked of the endpoint.
+CHOICES = f"{EVALUATION_CHANNEL}choices.jsonl"
 PROMPTS = f"{INPUT}prompts.jsonl"
 CODE = "code/"
 

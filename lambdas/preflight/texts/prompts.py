@@ -22,7 +22,12 @@ MAXIMUM_PROMPTS = 10_000
 MAXIMUM_PROMPT_BYTES = 4000
 _OTHER_TOKENS = 96  # of what the server takes: the answer, and what a chat template adds
 PARSE_SECONDS = 40  # of Preflight's 180; 10,000 prompts with as many sound patterns take 7 s of a core
-_FORM = "Each line is a JSON object with id, kind, prompt and facts."
+_FORM = "Each line is a JSON object with id, kind, prompt and facts or choices."
+CHOICES = "choices"  # the right end of a prompt, and then near misses; scored in the training job, never asked
+CHOICES_OF_A_PROMPT = range(2, 9)
+MAXIMUM_CHOICE_PROMPTS = (
+    1_000  # with eight ends after four prompts each, four minutes of a 7B model on one A10G, before and after
+)
 # An answer has 64 tokens, some 300 characters.
 PROBE_CHARACTERS = 1_000
 # Hundreds of patterns are searched for in hundreds of answers. A sound one takes less than a thousandth of this.
@@ -63,9 +68,10 @@ def parse(content: bytes, name: str) -> list[dict[str, Any]]:
         seen[prompt["id"]] = number
         kept = {key: prompt[key] for key in ("id", "kind", CLUSTER, "prompt") if key in prompt}
         facts = [{key: fact[key] for key in ("name", "pattern")} for fact in prompt.get("facts", [])]
-        prompts.append({**kept, "facts": facts})
+        ends = {CHOICES: prompt[CHOICES]} if CHOICES in prompt else {}
+        prompts.append({**kept, "facts": facts, **ends})
         # A pattern without its escapes, so that `\\bMRN\\b 123` reads as a person reads it.
-        texts = [prompt["id"], prompt["prompt"], prompt.get(CLUSTER, "")]
+        texts = [prompt["id"], prompt["prompt"], prompt.get(CLUSTER, ""), *prompt.get(CHOICES, [])]
         texts += [_unescaped(text) for fact in facts for text in fact.values()]
         said.extend((number, line) for text in texts for line in text.split("\n"))
     if faults:
@@ -76,8 +82,22 @@ def parse(content: bytes, name: str) -> list[dict[str, Any]]:
         raise PromptsRejected(
             f"{name} has {len(prompts)} prompts; at most {MAXIMUM_PROMPTS} can be asked and reported. Take a part of them."
         )
+    scored = sum(CHOICES in prompt for prompt in prompts)
+    if scored > MAXIMUM_CHOICE_PROMPTS:
+        raise PromptsRejected(
+            f"{name} has {scored} prompts with `{CHOICES}`; at most {MAXIMUM_CHOICE_PROMPTS} can be scored. Take a part of them."
+        )
+    if not any(map(is_asked, prompts)):
+        raise PromptsRejected(
+            f"{name} has only prompts with `{CHOICES}`, which are not asked. Add one with facts, or a starter."
+        )
     personal_data.refuse_patient_data_in(said, name, "The report shows prompts and facts.")
     return prompts
+
+
+def is_asked(prompt: dict[str, Any]) -> bool:
+    """Whether a prompt is asked of the endpoint: one that has choices and no facts is only scored."""
+    return CHOICES not in prompt or bool(prompt["facts"])
 
 
 def too_long_for(prompts: list[dict[str, Any]], served_tokens: int) -> list[str]:
@@ -113,9 +133,11 @@ def _fault(prompt: dict[str, Any], seen: dict[str, int]) -> str:
             f"has a `{CLUSTER}` that is no text of 1 to {MAXIMUM_CLUSTER_CHARACTERS} characters; prompts that ask the same "
             "fact share one, and a prompt that asks a fact of its own needs none"
         )
+    if CHOICES in prompt and (found := _choices_fault(prompt[CHOICES])):
+        return found
     facts = prompt.get("facts", [])
-    if not isinstance(facts, list) or (prompt["kind"] != "starter" and not facts):
-        return "has no key facts; every prompt but a starter needs `facts`, a list of {name, pattern}"
+    if not isinstance(facts, list) or (prompt["kind"] != "starter" and not facts and CHOICES not in prompt):
+        return "has no key facts; every prompt but a starter needs `facts`, a list of {name, pattern}, or `choices`"
     asked = readings(prompt["prompt"])
     for fact in facts:
         if not isinstance(fact, dict) or not all(_is_text(fact.get(key)) for key in ("name", "pattern")):
@@ -126,6 +148,21 @@ def _fault(prompt: dict[str, Any], seen: dict[str, int]) -> str:
             # The reason can quote the pattern.
             return f"has a pattern that {'cannot be used' if shown == personal_data.NOT_SHOWN else found}, {shown}"
     return f"repeats the id {_short(prompt['id'])} of line {seen[prompt['id']]}" if prompt["id"] in seen else ""
+
+
+def _choices_fault(ends: Any) -> str:
+    """The fault of the ends of a prompt; empty for good ones."""
+    good = isinstance(ends, list) and len(ends) in CHOICES_OF_A_PROMPT and all(map(_is_text, ends))
+    if not good or len({end.strip() for end in ends}) < len(ends):
+        return (
+            f"has `{CHOICES}` that are no {CHOICES_OF_A_PROMPT.start} to {CHOICES_OF_A_PROMPT.stop - 1} different texts: the right end of the "
+            "prompt first, then near misses"
+        )
+    return (
+        "has an end that is too long to stand after its prompt"
+        if max(map(len, map(encoded, ends))) > MAXIMUM_PROMPT_BYTES
+        else ""
+    )
 
 
 def _is_text(value: Any) -> bool:

@@ -42,6 +42,7 @@ class Material:
     strength_by_control: bool = False  # whether that is control text, and not text by others
     outside_told: str = ""  # what the plan and the report say of the outside text, or that there is none
     prompts: list[dict[str, Any]] = field(default_factory=list)
+    choices: list[dict[str, Any]] = field(default_factory=list)  # prompts that are scored with their ends
     note: str = ""  # what the corpus says of itself, for the report
 
 

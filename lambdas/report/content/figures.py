@@ -45,6 +45,16 @@ def beside_error(figure: Block, *, signed: bool = False) -> str:
     return with_error(figure["estimate"], figure["standard_error"], signed=signed)
 
 
+def choice_rows(choices: Block) -> list[tuple[str, dict[str, float | None], str]]:
+    """Rows of the chart of controlled choices: name, change in percentage points, style."""
+    named = (
+        ("With the control", "controlled", "tuned"),
+        ("Without", "plain", "base"),
+        ("Control alone", "other_prompts", "base"),
+    )
+    return [(name, points(choices[key]["difference"]), style) for name, key, style in named]
+
+
 def loss_cells(block: Block) -> Cells:
     """(measure, base, tuned, tuned against base, 95 % interval) in nats, as perplexity and in bits per byte."""
 

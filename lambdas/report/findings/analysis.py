@@ -12,11 +12,12 @@ from typing import Any
 
 from common.errors import AdapterNotServed
 from report.content.meaning import SMOKE_TITLE, does_not_say, plain_meaning, title
+from report.findings.choices import compare_choices
 from report.findings.intervals import RESAMPLES
 from report.findings.memorisation import answer_texts, compare_copies
 from report.findings.recall import by_id, compare_recall
 from report.findings.statistics import compare_gains, compare_losses, usable_documents
-from report.findings.verdict import MINIMUM_DOCUMENTS, RECALL_RULE, RULE, SMOKE, judge_loss, judge_recall, kind_of
+from report.findings.verdict import KNOWLEDGE_RULE, MINIMUM_DOCUMENTS, RULE, SMOKE, judge_knowledge, judge_loss, kind_of
 from report.formatting import number, plural
 
 Rows = Sequence[Mapping[str, Any]]
@@ -49,7 +50,7 @@ def analyse(
     outside_given: bool = False,
     records: bool = False,
 ) -> dict[str, Any]:
-    """The findings of a run: verdict, recall line, and every figure with its standard error and interval.
+    """The findings of a run: verdict, second line, and every figure with its standard error and interval.
 
     `corpus` is the training text, for the longest copied run; without it that figure is left out. `outside_given` says that the run
     was asked to measure outside text: where the metrics hold none, it counts as not measured. `records` says that the corpus is of records. Missing or unusable
@@ -66,10 +67,11 @@ def analyse(
     if outside is None and (outside_given or "outside" in evaluation):
         outside = dict(NOT_MEASURED)
     recall = compare_recall(prompts, base_answers, tuned_answers, **seeded)
+    choices = compare_choices((metrics or {}).get("choices"), **seeded)
     copies = compare_copies(base_answers, tuned_answers, corpus, **seeded)
     return {
         "schema": 1,
-        **judged(heldout, beyond, recall, outside, smoke=smoke, records=records, strength=strength),
+        **judged(heldout, beyond, choices, outside, smoke=smoke, records=records, strength=strength),
         "resamples": resamples,
         "analysis_seed": seed,
         "heldout": heldout,
@@ -77,6 +79,7 @@ def analyse(
         "strength": strength or None,
         "beyond_control": beyond,
         "control": control,
+        "choices": choices,
         "recall": recall,
         "memorisation": {"training_text": training_text, "copies": copies},
     }
@@ -108,7 +111,7 @@ def losses_by_kind(measured: Mapping[str, Any], *, seed: int = 0, resamples: int
 def judged(
     heldout: Mapping[str, Any] | None,
     beyond: Mapping[str, Any] | None,
-    recall: Mapping[str, Any] | None,
+    choices: Mapping[str, Any] | None,
     outside: Mapping[str, Any] | None = None,
     *,
     smoke: bool = False,
@@ -118,15 +121,15 @@ def judged(
     """Both verdicts on the figures of a run, with their reasons, the rules, and what they say and do not say."""
     kind = kind_of(heldout, records)
     judged_loss = judge_loss(heldout, beyond, outside, kind, strength)
-    verdict, recall_verdict = (SMOKE, SMOKE) if smoke else (judged_loss, judge_recall(recall))
+    verdict, knowledge = (SMOKE, SMOKE) if smoke else (judged_loss, judge_knowledge(choices))
     return {
         "verdict": verdict.verdict,
         "verdict_reason": verdict.reason,
         "headline": SMOKE_TITLE if smoke else title(verdict, outside, kind),
-        "recall_verdict": recall_verdict.verdict,
-        "recall_reason": recall_verdict.reason,
+        "knowledge_verdict": knowledge.verdict,
+        "knowledge_reason": knowledge.reason,
         "rule": RULE,
-        "recall_rule": RECALL_RULE,
+        "knowledge_rule": KNOWLEDGE_RULE,
         "says": plain_meaning(verdict.verdict, heldout, outside, kind),
         "does_not_say": does_not_say(outside, kind),
     }

@@ -118,7 +118,7 @@ def compare_recall(
         return None
 
     def measure(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        return {name: _paired(rows, name, seed, resamples) for name in MEASURES}
+        return {name: compare_shares(rows, name, seed, resamples) for name in MEASURES}
 
     knowledge = [row for row in scored if row["kind"] != CONTROL]
     kinds = [*KINDS, *sorted({row["kind"] for row in scored} - set(KINDS))]
@@ -155,8 +155,8 @@ def _score_pair(
     return {"all": every, "greedy": greedy, "sampled": sampled if base.get("samples") else None}
 
 
-def _paired(rows: Sequence[Mapping[str, Any]], name: str, seed: int, resamples: int) -> dict[str, Any] | None:
-    """Mean recall of both models over the prompts and the paired difference, with intervals over clusters of prompts."""
+def compare_shares(rows: Sequence[Mapping[str, Any]], name: str, seed: int, resamples: int) -> dict[str, Any] | None:
+    """The mean of both models over the prompts, of which `name` holds [base, tuned], and the paired difference, with intervals over clusters."""
     answered = [row for row in rows if row[name] is not None]
     if not answered:
         return None

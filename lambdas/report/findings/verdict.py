@@ -33,10 +33,11 @@ RULE = (
     "smoke runs, missing figures, missing control text, outside text that was given but not measured, and fewer than "
     f"{MINIMUM_DOCUMENTS} documents of any of the texts included. Without outside text the verdict says nothing about text by others."
 )
-RECALL_RULE = (
-    "Declared in advance as a second line that never changes the verdict. Recall is the share of the key facts of the "
-    "knowledge prompts (all but those of general knowledge) that an answer states, averaged over the greedy answer and all samples of a prompt. "
-    "Improved: the 95 % interval, clustered by prompt (prompts that ask the same fact are one cluster), lies above zero and the sign-flip p is below 0.05."
+KNOWLEDGE_RULE = (
+    "Declared in advance as a second line that never changes the verdict. Of the ends of a prompt, one right and the others near misses, that one is "
+    "chosen to which the prompt adds most: its log-probability after its prompt, less the mean after other items' prompts, a token. "
+    "Improved: of the share chosen rightly, the 95 % interval of the change, clustered by fact, lies above zero and the sign-flip p is below 0.05. "
+    "What the models say freely is shown beside it and judges nothing."
 )
 
 
@@ -228,36 +229,31 @@ def _judge_beyond(beyond: Mapping[str, Any] | None, size: str, kind: Kind) -> Ve
     )
 
 
-def judge_recall(block: Mapping[str, Any] | None) -> Verdict:
-    """The second line, on key-fact recall (a block of `report.findings.recall.compare_recall`)."""
-    measure = ((block or {}).get("knowledge") or {}).get("all")
-    if not block or not measure:
-        return Verdict(NOT_SHOWN, "Key-fact recall was not measured.")
-    if block.get("missing_prompts"):
-        return Verdict(
-            NOT_SHOWN,
-            f"{plural(len(block['missing_prompts']), 'prompt')} without both answers, so recall is not judged.",
-        )
-    prompts, clusters = measure["prompts"], measure.get("clusters", measure["prompts"])
+def judge_knowledge(block: Mapping[str, Any] | None) -> Verdict:
+    """The second line, on controlled choices (a block of `report.findings.choices.compare_choices`)."""
+    if not block:
+        return Verdict(NOT_SHOWN, "No prompt of this run has choices, so what the model knows is not judged.")
+    measure, missing = block.get("controlled"), block.get("missing")
+    if missing or not measure:
+        count = plural(missing or 0, "item")
+        return Verdict(NOT_SHOWN, f"{count} without the scores of both models, so what the model knows is not judged.")
+    items, clusters = measure["prompts"], measure.get("clusters", measure["prompts"])
     if clusters < MINIMUM_PROMPTS:
-        same = "" if clusters == prompts else f", which ask {plural(clusters, 'different fact')}"
         return Verdict(
             NOT_SHOWN,
-            f"Only {plural(prompts, 'knowledge prompt')} with key facts{same}; at least {MINIMUM_PROMPTS} needed.",
+            f"Only {plural(items, 'item')} to choose in {plural(clusters, 'cluster')}; at least {MINIMUM_PROMPTS} clusters needed.",
         )
     change = complete(measure)
     if change is None:
-        return Verdict(NOT_SHOWN, "The recall difference or its interval is not a number.")
+        return Verdict(NOT_SHOWN, "The change of the share chosen rightly or its interval is not a number.")
     side = side_of_zero(change, measure["p_value"])
     points = {key: 100 * value for key, value in change.items()}
-    tests = f"sign-flip {format_p(measure['p_value'])}, {prompts} prompts"
-    if clusters != prompts:
-        tests += f" in {clusters} clusters"
+    tests = f"sign-flip {format_p(measure['p_value'])}, {items} items in {clusters} clusters"
     if not side:
         figures = interval_text(points, POINTS)
-        return Verdict(NOT_SHOWN, f"Key-fact recall changed by {figures}; {tests}. That can be chance.")
+        return Verdict(NOT_SHOWN, f"The share chosen rightly changed by {figures}; {tests}. That can be chance.")
     verdict, direction = (IMPROVED, "rose") if side > 0 else (WORSE, "fell")
-    return Verdict(verdict, f"Key-fact recall {direction} by {change_text(points, POINTS)}; {tests}.")
+    return Verdict(verdict, f"The share chosen rightly {direction} by {change_text(points, POINTS)}; {tests}.")
 
 
 def side_of_zero(change: Mapping[str, float], p_value: float) -> int:

@@ -41,6 +41,7 @@ class Container:
         for name, count in (("heldout", 6), ("outside", 7), ("control", 2)):
             entries = [{"id": f"{name}-{n}", "title": f"T{n}", "text": prose(n + 50, 60 + n)} for n in range(count)]
             (data / "evaluation" / f"{name}.jsonl").write_text("\n".join(map(json.dumps, entries)), encoding="utf-8")
+        (data / "evaluation" / "choices.jsonl").write_text("\n".join(map(json.dumps, items(4))), encoding="utf-8")
         self.settings()
 
     def settings(self, **changes: str) -> None:
@@ -127,6 +128,21 @@ class Container:
     @property
     def failure(self) -> str:
         return (self.root / "output" / "failure").read_text(encoding="utf-8")
+
+
+def items(count: int) -> list[dict[str, Any]]:
+    """Prompts that share their ends, each with another one as the right one."""
+    ends = [prose(n, 3) for n in range(count)]
+    return [
+        {
+            "id": f"i{n}",
+            "kind": "choice",
+            "cluster": "set",
+            "prompt": prose(n + 30, 5),
+            "choices": [ends[n], *ends[:n], *ends[n + 1 :]],
+        }
+        for n in range(count)
+    ]
 
 
 def starting(lines: list[str], event: str) -> list[str]:

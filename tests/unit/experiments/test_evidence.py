@@ -19,7 +19,7 @@ from verification.experiments import __main__ as command
 from verification.experiments import experiments, picture
 from verification.experiments.experiments import PROJECT, Experiment, all_experiments
 from verification.experiments.made_up_runs import COST, answers, metrics, prompts, run
-from verification.experiments.table import figures_of, recall_together, row
+from verification.experiments.table import figures_of, knowledge_together, row
 
 pytestmark = pytest.mark.slow
 
@@ -108,9 +108,9 @@ def figures(verdict: str) -> dict[str, Any]:
     return {
         "status": "SUCCEEDED",
         "verdict": verdict,
-        "recall_verdict": "improved",
+        "knowledge_verdict": "improved",
         "heldout": {"documents_count": 18, "difference": figure},
-        "recall": {"knowledge": {"all": {"difference": figure}}},
+        "choices": {"controlled": {"difference": figure}},
         "device": "a processor, 2 cores",
         "precision": "float32",
     }
@@ -136,9 +136,9 @@ def test_nulls_must_not_improve_and_seeds_must_by_the_declared_amount_outside(
     assert not row(experiment, made | {"heldout": None}).as_declared
 
 
-def seed(changes: dict[str, float], missing: tuple[str, ...] = ()) -> dict[str, Any]:
-    knowledge = {name: [0.0, change] for name, change in changes.items()}
-    return {"knowledge": knowledge, "clusters": {}, "recall": {"missing_prompts": [*missing]}}
+def seed(changes: dict[str, float], missing: int = 0) -> dict[str, Any]:
+    scored = [{"id": name, "cluster": name, "controlled": [0.0, change]} for name, change in changes.items()]
+    return {"choices": {"scored": scored, "missing": missing}}
 
 
 ALL = {str(n): 1.0 for n in range(24)}
@@ -147,24 +147,22 @@ ALL = {str(n): 1.0 for n in range(24)}
 @pytest.mark.parametrize(
     ("changes", "missing", "verdict"),
     [
-        (dict.fromkeys(ALL, 0.5), (), "improved"),
-        ({str(n): 0.5 * (-1) ** n for n in range(24)}, (), "not shown"),  # facts come and go alike
-        ({str(n): 1.0 for n in range(19)}, (), "not shown"),  # too few prompts
-        (ALL, ("x",), "not shown"),  # a lost answer
+        (dict.fromkeys(ALL, 0.5), 0, "improved"),
+        ({str(n): 0.5 * (-1) ** n for n in range(24)}, 0, "not shown"),  # facts come and go alike
+        ({str(n): 1.0 for n in range(19)}, 0, "not shown"),  # too few items
+        (ALL, 1, "not shown"),  # a lost score
     ],
 )
-def test_key_facts_of_seeds_are_judged_together(
-    changes: dict[str, float], missing: tuple[str, ...], verdict: str
-) -> None:
-    together = recall_together({4: seed(changes), 5: seed(changes, missing)})
+def test_choices_of_seeds_are_judged_together(changes: dict[str, float], missing: int, verdict: str) -> None:
+    together = knowledge_together({4: seed(changes), 5: seed(changes, missing)})
     assert together is not None and together[0] == verdict
-    assert f"{len(changes)} prompts" in together[1], "each counts once, however many seeds were asked"
+    assert f"{len(changes)} items" in together[1], "each counts once, however many seeds there are"
     assert "+50.0 (" in together[1] or verdict != "improved"
 
 
-def test_seeds_with_other_prompts_are_not_put_together() -> None:
-    assert recall_together({4: seed({"a": 1.0}), 5: seed({"b": 1.0})}) is None
-    assert recall_together({4: seed({"a": 1.0})}) is None
+def test_seeds_with_other_items_are_not_put_together() -> None:
+    assert knowledge_together({4: seed({"a": 1.0}), 5: seed({"b": 1.0})}) is None
+    assert knowledge_together({4: seed({"a": 1.0})}) is None
 
 
 # What the command runs, keeps and prints ------------------------------------------------------------------------------
@@ -235,7 +233,7 @@ def test_figures_of_today_are_not_made_again(ran: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "code", "says"), [({}, 0, "seeds 4, 5 and 6"), ({"prompts": []}, 1, "Not as declared")]
+    ("changes", "code", "says"), [({}, 0, "seeds 4, 5 and 6"), ({"choices": None}, 1, "Not as declared")]
 )
 def test_seeds_are_judged_together(
     finished: Path, ran: list[str], capsys: pytest.CaptureFixture[str], changes: dict[str, Any], code: int, says: str

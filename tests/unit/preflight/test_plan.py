@@ -70,6 +70,16 @@ def test_all_a_run_needs_is_staged_under_its_prefix(site: Site) -> None:
     assert site.staged["code/train.py"] == b"train"
 
 
+def test_a_prompt_with_choices_is_scored_and_without_facts_not_asked(site: Site) -> None:
+    scored = {**GOOD, "id": "c", "kind": "choice", "facts": [], "choices": ["one", "two"]}
+    both = {**GOOD, "id": "b", "choices": ["one", "two"]}
+    site.data["medicalprompts.jsonl"] = lines([GOOD, scored, both])
+    plan = site.begin()
+    assert site.documents("input/prompts.jsonl") == [GOOD, {**GOOD, "id": "b"}]
+    assert site.documents("input/evaluation/choices.jsonl") == [scored, both]
+    assert plan["corpus"]["prompts"] == 2
+
+
 @pytest.mark.parametrize(("corpus_words", "measured"), [(0, 60), (1000, 20), (9900, 25), (20_000, 50), (24_000, 60)])
 def test_with_a_part_of_the_corpus_half_as_much_held_out_text_is_measured(
     site: Site, corpus_words: int, measured: int

@@ -9,11 +9,12 @@ import pytest
 from common.errors import PatientDataSuspected, PromptsRejected
 from preflight.texts import prompts as prompt_file
 from preflight.texts.held_out import split
-from preflight.texts.prompts import MAXIMUM_PROMPTS, make, parse
+from preflight.texts.prompts import MAXIMUM_CHOICE_PROMPTS, MAXIMUM_PROMPTS, is_asked, make, parse
 from preflight.texts.text_file import Document
 from tests.doubles.texts import GOOD, lines, prose
 
 STARTER = {"id": "s-1", "kind": "starter", "prompt": "Genomes are"}
+CHOICE = {"id": "c-1", "kind": "choice", "prompt": "The guardian of the genome is", "choices": ["TP53.", "MYC."]}
 # The same text can be read in more and more ways.
 SLOW = [r"(\w+\s?)+ kinase!", r"(a|a)*b", r"(?:x+x+)+y", r"(?x) ( \w+ \s? )+ !"]
 QUICK = [r"\d+(?:\.\d+)?\s?(?:mg|ml)\b", r"(?:\d{1,3},)*\d{3}", r"(?>\w+\s?)x", r"(a)?(?(1)b|c)d"]
@@ -32,6 +33,8 @@ FAULTS: list[tuple[Any, str]] = [
     ({**GOOD, "kind": "riddle"}, "has the kind 'riddle'; it must be one of starter"),
     *(({**GOOD, "cluster": value}, "has a `cluster` that is no text") for value in (" ", 7, "x" * 201)),
     ({**GOOD, "facts": []}, "has no key facts"),
+    *(({**GOOD, "choices": ends}, "has `choices` that are no 2 to 8 different texts") for ends in ("TP53.", ["a"], ["a", "a "], ["a", ""], ["a", 1])),
+    ({**GOOD, "choices": ["TP53.", "x" * 5000]}, "has an end that is too long"),
     ({**GOOD, "facts": [{"name": "gene"}]}, "has a fact without `name` or `pattern`"),
     (with_pattern("TP(53"), "does not compile"),
     (with_pattern("(TP53)?"), "matches everything"),
@@ -41,6 +44,7 @@ FAULTS: list[tuple[Any, str]] = [
 ]
 PERSONAL = [
     {"prompt": "What has the patient with MRN 00483921?"},
+    {"choices": ["The patient with MRN 00483921.", "Nobody."]},
     {"prompt": "What has she?\nJürgen Müller, 12.03.1956"},
     {"id": "jane.doe@hospital.org"},
     {"facts": [{"name": "Medical record 1234567", "pattern": "x"}]},
@@ -60,11 +64,12 @@ class TestFile:
         [
             (lines([GOOD, "", {**STARTER, "note": "mine"}]), [GOOD, {**STARTER, "facts": []}]),
             (lines([{**GOOD, "cluster": "p53"}]), [{**GOOD, "cluster": "p53"}]),
+            (lines([GOOD, CHOICE]), [GOOD, {**CHOICE, "facts": []}]),
             (b"\xef\xbb\xbf" + lines([GOOD]) + b"\r\n", [GOOD]),
             (lines([{**GOOD, "prompt": "one\u2028two\u0085three"}]), [{**GOOD, "prompt": "one\u2028two\u0085three"}]),
             (lines([{**GOOD, "author": "jane.doe@hospital.org"}]), [GOOD]),
         ],
-        ids=["unused keys", "cluster", "Windows", "line separators", "personal data that is not kept"],
+        ids=["unused keys", "cluster", "choices", "Windows", "line separators", "personal data that is not kept"],
     )
     def test_good_lines_are_read_in_order(self, content: bytes, prompts: list[Any]) -> None:
         assert parse(content, "p") == prompts
@@ -79,6 +84,12 @@ class TestFile:
     def test_file_without_readable_prompts_is_refused(self, content: bytes, fault: str) -> None:
         with pytest.raises(PromptsRejected, match=fault):
             parse(content, "p")
+
+    def test_prompts_that_are_only_scored_need_one_that_is_asked_and_are_limited(self) -> None:
+        assert [is_asked(one) for one in parse(lines([{**GOOD, "choices": ["TP53.", "MYC."]}, CHOICE]), "p")] == [True, False]
+        assert "has only prompts with `choices`" in refusal_of(CHOICE)
+        many = [{**CHOICE, "id": str(n)} for n in range(MAXIMUM_CHOICE_PROMPTS + 1)]
+        assert "1001 prompts with `choices`; at most 1000" in refusal_of(GOOD, *many)
 
     def test_more_prompts_than_a_run_can_ask_are_refused(self) -> None:
         refusal_of(*({**STARTER, "id": str(n)} for n in range(MAXIMUM_PROMPTS + 1)))

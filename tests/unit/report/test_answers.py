@@ -14,7 +14,6 @@ from report.findings import recall
 from report.findings.analysis import ENOUGH_PROMPTS, loss_moved, refuse_base_answers
 from report.findings.memorisation import compare_copies, longest_copies
 from report.findings.recall import clustered_mean, compare_recall, counted_facts, mark_facts
-from report.findings.verdict import IMPROVED, NOT_SHOWN, judge_recall
 from verification.experiments.made_up_runs import CORPUS
 
 NPM1 = {"name": "NPM1", "pattern": r"\bNPM1\b"}
@@ -87,11 +86,11 @@ def test_a_lost_answer_is_missing_and_not_one_without_facts(lost: dict[str, Any]
     prompts = [prompt(str(n), NPM1) for n in range(30)]
     replies = [answer(str(n), "no", "no") for n in range(30)]
     better = [answer(str(n), "NPM1", "NPM1") for n in range(30)]
-    assert judge_recall(compared(prompts, replies, better)).verdict == IMPROVED
+    assert compared(prompts, replies, better)["missing_prompts"] == []
     damaged = [row for row in replies if row["id"] != "3"] + ([replies[3] | lost] if lost else [])
     block = compared(prompts, damaged, better)
     assert block["missing_prompts"] == ["3"]
-    assert judge_recall(block).verdict == NOT_SHOWN
+    assert block["knowledge"]["all"]["prompts"] == 29
 
 
 def test_prompts_that_name_one_fact_are_one_cluster() -> None:

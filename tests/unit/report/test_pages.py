@@ -176,7 +176,7 @@ def test_the_parts_of_one_long_article_are_passages_everywhere(made: dict[str, A
     document = made["improved"]
     for place, row in enumerate(document["heldout"]["documents"]):
         row["id"] = f"block-{place:03d}"
-    document |= judged(document["heldout"], document["beyond_control"], document["recall"])
+    document |= judged(document["heldout"], document["beyond_control"], document["choices"])
     assert headline(document).title == "Improved on held-out passages of the same corpus"
     assert "passages" in document["verdict_reason"] and "passages" in document["says"]
     for text in (page(document), render.card(document)):

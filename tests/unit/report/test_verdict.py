@@ -19,8 +19,8 @@ from report.findings.verdict import (
     VERDICTS,
     WORSE,
     WORSE_OUTSIDE,
+    judge_knowledge,
     judge_loss,
-    judge_recall,
 )
 from verification.experiments.made_up_runs import CORPUS, answers, metrics, prompts
 
@@ -32,8 +32,8 @@ UNCLEAR = {"estimate": -0.01, "standard_error": 0.02, "low": -0.05, "high": 0.03
 HELD_OUT: Block = {"documents_count": 12, "unusable_documents": 0, "difference": FELL, "p_value": 0.001}
 FURTHER = {"estimate": -0.08, "standard_error": 0.02, "low": -0.12, "high": -0.04}
 CONTROL: Block = {"heldout_documents": 12, "control_documents": 9, "p_value": 0.002, "p_method": "sampled"}
-RECALLED = {"estimate": 0.2, "standard_error": 0.04, "low": 0.12, "high": 0.28}
-RECALL: Block = {"prompts": 20, "difference": RECALLED, "p_value": 0.001}
+CHOSEN_MORE = {"estimate": 0.2, "standard_error": 0.04, "low": 0.12, "high": 0.28}
+CHOSEN: Block = {"prompts": 20, "difference": CHOSEN_MORE, "p_value": 0.001}
 
 
 def held_out(change: Block | None = FELL, **other: Any) -> Block:
@@ -158,23 +158,23 @@ def test_the_declaration_repeats_the_rule_word_for_word() -> None:
     [
         ({}, IMPROVED),
         ({"difference": {"estimate": -0.2, "standard_error": 0.04, "low": -0.28, "high": -0.12}}, WORSE),
-        ({"difference": {**RECALLED, "low": -0.01}}, NOT_SHOWN),
+        ({"difference": {**CHOSEN_MORE, "low": -0.01}}, NOT_SHOWN),
         ({"p_value": 0.05}, NOT_SHOWN),
         ({"prompts": 19}, NOT_SHOWN),
         ({"prompts": 40, "clusters": 20}, IMPROVED),
         ({"prompts": 40, "clusters": 19}, NOT_SHOWN),
         ({"difference": None}, NOT_SHOWN),
-        ({"difference": {**RECALLED, "low": math.nan}}, NOT_SHOWN),
+        ({"difference": {**CHOSEN_MORE, "low": math.nan}}, NOT_SHOWN),
         ({"p_value": None}, NOT_SHOWN),
     ],
 )
-def test_recall_is_judged_on_a_clear_change_of_twenty_facts(change: Block, verdict: str) -> None:
-    block = {"knowledge": {"all": {**RECALL, **change}}}
-    judged = judge_recall(block)
+def test_knowledge_is_judged_on_a_clear_change_of_twenty_clusters(change: Block, verdict: str) -> None:
+    block = {"controlled": {**CHOSEN, **change}, "missing": 0}
+    judged = judge_knowledge(block)
     assert judged.verdict == verdict
     if verdict == IMPROVED:
-        assert judged.reason.endswith("prompts in 20 clusters." if "clusters" in change else "20 prompts.")
-    assert judge_recall({**block, "missing_prompts": ["3"]}).verdict == judge_recall(None).verdict == NOT_SHOWN
+        assert judged.reason.endswith("items in 20 clusters.")
+    assert judge_knowledge({**block, "missing": 1}).verdict == judge_knowledge(None).verdict == NOT_SHOWN
 
 
 # From the metrics of a training job to the findings.
@@ -248,7 +248,7 @@ def test_memorising_the_training_text_is_never_an_improvement() -> None:
 @pytest.mark.parametrize("outside", [-0.1, 0.1])
 def test_a_smoke_run_is_never_judged(outside: float) -> None:
     findings = found(metrics(effect=-0.3, outside=outside), smoke=True)
-    assert (findings["verdict"], findings["recall_verdict"]) == (NOT_SHOWN, NOT_SHOWN)
+    assert (findings["verdict"], findings["knowledge_verdict"]) == (NOT_SHOWN, NOT_SHOWN)
     assert findings["headline"].startswith("A smoke run")
 
 

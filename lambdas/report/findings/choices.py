@@ -1,0 +1,92 @@
+"""Controlled choices: how often each model finds the right end of a prompt among near misses, by what the prompt adds to each end.
+
+Training scores each end after its own prompt and after other items' prompts (training/choices.py). What the prompt adds is the difference
+of the two log-probabilities, the pointwise mutual information of prompt and end, here in nats a token of the end. Without that control a
+model that merely likes how the field sounds would seem to know it; the plain figures stand beside, named as what they are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from common.text import KINDS
+from report.findings.intervals import RESAMPLES
+from report.findings.recall import compare_shares
+from report.findings.statistics import finite
+
+CONTROLLED, PLAIN, OTHER_PROMPTS, MARGIN = "controlled", "plain", "other_prompts", "margin"
+# A change of so many standard errors is seen in four of five runs, at a two-sided p of 0.05 (1.96 + 0.84).
+SEEN_STANDARD_ERRORS = 2.8
+
+
+def compare_choices(
+    measured: Mapping[str, Any] | None, *, seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, Any] | None:
+    """The shares chosen rightly before and after, and the margin of the right end over the mean near miss in nats a token.
+
+    `measured` is what metrics.json holds of choices; None where there were no items. An item with a figure that is none counts as
+    missing.
+    """
+    items = (measured or {}).get("items") or []
+    if not measured or not items:
+        return None
+    usable = [item for item in items if _is_usable(item)]
+    rows = [
+        {
+            "id": str(item["id"]),
+            "kind": str(item["kind"]),
+            "cluster": f"set {item['cluster']}" if item.get("cluster") else f"prompt {item['id']}",
+            **_scored(item),
+        }
+        for item in usable
+    ]
+
+    def measure(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any] | None:
+        return compare_shares(rows, name, seed, resamples)
+
+    controlled = measure(rows, CONTROLLED)
+    error = controlled["difference"]["standard_error"] if controlled else None
+    kinds = [*KINDS, *sorted({str(row["kind"]) for row in rows} - set(KINDS))]
+    return {
+        "source": str(measured.get("source", "")),
+        "items": len(items),
+        "missing": len(items) - len(usable),
+        "chance": sum(1 / len(item["tokens"]) for item in usable) / len(usable) if usable else None,
+        "smallest_visible": None if error is None else SEEN_STANDARD_ERRORS * error,
+        **{name: measure(rows, name) for name in (CONTROLLED, PLAIN, OTHER_PROMPTS, MARGIN)},
+        "by_kind": [
+            {"kind": kind, CONTROLLED: measure(part, CONTROLLED)}
+            for kind in kinds
+            if (part := [row for row in rows if row["kind"] == kind])
+        ],
+        "scored": [{key: row[key] for key in ("id", "cluster", CONTROLLED, MARGIN)} for row in rows],
+    }
+
+
+def _is_usable(item: Mapping[str, Any]) -> bool:
+    """Whether both models' scores of an item are there, each a number."""
+    scores = [model[which] for name in ("base", "tuned") if (model := item.get(name)) for which in ("own", "other")]
+    count = len(item.get("tokens") or [])
+    return len(scores) == 4 and count > 1 and all(len(row) == count and all(map(finite, row)) for row in scores)
+
+
+def _scored(item: Mapping[str, Any]) -> dict[str, list[float]]:
+    """[base, tuned] of each figure of one item; the right end stands first."""
+    found: dict[str, list[float]] = {CONTROLLED: [], PLAIN: [], OTHER_PROMPTS: [], MARGIN: []}
+    for model in ("base", "tuned"):
+        own, other = (
+            [value / tokens for value, tokens in zip(item[model][which], item["tokens"], strict=True)]
+            for which in ("own", "other")
+        )
+        added = [mine - others for mine, others in zip(own, other, strict=True)]
+        for name, scores in ((CONTROLLED, added), (PLAIN, own), (OTHER_PROMPTS, other)):
+            found[name].append(_chosen(scores))
+        found[MARGIN].append(added[0] - sum(added[1:]) / len(added[1:]))
+    return found
+
+
+def _chosen(scores: Sequence[float]) -> float:
+    """1 where the first end has the best score alone, a share of it where others have the same."""
+    return (scores[0] == max(scores)) / Counter(scores)[max(scores)]

@@ -1,0 +1,102 @@
+"""Items to choose from: which pairs of prompt and end are scored, and that their figures are those of the model itself."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from choices import FROM_PROMPTS, FROM_RECORDS, MOST_ANSWER_TOKENS, Item, choices_of, items_of, read_items
+from common.records import Record
+from failure import TrainingFailure
+from tests.doubles.rehearsal.toy_container import Container, items
+from tests.doubles.rehearsal.toy_models import bytes_without_a_start, prose
+from text import of_records
+
+
+def test_a_run_scores_each_end_as_the_model_itself_does_after_its_own_prompt_and_after_the_others(
+    finished: tuple[Container, list[str]], tiny_model: Path
+) -> None:
+    container, _ = finished
+    measured, asked = container.metrics["choices"], items(4)
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(tiny_model).float(),
+        AutoTokenizer.from_pretrained(tiny_model),
+    )
+
+    def likelihood(prompt: str, end: str) -> float:
+        before, whole = (tokenizer(text)["input_ids"] for text in (prompt, f"{prompt} {end}"))
+        with torch.no_grad():
+            ahead = model(torch.tensor([whole])).logits[0].log_softmax(-1)
+        return sum(float(ahead[place - 1, whole[place]]) for place in range(len(before), len(whole)))
+
+    assert measured["source"] == FROM_PROMPTS
+    for item, told in zip(asked, measured["items"], strict=True):
+        own = [likelihood(item["prompt"], end) for end in item["choices"]]
+        others = [one["prompt"] for one in asked if one is not item]
+        other = [sum(likelihood(prompt, end) for prompt in others) / 3 for end in item["choices"]]
+        assert told["base"]["own"] == pytest.approx(own, rel=0.01)
+        assert told["base"]["other"] == pytest.approx(other, rel=0.01)
+        assert own != pytest.approx(other, rel=0.01)
+        assert told["tuned"]["own"] != told["base"]["own"]
+    assert "choices" not in container.metrics["evaluation"], "no loss of a text is made of them"
+
+
+def test_items_that_share_no_ends_are_compared_with_the_next_ones(tmp_path: Path) -> None:
+    rows = [
+        {"id": str(n), "kind": "choice", "prompt": prose(n, 4), "choices": [prose(n, 2), prose(n + 50, 2)]}
+        for n in range(6)
+    ]
+    path = tmp_path / "choices.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    choices = choices_of(read_items(path), FROM_PROMPTS, bytes_without_a_start())
+    assert [len(pairs) for ends in choices.others for pairs in ends] == [3] * 12
+    told = {place: choices.pairs[pair].id.split()[0] for place, ends in enumerate(choices.others) for pair in ends[0]}
+    assert all(name != str(place) for place, name in told.items())
+    assert len(choices.pairs) == len({(one.id.split()[0], one.text) for one in choices.pairs}), "each pair once"
+
+
+def test_an_item_alone_has_no_control_and_is_left_out() -> None:
+    ends = (
+        Record("a", "a", prompt="The cell", completion=" binds"),
+        Record("a", "a", prompt="The cell", completion=" rests"),
+    )
+    alone = [Item("a", "choice", "", ends)]
+    assert choices_of(alone, FROM_PROMPTS, bytes_without_a_start()).items == ()
+
+
+def test_held_out_records_of_like_length_are_each_others_near_misses() -> None:
+    words = list(range(1, 9))
+    random.shuffle(words)
+    groups = [of_records([Record(f"r{n}", f"g{n}", prompt=f"Case {n}:", completion=f" {prose(n, n)}")]) for n in words]
+    made = items_of(groups)
+    assert len(made) == 8 and len({item.cluster for item in made}) == 2
+    for item in made:
+        right, *misses = (end.reference for end in item.ends)
+        assert right == next(one.records[0].reference for one in groups if one.records[0].id == item.id)
+        near = {int(item.id[1:]) <= 4}
+        assert {end in {prose(n, n) for n in range(1, 5)} for end in (right, *misses)} == near
+    choices = choices_of(made, FROM_RECORDS, bytes_without_a_start())
+    assert len(choices.pairs) == 32 and max(len(one.tokens) for one in choices.pairs) <= MOST_ANSWER_TOKENS
+    assert items_of(groups[:3]) == [], "three make no set of four"
+
+
+def test_conversations_with_one_answer_keep_their_question() -> None:
+    talks = [Record(f"r{n}", f"g{n}", turns=(("user", f"Case {n}?"), ("assistant", prose(n, 3)))) for n in range(4)]
+    more = Record("r9", "g9", turns=(*talks[0].turns, *talks[1].turns))
+    made = items_of([of_records([record]) for record in (*talks, more)])
+    assert sorted(item.id for item in made) == ["r0", "r1", "r2", "r3"]
+    assert all(end.turns[0] == item.ends[0].turns[0] for item in made for end in item.ends)
+
+
+@pytest.mark.parametrize("line", ["[", '{"id": "a"}', '{"id": "a", "kind": "choice", "prompt": "x", "choices": 7}'])
+def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "choices.jsonl"
+    path.write_text(f"\n{line}\n", encoding="utf-8")
+    with pytest.raises(TrainingFailure, match="Line 2 of choices.jsonl"):
+        read_items(path)
+    assert read_items(tmp_path / "none.jsonl") == []

@@ -1,0 +1,75 @@
+"""Controlled choices: what a model knows is told from what it likes, and what is missing is not judged."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from report.findings.choices import compare_choices
+from report.findings.verdict import IMPROVED, NOT_SHOWN, judge_knowledge
+from verification.experiments.made_up_runs import choices
+
+
+def compared(measured: Any) -> dict[str, Any]:
+    block = compare_choices(measured, resamples=500)
+    assert block is not None
+    return block
+
+
+def item(name: str, base: tuple[list[float], list[float]], tuned: tuple[list[float], list[float]], **more: Any) -> Any:
+    scores = {model: {"own": own, "other": other} for model, (own, other) in (("base", base), ("tuned", tuned))}
+    return {"id": name, "kind": "choice", "cluster": "", "tokens": [1] * len(base[0]), **scores, **more}
+
+
+def test_a_model_that_likes_the_right_ends_more_has_learned_nothing_of_them() -> None:
+    before, liked = ([-3.0, -2.0], [-3.0, -2.0]), ([-1.0, -2.0], [-1.0, -2.0])
+    taste = compared({"source": "prompts", "items": [item(str(n), before, liked) for n in range(30)]})
+    assert taste["plain"]["difference"]["estimate"] == taste["other_prompts"]["difference"]["estimate"] == 1
+    assert taste["controlled"]["difference"]["estimate"] == taste["margin"]["difference"]["estimate"] == 0
+    assert judge_knowledge(taste).verdict == NOT_SHOWN
+
+
+def test_a_model_to_which_the_prompt_says_which_end_is_right_has_learned_it() -> None:
+    before, known = ([-3.0, -2.0], [-3.0, -2.0]), ([-2.5, -2.0], [-3.0, -2.0])
+    learned = compared({"source": "prompts", "items": [item(str(n), before, known) for n in range(30)]})
+    assert learned["controlled"]["base"]["estimate"] == 0.5, (
+        "two ends that the prompt makes as likely are half a choice each"
+    )
+    assert learned["controlled"]["tuned"]["estimate"] == 1
+    assert learned["plain"]["difference"]["estimate"] == 0
+    assert learned["margin"]["difference"]["estimate"] == pytest.approx(0.5)
+    assert judge_knowledge(learned).verdict == IMPROVED
+
+
+def test_a_long_end_counts_by_its_tokens() -> None:
+    one = item("a", ([-4.0, -3.0], [-4.0, -3.0]), ([-2.0, -2.5], [-4.0, -3.0]), tokens=[4, 1])
+    margin = compared({"source": "prompts", "items": [one]})["margin"]
+    assert margin["tuned"]["estimate"] == pytest.approx(2.0 / 4 - 0.5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_sets_that_share_their_ends_are_clusters_and_taste_does_not_pass(seed: int) -> None:
+    drawn = random.Random(seed)
+    liked, known = (compared(choices(drawn, 60, gain, taste=3.0)) for gain in (0.0, 0.6))
+    assert liked["controlled"]["clusters"] == 60 and liked["items"] == 240 and liked["chance"] == 0.25
+    assert judge_knowledge(known).verdict == IMPROVED
+    change, error = (liked["controlled"]["difference"][key] for key in ("estimate", "standard_error"))
+    assert abs(change) < 4 * error
+    assert liked["smallest_visible"] == pytest.approx(2.8 * error)
+
+
+@pytest.mark.parametrize("damage", [{"tuned": None}, {"base": {"own": [-1.0], "other": [-1.0, -1.0]}}, {"tokens": []}])
+def test_an_item_without_the_scores_of_both_models_is_missing_and_nothing_is_judged(damage: dict[str, Any]) -> None:
+    measured = choices(random.Random(1), 30, 1.0)
+    assert judge_knowledge(compared(measured)).verdict == IMPROVED
+    measured["items"][5] |= damage
+    block = compared(measured)
+    assert (block["missing"], len(block["scored"])) == (1, 119)
+    assert judge_knowledge(block).verdict == NOT_SHOWN
+
+
+def test_a_run_without_items_says_so() -> None:
+    assert compare_choices(None) is compare_choices({"source": "", "items": []}) is None
+    assert "No prompt of this run has choices" in judge_knowledge(None).reason
