@@ -74,12 +74,12 @@ def _outside(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Path
 def _of_today(known: list[Experiment]) -> dict[str, dict[str, Any]]:
     """The figures that were made with today's texts, settings and code, on this machine or another one."""
     kept = load(FIGURES)
-    return {e.name: kept[e.name] for e in known if kept.get(e.name, {}).get("inputs") == e.fingerprint()}
+    return {e.name: kept[e.name] for e in known if e.name in kept and e.is_made_with(kept[e.name]["inputs"])}
 
 
 def _run(experiment: Experiment) -> None:
     """Rehearses and keeps the figures."""
-    inputs = experiment.fingerprint()
+    inputs = experiment.inputs()
     if code := _rehearse(experiment.command(RESULTS)):
         raise SystemExit(f"the rehearsal of {experiment.name} ended with {code}; its lines above say why")
     summary = json.loads((RESULTS / experiment.name / "summary.json").read_text("utf-8"))

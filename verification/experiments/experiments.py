@@ -22,11 +22,14 @@ from stacks.configuration.settings import Settings
 PROJECT = Path(__file__).resolve().parents[2]
 DATA = PROJECT / "data"
 TEXTS = Path(__file__).parent / "texts"
-# The code that trains, asks, answers and measures, as folders and files.
+# The code that asks, answers and judges, as folders and files.
 CODE = (
-    "training", "lambdas/ask", "rehearsal/sagemaker/real/server", "rehearsal/sagemaker/vllm/routing.py",
+    "lambdas/ask", "rehearsal/sagemaker/real/server", "rehearsal/sagemaker/vllm/routing.py",
     *(f"lambdas/report/findings/{name}.py" for name in ("statistics", "intervals", "recall")),
 )  # fmt: skip
+# What the training script makes of a small model: tests/training/test_behaviour.py holds the script to it. So a setting whose default does
+# what was done before leaves the figures of today as they are, and a change of what is learned or measured does not.
+BEHAVIOUR = Path(__file__).with_name("training_behaviour.json")
 # The settings that decide what is learned and asked; the others decide what it may cost and who is notified.
 SETTINGS = sorted((
     *Settings().hyperparameters, "base_model", "corpus_words", "document_order", "domain", "epochs", "lora_rank",
@@ -59,8 +62,8 @@ class Experiment:
     outside_sha256: str | None = None
     must_be: str | None = None  # the declared verdict, where `not improved` is not enough for a null
 
-    def fingerprint(self) -> str:
-        """What the figures depend on, as one hash: staged texts and prompts, settings, weights and code.
+    def inputs(self) -> dict[str, Any]:
+        """What the figures depend on, by name: staged texts and prompts, settings, weights, code, and what the training script does.
 
         The rule of the verdict is not part of it: `judged_again` applies it whenever the table is made.
         """
@@ -69,8 +72,23 @@ class Experiment:
         texts = _staged((self.corpus or DATA / "medicaldataset.txt").read_bytes(), self.held_out.read_bytes())
         weights = (PROJECT / "requirements/weights.txt").read_text("utf-8")
         code = [what_is_done(module.read_text("utf-8")) for module in code_files()]
-        parts = (self.seed, self.arguments, settings, texts, self.outside_sha256, weights, code)
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
+        behaviour = json.loads(BEHAVIOUR.read_text("utf-8"))
+        whole = {
+            "texts": texts,
+            "outside": self.outside_sha256,
+            "weights": weights,
+            "code": code,
+            "training": behaviour,
+        }
+        digests = {name: hashlib.sha256(repr(part).encode()).hexdigest()[:16] for name, part in whole.items()}
+        return {"seed": self.seed, "arguments": [*self.arguments], "settings": settings, **digests}
+
+    def is_made_with(self, inputs: Any) -> bool:
+        """Whether figures with these inputs are those of today. A setting that came later is not among them: its default changes nothing."""
+        today = self.inputs()
+        settings = inputs.get("settings", {}) if isinstance(inputs, dict) else {}
+        known = {name: value for name, value in today["settings"].items() if name in settings}
+        return {**today, "settings": known} == inputs
 
     def command(self, results: Path) -> list[str]:
         """The arguments of `captune rehearse` for this experiment."""

@@ -27,8 +27,8 @@ HEAD = (
 # What is kept of a run ------------------------------------------------------------------------------------------------
 
 
-def figures_of(summary: Mapping[str, Any], inputs: str) -> dict[str, Any]:
-    """What is kept of a run's summary.json; `inputs` is the fingerprint of what it was made with."""
+def figures_of(summary: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a run's summary.json; `inputs` is what it was made with."""
     environment = (summary.get("configuration") or {}).get("environment") or {}
     return {
         "inputs": inputs,

@@ -58,35 +58,47 @@ def test_shuffled_text_has_the_words_but_not_the_sentences(tmp_path: Path) -> No
     assert not any(line[:60] in corpus for line in text.splitlines() if line)
 
 
-def test_fingerprint_is_of_seed_settings_texts_weights_and_code(
+def test_figures_are_of_today_while_seed_settings_texts_weights_code_and_training_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corpus = tmp_path / "text.txt"
     shutil.copyfile(experiments.DATA / "financedataset.txt", corpus)
     finance = Experiment("e", "text", True, corpus=corpus)
-    before = finance.fingerprint()
-    others = [replace(finance, outside_sha256=digit * 64) for digit in "01"]
-    others += [replace(finance, seed=7), replace(finance, arguments=("--epochs", "2"))]
-    assert len({before, *(one.fingerprint() for one in others)}) == 5
+    before = json.loads(json.dumps(finance.inputs()))
+    for other in ({"outside_sha256": "0" * 64}, {"seed": 7}, {"arguments": ("--epochs", "2")}):
+        assert not replace(finance, **other).is_made_with(before)
     text = corpus.read_text("utf-8")
     corpus.write_text(text.replace("\n", "\r\n"), "utf-8")
-    assert finance.fingerprint() == before, "what is trained on is the same"
+    assert finance.is_made_with(before), "what is trained on is the same"
     corpus.write_text(f"{text}\nOne sentence more.\n", "utf-8")
-    assert finance.fingerprint() != before
+    assert not finance.is_made_with(before)
     corpus.write_text(text, "utf-8")
     read_text = Path.read_text
-    for name in ("cdk.json", "requirements/weights.txt", "training/train.py", "lambdas/report/findings/recall.py"):
+    changes = {
+        "cdk.json": '{"context": {"epochs": 99}}', "requirements/weights.txt": "another", "lambdas/report/findings/recall.py": "x = 1",
+        "verification/experiments/training_behaviour.json": "{}",
+    }  # fmt: skip
+    for name, changed in changes.items():
         with monkeypatch.context() as patched:
-            changed = {"cdk.json": '{"context": {"epochs": 99}}'}.get(name, "x = 1")
             patched.setattr(
                 Path, "read_text", lambda p, *a, n=name, c=changed: c if p == PROJECT / n else read_text(p, *a)
             )
-            assert finance.fingerprint() != before, name
+            assert not finance.is_made_with(before), name
+    assert not finance.is_made_with("of another form")
 
 
-def test_fingerprint_covers_what_the_model_server_imports() -> None:
+def test_a_setting_that_came_later_leaves_figures_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finance = Experiment("e", "text", True, corpus=experiments.DATA / "financedataset.txt")
+    before = finance.inputs()
+    monkeypatch.setattr(experiments, "SETTINGS", [*experiments.SETTINGS, "retain_data"])
+    assert finance.is_made_with(before) and finance.inputs() != before
+    monkeypatch.setattr(experiments, "SETTINGS", ["epochs"])
+    assert not finance.is_made_with(before), "one that is gone does not"
+
+
+def test_inputs_cover_what_the_model_server_imports() -> None:
     read = {str(path.relative_to(PROJECT)) for path in experiments.code_files()}
-    assert {"training/train.py", "lambdas/ask/questions.py", "lambdas/report/findings/intervals.py"} <= read
+    assert {"lambdas/ask/questions.py", "lambdas/report/findings/intervals.py"} <= read
     for path in (PROJECT / "rehearsal/sagemaker/real/server").glob("*.py"):
         for module in re.findall(r"(?m)^from (rehearsal[\w.]+) import", path.read_text("utf-8")):
             assert f"{module.replace('.', '/')}.py" in read

@@ -33,7 +33,10 @@ FAULTS: list[tuple[Any, str]] = [
     ({**GOOD, "kind": "riddle"}, "has the kind 'riddle'; it must be one of starter"),
     *(({**GOOD, "cluster": value}, "has a `cluster` that is no text") for value in (" ", 7, "x" * 201)),
     ({**GOOD, "facts": []}, "has no key facts"),
-    *(({**GOOD, "choices": ends}, "has `choices` that are no 2 to 8 different texts") for ends in ("TP53.", ["a"], ["a", "a "], ["a", ""], ["a", 1])),
+    *(
+        ({**GOOD, "choices": ends}, "has `choices` that are no 2 to 8 different texts")
+        for ends in ("TP53.", ["a"], ["a", "a "], ["a", ""], ["a", 1])
+    ),
     ({**GOOD, "choices": ["TP53.", "x" * 5000]}, "has an end that is too long"),
     ({**GOOD, "facts": [{"name": "gene"}]}, "has a fact without `name` or `pattern`"),
     (with_pattern("TP(53"), "does not compile"),
@@ -86,7 +89,10 @@ class TestFile:
             parse(content, "p")
 
     def test_prompts_that_are_only_scored_need_one_that_is_asked_and_are_limited(self) -> None:
-        assert [is_asked(one) for one in parse(lines([{**GOOD, "choices": ["TP53.", "MYC."]}, CHOICE]), "p")] == [True, False]
+        assert [is_asked(one) for one in parse(lines([{**GOOD, "choices": ["TP53.", "MYC."]}, CHOICE]), "p")] == [
+            True,
+            False,
+        ]
         assert "has only prompts with `choices`" in refusal_of(CHOICE)
         many = [{**CHOICE, "id": str(n)} for n in range(MAXIMUM_CHOICE_PROMPTS + 1)]
         assert "1001 prompts with `choices`; at most 1000" in refusal_of(GOOD, *many)
