@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,7 @@ from preflight.model import catalogued, most_bytes_learned
 from preflight.money import Allowance
 from preflight.request import Request
 from preflight.texts import text_file
+from preflight.texts.prompts import is_asked
 from stacks.configuration.images import MOST_TOKENS_SERVED
 from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
@@ -48,7 +50,8 @@ def describe(settings: Settings, corpora: Sequence[Path]) -> str:
     learnt, of_what = _learnt(settings, corpora or [DATA / f"{settings.domain}dataset.txt"])
     kind = settings.training_instance_type[0]
     prompts = DATA / f"{settings.domain}prompts.jsonl"
-    asked = sum(1 for line in prompts.read_text("utf-8").splitlines() if line.strip()) if prompts.is_file() else 0
+    lines = prompts.read_text("utf-8").splitlines() if prompts.is_file() else []
+    asked = sum(is_asked(json.loads(line)) for line in lines if line.strip())
     tokens, count = tokens_learnt(settings, learnt), settings.training_instance_count
     run = expected_run(settings, tokens, asked * (1 + settings.samples_per_prompt))
     lines = [

@@ -46,7 +46,10 @@ def test_the_training_script_does_what_the_recorded_figures_were_made_with(
     monkeypatch.setattr(surroundings, "weights_seed", WEIGHTS_SEED)
     FAMILIES["Llama 2"].make(tmp_path / "model")
     container = Container(tmp_path / "ml", tmp_path / "model")
-    container.settings(**Settings().hyperparameters | {"sequence_length": "64", "epochs": "4", "seed": "3", "document_order": "written"})
+    container.settings(
+        **Settings().hyperparameters
+        | {"sequence_length": "64", "epochs": "4", "seed": "3", "document_order": "written"}
+    )
     container.set_aside(8)
     container.completes()
     today = figures_of(container.metrics)

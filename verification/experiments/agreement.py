@@ -38,7 +38,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def verdicts() -> Iterator[Verdict]:
     """Each fact of each answer that was read."""
-    facts = {prompt["id"]: prompt["facts"] for prompt in _lines(PROMPTS)}
+    facts = {prompt["id"]: prompt.get("facts", []) for prompt in _lines(PROMPTS)}
     for row in _lines(READ):
         texts = readings(own_answer(row["answer"]))
         for fact in facts[row["id"]]:

@@ -117,22 +117,22 @@ def _loss_block(measured: dict[str, Any], seed: int, resamples: int) -> dict[str
     return {"documents_count": len(rows), "unusable_documents": 0, "difference": difference, "p_value": p_value}
 
 
-def recall_rates(
-    *, prompts: int, runs: int, seed: int, resamples: int = RESAMPLES, alike: int = 1
-) -> tuple[float, float]:
-    """The shares of null runs whose recall line is judged improved and worse.
+def knowledge_rates(*, sets: int, runs: int, seed: int, resamples: int = RESAMPLES) -> tuple[float, float]:
+    """The shares of null runs whose second line is judged improved and worse.
 
-    Each prompt has three facts, as likely in the answers of one model as of the other (15 % on average, from prompt to
-    prompt very different), one greedy and two sampled answers. `alike` prompts ask the same and come out the same.
+    The four items of a set are as likely chosen rightly by one model as by the other (25 % on average, from set to set very different),
+    and half of the choices are the same after training as before.
     """
     rng, verdicts = random.Random(seed), []
     for run in range(runs):
-        change = []
-        for _ in range(prompts // alike):
-            likely = rng.betavariate(0.5, 2.8)
-            base, tuned = (sum(rng.random() < likely for _ in range(9)) / 9 for _ in range(2))
-            change += [tuned - base] * alike
-        clusters = [str(place // alike) for place in range(len(change))]
+        change, clusters = [], []
+        for number in range(sets):
+            likely = rng.betavariate(1.5, 4.5)
+            for _ in range(4):
+                base = rng.random() < likely
+                tuned = base if rng.random() < 0.5 else rng.random() < likely
+                change.append(float(tuned - base))
+                clusters.append(str(number))
         found = clustered_mean(change, clusters, seed=run, resamples=resamples, flips=1_000)
         counts = {"prompts": len(change), "clusters": found["clusters"]}
         measure = {**counts, "difference": found["mean"], "p_value": found["p_value"]}
@@ -234,14 +234,14 @@ def outside_nulls(runs: int, power_runs: int) -> bool:
     return failed
 
 
-def recall_nulls(runs: int, power_runs: int) -> bool:
+def knowledge_nulls(runs: int, power_runs: int) -> bool:
     """The second line; True where a row is wrong too often."""
-    print(f"Nulls of the second line, key-fact recall, {runs:,} simulated runs a row")
-    form, failed = "{:>9}  {:<13} {:>18} {:>16}", False
-    _show(form, "prompts", "", "improved (false)", "worse (false)")
-    for count, alike in ((24, 1), (80, 1), (96, 4)):
-        shares = recall_rates(prompts=count, runs=runs, seed=count, resamples=400, alike=alike)
-        _show(form, count, "" if alike == 1 else f"{count // alike} clusters", *_per_cents(shares, runs))
+    print(f"Nulls of the second line, controlled choices, {runs:,} simulated runs a row")
+    form, failed = "{:>9} {:>9} {:>18} {:>16}", False
+    _show(form, "items", "sets", "improved (false)", "worse (false)")
+    for count in (20, 80, 130):
+        shares = knowledge_rates(sets=count, runs=runs, seed=count, resamples=400)
+        _show(form, 4 * count, count, *_per_cents(shares, runs))
         failed |= _too_many(shares[0], runs)
     return failed
 
@@ -257,7 +257,7 @@ def loss_power(runs: int, power_runs: int) -> bool:
     return False
 
 
-PARTS = {"loss": loss_nulls, "gain": gain_nulls, "outside": outside_nulls, "recall": recall_nulls, "power": loss_power}
+PARTS = {"loss": loss_nulls, "gain": gain_nulls, "outside": outside_nulls, "knowledge": knowledge_nulls, "power": loss_power}
 
 
 def main(arguments: list[str] | None = None, prog: str = "python -m verification.experiments.null_statistics") -> int:

@@ -97,7 +97,7 @@ def parse(content: bytes, name: str) -> list[dict[str, Any]]:
 
 def is_asked(prompt: dict[str, Any]) -> bool:
     """Whether a prompt is asked of the endpoint: one that has choices and no facts is only scored."""
-    return CHOICES not in prompt or bool(prompt["facts"])
+    return CHOICES not in prompt or bool(prompt.get("facts"))
 
 
 def too_long_for(prompts: list[dict[str, Any]], served_tokens: int) -> list[str]:

@@ -23,10 +23,12 @@ def text(name: str) -> str:
 
 
 def prompts_of(domain: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text(f"{domain}prompts.jsonl").splitlines()]
+    """The prompts that are asked."""
+    return [row for line in text(f"{domain}prompts.jsonl").splitlines() if "choices" not in (row := json.loads(line))]
 
 
 MEDICAL = prompts_of("medical")
+ITEMS = [row for line in text("medicalprompts.jsonl").splitlines() if "choices" in (row := json.loads(line))]
 ALL = {prompt["id"]: prompt for prompt in [*MEDICAL, *prompts_of("finance")]}
 CORPUS = text("medicaldataset.txt")
 # data/README.md: what makes a fact central, and that every other fact of the corpus stands in it.
@@ -76,6 +78,28 @@ def test_the_corpus_states_central_facts_four_times_and_others_once(domain: str)
     assert [
         (one["id"], fact["name"]) for one, fact in asked if mentions(fact, corpus, n := NEEDED[one["kind"]]) < n
     ] == []
+
+
+def test_items_to_choose_from_come_in_sets_in_which_each_end_is_right_once() -> None:
+    sets: dict[str, list[dict[str, Any]]] = {}
+    for item in ITEMS:
+        sets.setdefault(item["cluster"], []).append(item)
+    for name, items in sets.items():
+        ends = {item["choices"][0] for item in items}
+        assert len(items) == 4 and all(len(item["choices"]) == 4 and set(item["choices"]) == ends for item in items), (
+            name
+        )
+        assert max(map(len, ends)) <= 1.6 * min(map(len, ends)), f"{name}: no end is told by its length"
+        words = {word for end in ends for word in re.findall(r"\w{4,}", end.lower())}
+        assert not any(words & set(re.findall(r"\w{4,}", item["prompt"].lower())) for item in items), name
+    kinds = Counter(re.sub(r"-\d+$", "", item["id"]) for item in ITEMS)
+    assert min(kinds[f"choice-{area}"] for area in ("genomics", "viruses", "medicine")) >= 90
+    assert sum(kinds.values()) - kinds["vignette"] >= 300 and kinds["vignette"] >= 40
+
+
+def test_no_item_to_choose_from_stands_in_the_corpus() -> None:
+    overlap = Overlap([CORPUS, text("medicalheldout.txt")])
+    assert [item["id"] for item in ITEMS if overlap.first(f"{item['prompt']} {item['choices'][0]}")] == []
 
 
 def test_facts_from_outside_are_not_in_the_corpus() -> None:
