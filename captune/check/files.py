@@ -121,7 +121,8 @@ def _learned(corpus: Path, material: Material) -> str:
     measured = sum(count_words(part.text) for part in material.held_out)
     return (
         f"{corpus} can be used: a run learns {material.words:,} words in {plural(len(material.training), kind)}, holds out {measured:,} words in "
-        f"{plural(len(material.held_out), kind)}, and asks {plural(len(material.prompts), 'prompt')}."
+        f"{plural(len(material.held_out), kind)}, and asks {plural(len(material.prompts), 'prompt')}"
+        + (f" and scores {plural(len(material.choices), 'item')} to choose from." if material.choices else ".")
     )
 
 
