@@ -1,4 +1,4 @@
-"""Figures of style for `captune data --style`: sentences, percentages, p values, and repetitions."""
+"""Figures of style for `captune data --style`: sentences, percentages, stock words and marks, and repetitions."""
 
 from __future__ import annotations
 
@@ -18,23 +18,38 @@ FAR = 0.1  # of a figure of others: ours is reported where it differs by more
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9(])|\n+")
 _REASON = re.compile(r"\b(?:because|since)\b", re.IGNORECASE)
 _PERCENTAGE = re.compile(r"(\d+(?:\.\d+)?)\s?%")
-_P_VALUE = re.compile(r"\bp\s?[<=>≤]", re.IGNORECASE)
+_COUNTED = {
+    "glosses": re.compile(r", which\b"),
+    "significant": re.compile(r"\bsignificant(?:ly)?\b", re.IGNORECASE),
+    "respectively": re.compile(r"\brespectively\b", re.IGNORECASE),
+    "p values": re.compile(r"\bp\s?[<=>≤]", re.IGNORECASE),
+    "parentheses": re.compile(r"\("),
+    "abbreviations": re.compile(r"\b(?=\d*[A-Z]\d*[A-Z])[A-Z\d]+\b"),
+    "should": re.compile(r"\bshould\b", re.IGNORECASE),
+}
+COUNTED_IN = 10_000  # words
 _WORD = re.compile(r"[a-z0-9]+(?:['’.-][a-z0-9]+)*")
 EXPLAINED = (
     f"words a document; sentence: mean words, spread: their standard deviation; long: % of sentences over {LONG_SENTENCE} words; "
-    "because: because or since in 100 words; % figures: percentages a document, tenths: % of them with one decimal; p value: % of documents with one"
+    "because: because or since in 100 words; % figures: percentages a document, tenths: % of them with one decimal; "
+    f'in {COUNTED_IN:,} words: glosses (", which"), significant(ly), respectively, p values, parentheses, should, '
+    "and abbreviations: words of capitals and digits with two capitals or more"
 )
 
 
 # The figures in the order of the table, each with its number of decimals.
 DECIMALS = {
-    "documents": 0, "words": 0, "sentence": 1, "spread": 1, "long": 1, "because": 2, "% figures": 1, "tenths": 0, "p value": 0,
+    "documents": 0, "words": 0, "sentence": 1, "spread": 1, "long": 1, "because": 2, "% figures": 1, "tenths": 0,
+    **dict.fromkeys(_COUNTED, 0),
 }  # fmt: skip
 Style = Mapping[str, float]  # the figures of some documents
 
 
 def style(texts: Sequence[str]) -> Style:
-    """The figures of these texts. Takes at least one with a sentence."""
+    """The figures of these texts. Takes at least one with a sentence.
+
+    An abbreviation is a word of capitals and digits with two capitals or more, such as HIV, 5HT and CYP2D6, each time it stands.
+    """
     words = sum(len(text.split()) for text in texts)
     lengths = [length for text in texts for one in sentences(text) if (length := len(one.split())) >= FEWEST_WORDS]
     percentages = [figure for text in texts for figure in _PERCENTAGE.findall(text)]
@@ -47,7 +62,9 @@ def style(texts: Sequence[str]) -> Style:
         "because": _percent(sum(len(_REASON.findall(text)) for text in texts), words),
         "% figures": len(percentages) / len(texts),
         "tenths": _percent(sum(1 for one in percentages if one[-2:-1] == "."), len(percentages)),
-        "p value": _percent(sum(1 for text in texts if _P_VALUE.search(text)), len(texts)),
+    } | {
+        name: COUNTED_IN * sum(len(pattern.findall(text)) for text in texts) / words
+        for name, pattern in _COUNTED.items()
     }
 
 

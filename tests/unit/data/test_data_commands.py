@@ -183,9 +183,20 @@ TWO = [
 
 def test_the_figures_of_two_documents_are_those_counted_by_hand() -> None:
     found = text_style.style(TWO)
-    # Sentences of 10, 7, 5, 37 and 4 words; the heading of one word is none.
-    counted = (2, 32, 12.6, 12.37, 20, 3.12, 2, 50, 50)
+    # Sentences of 10, 7, 5, 37 and 4 words; the heading of one word is none. One p value and one pair of parentheses in 64 words.
+    counted = (2, 32, 12.6, 12.37, 20, 3.12, 2, 50, 0, 0, 0, 156.25, 156.25, 0, 0)
     assert tuple(round(figure, 2) for figure in found.values()) == counted
+
+
+def test_stock_words_and_marks_are_counted_in_ten_thousand_words() -> None:
+    text = (
+        "Which HIV drugs, which rose significantly (P = 0.03 and p<0.01, respectively), should be given? CYP2D6, 5HT, HBeAg and T790M did, "
+        "which is significant for DNA (DNA). Insignificant ones shoulder it."
+    )
+    found = text_style.style([text])
+    words = len(text.split())
+    counted = {"glosses": 2, "significant": 2, "respectively": 1, "p values": 2, "parentheses": 2, "abbreviations": 6, "should": 1}  # fmt: skip
+    assert {name: round(found[name] * words / text_style.COUNTED_IN, 6) for name in counted} == counted
 
 
 def test_a_sentence_nearly_repeats_one_with_half_of_all_their_words() -> None:
@@ -203,13 +214,17 @@ def test_documents_share_a_run_of_eight_words_with_another_one_and_not_with_them
 def test_figures_more_than_a_tenth_apart_are_told_with_those_of_others() -> None:
     theirs, ours = (
         dict(zip(text_style.DECIMALS, figures, strict=True))
-        for figures in ((9, 200, 20, 10, 8, 0.05, 3, 30, 50), (1, 221, 18, 11, 7.1, 0.0, 3.3, 0, 50))
+        for figures in (
+            (9, 200, 20, 10, 8, 0.05, 3, 30, 2, 10, 8, 20, 100, 200, 2),
+            (1, 221, 18, 11, 7.1, 0.0, 3.3, 0, 52, 10, 8, 20, 100, 200, 2),
+        )
     )
     assert text_style.far_apart(ours, theirs) == [
         "words 221 (200)",
         "long 7.1 (8.0)",
         "because 0.00 (0.05)",
         "tenths 0 (30)",
+        "glosses 52 (2)",
     ]
     assert text_style.far_apart(theirs, theirs) == []
 
@@ -237,7 +252,7 @@ def test_registers_stand_beside_a_text_by_others(medical: Path, monkeypatch: pyt
         printed = "\n".join(data.styles(medical, given))
         table = printed.partition("medicaldataset.txt")[2]
         cells = {line.split()[0]: line.split()[1:] for line in table.splitlines()[1:4]}
-        assert cells["abstract"] == ["2", "32", "12.6", "12.4", "20.0", "3.12", "2.0", "50", "50"]
+        assert " ".join(cells["abstract"]) == "2 32 12.6 12.4 20.0 3.12 2.0 50 0 0 0 156 156 0 0"
         assert list(cells) == ["abstract", "report", "others.txt"]
         assert "Abstracts more than a tenth from others.txt (its figures in brackets): words 32 (6" in printed
         assert "others.txt: 0.0 % of sentences share half" in printed
