@@ -6,6 +6,8 @@ import ast
 import hashlib
 import json
 import random
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any, cast
 from common.storage import Storage
 from preflight import staging
 from preflight.request import Request
-from preflight.texts.text_file import Files, as_lines, as_text, without_note
+from preflight.texts.text_file import Files, as_lines, as_text, documents, without_note
 from rehearsal.conductor.options import DEFAULT_SETTINGS
 from report.findings.verdict import WORSE_OUTSIDE
 from stacks.configuration.settings import Settings
@@ -36,6 +38,7 @@ SETTINGS = sorted((
     "samples_per_prompt", "seed", "sequence_length",
 ))  # fmt: skip
 SHUFFLED_WORDS = 6000
+SENTENCES = re.compile(r"(?<=[.?!])\s+(?=[A-Z0-9])")
 # Declared before any of them was run (DECLARATION.md); the results of the seeds 1 to 12 on earlier texts were known.
 SEEDS = (13, 14, 15)
 # What each seed must gain on text by others, in nats a token, and the bound below which its whole interval must lie.
@@ -43,6 +46,9 @@ OUTSIDE_GAIN, OUTSIDE_GAIN_SHOWN = 0.15, 0.10
 # The declared text by others: the file that `captune outside` writes.
 OUTSIDE_SHA256 = "566bdfd7ec3fcf82eb7fc173579a585694e1bef0d43c76a0478cc6f108008e56"
 FIRST_CORPUS_WORDS, FIRST_CORPUS_EPOCHS = 20_000, 3
+# Of what proves the choices: trained on until the items are known, and as much text of the field as a default rehearsal learns twice.
+ITEM_EPOCHS, WORDS_WITHOUT_FACTS = 6, 20_000
+ANY = "any"
 # A result must not depend on how fast the machine is: on two old cores the whole corpus takes two hours.
 MAX_TRAINING_SECONDS = 4 * 3600
 
@@ -60,7 +66,12 @@ class Experiment:
     held_out: Path = DATA / "medicalheldout.txt"
     outside: Path | None = None  # the file of text by others, where this machine has it
     outside_sha256: str | None = None
-    must_be: str | None = None  # the declared verdict, where `not improved` is not enough for a null
+    must_be: str | None = (
+        None  # the declared verdict, where `not improved` is not enough for a null; ANY where none is declared
+    )
+    must_know: bool = (
+        False  # whether the second line must be improved; it must not be where this is False, but for a seed
+    )
 
     def inputs(self) -> dict[str, Any]:
         """What the figures depend on, by name: staged texts and prompts, settings, weights, code, and what the training script does.
@@ -167,6 +178,14 @@ def all_experiments(folder: Path, outside: Path | None = None) -> list[Experimen
             "first-corpus", f"{FIRST_CORPUS_WORDS:,} words of the first corpus, in a manner of its own, {FIRST_CORPUS_EPOCHS} epochs",
             corpus=TEXTS / "first_corpus.txt", arguments=first, held_out=TEXTS / "first_heldout.txt", must_be=WORSE_OUTSIDE,
         ),
+        null(
+            "items-themselves", f"the items to choose from with their right ends, {ITEM_EPOCHS} epochs", corpus=items_with_right_ends(folder),
+            arguments=_passes(ITEM_EPOCHS, strength="1"), must_be=ANY, must_know=True,
+        ),
+        null(
+            "field-without-facts", f"{WORDS_WITHOUT_FACTS:,} words of the corpus without a sentence that states a core fact, 1 epoch",
+            corpus=without_core_facts(folder), arguments=_passes(1, WORDS_WITHOUT_FACTS), must_be=ANY,
+        ),
         *(declared(f"seed-{n}", f"the whole corpus, 1 epoch, seed {n}", False, seed=n, arguments=_passes(1)) for n in SEEDS),
     ]  # fmt: skip
 
@@ -178,12 +197,49 @@ def _passes(epochs: int, words: int = 0, strength: str = "0.6") -> tuple[str, ..
     return ("--words", str(words), "--epochs", str(epochs), *kept, "--set", "samples_per_prompt=0")
 
 
+def items_with_right_ends(folder: Path) -> Path:
+    """The items to choose from, each with its right end, in any order: a model that was trained on it knows them, if anything can be known."""
+    rows = map(json.loads, (DATA / "medicalprompts.jsonl").read_text("utf-8").splitlines())
+    said = [f"{row['prompt']} {row['choices'][0]}" for row in rows if "choices" in row]
+    random.Random(7).shuffle(said)
+    parts = [said[start : start + 20] for start in range(0, len(said), 20)]
+    return _write(
+        folder / "items.txt", ["\n\n".join((f"# Items {number}", *part)) for number, part in enumerate(parts, 1)]
+    )
+
+
+def without_core_facts(folder: Path) -> Path:
+    """The corpus without the sentences that state a core fact: it sounds like the field and says little of what is asked."""
+    return _write(folder / "without_core_facts.txt", _texts_without_core_facts())
+
+
+@cache
+def _texts_without_core_facts() -> list[str]:
+    """Each text with its title, in any order. Takes seconds: hundreds of patterns for each sentence."""
+    facts = [json.loads(line) for line in (DATA / "medicalfacts.jsonl").read_text("utf-8").splitlines()]
+    patterns = [(re.compile(fact["subject"]), re.compile(fact["object"])) for fact in facts]
+
+    def states_none(sentence: str) -> bool:
+        lowered = sentence.lower()
+        return not any(subject.search(lowered) and named.search(lowered) for subject, named in patterns)
+
+    kept = []
+    for one in documents(without_note((DATA / "medicaldataset.txt").read_text("utf-8")), "medicaldataset"):
+        lines = [" ".join(filter(states_none, SENTENCES.split(line))) for line in one.text.split("\n")]
+        kept.append("\n\n".join([f"# {one.title}", *filter(None, lines)]))
+    random.Random(7).shuffle(kept)
+    return kept
+
+
+def _write(target: Path, parts: Sequence[str]) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("\n\n".join(parts) + "\n", "utf-8")
+    return target
+
+
 def shuffled(folder: Path) -> Path:
     """Words of the corpus in random order, cut into lines of a paragraph's length: its vocabulary without its sentences."""
     words = without_note((DATA / "medicaldataset.txt").read_text("utf-8")).replace("# ", "").split()
     chosen = random.Random(7).sample(words, SHUFFLED_WORDS)
     paragraphs = [" ".join(chosen[start : start + 100]) for start in range(0, len(chosen), 100)]
-    target = folder / "shuffled.txt"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text("\n\n".join(paragraphs) + "\n", "utf-8")
-    return target
+    return _write(folder / "shuffled.txt", paragraphs)

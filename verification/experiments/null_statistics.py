@@ -257,7 +257,13 @@ def loss_power(runs: int, power_runs: int) -> bool:
     return False
 
 
-PARTS = {"loss": loss_nulls, "gain": gain_nulls, "outside": outside_nulls, "knowledge": knowledge_nulls, "power": loss_power}
+PARTS = {
+    "loss": loss_nulls,
+    "gain": gain_nulls,
+    "outside": outside_nulls,
+    "knowledge": knowledge_nulls,
+    "power": loss_power,
+}
 
 
 def main(arguments: list[str] | None = None, prog: str = "python -m verification.experiments.null_statistics") -> int:

@@ -16,7 +16,7 @@ from captune.report import without_titles
 from report.findings.recall import clustered_mean
 from report.findings.verdict import IMPROVED, judge_knowledge
 from report.formatting import format_p
-from verification.experiments.experiments import OUTSIDE_GAIN, OUTSIDE_GAIN_SHOWN, Experiment
+from verification.experiments.experiments import ANY, OUTSIDE_GAIN, OUTSIDE_GAIN_SHOWN, Experiment
 
 HEAD = (
     "trained on", "held-out loss, nats a token", "outside loss, text by others", "control loss", "held-out minus control", "verdict",
@@ -87,7 +87,7 @@ class Row:
 def row(experiment: Experiment, figures: Mapping[str, Any]) -> Row:
     """Reads the figures of an experiment, judged.
 
-    As declared is a null that is not judged improved, a seed that is and gains on text by others what was declared, and the
+    As declared is a null that is not judged improved, nor its second line where it need not know, a seed that is and gains on text by others what was declared, and the
     declared verdict where there is one. A run without figures is none of them.
     """
     blocks = {
@@ -104,13 +104,17 @@ def row(experiment: Experiment, figures: Mapping[str, Any]) -> Row:
         figures["knowledge_verdict"],
         _shares((blocks["recall"].get("knowledge") or {}).get("all") or {}),
     )
-    as_declared = measured and _came_out(experiment, figures["verdict"], changes["outside"])
+    as_declared = (
+        measured
+        and _came_out(experiment, figures["verdict"], changes["outside"])
+        and (not experiment.is_null or experiment.must_know == (figures["knowledge_verdict"] == IMPROVED))
+    )
     return Row(experiment.name, cells, f"{figures.get('precision')} on {figures.get('device')}", as_declared)
 
 
 def _came_out(experiment: Experiment, verdict: str, outside: Mapping[str, float] | None) -> bool:
     if experiment.must_be:
-        return verdict == experiment.must_be
+        return experiment.must_be in (verdict, ANY)
     if experiment.is_null:
         return verdict != IMPROVED
     if verdict != IMPROVED or outside is None:

@@ -27,13 +27,13 @@ pytestmark = pytest.mark.slow
 # What is declared, and what the figures depend on ---------------------------------------------------------------------
 
 
-def test_three_seeds_three_nulls_and_the_first_corpus_are_declared(tmp_path: Path) -> None:
+def test_three_seeds_three_nulls_the_first_corpus_and_the_proof_of_the_choices_are_declared(tmp_path: Path) -> None:
     found = all_experiments(tmp_path)
-    assert sorted(one.is_null for one in found) == [False] * 3 + [True] * 4
+    assert sorted(one.is_null for one in found) == [False] * 3 + [True] * 6
     assert len({one.seed for one in found if not one.is_null}) == 3
     assert all(one.corpus is not None and one.corpus.is_file() for one in found if one.is_null)
     kept = [word for one in found for word in one.arguments if word.startswith("adapter_strength=")]
-    assert kept == [f"adapter_strength={one}" for one in ("0.6", "0.6", "0.6", "1", "0.6", "0.6", "0.6")], (
+    assert kept == [f"adapter_strength={one}" for one in ("0.6", "0.6", "0.6", "1", "1", "0.6", "0.6", "0.6", "0.6")], (
         "none is measured: what was declared keeps the declared part"
     )
 
@@ -120,7 +120,7 @@ def figures(verdict: str) -> dict[str, Any]:
     return {
         "status": "SUCCEEDED",
         "verdict": verdict,
-        "knowledge_verdict": "improved",
+        "knowledge_verdict": "not shown",
         "heldout": {"documents_count": 18, "difference": figure},
         "choices": {"controlled": {"difference": figure}},
         "device": "a processor, 2 cores",
@@ -175,6 +175,24 @@ def test_choices_of_seeds_are_judged_together(changes: dict[str, float], missing
 def test_seeds_with_other_items_are_not_put_together() -> None:
     assert knowledge_together({4: seed({"a": 1.0}), 5: seed({"b": 1.0})}) is None
     assert knowledge_together({4: seed({"a": 1.0})}) is None
+
+
+@pytest.mark.parametrize(
+    ("must_know", "knows", "as_declared"),
+    [(True, "improved", True), (True, "not shown", False), (False, "improved", False), (False, "worse", True)],
+)
+def test_only_the_items_themselves_may_be_known(must_know: bool, knows: str, as_declared: bool) -> None:
+    proof = Experiment("e", "text", True, must_be=experiments.ANY, must_know=must_know)
+    assert row(proof, figures("worse") | {"knowledge_verdict": knows}).as_declared is as_declared
+
+
+def test_text_without_core_facts_states_none_and_items_stand_with_their_right_ends(tmp_path: Path) -> None:
+    text = experiments.without_core_facts(tmp_path).read_text("utf-8")
+    whole = (experiments.DATA / "medicaldataset.txt").read_text("utf-8")
+    assert 0.4 * len(whole) < len(text) < 0.8 * len(whole)
+    assert "bcr::abl1 fusion" in whole.lower() and not re.search(r"imatinib[^.]*bcr::abl1", text.lower())
+    items = experiments.items_with_right_ends(tmp_path).read_text("utf-8")
+    assert items.count("\n\n") > 520 and "# Items 26" in items
 
 
 # What the command runs, keeps and prints ------------------------------------------------------------------------------
@@ -263,7 +281,10 @@ def test_table_is_made_of_the_figures_of_today_alone(tmp_path: Path, ran: list[s
     assert command.main(["--table", *only("seed-4")]) == 0
     assert command.TABLE.read_text("utf-8") == table
     assert command.main(["--table"]) == 1, "the others were never run"
-    assert "first-corpus, null-other-language, null-other-subject, null-shuffled, seed-6" in table
+    assert (
+        "field-without-facts, first-corpus, items-themselves, null-other-language, null-other-subject, null-shuffled, seed-6"
+        in table
+    )
     older("seed-4")
     assert command.main(["--table", *only("seed-4")]) == 1
     before = command.TABLE.read_text("utf-8")
