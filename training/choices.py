@@ -22,7 +22,8 @@ from text import Document
 
 OTHERS = 3  # prompts of other items, where no items share their ends
 MOST_RECORDS = 400  # held-out ones that become items, from all over the file
-OF_A_SET = 4  # held-out records that are compared with each other's answers
+OF_A_SET = 4  # held-out records, at most, that are compared with each other's answers
+LIKE_LENGTH = 1.6  # of the longest answer of a set to the shortest, in characters
 MOST_ANSWER_TOKENS = (
     64  # of a record's answer: its opening decides, and a long one would cost as much as all held-out text
 )
@@ -97,24 +98,35 @@ def read_items(path: Path) -> list[Item]:
 
 
 def items_of(documents: Sequence[Document]) -> list[Item]:
-    """Held-out records with one answer in sets of four of like length, of which each has the answers of the others as near misses.
+    """Held-out records with one answer in sets of up to four with different answers of like length: each has the others' as near misses.
 
-    Records of one group are alike, so a set holds one of each group.
+    Records of one group are alike, so only the first of each is taken. A record that finds no other is left out.
     """
     records = [
         document.records[0] for document in documents if document.records and len(document.records[0].answers) == 1
     ]
-    by_length = sorted(records[:: -(-len(records) // MOST_RECORDS) or 1], key=lambda record: len(record.reference))
+    sets: list[list[Record]] = []
+    for record in sorted(records[:: -(-len(records) // MOST_RECORDS) or 1], key=lambda one: len(one.reference)):
+        found = next((members for members in sets if _fits(record, members)), None)
+        if found is None:
+            sets.append(found := [])
+        found.append(record)
     items = []
-    for number in range(len(by_length) // OF_A_SET):
-        members = by_length[number * OF_A_SET : (number + 1) * OF_A_SET]
-        if len({record.reference for record in members}) < OF_A_SET:
-            continue
+    for number, members in enumerate((members for members in sets if len(members) > 1), 1):
         for place, record in enumerate(members):
             answers = [member.reference for member in (record, *members[:place], *members[place + 1 :])]
             ends = tuple(_with_answer(record, answer) for answer in answers)
-            items.append(Item(record.id, FROM_RECORDS, f"records {number + 1}", ends))
+            items.append(Item(record.id, FROM_RECORDS, f"records {number}", ends))
     return items
+
+
+def _fits(record: Record, members: Sequence[Record]) -> bool:
+    answers = [member.reference for member in members]
+    return (
+        len(members) < OF_A_SET
+        and record.reference not in answers
+        and len(record.reference) <= LIKE_LENGTH * len(answers[0])
+    )
 
 
 def _with_answer(record: Record, answer: str) -> Record:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from choices import FROM_PROMPTS, FROM_RECORDS, MOST_ANSWER_TOKENS, Item, choices_of, items_of, read_items
+from choices import FROM_PROMPTS, FROM_RECORDS, LIKE_LENGTH, MOST_ANSWER_TOKENS, Item, choices_of, items_of, read_items
 from common.records import Record
 from failure import TrainingFailure
 from tests.doubles.rehearsal.toy_container import Container, items
@@ -70,19 +71,37 @@ def test_an_item_alone_has_no_control_and_is_left_out() -> None:
 
 
 def test_held_out_records_of_like_length_are_each_others_near_misses() -> None:
-    words = list(range(1, 9))
+    words = [n // 4 + 3 for n in range(32)]
     random.shuffle(words)
-    groups = [of_records([Record(f"r{n}", f"g{n}", prompt=f"Case {n}:", completion=f" {prose(n, n)}")]) for n in words]
+    answers = [f"{prose(place, count)} {place}" for place, count in enumerate(words)]
+    groups = [
+        of_records([Record(f"r{n}", f"g{n}", prompt=f"Case {n}:", completion=f" {answer}")])
+        for n, answer in enumerate(answers)
+    ]
     made = items_of(groups)
-    assert len(made) == 8 and len({item.cluster for item in made}) == 2
+    assert len(made) >= 24
     for item in made:
         right, *misses = (end.reference for end in item.ends)
-        assert right == next(one.records[0].reference for one in groups if one.records[0].id == item.id)
-        near = {int(item.id[1:]) <= 4}
-        assert {end in {prose(n, n) for n in range(1, 5)} for end in (right, *misses)} == near
+        assert right == answers[int(item.id[1:])] and right not in misses and 1 <= len(misses) <= 3
+        lengths = [len(end) for end in (right, *misses)]
+        assert max(lengths) <= LIKE_LENGTH * min(lengths)
+        assert {end.prompt for end in item.ends} == {f"Case {item.id[1:]}:"}
     choices = choices_of(made, FROM_RECORDS, bytes_without_a_start())
-    assert len(choices.pairs) == 32 and max(len(one.tokens) for one in choices.pairs) <= MOST_ANSWER_TOKENS
-    assert items_of(groups[:3]) == [], "three make no set of four"
+    assert max(len(one.tokens) for one in choices.pairs) <= MOST_ANSWER_TOKENS
+    sizes = Counter(item.cluster for item in made)
+    assert len(choices.pairs) == sum(size * size for size in sizes.values()), "each prompt of a set with each answer"
+    assert items_of(groups[:1]) == [], "one finds no other"
+
+
+def test_of_answers_that_are_labels_each_record_meets_the_other_ones() -> None:
+    labels = ["benign", "benign", "pathogen", "benign", "pathogen", "benign"]
+    made = items_of(
+        [
+            of_records([Record(f"r{n}", f"g{n}", prompt=f"Case {n}:", completion=f" {one}")])
+            for n, one in enumerate(labels)
+        ]
+    )
+    assert Counter(item.cluster for item in made) == {"records 1": 2, "records 2": 2}
 
 
 def test_conversations_with_one_answer_keep_their_question() -> None:
