@@ -5,7 +5,7 @@ the facts that a reader found in each. The reader saw prompt, answer and the nam
 `first`, `second` and `third` are 200 answers each, at most one of a prompt, drawn by a seed. `hard` are 197 of
 the 244 other answers that hold words of their fact or of its name, so that right and near ones are many. The small model did not give the
 80 of `written` and `written, unseen`: they were written to be hard, half stating a fact in an odd form and half holding its
-words without stating it. The judge's rules were written with a look at the first 40 of them only.
+words without stating it. The judge's rules were adjusted by the first 40 of them alone.
 """
 
 from __future__ import annotations
