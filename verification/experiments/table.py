@@ -147,12 +147,21 @@ def recall_together(runs: Mapping[int, Mapping[str, Any]]) -> tuple[str, str] | 
     change, p_value, clusters = together["mean"], together["p_value"], together["clusters"]
     missing = [name for run in runs.values() for name in run["recall"]["missing_prompts"]]
     measure = {"prompts": len(means), "clusters": clusters, "difference": change, "p_value": p_value}
+    others = [run["recall"]["mismatched"] for run in runs.values() if run["recall"].get("mismatched")]
+    before, after = (
+        100 * math.fsum(one[side]["estimate"] for one in others) / max(1, len(others)) for side in ("base", "tuned")
+    )
+    elsewhere = (
+        f" Of other prompts' facts, the same answers state {before:.2f} % before and {after:.2f} % after."
+        if others
+        else ""
+    )
     verdict = judge_recall({"missing_prompts": missing, "knowledge": {"all": measure}}).verdict
-    *others, last = map(str, runs)
+    *seeds, last = map(str, runs)
     counted = "" if clusters == len(means) else f" ({clusters} clusters of prompts that ask the same fact)"
     return verdict, (
-        f"Key facts over the seeds {', '.join(others)} and {last} together, each of {len(means)} prompts averaged over them{counted}: "
-        f"**{verdict}**, {with_interval(change, '+.1f', 100)} percentage points, sign-flip {format_p(p_value)}."
+        f"Key facts over the seeds {', '.join(seeds)} and {last} together, each of {len(means)} prompts averaged over them{counted}: "
+        f"**{verdict}**, {with_interval(change, '+.1f', 100)} percentage points, sign-flip {format_p(p_value)}.{elsewhere}"
     )
 
 

@@ -162,6 +162,14 @@ def test_key_facts_of_seeds_are_judged_together(
     assert "+50.0 (" in together[1] or verdict != "improved"
 
 
+def test_what_seeds_state_of_other_prompts_facts_stands_beside_them() -> None:
+    runs = {n: seed(ALL) for n in (4, 5)}
+    for n, tuned in ((4, 0.001), (5, 0.002)):
+        runs[n]["recall"]["mismatched"] = {"base": {"estimate": 0.0002}, "tuned": {"estimate": tuned}}
+    together = recall_together(runs)
+    assert together and together[1].endswith("the same answers state 0.02 % before and 0.15 % after.")
+
+
 def test_seeds_with_other_prompts_are_not_put_together() -> None:
     assert recall_together({4: seed({"a": 1.0}), 5: seed({"b": 1.0})}) is None
     assert recall_together({4: seed({"a": 1.0})}) is None
