@@ -129,9 +129,8 @@ def compare_recall(
         return {name: _paired(rows, name, seed, resamples) for name in MEASURES}
 
     knowledge = [row for row in scored if row["kind"] != CONTROL]
-    closed = [
-        row for row in knowledge if row["kind"] != STARTER
-    ]  # the open list that a starter asks for fits many answers
+    # A starter asks for an open list, which fits many answers.
+    closed = [row for row in knowledge if row["kind"] != STARTER]
     kinds = [*KINDS, *sorted({row["kind"] for row in scored} - set(KINDS))]
     return {
         "missing_prompts": missing,
