@@ -180,7 +180,8 @@ def _mismatched(rows: Sequence[Mapping[str, Any]], seed: int) -> list[dict[str, 
         facts = [fact for other in others if other["cluster"] != row["cluster"] for fact in other["facts"]]
         facts = [fact for fact in facts if not mentioned(fact[1], own)]
         if facts:
-            scored.append({"cluster": row["cluster"], **_score_pair(*row["answers"], facts)})
+            base, tuned = row["answers"]
+            scored.append({"cluster": row["cluster"], **_score_pair(base, tuned, facts)})
     return scored
 
 

@@ -178,7 +178,12 @@ def test_mismatched_recall_is_of_a_bounded_number_of_prompts_and_facts(monkeypat
     monkeypatch.setattr(recall, "MISMATCHED_PAIRS", 50)
     searched: list[int] = []
     score = recall._score_pair
-    monkeypatch.setattr(recall, "_score_pair", lambda *given: searched.append(len(given[2])) or score(*given))
+
+    def counting(base: Any, tuned: Any, facts: Any) -> Any:
+        searched.append(len(facts))
+        return score(base, tuned, facts)
+
+    monkeypatch.setattr(recall, "_score_pair", counting)
     assert answered(genes(30), "GENE1")["mismatched"]["prompts"] == 10
     assert len(searched) == 30 + 10 and 40 <= sum(searched[30:]) <= 50
 
