@@ -2,8 +2,10 @@
 
 A fact is a case-insensitive regular expression. It is looked for in a plain spelling of the text, so that a pattern for
 `44 months`, `98 bp`, `15%` or `IFN-lambda` needs no other form; one for `forty-four` or `λ` finds what is written so.
-A place does not count where the text denies the fact ("is not SMN1", "SMN2 rather than SMN1"), asks for it, or names it
-as one of several that may be ("could be SMN1 or SMN2"). Only the part that answers is judged (`own_answer`).
+An exchange that is told in words is read as `M184V`, and "member 1 of family 10" as `family 10 member 1`.
+A place does not count where the text denies the fact ("is not SMN1", "SMN2 rather than SMN1") or takes it back ("SMN1, but this
+is wrong"), asks for it, or names it as one of several that may be ("could be SMN1 or SMN2", "SMN1, SMN2 or NAIP"). Only the
+part that answers is judged (`own_answer`).
 """
 
 from __future__ import annotations
@@ -64,6 +66,31 @@ _UNITS = {
     " min": "minutes?|mins?", " days": "days?", " months": "months?", " years": "years?|yrs?", " mg": "milligrams?|mgs?",
     " °C": r"(?:°|degrees?)\s*(?:celsius|centigrade|c)", " °F": r"(?:°|degrees?)\s*(?:fahrenheit|f)",
 }  # fmt: skip
+_LETTER = {
+    name: letter
+    for letter, names in {
+        "A": "ala,alanine,adenine,adenosine", "C": "cys,cysteine,cytosine,cytidine", "D": "asp,aspartate,aspartic acid",
+        "E": "glu,glutamate,glutamic acid", "F": "phe,phenylalanine", "G": "gly,glycine,guanine,guanosine", "H": "his,histidine",
+        "I": "ile,isoleucine", "K": "lys,lysine", "L": "leu,leucine", "M": "met,methionine", "N": "asn,asparagine",
+        "P": "pro,proline", "Q": "gln,glutamine", "R": "arg,arginine", "S": "ser,serine", "T": "thr,threonine,thymine,thymidine",
+        "V": "val,valine", "W": "trp,tryptophan", "Y": "tyr,tyrosine",
+    }.items()
+    for name in names.split(",")
+}  # fmt: skip
+_RESIDUE = rf"\b(?:an? |the )?(?P<{{}}>{'|'.join(_LETTER)}|(?-i:[A-Y]))"
+_OLD, _NEW = _RESIDUE.format("old"), _RESIDUE.format("new") + r"\b"
+_BECOMES = r"(?:[ -](?:to|into|by|with)[ -]|\s?>\s?| (?:is |was )?(?:changed|replaced|substituted) (?:to|by|with) | gives way to | becomes )"
+_REPLACES = r" (?:for|replaces|replacing|instead of|in (?:the )?place of) "
+_AT = r"(?:(?:at|of|in) )?(?:(?:position|residue|codon|nucleotide|amino acid) )+"
+_NUMBER = r"(?P<number>\d{1,5})\b"
+
+
+def _exchange(told: re.Match[str]) -> str:
+    """`Met to Val at codon 184` as M184V."""
+    old, new = (_LETTER.get(told[side].lower(), told[side]) for side in ("old", "new"))
+    return f"{old}{told['number']}{new}"
+
+
 _SPELLINGS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
     # How Markdown escapes signs, and emphasises words.
     (re.compile(r"[\\_](?:(?<=\\)(?=[*_])|(?<=_)(?!\w)|(?<![\w\\]_)(?<=_))"), lambda _: ""),
@@ -74,6 +101,24 @@ _SPELLINGS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
         re.compile(rf"\b(\d[\d.,]*)[\s-]*(?:{'|'.join(f'({unit})' for unit in _UNITS.values())})(?!\w)", re.I),
         lambda found: found[1] + list(_UNITS)[(found.lastindex or 2) - 2],
     ),
+    *(
+        (re.compile(told, re.I), _exchange)
+        for told in (
+            rf"{_OLD}{_BECOMES}{_NEW}(?: \w+){{0,2}}?,? {_AT}{_NUMBER}",
+            rf"{_OLD}[ -]?(?:{_AT})?{_NUMBER}{_BECOMES}{_NEW}",
+            rf"{_AT}{_NUMBER},? {_OLD}{_BECOMES}{_NEW}",
+            rf"{_NEW}{_REPLACES}{_OLD} (?:{_AT})?{_NUMBER}",
+        )
+    ),
+    # The long name of a protein told from its end: `receptor 5 of the C-C chemokines`.
+    (
+        re.compile(
+            r"\b((?:\w-)?\w*(?:transfer|polymer|reduct|dehydrogen|kin|prote|synth|lig|deamin)ase(?: \d\w?)?"
+            r"|(?:receptor|member|subunit)(?: \d\w?)?) of (?:the )?((?:[\w()/-]+ ){0,3}?[\w()/-]*?[\w)])(?:(?<=[^su])s)?(?=[.,;:]|$)",
+            re.I,
+        ),
+        lambda name: f"{name[2]} {name[1]}",
+    ),
 ]
 
 NEAR = 200  # characters of a sentence on each side of a fact; a model that repeats itself may write no full stop at all
@@ -83,7 +128,7 @@ _SENTENCE_END = re.compile(r"[.!?;](?=\s|$)|\n")
 # What denies a fact that follows in the same clause; a comma or `and` ends that, but not within a list.
 _DENIAL = (
     r"(?:\bnot\b(?! (?:only|just|merely|simply|solely|least)\b)|n['’]t\b|\bcannot\b|\bnever\b|\bneither\b|\bno longer\b"
-    r"|\bno (?:role|evidence)\b|\brather than\b|\binstead of\b|\bunlike\b|\bother than\b|\bapart from\b|\bopposed to\b"
+    r"|\bno (?:role|evidence)\b|\brather than\b|\binstead of\b|\bunlike\b|(?<!\bnone )\bother than\b|\bapart from\b|\bopposed to\b"
     r"|\b(?:contrast|contrary) to\b|\b(?:different|distinct) from\b|\b(?:rules|ruled) out\b"
     r"|\bun(?:known|clear|certain) (?:whether|if)\b)"
 )
@@ -93,13 +138,31 @@ _DENIED_IN_LIST = re.compile(rf"{_DENIAL}(?:(?!\b(?:{_NEW_CLAUSE})\b)(?:[^.]|\.(
 _LISTED = re.compile(r"\b(?:n?or|and)\s+(?:the |in |of )?$", re.I)
 _LISTED_AFTER = re.compile(r"[^.]{0,40}?\bn?or\b|,? but\b", re.I)
 _OWN_VERB = re.compile(r"\s(?:is|are|was|were|has|have)\b", re.I)
-_BE = r"(?:is|are|was|were|has been|have been)"
+_BE = r"(?:is|are|was|were|has been|have been|would be)"
 _DENIED_AFTER = re.compile(
     rf"[\w)\]'\"/+-]{{0,8}}\s*(?:\w+ )?(?:{_BE}(?: not|n['’]t) (?:the|one|it|that|this|correct|right|true|involved|responsible"
     r"|among|implicated|meant|associated|linked|to blame|an? (?:answer|cause|driver))\b"
-    rf"|{_BE} (?:ruled out|excluded|wrong|incorrect|false|unrelated|irrelevant|(?:of |still )?un(?:known|clear|certain))\b"
+    rf"|{_BE} (?:ruled out|excluded|(?:the )?wrong|incorrect|false|unrelated|irrelevant|(?:of |still )?un(?:known|clear|certain))\b"
     r"|(?:plays?|has|have) no (?:role|part)\b|(?:has|have) nothing to do\b)",
     re.I,
+)
+_WRONG = (
+    r"\b(?:this|that|it) (?:is|was) (?:(?:the |a )?(?:wrong|mistake)|incorrect|untrue|false|not (?:correct|right|true))\b"
+    r"(?! (?:for|in|of|to|about|that|with)\b)"
+)
+_TAKEN_BACK = re.compile(
+    rf"\b(?:but|yet|though|although) (?:{_WRONG}|(?:in (?:fact|truth|reality)|actually)\b)|\bor rather\b|[-,] no,", re.I
+)
+_WRONG_NEXT = re.compile(rf"\s+{_WRONG}", re.I)
+_OTHERS_SAY = (  # an opinion that is reported, and not shared
+    r"(?:\b(?:most|many|some)(?: people)? (?:would |might )?(?:say|think|believe|guess|name|call)\b|\bwas (?:once )?suspected\b"
+    r"|\b(?:often|commonly|widely|long) (?:said|thought|believed|assumed)\b|\bone (?:might|would) (?:think|say)\b)"
+)
+_OTHERS_SAY_BEFORE = re.compile(rf"{_OTHERS_SAY}(?:(?!\b(?:{_NEW_CLAUSE})\b)[^.,]){{0,40}}$", re.I)
+_OTHERS_SAY_AFTER = re.compile(rf"[^.]{{0,15}}{_OTHERS_SAY}", re.I)
+_CHOICE = re.compile(r"\s+or\s+|(?:^|\s)[a-d]\)\s|\s?/\s?", re.I)
+_NOT_A_NAME = re.compile(
+    r"\b(?:and|not|no|an?|the|that|which|by|with|of|in|for|as|at|from|on|to|then|also|is|are|\w+ly)\b", re.I
 )
 _OPEN = re.compile(r"\b(?:(?:might|may|could|can) (?:also )?be|perhaps|possibly|maybe|either|whether)\b", re.I)
 _ANOTHER_AFTER = re.compile(r"[^.]{0,30}?\bor\s+([^.,]+)", re.I)
@@ -164,11 +227,25 @@ def _open_or_denied(text: str, start: int, end: int, pattern: re.Pattern[str]) -
         return True
     if _DENIED_BEFORE.search(before) or _DENIED_AFTER.match(after):
         return True
+    if _TAKEN_BACK.search(after) or _OTHERS_SAY_BEFORE.search(before) or _OTHERS_SAY_AFTER.match(after):
+        return True
+    if (stop and _WRONG_NEXT.match(text, stop.end())) or _one_of_several(before, after, pattern):
+        return True
     listed = (_LISTED.search(before) and not _OWN_VERB.match(after)) or _LISTED_AFTER.match(after)
     if listed and _DENIED_IN_LIST.search(before):
         return True
     others = [_ANOTHER_BEFORE.search(before), _ANOTHER_AFTER.match(after)] if _OPEN.search(before) else []
     return any(other and not pattern.search(other[1]) for other in others)
+
+
+def _one_of_several(before: str, after: str, pattern: re.Pattern[str]) -> bool:
+    """Whether the fact stands in a list that is no sentence, of three names or more: `SMN1, SMN2 or NAIP`, `SMN1/SMN2/NAIP`."""
+    sentence = f"{before}\0{after}"
+    if not _CHOICE.search(sentence):
+        return False
+    names = [name.strip() for part in _CHOICE.split(sentence) for name in part.split(",") if name.strip()]
+    others = [name for name in names if "\0" not in name and not pattern.search(name)]
+    return len(others) >= 2 and all(len(name.split()) <= 3 and not _NOT_A_NAME.search(name) for name in names)
 
 
 @contextmanager

@@ -113,6 +113,7 @@ class Recall(TypedDict):
     missing_prompts: list[str]
     facts_given_away: Count
     knowledge: Measures
+    mismatched: NotRequired[Paired | None]  # the same answers against the facts of other prompts
     control: Measures
     by_kind: list[MeasuresOfKind]
 

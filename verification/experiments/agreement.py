@@ -3,7 +3,9 @@
 `texts/read_answers.jsonl` holds answers that the small model of the rehearsal really gave, before and after training, and
 the facts that a reader found in each. The reader saw prompt, answer and the names of the facts, and no pattern. The draws
 `first`, `second` and `third` are 200 answers each, at most one of a prompt, drawn by a seed. `hard` are 197 of
-the 244 other answers that hold words of their fact or of its name, so that right and near ones are many.
+the 244 other answers that hold words of their fact or of its name, so that right and near ones are many. The small model did not give the
+80 of `written` and `written, unseen`: they were written to be hard, half stating a fact in an odd form and half holding its
+words without stating it. The judge's rules were adjusted by the first 40 of them alone.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class Experiment:
         today = self.inputs()
         settings = inputs.get("settings", {}) if isinstance(inputs, dict) else {}
         known = {name: value for name, value in today["settings"].items() if name in settings}
-        return {**today, "settings": known} == inputs
+        return bool({**today, "settings": known} == inputs)
 
     def command(self, results: Path) -> list[str]:
         """The arguments of `captune rehearse` for this experiment."""

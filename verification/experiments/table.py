@@ -102,7 +102,7 @@ def row(experiment: Experiment, figures: Mapping[str, Any]) -> Row:
         f"**{figures['verdict']}**",
         *(_shares(blocks["choices"].get(name) or {}) for name in ("controlled", "plain")),
         figures["knowledge_verdict"],
-        _shares((blocks["recall"].get("knowledge") or {}).get("all") or {}),
+        _stated(blocks["recall"]),
     )
     as_declared = (
         measured
@@ -161,6 +161,15 @@ def with_interval(figure: Mapping[str, Any] | None, form: str, factor: float = 1
         return "–"
     estimate, low, high = (format(figure[name] * factor, form) for name in ("estimate", "low", "high"))
     return f"{estimate} ({low} to {high})"
+
+
+def _stated(recall: Mapping[str, Any]) -> str:
+    """The key facts that answers state, and beside it the share of other prompts' facts that they state, for naming is not knowing."""
+    shares, elsewhere = _shares((recall.get("knowledge") or {}).get("all") or {}), recall.get("mismatched")
+    if not elsewhere:
+        return shares
+    before, after = (f"{100 * elsewhere[model]['estimate']:.2f}" for model in ("base", "tuned"))
+    return f"{shares}; of other prompts' facts {before} to {after} %"
 
 
 def _shares(measure: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from report.formatting import (
     interval_text,
     number,
     range_text,
+    share,
     with_error,
 )  # fmt: skip
 from report.summary_types import Summary, has_figures, or_empty
@@ -151,6 +152,22 @@ def forgotten_kinds(summary: Summary) -> str:
     if not rose or is_smoke(summary):
         return ""
     return f"Something was forgotten: {', '.join(rose)}."
+
+
+def mismatched(summary: Summary) -> str:
+    """What the same answers state of the facts of other prompts, and whether the tuned model gained by naming more; empty where not measured."""
+    block = or_empty(or_empty(summary.get("recall")).get("mismatched"))
+    if not block:
+        return ""
+    told = f"{share(block['base'])} before and {share(block['tuned'])} after"
+    change = interval_text(points(block["difference"]), "percentage points")
+    figures = f"Of the facts of other prompts, the same answers state {told}: {change}, {format_p(block['p_value'])}."
+    judged = complete(block)
+    if judged is None or is_smoke(summary):
+        return figures
+    if side_of_zero(judged, block["p_value"]) > 0:
+        return f"{figures} The tuned model names more terms whatever it is asked; a gain of that size in recall is no knowledge."
+    return f"{figures} That the tuned model gains by naming more terms is not shown."
 
 
 def greedy_answers(prompts: Sequence[Block]) -> tuple[int, int]:

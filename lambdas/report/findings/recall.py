@@ -3,11 +3,14 @@
 A fact is a regular expression, and `common.key_facts` judges whether an answer states it. A fact that the prompt itself gives away is not counted: repeating
 the question is not knowledge. Prompts that ask the same fact say so by the same `cluster`, and count as one where
 intervals and tests ask how many independent facts there are: they are learned or missed together.
+
+Naming is not knowing: a model that names more terms finds more facts. Mismatched recall counts the facts of other prompts in the same answers.
 """
 
 from __future__ import annotations
 
 import math
+import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -19,11 +22,13 @@ from report.findings.intervals import RESAMPLES, Side, interval
 from report.findings.statistics import FLIPS, sign_flip
 from report.summary_types import Estimate
 
-CONTROL = "control"
+STARTER, CONTROL = "starter", "control"
 # Longer answers are cut before matching. 64 tokens are about 300 characters.
 LONGEST_ANSWER = 4_000
 SEARCH_SECONDS = 10.0  # a sound pattern takes a millisecond
 MEASURES = ("all", "greedy", "sampled")
+# Answers of so many prompts against the facts of so many others in all, about 90 each of 220 prompts: one to four seconds.
+MISMATCHED_PROMPTS, MISMATCHED_PAIRS = 1_000, 20_000
 
 Answers = Mapping[str, Mapping[str, Any]]
 
@@ -112,8 +117,11 @@ def compare_recall(
         if not _comparable(base.get(identifier), tuned.get(identifier)):
             missing.append(identifier)
             continue
-        scores = _score_pair(base[identifier], tuned[identifier], facts)
-        scored.append({"cluster": cluster_of(prompt), "kind": str(prompt.get("kind", "")), **scores})
+        answers = base[identifier], tuned[identifier]
+        scored.append({
+            "cluster": cluster_of(prompt), "kind": str(prompt.get("kind", "")), "prompt": str(prompt.get("prompt", "")),
+            "facts": facts, "answers": answers, **_score_pair(*answers, facts),
+        })  # fmt: skip
     if not scored and not missing:
         return None
 
@@ -121,11 +129,14 @@ def compare_recall(
         return {name: compare_shares(rows, name, seed, resamples) for name in MEASURES}
 
     knowledge = [row for row in scored if row["kind"] != CONTROL]
+    # A starter asks for an open list, which fits many answers.
+    closed = [row for row in knowledge if row["kind"] != STARTER]
     kinds = [*KINDS, *sorted({row["kind"] for row in scored} - set(KINDS))]
     return {
         "missing_prompts": missing,
         "facts_given_away": given_away,
         "knowledge": measure(knowledge),
+        "mismatched": compare_shares(_mismatched(closed, seed), "all", seed, resamples),
         "control": measure([row for row in scored if row["kind"] == CONTROL]),
         "by_kind": [
             {"kind": kind, **measure(rows)} for kind in kinds if (rows := [r for r in scored if r["kind"] == kind])
@@ -153,6 +164,25 @@ def _score_pair(
         sampled.append(sum(others) / max(1, len(others)))
         every.append((first + sum(others)) / len(texts))
     return {"all": every, "greedy": greedy, "sampled": sampled if base.get("samples") else None}
+
+
+def _mismatched(rows: Sequence[Mapping[str, Any]], seed: int) -> list[dict[str, Any]]:
+    """Of each prompt that is drawn, the [base, tuned] share of facts of other prompts that its answers state.
+
+    The others are drawn too, of other clusters. A fact that the prompt or its own facts name is left out.
+    """
+    draw = random.Random(seed)
+    drawn = draw.sample(rows, min(len(rows), MISMATCHED_PROMPTS))
+    scored = []
+    for row in drawn:
+        others = draw.sample(rows, min(len(rows), MISMATCHED_PAIRS // len(drawn)))
+        own = readings("\n".join([row["prompt"], *(name for name, _ in row["facts"])]))
+        facts = [fact for other in others if other["cluster"] != row["cluster"] for fact in other["facts"]]
+        facts = [fact for fact in facts if not mentioned(fact[1], own)]
+        if facts:
+            base, tuned = row["answers"]
+            scored.append({"cluster": row["cluster"], **_score_pair(base, tuned, facts)})
+    return scored
 
 
 def compare_shares(rows: Sequence[Mapping[str, Any]], name: str, seed: int, resamples: int) -> dict[str, Any] | None:

@@ -172,6 +172,13 @@ def test_choices_of_seeds_are_judged_together(changes: dict[str, float], missing
     assert "+50.0 (" in together[1] or verdict != "improved"
 
 
+def test_facts_of_other_prompts_that_answers_state_stand_beside_those_of_their_own() -> None:
+    made = figures("improved")
+    made["recall"] = {"knowledge": {"all": {"difference": made["heldout"]["difference"]}}}
+    made["recall"]["mismatched"] = {"base": {"estimate": 0.0002}, "tuned": {"estimate": 0.0015}}
+    assert row(Experiment("e", "text", False), made).cells[-1].endswith("; of other prompts' facts 0.02 to 0.15 %")
+
+
 def test_seeds_with_other_items_are_not_put_together() -> None:
     assert knowledge_together({4: seed({"a": 1.0}), 5: seed({"b": 1.0})}) is None
     assert knowledge_together({4: seed({"a": 1.0})}) is None
@@ -337,7 +344,7 @@ def test_report_for_the_repository_has_no_title_by_others(finished: Path, tmp_pa
     rewrite(finished, tmp_path / "kept", for_the_repository=True)
     assert "A study by others" in (tmp_path / "own" / "summary.json").read_text("utf-8")
     assert not any(b"A study by others" in path.read_bytes() for path in (tmp_path / "kept").iterdir())
-    assert "A study by others" not in json.dumps(figures_of({"outside": outside}, "inputs"))
+    assert "A study by others" not in json.dumps(figures_of({"outside": outside}, {}))
 
 
 def test_picture_without_a_browser_names_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

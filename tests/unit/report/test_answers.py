@@ -125,6 +125,68 @@ def test_the_sign_flip_test_flips_whole_clusters_and_each_prompt_weighs_the_same
     assert (found["mean"]["estimate"], found["clusters"]) == (pytest.approx(0.4), 7)
 
 
+# Mismatched recall: what the same answers state of other prompts' facts, which naming more terms raises and knowledge does not.
+
+
+def genes(count: int) -> list[dict[str, Any]]:
+    """Prompts of which each asks a gene of its own: GENE0, GENE1 and so on."""
+    return [prompt(str(n), {"name": f"GENE{n}", "pattern": rf"\bGENE{n}\b"}) for n in range(count)]
+
+
+def answered(asked: list[dict[str, Any]], text: str) -> dict[str, Any]:
+    """The recall block where the tuned model answers so, with the prompt's number for {n}, and the base model states nothing."""
+    replies = [[answer(row["id"], one.format(n=row["id"])) for row in asked] for one in ("no gene", text)]
+    return compared(asked, *replies)
+
+
+def test_a_model_that_names_many_terms_everywhere_gains_mismatched_recall() -> None:
+    found = answered(genes(30), "GENE1 and GENE2 and GENE3")["mismatched"]
+    assert found["base"]["estimate"] == 0.0
+    # Each term is the fact of its own prompt, and one of another everywhere else.
+    assert found["tuned"]["estimate"] == pytest.approx((27 * 3 + 3 * 2) / (30 * 29))
+    assert found["difference"]["low"] > 0 and found["p_value"] < 0.05
+
+
+def test_a_model_that_names_what_is_asked_gains_recall_alone() -> None:
+    block = answered(genes(30), "GENE{n}")
+    assert block["knowledge"]["all"]["tuned"]["estimate"] == 1.0
+    assert block["mismatched"]["tuned"]["estimate"] == 0.0
+
+
+BOTH = {"name": "GENE0 or GENE1", "pattern": r"\bGENE[01]\b"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [{"cluster": "one"}, {"cluster": "one"}],  # they ask the same fact
+        [{"prompt": "What is like GENE1?"}, {"prompt": "What is like GENE0?"}],  # the prompt names it
+        [{"facts": [BOTH]}, {"facts": [BOTH]}],  # the right answer names it
+        [{"kind": "starter"}] * 2,  # the open list that it asks for fits many answers
+        [{"kind": "control"}] * 2,
+    ],
+)
+def test_facts_that_an_answer_may_rightly_name_are_not_mismatched(changes: list[dict[str, Any]]) -> None:
+    assert answered(genes(2), "GENE0 and GENE1")["mismatched"]["tuned"]["estimate"] == 1.0
+    asked = [row | change for row, change in zip(genes(2), changes, strict=True)]
+    assert answered(asked, "GENE0 and GENE1")["mismatched"] is None
+
+
+def test_mismatched_recall_is_of_a_bounded_number_of_prompts_and_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recall, "MISMATCHED_PROMPTS", 10)
+    monkeypatch.setattr(recall, "MISMATCHED_PAIRS", 50)
+    searched: list[int] = []
+    score = recall._score_pair
+
+    def counting(base: Any, tuned: Any, facts: Any) -> Any:
+        searched.append(len(facts))
+        return score(base, tuned, facts)
+
+    monkeypatch.setattr(recall, "_score_pair", counting)
+    assert answered(genes(30), "GENE1")["mismatched"]["prompts"] == 10
+    assert len(searched) == 30 + 10 and 40 <= sum(searched[30:]) <= 50
+
+
 # Copied runs: the longest passage that an answer shares with the training text, word for word.
 
 CHINESE = "造血干细胞的克隆性扩增常常比髓系肿瘤早许多年出现"

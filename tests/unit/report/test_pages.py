@@ -279,6 +279,26 @@ def test_forgetting_is_claimed_by_the_verdicts_own_rule(p_value: float, smoke: b
     assert "gain" not in said(fell, {"difference": {"high": 0.01}}, 0.01, False)
 
 
+@pytest.mark.parametrize(
+    ("low", "smoke", "told"),
+    [(0.001, False, [True, False]), (-0.001, False, [False, True]), (0.001, True, [False, False])],
+)
+def test_what_is_stated_of_other_prompts_facts_stands_beside_recall(
+    made: dict[str, Any], low: float, smoke: bool, told: list[bool]
+) -> None:
+    """It says where the tuned model gained by naming more, by what counts as a change in the verdict."""
+    document = made["improved"]
+    change = {"estimate": 0.002, "standard_error": 0.0005, "low": low, "high": 0.003}
+    document["recall"]["mismatched"] |= {"difference": change, "p_value": 0.01}
+    document["configuration"]["smoke"] = smoke
+    figures = "Of the facts of other prompts, the same answers state"
+    for text in (page(document), ElementTree.tostring(paper(document), "unicode"), render.card(document)):
+        assert re.search(rf"{figures} [^.]+\.[^:]+: \+0\.20 percentage points", words(text))
+        assert [part in words(text) for part in ("names more terms", "naming more terms is not shown")] == told
+    del document["recall"]["mismatched"]  # a summary of an earlier version
+    assert figures not in page(document)
+
+
 def test_a_kind_of_control_text_that_got_worse_is_told_beside_the_others(made: dict[str, Any]) -> None:
     document = made["code-forgotten"]
     pattern = (
