@@ -30,6 +30,7 @@ _SETS = {
     "control": "control text",
     "strength": "text that chooses the strength",
     "training_text": "training text",
+    "choices": "items to choose from",
 }
 _NOT_THERE = "ResourceNotFoundException"  # what was to be removed is not there: TearDown looks for everything
 _CAUSE = 160  # letters of a failure's cause beside its state; the whole of it stands at the end

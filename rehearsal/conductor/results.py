@@ -134,6 +134,9 @@ def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
                 f"{words} loss: {block['base_loss']:.4f} before, {block['tuned_loss']:.4f} after (nats a token, "
                 f"{block.get('tokens')} tokens, {escape(str((summary.get('base_model') or {}).get('name')))})"
             )
+    if summary.get("choices"):
+        known, why = (escape(str(summary.get(f"knowledge_{part}"))) for part in ("verdict", "reason"))
+        display.say(f"What the model knows, by choice: {known}. {why}")
     if summary.get("heldout") and summary.get("outside") is None:
         display.say(
             f"{NO_OUTSIDE_TEXT} `captune outside` fetches abstracts of the medical domain, on which its runs measure from then on."
