@@ -12,7 +12,7 @@ from verification.simulation.__main__ import main, replay
 from verification.simulation.account import calm
 from verification.simulation.controls import CONTROLS
 from verification.simulation.definitions import PROJECT, functions
-from verification.simulation.interpreter import Failure
+from verification.simulation.interpreter import Failure, catches
 from verification.simulation.world import SERVICES
 
 pytestmark = pytest.mark.slow
@@ -172,3 +172,18 @@ def test_of_many_broken_promises_the_rest_is_counted() -> None:
 def test_memory_and_time_limits_are_those_that_the_stack_declares() -> None:
     assert functions()["teardown"] == (256, 300)
     assert functions().keys() == {path.parent.name for path in (PROJECT / "lambdas").glob("*/handler.py")}
+
+
+@pytest.mark.parametrize(
+    ("wildcard", "error", "caught"),
+    [
+        ("States.ALL", "SageMaker.SageMakerException", True),
+        ("States.ALL", "States.Timeout", True),
+        ("States.ALL", "States.DataLimitExceeded", False),
+        ("States.TaskFailed", "SageMaker.SageMakerException", True),
+        ("States.TaskFailed", "States.Timeout", False),
+    ],
+)
+def test_a_wildcard_catches_what_aws_documents_and_no_more(wildcard: str, error: str, caught: bool) -> None:
+    assert catches({"ErrorEquals": [wildcard]}, error) is caught
+    assert catches({"ErrorEquals": [error]}, error)
