@@ -146,22 +146,6 @@ def test_make_rehearse_hands_on_the_variables_that_are_set(tmp_path: Path) -> No
     assert (options.settings["corpus_words"], options.input) == ("0", {"seed": 7})
 
 
-@pytest.mark.parametrize(
-    ("live", "expected"),
-    [
-        ("", "  2 fetched, now big_one (3.1 MB)\n  installing 2 packages\n"),
-        ("1", "".join(f"\r\x1b[K  {line}" for line in ("1 fetched, now six (11 kB)", "2 fetched, now big_one (3.1 MB)", "installing 2 packages")) + "\r\x1b[K"),
-    ],
-    ids=["in a pipe: large packages alone", "on a terminal: one line"],
-)  # fmt: skip
-def test_setting_up_shows_what_pip_fetches(live: str, expected: str) -> None:
-    lines = ("Collecting six", "Using cached six-1.17.0.tar.gz (11 kB)", "Downloading big_one-1.2-py3-none-any.whl (3.1 MB)",
-             "Installing collected packages: six, big_one")  # fmt: skip
-    printed = " ".join(f"'{line}'" for line in lines)
-    code, text = make(f"--eval=shown: ; @live={live}; printf '%s\\n' {printed} $(SHOWN)", "shown")
-    assert (code, text) == (0, expected.replace("\r", "\n")), "as Python reads a line that begins anew"
-
-
 def test_in_cloudshell_everything_that_is_large_is_written_beside_the_home() -> None:
     here = would_run("deploy", "AWS_EXECUTION_ENV=CloudShell", "--old-file=/tmp/captune/venv/.deployable")
     assert here[-1] == ["cdk", "--output", "/tmp/captune/cdk.out", "deploy", "--all"]
