@@ -158,13 +158,6 @@ def test_the_place_for_the_results_is_tried_first(
         assert found == code and (f"{enough - 1:,} bytes are free and {enough:,} are needed" in said) is (code == 2)
 
 
-def test_a_type_without_capacity_ends_the_run_as_on_aws(conduct: Conduct) -> None:
-    code, said = conduct("--plain", "--no-capacity", "ml.g5.2xlarge")
-    assert code == 1, said
-    assert "FAILED: NoCapacity" in said
-    assert "AWS had no free ml.g5.2xlarge for training within 6000 seconds" in said
-
-
 def _no_model(cache: Path) -> Path:
     raise WeightsMissing("Run: pip install it")
 

@@ -165,10 +165,6 @@ def test_a_choice_that_leaves_nothing_to_try_is_an_error(arguments: list[str]) -
     assert ended.value.code == 2
 
 
-def test_of_many_broken_promises_the_rest_is_counted() -> None:
-    assert "and 5 more" in Result("Months", [], ["x"] * 25).text()
-
-
 def test_memory_and_time_limits_are_those_that_the_stack_declares() -> None:
     assert functions()["teardown"] == (256, 300)
     assert functions().keys() == {path.parent.name for path in (PROJECT / "lambdas").glob("*/handler.py")}

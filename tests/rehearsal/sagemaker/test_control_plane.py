@@ -6,14 +6,11 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from common.pricing import prices
-from preflight.account import quotas
 from rehearsal.calls import ServiceError
 from rehearsal.sagemaker.real.container import Container
 from rehearsal.sagemaker.real.training_hosts import Cluster
@@ -109,14 +106,6 @@ def test_what_is_missing_or_there_already_is_refused_by_its_arn(aws: SageMakerAc
     assert refusal(lambda: aws.train("it"))[0] == "ResourceInUse"
 
 
-def test_models_and_configurations_can_go_while_their_endpoint_serves(aws: SageMakerAccount) -> None:
-    aws.deploy("it")
-    aws.sagemaker.delete_endpoint_config(EndpointConfigName="it")
-    aws.sagemaker.delete_model(ModelName="it")
-    left = aws.standin.leftovers()
-    assert left == {"training jobs": [], "endpoints": ["it"], "endpoint configurations": [], "models": []}
-
-
 def test_a_model_needs_its_data(aws: SageMakerAccount) -> None:
     request = model_request("it", {"ChannelName": "adapter", **source(f"s3://{BUCKET}/runs/x/model/")})
     assert "Could not find model data at" in refusal(lambda: aws.sagemaker.create_model(**request))[1]
@@ -129,15 +118,6 @@ def test_an_endpoint_that_is_not_in_service_cannot_be_invoked(aws: SageMakerAcco
     for name in ("it", "no"):
         refused = refusal(partial(aws.ask, name, model="base", prompt="Hello"))
         assert refused == ("ValidationError", f"Endpoint {name} of account 123456789012 not found.")
-
-
-def test_custom_attributes_have_at_most_1024_characters(aws: SageMakerAccount) -> None:
-    aws.deploy("it")
-    aws.endpoint("it"), aws.endpoint("it")
-    aws.ask("it", attributes="x" * 1024, model="base", prompt="Hello")
-    assert aws.calls[-1].request["CustomAttributes"] == "x" * 1024
-    refused = refusal(lambda: aws.ask("it", attributes="x" * 1025, model="base", prompt="Hello"))
-    assert refused[0] == "ValidationError" and "1024" in refused[1]
 
 
 def test_limits_hold_for_jobs_and_endpoints(aws: SageMakerAccount) -> None:
@@ -162,21 +142,6 @@ def test_without_capacity_jobs_and_endpoints_fail_unbilled(aws: SageMakerAccount
     assert aws.standin.leftovers()["endpoints"] == []
 
 
-def test_prices_and_quotas_are_as_preflight_reads_them(tmp_path: Path) -> None:
-    first, second, unknown = "ml.g5.2xlarge", "ml.g6.2xlarge", "ml.p5.48xlarge"
-    given = {"prices": {first: "1.515", second: "1.36"}, "quotas": {f"{second} for endpoint usage": 0}}
-    with account(tmp_path, **given) as aws:
-        for use in ("Training", "Hosting"):
-            price = prices.listed(aws.client("pricing"), "us-west-2", second, use)
-            assert price is not None and float(price.hourly_usd) == 1.36
-            assert prices.listed(aws.client("pricing"), "us-west-2", unknown, use) is None
-        aws.standin.market.allow_training([second], 2)
-        uses = (quotas.TRAINING, quotas.SPOT_TRAINING, quotas.ENDPOINT)
-        wanted = [quotas.Quota(kind, use, 1) for kind in (first, second, unknown) for use in uses]
-        found = [one.value for one in quotas.read(aws.client("service-quotas"), wanted)]
-        assert found == [1, 1, 1, 2, 2, 0, None, None, None]
-
-
 def test_lists_filter_by_name_status_and_time(aws: SageMakerAccount, clock: Clock) -> None:
     aws.train("captune-one")
     aws.job("captune-one"), aws.job("captune-one")
@@ -192,18 +157,6 @@ def test_lists_filter_by_name_status_and_time(aws: SageMakerAccount, clock: Cloc
         rows = aws.sagemaker.list_training_jobs(**query)["TrainingJobSummaries"]
         assert [row["TrainingJobName"] for row in rows] == expected, query
     assert "does not play SortBy" in refusal(lambda: aws.sagemaker.list_training_jobs(SortBy="Name"))[1]
-
-
-def test_pages_survive_a_deletion_between_them(aws: SageMakerAccount, clock: Clock) -> None:
-    names = [f"model-{number:02}" for number in range(25)]
-    for name in names:
-        aws.sagemaker.create_model(**model_request(name))
-        clock.advance(seconds=1)
-    first = aws.sagemaker.list_models()
-    assert len(first["Models"]) == 10
-    aws.sagemaker.delete_model(ModelName="model-20")
-    pages = aws.sagemaker.get_paginator("list_models").paginate(PaginationConfig={"StartingToken": first["NextToken"]})
-    assert [row["ModelName"] for page in pages for row in page["Models"]] == names[14::-1]
 
 
 def test_a_page_is_cut_before_it_is_filtered_and_may_be_empty(aws: SageMakerAccount) -> None:
@@ -349,10 +302,6 @@ def test_a_wrong_request_is_refused(one_account: SageMakerAccount, operation: st
     code, message = refusal(lambda: getattr(one_account.sagemaker, operation)(**request_))
     assert code == "ValidationException"
     assert words in message
-
-
-def test_a_complete_request_with_the_licence_is_accepted(aws: SageMakerAccount) -> None:
-    aws.train("job", InputDataConfig=[channel("model", GATED, ModelAccessConfig={"AcceptEula": True})])
 
 
 @pytest.mark.parametrize(

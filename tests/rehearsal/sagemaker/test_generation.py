@@ -14,9 +14,8 @@ from rehearsal.sagemaker.real.server import batching, generation
 from rehearsal.sagemaker.real.server.batching import ContinuousBatch, Ended, Row, Token
 from rehearsal.sagemaker.real.server.contract import Sampling
 from rehearsal.sagemaker.real.server.generation import Draw, number_format
-from tests import surroundings
 from tests.doubles import PATIENCE_SECONDS
-from tests.doubles.rehearsal.toy_models import FAMILIES, Folders, References, endless_copy
+from tests.doubles.rehearsal.toy_models import Folders, References, endless_copy
 
 pytestmark = pytest.mark.slow
 torch.set_num_threads(1)  # with matrices this small, threads would only wait for each other
@@ -207,15 +206,6 @@ def test_prompts_are_scored_as_transformers_scores_them(folders: Folders, engine
             best = torch.topk(chances[place], 2)
             assert [word for word, _ in token.top] == best.indices.tolist()
         assert [token.id for token in other.row.scores] == PROMPTS[0]
-
-
-def test_what_a_toy_model_says_is_drawn_by_the_seed_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[bytes] = []
-    for seed in (1, 1, 2):
-        monkeypatch.setattr(surroundings, "weights_seed", seed)
-        FAMILIES["Llama 2"].make(tmp_path)
-        made.append((tmp_path / "model.safetensors").read_bytes())
-    assert made[0] == made[1] != made[2]
 
 
 def test_the_base_model_answers_without_adapter_and_without_the_folders_settings(

@@ -76,11 +76,6 @@ def test_a_request_is_refused_as_vllm_refuses_it_and_what_is_not_served_by_its_n
     )
 
 
-@pytest.mark.parametrize("model", ["unknown", 5, ["base"], None])
-def test_without_a_route_the_body_names_no_model(model: Any) -> None:
-    assert read(PLAIN, json.dumps({"model": model, "prompt": "A gene"}).encode()).model is None
-
-
 @pytest.fixture
 def adapter(tmp_path: Path) -> Path:
     """An adapter's folder, of rank 32."""

@@ -5,15 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import EndpointConnectionError
 
 from common.resources import (
-    ENDPOINT,
-    ENDPOINT_CONFIGURATION,
     LONGEST_TRAINING_JOB,
     MODEL,
     TRAINING_JOB,
-    Kind,
     Resource,
     Tags,
     find_all,
@@ -23,35 +20,6 @@ from tests.doubles.lambda_fakes import NOW, SageMaker, refusal, resource_arn
 
 MINE = Resource(MODEL, "captune-a", resource_arn("model", "captune-a"), "", NOW)
 OTHER = Resource(MODEL, "captune-b", resource_arn("model", "captune-b"), "", NOW)
-
-
-@pytest.mark.parametrize(
-    ("kind", "words", "arn_kind", "status"),
-    [
-        (TRAINING_JOB, "training job", "training-job", "InProgress"),
-        (ENDPOINT, "endpoint", "endpoint", "InService"),
-        (ENDPOINT_CONFIGURATION, "endpoint configuration", "endpoint-config", ""),
-        (MODEL, "model", "model", ""),
-    ],
-)
-def test_every_resource_of_a_kind_is_found(kind: Kind, words: str, arn_kind: str, status: str) -> None:
-    names = ["captune-a", "captune-b", "captune-a-try2"]
-    jobs, endpoints = dict.fromkeys(names, "InProgress"), dict.fromkeys(names, "InService")
-    sagemaker = SageMaker(jobs=jobs, endpoints=endpoints, configurations=names, models=names)
-    found = find_all(sagemaker, kind, "captune-a")
-    assert found == [
-        Resource(kind, name, resource_arn(arn_kind, name), status, sagemaker.created)
-        for name in ("captune-a", "captune-a-try2")
-    ]
-    assert str(found[0]) == f"{words} captune-a{': ' + status if status else ''}"
-
-
-def test_list_has_all_pages_or_is_an_error() -> None:
-    sagemaker = SageMaker(models=["others-1", "captune-a", "others-2", "captune-b"])
-    assert [model.name for model in find_all(sagemaker, MODEL, "captune-")] == ["captune-a", "captune-b"]
-    sagemaker.troubles["list_models"] = [refusal("ThrottlingException")]
-    with pytest.raises(ClientError):
-        find_all(sagemaker, MODEL, "captune-")
 
 
 def test_jobs_alone_are_found_by_status_and_age() -> None:
