@@ -147,9 +147,7 @@ def test_what_a_failure_names_can_be_replayed(name: str) -> None:
     assert len(log) > 20
 
 
-def test_a_broken_promise_ends_with_one_command_that_replays_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_broken_promise_names_its_replay(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     broken = Result("Months", [], ["month 7: spent too much"])
     monkeypatch.setattr(months, "prove", lambda *of: broken)
 

@@ -56,9 +56,7 @@ def test_checkpoints_are_kept_a_week_and_reserved_for_as_long(stacks: Stacks) ->
 
 
 @pytest.mark.parametrize(("settings", "policy", "kept"), [("stacks", "Retain", True), ("own_weights", "Delete", False)])
-def test_retain_data_decides_what_cdk_destroy_leaves(
-    request: pytest.FixtureRequest, settings: str, policy: str, kept: bool
-) -> None:
+def test_retain_data_decides_what_stays(request: pytest.FixtureRequest, settings: str, policy: str, kept: bool) -> None:
     built: Stacks = request.getfixturevalue(settings)
     kinds = ("AWS::S3::Bucket", "AWS::DynamoDB::Table")
     stateful = [entry for kind in kinds for entry in built.resources("Storage", kind).values()]

@@ -179,7 +179,7 @@ def full(*_: Any) -> Any:
 
 
 @pytest.mark.parametrize(("rows", "processes"), [(1, 1), (4, 2)])
-def test_a_gpu_that_cannot_go_on_in_halves_ends_the_run(
+def test_a_gpu_full_for_one_row_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, processes: int
 ) -> None:
     """One row is not divided; and of several processes, the others would wait for gradients that never come."""

@@ -58,9 +58,7 @@ def choice(change: Callable[[float], float], spread: float = 0.0, *, by_control:
         (lambda one: 0.0, 0.0),
     ],
 )
-def test_the_strength_with_the_lowest_loss_is_kept_and_none_where_all_are_worse(
-    change: Callable[[float], float], kept: float
-) -> None:
+def test_the_strength_with_the_lowest_loss_is_kept_or_none(change: Callable[[float], float], kept: float) -> None:
     found = choice(change)
     assert (found.strength, found.how) == (kept, MEASURED)
     assert [one.strength for one in found.curve] == [0.0, *STRENGTHS]
@@ -81,7 +79,7 @@ def test_a_gain_that_may_be_chance_keeps_nothing() -> None:
         (lambda one: 0.1 * one, 0.2),
     ],
 )
-def test_control_text_chooses_the_smallest_strength_with_nearly_its_best_gain_within_bounds(
+def test_control_text_chooses_the_smallest_good_strength_in_bounds(
     change: Callable[[float], float], kept: float
 ) -> None:
     found = choice(change, by_control=True)
@@ -124,9 +122,7 @@ def weights(container: Container) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("by", [BY_OTHERS, BY_CONTROL])
-def test_the_strength_is_measured_on_what_was_set_aside_and_the_adapter_is_saved_at_it(
-    container: Container, by: str
-) -> None:
+def test_the_strength_is_measured_on_documents_set_aside_and_kept(container: Container, by: str) -> None:
     container.set_aside(7, {BY_OTHERS: "strength", BY_CONTROL: "strength_control"}[by])
     metrics = trained(container, max_steps=40)
     told = metrics["strength"]
@@ -199,9 +195,7 @@ def test_an_error_while_strengths_are_tried_keeps_the_default_and_its_reason(
 
 
 @pytest.mark.slow
-def test_the_time_to_measure_the_adapter_is_kept_back_from_the_strengths(
-    container: Container, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_time_to_measure_the_adapter_is_kept_back(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is measured of the adapter counts for more: strengths are tried only in the time beyond it."""
     container.set_aside(7)
     asked: list[float] = []

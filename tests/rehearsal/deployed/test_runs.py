@@ -34,9 +34,7 @@ def run(deployed: DeployedProject) -> Execution:
 class TestUsualRun:
     """What one run leaves. Tests of a class are not mixed with others, which empty the account."""
 
-    def test_a_usual_run_succeeds_and_its_tear_down_leaves_nothing(
-        self, deployed: DeployedProject, run: Execution
-    ) -> None:
+    def test_a_usual_run_succeeds_and_leaves_nothing(self, deployed: DeployedProject, run: Execution) -> None:
         assert run.status == "SUCCEEDED", run.cause
         tear_down = deployed.tear_downs()[0]
         assert tear_down.status == "SUCCEEDED", tear_down.cause
@@ -52,9 +50,7 @@ class TestUsualRun:
         assert "Verdict:" in text
         assert "Left of the cap" in text
 
-    def test_it_answers_the_open_questions_that_a_run_can_answer(
-        self, deployed: DeployedProject, run: Execution
-    ) -> None:
+    def test_it_answers_the_open_questions_of_a_run(self, deployed: DeployedProject, run: Execution) -> None:
         evidence = limits.read_evidence(deployed.cloud.client, deployed.deployment.bucket, run_name(run.name))
         lines = [line.split(" | ") for line in limits.table(evidence).splitlines() if line.startswith("| ")]
         said = {row.removeprefix("| "): text for row, text in lines}

@@ -69,9 +69,7 @@ def patient(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Conti
     return ContinuousBatch(endless_copy(folders[0], tmp_path_factory.mktemp("endless")), folders[1], "float32", 3)
 
 
-def test_answers_that_join_and_leave_at_any_token_are_those_of_transformers(
-    folders: Folders, engine: ContinuousBatch
-) -> None:
+def test_answers_that_join_at_any_token_are_those_of_transformers(folders: Folders, engine: ContinuousBatch) -> None:
     references = References(folders)
     wanted = [(prompt, most, adapted) for most in (3, 20, 9) for prompt in PROMPTS for adapted in (False, True)]
     submitted = []
@@ -107,9 +105,7 @@ def test_a_short_answer_does_not_wait_for_a_long_one(patient: ContinuousBatch) -
     assert len(long.rest()) == 250
 
 
-def test_a_long_prompt_is_read_between_the_tokens_of_others(
-    patient: ContinuousBatch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_prompt_is_read_between_other_tokens(patient: ContinuousBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "READ_AT_ONCE", 16)
     long = submit(patient, PROMPTS[0], 250)
     long.next()
@@ -141,31 +137,7 @@ def test_no_more_rows_are_answered_at_once_than_there_is_room_for(patient: Conti
     assert any(one.row.count == 100 for one in long)
 
 
-@pytest.mark.parametrize(
-    ("lengths", "answer", "most", "room", "chosen"),
-    [
-        ([50, 3, 48, 4, 55], 4, 3, 10_000, [50, 48, 55]),  # the longest waiting, and those of like length
-        ([10, 10, 90, 10], 10, 9, 70, [10, 10, 10]),
-        ([10, 10, 12, 10], 10, 9, 70, [10, 10, 12]),  # padding included
-        ([500, 500], 4, 9, 10, [500]),  # one, however little room there is
-    ],
-)
-def test_prompts_are_read_with_those_of_like_length_within_the_room(
-    folders: Folders, monkeypatch: pytest.MonkeyPatch, lengths: list[int], answer: int, most: int, room: int, chosen: list[int]
-) -> None:  # fmt: skip
-    monkeypatch.setattr(ContinuousBatch, "_loop", lambda self: None)  # nothing is read but what is asked for here
-    engine = ContinuousBatch(*folders, "float32", most)
-    engine.room = room
-    engine._waiting = rows = [Row([7] * length, False, answer, Sampling(), lambda news: None) for length in lengths]
-    engine._begin_to_read()
-    assert engine._reading is not None
-    assert [len(row.prompt) for row in engine._reading.rows] == chosen
-    assert engine._waiting == [row for row in rows if row not in engine._reading.rows]
-
-
-def test_requests_that_come_together_are_answered_in_one_batch(
-    engine: ContinuousBatch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_requests_that_come_together_are_one_batch(engine: ContinuousBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     forward, sizes = engine._forward, list[int]()
 
     def counted(part: Any, *given: Any, **more: Any) -> Any:
@@ -208,7 +180,7 @@ def test_prompts_are_scored_as_transformers_scores_them(folders: Folders, engine
         assert [token.id for token in other.row.scores] == PROMPTS[0]
 
 
-def test_the_base_model_answers_without_adapter_and_without_the_folders_settings(
+def test_the_base_model_answers_without_the_folders_settings(
     folders: Folders, engine: ContinuousBatch, tmp_path: Path
 ) -> None:
     for file in folders[0].iterdir():

@@ -66,9 +66,7 @@ IMAGE = [{"role": "user", "content": [{"type": "image_url", "text": ""}]}]
         (TALKS, TALK | {"echo": True}, "BadRequestError", "echo"),
     ],
 )  # fmt: skip
-def test_a_request_is_refused_as_vllm_refuses_it_and_what_is_not_served_by_its_name(
-    path: str, content: Any, kind: str, parameter: str | None
-) -> None:
+def test_a_request_is_refused_as_vllm_refuses_it(path: str, content: Any, kind: str, parameter: str | None) -> None:
     with pytest.raises(Refused) as caught:
         read(path, content if isinstance(content, bytes) else json.dumps(content).encode())
     assert (caught.value.status, caught.value.kind, caught.value.parameter) == (400, kind, parameter) and str(
@@ -159,7 +157,7 @@ def test_a_body_names_the_model_only_where_the_request_is_routed(aws: SageMakerA
         ),  # it has no chat template
     ],
 )
-def test_a_bad_request_gets_the_servers_own_answer(
+def test_a_bad_request_gets_the_servers_answer(
     aws: SageMakerAccount, changes: dict[str, Any], status: int, kind: str
 ) -> None:
     asked: dict[str, Any] = {"model": "base", "prompt": PROMPT, "max_tokens": 4} | changes
@@ -223,7 +221,7 @@ def test_the_answers_are_those_that_openais_package_reads(service: Service) -> N
     assert chunks[-1].choices == [] and chunks[-1].usage == answer.usage
 
 
-def test_a_conversation_may_answer_as_long_as_the_context_holds_and_a_completion_sixteen_tokens(
+def test_a_conversation_may_fill_the_context_and_a_completion_sixteen_tokens(
     service: Service,
 ) -> None:
     assert answered(service, prompt="the gene", temperature=0)["usage"]["completion_tokens"] == 16

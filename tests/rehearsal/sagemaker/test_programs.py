@@ -127,7 +127,7 @@ def in_service(aws: SageMakerAccount) -> None:
 
 
 @pytest.mark.slow
-def test_a_deleted_endpoint_ends_its_server_with_children_and_folder(
+def test_a_deleted_endpoint_ends_its_server_and_children(
     aws: SageMakerAccount, host: ModelHost, tmp_path: Path
 ) -> None:
     in_service(aws)

@@ -124,7 +124,7 @@ def test_a_deployed_role_is_judged_with_what_the_alarm_attached(project: Project
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda project: in_order(), after_deployment], ids=["before", "after"])
-def test_a_question_that_aws_refuses_is_one_warning_that_names_the_right(
+def test_a_refused_question_is_one_warning_with_its_right(
     project: Project, make: Callable[[Project], FakeSession]
 ) -> None:
     all_in_order = make(project)
@@ -191,9 +191,7 @@ def test_json_lists_the_findings_of_the_settings_that_are_given(monkeypatch: pyt
 @pytest.mark.parametrize(
     "error", [NoCredentialsError(), refusal("ExpiredToken"), ResponseParserError("<html>\n</html>")]
 )
-def test_without_credentials_there_is_one_line_and_exit_code_two(
-    monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
+def test_without_credentials_there_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     sts = aws.Answers("sts")
     sts.troubles["get_caller_identity"] = [error]
     monkeypatch.setattr(command, "clients", lambda region: lambda service: sts)
@@ -223,7 +221,7 @@ TEMPLATE = {
         ({"Fn::Base64": "x"}, {}, None),
     ],
 )
-def test_a_reference_becomes_what_is_deployed_or_a_name_of_the_right_form(
+def test_a_reference_becomes_a_deployed_or_likely_name(
     value: Any, deployed: dict[str, str], expected: str | None
 ) -> None:
     templates = Templates("1", "r", {"S": TEMPLATE}, {("S", key): name for key, name in deployed.items()})

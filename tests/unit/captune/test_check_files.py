@@ -41,9 +41,7 @@ HOSTILE: dict[str, tuple[str, bytes, str, str]] = {
 
 
 @pytest.mark.parametrize(("ending", "content", "kind", "said"), HOSTILE.values(), ids=HOSTILE)
-def test_what_a_run_would_refuse_is_refused_with_its_name_and_what_to_do(
-    tmp_path: Path, ending: str, content: bytes, kind: str, said: str
-) -> None:
+def test_what_a_run_would_refuse_is_refused(tmp_path: Path, ending: str, content: bytes, kind: str, said: str) -> None:
     file = tmp_path / f"mine{ending}"
     file.write_bytes(content)
     answer = CliRunner().invoke(app, ["check", str(file)])

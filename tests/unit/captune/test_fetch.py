@@ -54,9 +54,7 @@ def test_report_answers_and_adapter_arrive_and_nothing_else(s3: Any, tmp_path: P
     assert run is not None and run.adapter() == tmp_path / RUN / "adapter" and not run.rehearsed
 
 
-def test_a_second_call_fetches_what_is_not_there_or_has_changed(
-    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_call_fetches_what_has_changed(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetch(s3, BUCKET, RUN, tmp_path)
     (tmp_path / RUN / NAME).unlink()
     (tmp_path / RUN / "report.html").write_bytes(b"<html></HTML>")
@@ -113,9 +111,7 @@ def test_a_wrong_name_and_a_folder_of_another_run_are_told(s3: Any, tmp_path: Pa
     assert files(tmp_path) == {f"{RUN}/plan.json"}
 
 
-def test_a_full_disk_is_told_before_and_while_it_fills(
-    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_told_before_and_after(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*given: Any, **options: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

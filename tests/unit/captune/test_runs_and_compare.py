@@ -178,9 +178,7 @@ def test_a_page_has_one_chart_and_asks_for_nothing(tmp_path: Path) -> None:
     assert code == 1 and "each once" in text
 
 
-def test_runs_of_this_machine_and_of_the_account_are_listed_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_here_and_of_the_account_are_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_an_account(monkeypatch, "captune-one", "captune-2")
     results = written(tmp_path, seeded(1), seeded(2, epochs=3))
     written(
@@ -239,9 +237,7 @@ def test_a_refused_run_is_listed_and_named_by_what_refused_it(tmp_path: Path) ->
         assert code == 1 and "DatasetRejected: mine.txt repeats itself." in text and "credentials" not in text
 
 
-def test_latest_and_the_beginning_of_a_name_are_taken_for_a_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_latest_and_the_beginning_of_a_name_name_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # The folder's name may be of the person's own choice.
     written(tmp_path, seeded(3), seeded(21), seeded(22))
     (tmp_path / "captune-3").rename(tmp_path / "mine")

@@ -90,9 +90,7 @@ def test_a_command_that_fails_or_hangs_is_an_error(
         programs.run([sys.executable, "-c", code], {}, tmp_path / "try.log")
 
 
-def test_packages_are_installed_again_only_when_their_list_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_packages_are_installed_when_their_list_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "FOREIGN", tmp_path / "foreign")
     for file in ("package.json", "package-lock.json"):
         (tmp_path / file).write_text("{}", encoding="utf-8")

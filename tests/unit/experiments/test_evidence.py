@@ -50,9 +50,7 @@ def test_every_experiment_is_measured_on_the_given_outside_text(tmp_path: Path) 
     assert {one.outside_sha256 for one in all_experiments(tmp_path)} == {experiments.OUTSIDE_SHA256}
 
 
-def test_fingerprint_is_of_seed_settings_texts_weights_and_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fingerprint_is_of_all_that_a_run_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = tmp_path / "text.txt"
     shutil.copyfile(experiments.DATA / "financedataset.txt", corpus)
     finance = Experiment("e", "text", True, corpus=corpus)
@@ -145,9 +143,7 @@ ALL = {str(n): 1.0 for n in range(24)}
         (ALL, ("x",), "not shown"),  # a lost answer
     ],
 )
-def test_key_facts_of_seeds_are_judged_together(
-    changes: dict[str, float], missing: tuple[str, ...], verdict: str
-) -> None:
+def test_seeds_facts_are_judged_together(changes: dict[str, float], missing: tuple[str, ...], verdict: str) -> None:
     together = recall_together({4: seed(changes), 5: seed(changes, missing)})
     assert together is not None and together[0] == verdict
     assert f"{len(changes)} prompts" in together[1], "each counts once, however many seeds were asked"

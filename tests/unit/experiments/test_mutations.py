@@ -131,9 +131,7 @@ def test_fault_is_named_by_its_function_and_its_lines() -> None:
         (20, [FAULT], [REASON, {**REASON, "place": "common.ledger.ledger.gone"}], False),
     ],
 )  # fmt: skip
-def test_faults_need_95_percent_noticed_and_a_reason_each(
-    killed: int, unnoticed: list[Any], reasons: list[Any], right: bool
-) -> None:
+def test_unnoticed_faults_need_a_reason(killed: int, unnoticed: list[Any], reasons: list[Any], right: bool) -> None:
     statuses = {f"common.ledger.ledger.xǁLedgerǁreserve__mutmut_{n}": "killed" for n in range(killed)}
     statuses |= {"common.ledger.ledger.xǁLedgerǁreserve__mutmut_99": "survived"}
     assert judge(statuses, unnoticed, reasons)[1] is right

@@ -134,9 +134,7 @@ class TestDamage:
         assert "ReportDamaged: plan.json is damaged (" in bare.end(status="FAILED")["message"]
         assert bare.report()["error"] == "WeightsNotFound"
 
-    def test_report_that_cannot_be_drawn_at_all_is_a_named_error(
-        self, site: Site, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_report_that_cannot_be_drawn_is_an_error(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         def breaks(*_: Any) -> str:
             raise ValueError("no page")
 

@@ -60,9 +60,7 @@ class TestLostLedger:
         ],
         ids=["new", "at the month's first moment", "without one", "without many"],
     )
-    def test_ledger_without_jobs_of_the_month_is_lost(
-        self, sagemaker: SageMaker, ledger: FakeLedger, named: str
-    ) -> None:
+    def test_ledger_without_its_jobs_is_lost(self, sagemaker: SageMaker, ledger: FakeLedger, named: str) -> None:
         with pytest.raises(LedgerLost, match=f"{named}.*2026-12-01.*accept_lost_ledger to 2026-11"):
             refuse_lost_ledger(sagemaker, ledger, NOW, "")
 
@@ -176,7 +174,7 @@ def one(service: ServiceQuotas, kind: str = KNOWN, use: str = ENDPOINT) -> Quota
         "default 0, by name",
     ],
 )  # fmt: skip
-def test_applied_value_counts_and_else_the_default(
+def test_applied_value_counts_before_default(
     service: ServiceQuotas, kind: str, use: str, value: int, code: str
 ) -> None:
     quota = one(service, kind, use)
@@ -203,9 +201,7 @@ def test_unreadable_quota_is_unknown_and_refuses_nothing(service: ServiceQuotas,
     ("values", "left"),
     [((None, 1), [1]), ((1, None), [0]), ((1, 1), [0, 1]), ((None, None), [0]), ((0, None), [1]), ((None, 0), [0])],
 )
-def test_of_a_list_no_type_stays_whose_quota_is_unknown_beside_a_known_one(
-    values: tuple[int | None, int | None], left: list[int]
-) -> None:
+def test_of_a_list_no_type_of_unknown_quota_stays(values: tuple[int | None, int | None], left: list[int]) -> None:
     """SageMaker checks the quota of every type that it is given, and refuses the endpoint after training is paid."""
     for use in (ENDPOINT, TRAINING):
         read = [Quota(kind, use, 1, value) for kind, value in zip((KNOWN, OTHER), values, strict=True)]

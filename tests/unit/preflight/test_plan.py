@@ -71,9 +71,7 @@ def test_all_a_run_needs_is_staged_under_its_prefix(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("corpus_words", "measured"), [(0, 60), (1000, 20), (9900, 25), (20_000, 50), (24_000, 60)])
-def test_with_a_part_of_the_corpus_half_as_much_held_out_text_is_measured(
-    site: Site, corpus_words: int, measured: int
-) -> None:
+def test_with_a_part_of_the_corpus_half_is_measured(site: Site, corpus_words: int, measured: int) -> None:
     """At least LEAST_HELD_OUT_WORDS of it, in whole documents from all over it."""
     site.data["medicalheldout.txt"] = titled(60, 200, 300)
     site.settings["corpus_words"] = corpus_words

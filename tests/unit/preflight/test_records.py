@@ -81,9 +81,7 @@ def test_faulty_record_is_refused_with_its_line(form: str, content: bytes, fault
 
 
 @pytest.mark.parametrize(("record", "secret"), PERSONAL)
-def test_personal_data_is_refused_with_its_line_and_not_repeated(
-    site: Site, record: dict[str, Any], secret: str
-) -> None:
+def test_personal_data_is_refused_and_not_repeated(site: Site, record: dict[str, Any], secret: str) -> None:
     site.upload("mine.jsonl", lines([record]))
     message = site.refusal(PatientDataSuspected, CORPUS)
     assert "line 1: " in message and secret not in message

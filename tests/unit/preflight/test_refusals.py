@@ -134,7 +134,7 @@ WARNED: list[tuple[Change, str]] = [
 
 
 @pytest.mark.parametrize(("change", "given", "kind", "words"), REFUSED)
-def test_run_is_refused_by_name(
+def test_run_is_refused(
     site: Site, change: Change, given: dict[str, Any], kind: type[CaptuneError], words: str
 ) -> None:
     change(site)
@@ -185,9 +185,7 @@ def test_trouble_of_aws_is_an_error_that_is_retried(site: Site, change: Change) 
 
 
 @pytest.mark.parametrize("versions", [("v1", "v2"), (None, "v2"), ("", "")])
-def test_execution_of_another_deployment_is_refused_before_its_settings_are_read(
-    site: Site, versions: tuple[Any, str]
-) -> None:
+def test_execution_of_another_deployment_is_refused_at_once(site: Site, versions: tuple[Any, str]) -> None:
     site.version, site.deployed_version = versions
     site.settings = {"of": "another form"}
     assert "Wait until the deployment has ended" in site.refusal(errors.DeployInProgress)

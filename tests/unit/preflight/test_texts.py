@@ -177,9 +177,7 @@ LARGE = {"corpus": "corpora/mine.txt"}
 
 
 @pytest.mark.parametrize("titles", [True, False])
-def test_of_a_large_corpus_as_much_is_staged_as_a_run_learns(
-    site: Site, monkeypatch: pytest.MonkeyPatch, titles: bool
-) -> None:
+def test_of_a_large_corpus_a_part_is_staged(site: Site, monkeypatch: pytest.MonkeyPatch, titles: bool) -> None:
     content = titled(60, 100, 100) if titles else prose(8000, 100).encode()
     site.upload("mine.txt", content)
     whole = site.begin(LARGE)

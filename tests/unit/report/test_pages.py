@@ -94,9 +94,7 @@ def test_every_kind_of_run_has_a_page_that_runs_and_fetches_nothing(made: dict[s
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_kind_of_run_is_set_on_paper_with_the_sections_and_charts_of_its_page(
-    made: dict[str, Any], name: str
-) -> None:
+def test_every_kind_of_run_has_the_same_sections_and_charts_on_paper(made: dict[str, Any], name: str) -> None:
     body, html = paper(made[name]), page(made[name])
     titles = ["".join(heading.itertext()) for heading in body.iter("h2")]
     assert titles == [re.sub(r"&#39;", "'", title) for title in re.findall(r"<h2[^>]*>(.*?)</h2>", html)]
@@ -111,7 +109,7 @@ def test_a_pdf_is_tagged_for_reading_aloud_and_the_same_each_time(made: dict[str
     assert file == render.pdf(made[name]), "the same run gives the same file"
 
 
-def test_letters_that_no_font_has_become_question_marks_and_markup_stays_text(
+def test_letters_without_a_font_are_replaced_and_markup_is_text(
     made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = made["improved"]
@@ -134,9 +132,7 @@ def test_letters_that_no_font_has_become_question_marks_and_markup_stays_text(
     assert b'"letters_replaced": true' in tried[-1]["document.json"]
 
 
-def test_a_pdf_shows_some_prompts_and_says_where_the_others_are(
-    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pdf_says_where_its_other_prompts_are(made: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(list(paper(made["improved"]).iter("article"))) == len(made["improved"]["prompts"])
     monkeypatch.setattr(render, "PDF_ANSWERS", 60)  # each prompt of these has six
     body = paper(made["improved"])
@@ -144,9 +140,7 @@ def test_a_pdf_shows_some_prompts_and_says_where_the_others_are(
     assert "the first 10 prompts. The other 38 are in report.html" in words(ElementTree.tostring(body, "unicode"))
 
 
-def test_a_pdf_that_cannot_be_made_leaves_the_page_and_a_sentence(
-    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pdf_that_cannot_be_made_leaves_the_page(made: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(*_: Any, **__: Any) -> bytes:
         raise typst.TypstError("out of paper", "")
 

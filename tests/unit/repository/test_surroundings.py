@@ -48,9 +48,7 @@ DECEMBER = ("--seed=0", "--at=2026-12-01T00:00", "--zone=Asia/Kathmandu")
         (DECEMBER, 1, ["test_of_november", "test_of_this_draw", "test_of_this_machine"]),
     ],
 )
-def test_a_test_that_holds_only_here_and_now_fails_elsewhere(
-    tmp_path: Path, words: tuple[str, ...], code: int, failed: list[str]
-) -> None:
+def test_a_test_of_here_and_now_fails(tmp_path: Path, words: tuple[str, ...], code: int, failed: list[str]) -> None:
     done, found, lines = run(tmp_path, *words)
     assert (done, found) == (code, failed)
     assert all(word.replace("=", " ") in lines[-2] for word in words[:3]), "how to repeat it"
