@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
+from typer.testing import CliRunner
+
+from captune.__main__ import app
 from rehearsal.account.rights import Need, speaks_of
 from stacks.configuration.images import TRAINING_SUCCESSORS
 from tests.doubles.lambda_fakes import (
@@ -30,6 +34,13 @@ BUDGET, ACTION = "Captune-Guardrail-Budget", "11111111-2222-3333-4444-5555555555
 STACKS = ("Captune-Storage", "Captune-FineTuning", "Captune-Guardrail")
 RUNNING = {"FineTuningArn": MACHINE, "TearDownArn": TEAR_DOWN, "LedgerTable": "ledger"}
 RELEASING = {"FineTuningRoleName": "fine-tuning", "DenySpendingPolicyArn": POLICY}
+
+
+def said(*words: object) -> tuple[int, str]:
+    """The exit code of `captune` with these words, and what it prints."""
+    answer = CliRunner().invoke(app, [str(word) for word in words])
+    # On GitHub, and where FORCE_COLOR is set, the help is coloured also where nobody looks at it.
+    return answer.exit_code, re.sub(r"\x1b\[[0-9;]*m", "", answer.output)
 
 
 class Answers(Service):

@@ -38,14 +38,6 @@ def test_a_state_cannot_ask_for_what_the_services_own_model_lacks() -> None:
     assert "Unknown parameter 'Force'" in (refused.value.cause or "")
 
 
-def test_what_bills_without_a_reservation_is_a_finding() -> None:
-    account = calm()
-
-    account.audit.started("captune-one", "", account.table)
-
-    assert account.audit.wrong == ["captune-one started something that bills without a reservation"]
-
-
 def test_small_items_that_nothing_reserved_are_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(costs, "small_items_cents", lambda: 1)
     monkeypatch.setattr(costs, "asking_cents", lambda seconds: 0)

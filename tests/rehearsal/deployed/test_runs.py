@@ -15,12 +15,10 @@ from captune import limits, serving
 from common.contracts import run_folder
 from common.errors import BudgetExceeded
 from common.names import run_name
-from preflight.texts import text_file
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.step_functions.executions import Execution
 from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.deployed import DeployedProject
-from tests.doubles.texts import prose
 from verification.simulation import material
 
 
@@ -42,13 +40,6 @@ class TestUsualRun:
             "executionArn": run.arn, "executionName": run.name, "status": "SUCCEEDED", "reason": "event",
         }  # fmt: skip
         assert deployed.nothing_left()
-
-    def test_the_owner_gets_verdict_and_cost_by_email(self, deployed: DeployedProject, run: Execution) -> None:
-        subject, text = deployed.emails()[0]
-
-        assert subject.startswith("Captune: improved on held-out documents, $")
-        assert "Verdict:" in text
-        assert "Left of the cap" in text
 
     def test_it_answers_the_open_questions_of_a_run(self, deployed: DeployedProject, run: Execution) -> None:
         evidence = limits.read_evidence(deployed.cloud.client, deployed.deployment.bucket, run_name(run.name))
@@ -77,26 +68,6 @@ class TestUsualRun:
         assert new["heldout"]["tuned_loss"] == old["heldout"]["tuned_loss"]
         assert new["cost"]["training_cents"] == 0 < old["cost"]["training_cents"]
         assert deployed.nothing_left()
-
-    def test_a_run_can_be_torn_down_again_by_name_alone(self, deployed: DeployedProject, run: Execution) -> None:
-        execution = deployed.tear_down(runName=run_name(run.name))
-
-        assert execution.status == "SUCCEEDED", execution.cause
-        assert deployed.ledger_item(run)["state"] == "settled"
-
-
-@pytest.mark.thorough
-def test_a_large_corpus_is_staged_as_it_was_checked(project: DeployedProject) -> None:
-    """Larger than any other file may be; StageInput reads the same version of it a second time."""
-    content = "".join(f"# Article {number}\n\n{prose(400, number)}\n\n" for number in range(2000)).encode()
-    assert len(content) > text_file.MOST_BYTES
-    project.put(f"{run_folder.CORPORA}large.txt", content)
-
-    execution = project.run(corpus=f"{run_folder.CORPORA}large.txt")
-
-    assert execution.status == "SUCCEEDED", execution.cause
-    staged = project.read(run_folder.key(run_name(execution.name), run_folder.CORPUS))
-    assert 0.85 < len(staged) / len(content) < 0.95, "a tenth is held out, and all else is trained on"
 
 
 def test_an_endpoint_is_started_kept_for_longer_and_ended(project: DeployedProject) -> None:

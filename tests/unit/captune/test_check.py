@@ -11,10 +11,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import NoCredentialsError
 from botocore.parsers import ResponseParserError
-from typer.testing import CliRunner
 
 from captune import account
-from captune.__main__ import app
 from captune.check import command, questions
 from captune.check.findings import Finding, Level, ok, problem
 from captune.check.questions import Project
@@ -162,8 +160,7 @@ def run(monkeypatch: pytest.MonkeyPatch, found: list[Finding], *words: str) -> t
     monkeypatch.setattr(command, "identify", lambda clients: (ACCOUNT, aws.CALLER))
     monkeypatch.setattr(command, "load", lambda settings, given, account: seen.append((settings, given)))
     monkeypatch.setattr(command, "findings", lambda aws, account, project: iter(found))
-    answer = CliRunner().invoke(app, ["check", *words])
-    return answer.exit_code, answer.output, seen
+    return *aws.said("check", *words), seen
 
 
 def test_each_finding_is_a_line_and_a_problem_ends_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,8 +192,8 @@ def test_without_credentials_there_is_one_line(monkeypatch: pytest.MonkeyPatch, 
     sts = aws.Answers("sts")
     sts.troubles["get_caller_identity"] = [error]
     monkeypatch.setattr(command, "clients", lambda region: lambda service: sts)
-    answer = CliRunner().invoke(app, ["check"])
-    assert answer.exit_code == 2 and answer.output.count("\n") == 1 and "aws sso login" in answer.output
+    code, text = aws.said("check")
+    assert code == 2 and text.count("\n") == 1 and "aws sso login" in text
 
 
 # The templates

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -13,22 +12,14 @@ from pathlib import Path
 
 import boto3
 import pytest
-from typer.testing import CliRunner
 
 from captune import __main__ as command
 from rehearsal.conductor.options import parse
 from tests.doubles import PATIENCE_SECONDS
-from tests.doubles.aws_account import deployed
+from tests.doubles.aws_account import deployed, said
 from tests.doubles.lambda_fakes import refusal
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-def said(*words: str) -> tuple[int, str]:
-    """The exit code of a command, and what it prints."""
-    answer = CliRunner().invoke(command.app, list(words))
-    # On GitHub, and where FORCE_COLOR is set, the help is coloured also where nobody looks at it.
-    return answer.exit_code, re.sub(r"\x1b\[[0-9;]*m", "", answer.output)
 
 
 def test_help_names_every_command_and_group() -> None:

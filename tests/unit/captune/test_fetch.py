@@ -13,13 +13,11 @@ import boto3
 import pytest
 from moto import mock_aws
 from moto.s3.models import s3_backends
-from typer.testing import CliRunner
 
 from captune import fetch as fetching
-from captune.__main__ import app
 from captune.fetch import DamagedCopy, DiskFull, fetch
 from captune.kept_run import REHEARSED_ACCOUNT, NoAdapter, OtherRun, RunNotFound, kept
-from tests.doubles.aws_account import deployed
+from tests.doubles.aws_account import deployed, said
 from tests.doubles.run_bucket import ADAPTER, BUCKET, RUN, RunBucket, files_of_run
 
 KEPT = {"plan.json", "report.html", "summary.json", "pre-trained.jsonl", "prompts.jsonl", "heldout.jsonl"}
@@ -129,10 +127,10 @@ def test_the_command_finds_the_bucket_and_prints_json(tmp_path: Path, monkeypatc
     account.services["cloudformation"].outputs["Captune-Storage"] = {"BucketName": BUCKET}
     account.services["s3"] = RunBucket({RUN: files_of_run()})
     monkeypatch.setattr(boto3, "Session", lambda region_name: account)
-    done = CliRunner().invoke(app, ["fetch", "one", "--results", str(tmp_path), "--json"])
-    told = json.loads(done.stdout)
-    assert (done.exit_code, told["run"], len(told["files"])) == (0, RUN, len(KEPT) + len(ADAPTER))
+    code, text = said("fetch", "one", "--results", tmp_path, "--json")
+    told = json.loads(text[text.index("{") :])
+    assert (code, told["run"], len(told["files"])) == (0, RUN, len(KEPT) + len(ADAPTER))
     rehearsed = files_of_run(executionArn=f"arn:aws:states:x:{REHEARSED_ACCOUNT}:e:f:one")
     (tmp_path / RUN / "plan.json").write_bytes(rehearsed["plan.json"])
-    done = CliRunner().invoke(app, ["fetch", "one", "--results", str(tmp_path)])
-    assert done.exit_code == 1 and "rehearsed" in done.output
+    code, text = said("fetch", "one", "--results", tmp_path)
+    assert code == 1 and "rehearsed" in text

@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from captune import account, runs
-from captune.__main__ import app
 from captune.compare import DifferentTexts, NotMeasured, OtherModel, compare, page
 from captune.kept_run import REHEARSED_ACCOUNT, RunNotFound, RunRefused, SeveralRuns, kept
 from captune.runs import FETCHED, REHEARSED, Run, find
 from report.findings.recall import clustered_mean
 from report.findings.statistics import compare_losses
-from tests.doubles.aws_account import deployed
+from tests.doubles.aws_account import deployed, said
 from tests.doubles.run_bucket import BUCKET, RunBucket, files_of_run
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "results" / "example"
@@ -58,11 +56,6 @@ def written(folder: Path, *found: Run) -> Path:
         (folder / run.name / "plan.json").write_text(json.dumps(run.plan))
         (folder / run.name / "summary.json").write_bytes(run.read() or b"")
     return folder
-
-
-def said(*words: str) -> tuple[int, str]:
-    answer = CliRunner().invoke(app, list(words))
-    return answer.exit_code, answer.output
 
 
 def in_an_account(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
