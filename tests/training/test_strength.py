@@ -161,7 +161,17 @@ def test_without_enough_documents_or_with_a_number_nothing_is_measured(
 
 
 @pytest.mark.slow
-def test_a_job_that_is_told_to_stop_keeps_the_default_and_says_so(container: Container) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (None, "the job was told to stop"),
+        (job.OutOfTime(), "the time was over"),
+        (RuntimeError("the card is gone"), "the card is gone"),
+    ],
+)
+def test_where_strengths_cannot_be_tried_the_default_is_kept(
+    container: Container, monkeypatch: pytest.MonkeyPatch, wrong: Exception | None, why: str
+) -> None:
     container.set_aside(7)
 
     class Stopped(Clock):
@@ -171,26 +181,13 @@ def test_a_job_that_is_told_to_stop_keeps_the_default_and_says_so(container: Con
         def stop_requested(self) -> bool:
             return (container.root / "model" / "adapter_model.safetensors").exists()
 
-    told = trained(container, Stopped(600))["strength"]
-    assert (told["strength"], told["how"], told["why"]) == (UNMEASURED_STRENGTH, UNMEASURED, "the job was told to stop")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("wrong", "why"), [(job.OutOfTime(), "the time was over"), (RuntimeError("the card is gone"), "the card is gone")]
-)
-def test_an_error_while_strengths_are_tried_keeps_the_default_and_its_reason(
-    container: Container, monkeypatch: pytest.MonkeyPatch, wrong: Exception, why: str
-) -> None:
-    container.set_aside(7)
-
     def fails(*_: Any, **__: Any) -> Choice:
-        raise wrong
+        raise wrong or AssertionError("nothing is tried")
 
     monkeypatch.setattr(job, "measured", fails)
-    metrics = trained(container)
-    assert why in metrics["strength"]["why"]
-    assert metrics["strength"]["strength"] == UNMEASURED_STRENGTH
+    metrics = trained(container, Clock(600) if wrong else Stopped(600))
+    told = metrics["strength"]
+    assert why in told["why"] and (told["strength"], told["how"]) == (UNMEASURED_STRENGTH, UNMEASURED)
     assert metrics["evaluation"]["heldout"]["tuned_loss"] is not None, "the adapter is measured all the same"
 
 

@@ -154,11 +154,6 @@ class TestMessage:
         assert outcome["verdict"] == "served"
         assert SUMMARY not in bare.s3.objects
 
-    def test_a_run_that_failed_to_serve_has_the_report_of_its_failure(self, bare: Site) -> None:
-        bare.fails("EndpointFailed", "No luck.")
-        bare.end(status="FAILED")
-        assert bare.report()["error"] == "EndpointFailed"
-
     def test_it_says_which_file_could_not_be_made(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "typst", None)
         sentence = "report.pdf could not be made, report.html says the same: the package typst is missing"
