@@ -243,31 +243,3 @@ def test_a_signal_stops_the_execution_also_in_a_background_job(
     for expected in said:
         assert expected in shown.getvalue()
     assert accounts_here() == earlier, "none is left behind"
-
-
-@pytest.mark.thorough
-def test_a_job_that_lost_its_instance_goes_on_and_the_report_tells_of_it(tmp_path: Path) -> None:
-    """The real training process is killed where AWS takes the instance away."""
-    from tests.doubles.rehearsal.toy_models import FAMILIES  # takes seconds: other tests here need no torch
-
-    def toy(cache: Path) -> Path:
-        FAMILIES["Llama 2"].make(tmp_path / "toy")
-        return tmp_path / "toy"
-
-    results = tmp_path / "results"
-    asked = ["--quick", "--plain", "--epochs", "2", "--interrupt-at", "1", "--results", str(results), "--as", "spot"]
-    said = io.StringIO()
-
-    code = rehearse(said, asked, model=Substitute("Toy Llama", 50_000, toy))
-
-    assert code == 0, said.getvalue()
-    summary = json.loads((results / "spot" / "summary.json").read_text("utf-8"))
-    spot, training = summary["configuration"]["spot"], summary["training"]
-    assert (summary["status"], spot["interruptions"], training["starts"]) == ("SUCCEEDED", 1, 2)
-    assert training["steps"] == training["planned_steps"] > 1
-    assert 0 < spot["billed_seconds"] < spot["training_seconds"]
-    # Settled by what was billed, at the price of the report.
-    cost = summary["cost"]
-    assert cost["training_seconds"] == spot["billed_seconds"]
-    assert cost["training_cents"] == -(-spot["billed_seconds"] * 1515 // 36000)
-    assert "1 interruption, " in (results / "spot" / "report.html").read_text("utf-8")

@@ -269,10 +269,7 @@ JOBS: list[tuple[dict[str, Any], str]] = [
 ]
 
 MODELS: list[tuple[dict[str, Any], str]] = [
-    (
-        model_request("m", ModelDataSource=source(GATED[:-1], ModelAccessConfig={"AcceptEula": True})),
-        'must end with a forward slash ("/")',
-    ),
+    (model_request("m", ModelDataSource=source(GATED[:-1], ModelAccessConfig={"AcceptEula": True})), "forward slash"),
     (model_request("m", ModelDataSource=source(GATED)), LICENCE),
     (model_request("m", {"ChannelName": "adapter", **source(f"s3://{BUCKET}/adapter")}), "forward slash"),
     ({"ModelName": "m", "ExecutionRoleArn": ROLE}, "Value null at 'PrimaryContainer'"),

@@ -74,11 +74,7 @@ def test_a_rehearsal_synthesizes_as_for_the_locked_cdk() -> None:
 @pytest.mark.parametrize(
     ("patience", "code", "named"),
     [
-        (
-            PATIENCE_SECONDS,
-            "import sys; print('no access'); sys.exit(3)",
-            r"try ended with code 3: no access .*try\.log",
-        ),
+        (PATIENCE_SECONDS, "import sys; print('no access'); sys.exit(3)", r"ended with code 3: no access .*try\.log"),
         (1, "import time; time.sleep(600)", r"did not end .*try\.log"),
     ],
 )

@@ -191,15 +191,9 @@ def test_page_and_pdf_show_every_answer_and_the_deciding_loss_first(made: dict[s
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        (
-            "improved-outside",
-            "0.45 of the adapter is kept: of all strengths that were tried, the best on 40 documents by others",
-        ),
+        ("improved-outside", "0.45 of the adapter is kept: of all strengths that were tried, the best on 40"),
         ("improved", "not measured: no text was set aside for it. 0.2 of it is kept"),
-        (
-            "strength-by-control",
-            "0.3 of the adapter is kept: chosen, within narrow bounds, by 4 documents of control text",
-        ),
+        ("strength-by-control", "0.3 of the adapter is kept: chosen, within narrow bounds, by 4 documents"),
         ("none-better", "0 of the adapter is kept"),
     ],
 )
