@@ -14,7 +14,8 @@ from common.names import run_name
 from finish import last_report
 from report.summary_types import Summary
 from tests.doubles.lambda_fakes import NOW, arn
-from tests.doubles.settle_site import Site, visit
+from tests.doubles.run_end import SettledSite as Site
+from tests.doubles.run_end import visit
 
 FOLDER = "runs/captune-abc/"
 SUMMARY, PLAN = ("bucket", f"{FOLDER}report/summary.json"), ("bucket", f"{FOLDER}plan.json")
