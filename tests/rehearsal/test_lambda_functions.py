@@ -22,9 +22,7 @@ def handle(event, context):
 """
 
 
-def test_a_function_sees_its_own_variables_only(
-    cloud: Cloud, bench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_function_sees_its_variables_only(cloud: Cloud, bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_OF_THIS_MACHINE", "x")
     bench.function("show", SHOW, BUCKET_NAME="b")
 

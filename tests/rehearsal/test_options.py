@@ -142,9 +142,7 @@ def test_a_quick_rehearsal_takes_a_slice_of_everything_that_the_domain_has(site:
     assert set(files.upload(site, quick, "medical")) == {"prompts"}
 
 
-def test_a_default_rehearsal_asks_some_prompts_and_a_part_of_the_texts(
-    site: Any, project: Path, tmp_path: Path
-) -> None:
+def test_a_default_rehearsal_asks_some_prompts_and_part_of_the_texts(site: Any, project: Path, tmp_path: Path) -> None:
     prompts, outside = project / "data" / "medicalprompts.jsonl", tmp_path / "others.txt"
     kinds = {0: "starter", 1: "control", 200: "control"}
     rows = [{"id": str(n), "kind": kinds.get(n, "central")} for n in range(201)]

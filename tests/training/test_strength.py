@@ -79,9 +79,7 @@ def test_a_gain_that_may_be_chance_keeps_nothing() -> None:
         (lambda one: 0.1 * one, 0.2),
     ],
 )
-def test_control_text_chooses_the_smallest_good_strength_in_bounds(
-    change: Callable[[float], float], kept: float
-) -> None:
+def test_control_text_chooses_a_small_good_strength_in_bounds(change: Callable[[float], float], kept: float) -> None:
     found = choice(change, by_control=True)
     assert (found.strength, found.how, found.by) == (kept, MEASURED, BY_CONTROL)
 

@@ -129,9 +129,7 @@ def remove_model(container: Container) -> None:
         (lambda container: container.settings(sequence_length="512"), "sequence_length"),
     ],
 )
-def test_a_job_that_cannot_train_says_why(
-    container: Container, damage: Callable[[Container], None], reason: str
-) -> None:
+def test_a_job_unable_to_train_says_why(container: Container, damage: Callable[[Container], None], reason: str) -> None:
     damage(container)
     code, lines = container.run()
     assert code == 1

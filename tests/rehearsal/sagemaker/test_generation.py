@@ -180,9 +180,7 @@ def test_prompts_are_scored_as_transformers_scores_them(folders: Folders, engine
         assert [token.id for token in other.row.scores] == PROMPTS[0]
 
 
-def test_the_base_model_answers_without_the_folders_settings(
-    folders: Folders, engine: ContinuousBatch, tmp_path: Path
-) -> None:
+def test_the_base_model_ignores_the_folders_settings(folders: Folders, engine: ContinuousBatch, tmp_path: Path) -> None:
     for file in folders[0].iterdir():
         if file.name != "generation_config.json":
             (tmp_path / file.name).symlink_to(file)

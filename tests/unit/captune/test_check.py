@@ -122,9 +122,7 @@ def test_a_deployed_role_is_judged_with_what_the_alarm_attached(project: Project
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda project: in_order(), after_deployment], ids=["before", "after"])
-def test_a_refused_question_is_one_warning_with_its_right(
-    project: Project, make: Callable[[Project], FakeSession]
-) -> None:
+def test_a_refused_question_warns_of_its_right(project: Project, make: Callable[[Project], FakeSession]) -> None:
     all_in_order = make(project)
     findings(all_in_order, project)
     asked = {(name, call) for name, service in all_in_order.services.items() for call, _ in service.calls}
@@ -218,9 +216,7 @@ TEMPLATE = {
         ({"Fn::Base64": "x"}, {}, None),
     ],
 )
-def test_a_reference_becomes_a_deployed_or_likely_name(
-    value: Any, deployed: dict[str, str], expected: str | None
-) -> None:
+def test_a_reference_becomes_a_real_or_likely_name(value: Any, deployed: dict[str, str], expected: str | None) -> None:
     templates = Templates("1", "r", {"S": TEMPLATE}, {("S", key): name for key, name in deployed.items()})
     if expected is None:
         with pytest.raises(Unresolved):

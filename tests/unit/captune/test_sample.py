@@ -30,9 +30,7 @@ def drawn(tmp_path: Path, name: str, content: str, seed: int = 1) -> str:
 
 
 @pytest.mark.parametrize("content", [TITLED, UNTITLED], ids=["titled", "untitled"])
-def test_documents_from_all_over_a_text_are_drawn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
-) -> None:
+def test_documents_from_all_of_a_text_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
     one, other = drawn(tmp_path, "a.txt", content), drawn(tmp_path, "a.txt", content, seed=2)
     assert one == drawn(tmp_path, "a.txt", content) != other
     assert 0.8 * WANTED < len(one.encode()) <= 1.05 * WANTED

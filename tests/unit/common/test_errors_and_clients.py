@@ -41,9 +41,7 @@ def test_an_unknown_error_and_a_status_have_advice_too() -> None:
     assert advice("TIMED_OUT") == errors.OF_STATUSES["TIMED_OUT"] != CaptuneError.advice
 
 
-def test_a_hasty_client_ends_soon_and_the_endpoints_outlasts_sagemaker(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_hasty_client_ends_soon_and_the_endpoints_outlasts_sagemaker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     hasty, endpoint = hasty_client("s3").meta.config, handler._runtime(ENDPOINT).meta.config
     assert hasty.retries["total_max_attempts"] * (hasty.connect_timeout + hasty.read_timeout) < 30

@@ -174,9 +174,7 @@ def one(service: ServiceQuotas, kind: str = KNOWN, use: str = ENDPOINT) -> Quota
         "default 0, by name",
     ],
 )  # fmt: skip
-def test_applied_value_counts_before_default(
-    service: ServiceQuotas, kind: str, use: str, value: int, code: str
-) -> None:
+def test_applied_value_wins_over_default(service: ServiceQuotas, kind: str, use: str, value: int, code: str) -> None:
     quota = one(service, kind, use)
     assert (quota.value, quota.code, bool(quota.shortage(1))) == (value, code, value == 0)
 

@@ -124,7 +124,7 @@ WARNED: list[tuple[Change, str]] = [
 
 
 @pytest.mark.parametrize(("change", "given", "kind", "words"), REFUSED)
-def test_run_is_refused(
+def test_run_is_refused_by_name(
     site: Site, change: Change, given: dict[str, Any], kind: type[CaptuneError], words: str
 ) -> None:
     change(site)

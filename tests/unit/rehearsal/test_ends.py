@@ -133,9 +133,7 @@ def left(project: Path, name: str, with_assembly: bool = True) -> RunFolders:
 
 
 @pytest.mark.parametrize("with_assembly", [True, False])
-def test_a_killed_rehearsal_keeps_its_logs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_assembly: bool
-) -> None:
+def test_a_killed_rehearsal_keeps_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_assembly: bool) -> None:
     monkeypatch.setattr(files.psutil, "pids", lambda: [1, os.getpid()])
     killed = left(tmp_path, KILLED, with_assembly)
     clear_abandoned(tmp_path)

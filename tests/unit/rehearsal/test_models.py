@@ -288,9 +288,7 @@ def test_the_newest_version_is_another_environment(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("refused", ["torch", "require-hashes"])
-def test_where_pip_fails_no_environment_is_made(
-    machine: Machine, refused: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_where_pip_fails_nothing_is_made(machine: Machine, refused: str, capsys: pytest.CaptureFixture[str]) -> None:
     machine.refused = refused
     assert environment.main(["--folder", str(machine.folder)]) == 1
     told = capsys.readouterr().err

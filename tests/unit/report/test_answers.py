@@ -44,7 +44,7 @@ def compared(*rows: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
         ("anything", [{"name": "bad", "pattern": "("}, {"name": "empty", "pattern": "z*"}], [], []),
     ],
 )
-def test_stated_facts_are_marked(
+def test_facts_are_marked_where_the_answer_states_them(
     text: str, facts: list[dict[str, Any]], spans: list[list[int]], found: list[str]
 ) -> None:
     assert mark_facts(text, counted_facts(prompt("a", *facts, text="zz")))[:2] == (spans, found)
@@ -145,9 +145,7 @@ CHINESE = "造血干细胞的克隆性扩增常常比髓系肿瘤早许多年出
         ([f"所以{CHINESE}因此我们"], f"前言。{CHINESE}。", [len(CHINESE) // 2], CHINESE),
     ],
 )
-def test_the_longest_copied_run_is_found_in_its_place(
-    answers: list[str], corpus: str, words: list[int], copied: str
-) -> None:
+def test_the_longest_copy_is_found_in_its_place(answers: list[str], corpus: str, words: list[int], copied: str) -> None:
     found = longest_copies(answers, corpus)
     assert [run[0] for run in found] == words
     _, start, end = found[0]

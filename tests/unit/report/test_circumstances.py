@@ -66,7 +66,7 @@ def test_facts_are_those_of_what_really_ran(plan: Any, event: Any, expected: dic
         ({}, 1, None, None),
     ],
 )
-def test_spot_saves_the_time_not_billed(
+def test_spot_savings_are_the_time_that_was_not_billed(
     changes: dict[str, int], count: int, hourly: float | None, saved: int | None
 ) -> None:
     assert spot_facts(JOB | changes, count, hourly)["saved_cents"] == saved

@@ -109,9 +109,7 @@ def test_a_pdf_is_tagged_for_reading_aloud_and_the_same_each_time(made: dict[str
     assert file == render.pdf(made[name]), "the same run gives the same file"
 
 
-def test_letters_without_a_font_are_replaced_and_markup_is_text(
-    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_letters_are_replaced_and_markup_is_text(made: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     document = made["improved"]
     document["prompts"] = document["prompts"][:1]
     document["prompts"][0]["prompt"] = (
