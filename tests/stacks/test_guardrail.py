@@ -92,14 +92,6 @@ def test_the_dashboard_has_no_more_metrics_than_cost_nothing(stacks: Stacks) -> 
     assert 40 < shown <= 50
 
 
-def test_the_dashboard_shows_every_alarm_without_needing_their_stack(stacks: Stacks) -> None:
-    body = json.dumps(stacks.one("FineTuning", "AWS::CloudWatch::Dashboard")["DashboardBody"])
-    assert all(f":alarm:captune-{name}" in body for name in NAMES)
-    for shown in ("CommittedCents", "ActualCents", "CapCents", "ExecutionsFailed", "GPUUtilization", "Invocations"):
-        assert shown in body
-    assert "Guardrail" not in json.dumps(stacks.template("FineTuning"))
-
-
 def budget(stacks: Stacks) -> dict[str, Any]:
     return stacks.one("Guardrail", "AWS::Budgets::Budget")
 

@@ -6,11 +6,14 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from common.pricing import prices
+from preflight.account import quotas
 from rehearsal.calls import ServiceError
 from rehearsal.sagemaker.real.container import Container
 from rehearsal.sagemaker.real.training_hosts import Cluster
@@ -120,6 +123,15 @@ def test_an_endpoint_that_is_not_in_service_cannot_be_invoked(aws: SageMakerAcco
         assert refused == ("ValidationError", f"Endpoint {name} of account 123456789012 not found.")
 
 
+def test_custom_attributes_have_at_most_1024_characters(aws: SageMakerAccount) -> None:
+    aws.deploy("it")
+    aws.endpoint("it"), aws.endpoint("it")
+    aws.ask("it", attributes="x" * 1024, model="base", prompt="Hello")
+    assert aws.calls[-1].request["CustomAttributes"] == "x" * 1024
+    refused = refusal(lambda: aws.ask("it", attributes="x" * 1025, model="base", prompt="Hello"))
+    assert refused[0] == "ValidationError" and "1024" in refused[1]
+
+
 def test_limits_hold_for_jobs_and_endpoints(aws: SageMakerAccount) -> None:
     aws.standin.market.quotas["ml.g5.2xlarge for endpoint usage"] = 0
     aws.train("one")
@@ -140,6 +152,21 @@ def test_without_capacity_jobs_and_endpoints_fail_unbilled(aws: SageMakerAccount
     assert aws.job("job")["BillableTimeInSeconds"] == 0
     aws.sagemaker.delete_endpoint(EndpointName="it")
     assert aws.standin.leftovers()["endpoints"] == []
+
+
+def test_prices_and_quotas_are_as_preflight_reads_them(tmp_path: Path) -> None:
+    first, second, unknown = "ml.g5.2xlarge", "ml.g6.2xlarge", "ml.p5.48xlarge"
+    given = {"prices": {first: "1.515", second: "1.36"}, "quotas": {f"{second} for endpoint usage": 0}}
+    with account(tmp_path, **given) as aws:
+        for use in ("Training", "Hosting"):
+            price = prices.listed(aws.client("pricing"), "us-west-2", second, use)
+            assert price is not None and float(price.hourly_usd) == 1.36
+            assert prices.listed(aws.client("pricing"), "us-west-2", unknown, use) is None
+        aws.standin.market.allow_training([second], 2)
+        uses = (quotas.TRAINING, quotas.SPOT_TRAINING, quotas.ENDPOINT)
+        wanted = [quotas.Quota(kind, use, 1) for kind in (first, second, unknown) for use in uses]
+        found = [one.value for one in quotas.read(aws.client("service-quotas"), wanted)]
+        assert found == [1, 1, 1, 2, 2, 0, None, None, None]
 
 
 def test_lists_filter_by_name_status_and_time(aws: SageMakerAccount, clock: Clock) -> None:
@@ -245,7 +272,6 @@ ON_SPOT = {
 }  # fmt: skip
 JOBS: list[tuple[dict[str, Any], str]] = [
     ({"TrainingJobName": "under_score"}, "'under_score' at 'TrainingJobName' failed to satisfy constraint"),
-    ({"RoleArn": "arn:aws:iam::123456789012:user/somebody"}, "at 'RoleArn'"),
     ({"StoppingCondition": {}}, "Value null at 'StoppingCondition.MaxRuntimeInSeconds'"),
     ({"StoppingCondition": {"MaxRuntimeInSeconds": 0}}, "at least 1"),
     (resources(InstanceType="ml.g5.huge"), "'ml.g5.huge' at 'ResourceConfig.InstanceType'"),
@@ -254,15 +280,12 @@ JOBS: list[tuple[dict[str, Any], str]] = [
     (resources(InstanceType=None, InstancePreferences=2 * LISTED), "only once in InstancePreferences"),
     (resources(InstanceType=None, InstancePreferences=LISTED) | ON_SPOT, "mutually exclusive with EnableManagedSpot"),
     (resources(InstanceCount=None), "Value null at 'ResourceConfig.InstanceCount'"),
+    (algorithm(TrainingImage=None), "Value null at 'AlgorithmSpecification.TrainingImage'"),
     (inputs(channel("b@d", "s3://x/y")), "at 'InputDataConfig[0].ChannelName'"),
-    (inputs(channel("a", "http://x/y")), "DataSource.S3DataSource.S3Uri'"),
     (inputs(channel("model", GATED)), LICENCE),
     (inputs({"ChannelName": "a", "DataSource": {}}), "Value null at 'InputDataConfig[0].DataSource.S3DataSource'"),
     ({"Environment": {"NAME": "v" * 513}}, "length at most 512"),
     ({"Tags": [{"Key": "a<b>", "Value": "c"}]}, "at 'Tags[0].Key'"),
-    (algorithm(ContainerArguments=["a" * 257]), "at 'AlgorithmSpecification.ContainerArguments[0]'"),
-    (algorithm(TrainingInputMode="Stream"), "enum value set: [Pipe, File, FastFile]"),
-    (algorithm(TrainingImage=None), "Value null at 'AlgorithmSpecification.TrainingImage'"),
     ({"OutputDataConfig": {"S3OutputPath": "s3://b/k"}}, "CompressionType NONE only"),
     ({"EnableManagedSpotTraining": True}, "MaxWaitTimeInSeconds must be equal to or greater"),
     ({"StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 9}}, "only allowed when"),
@@ -273,7 +296,6 @@ MODELS: list[tuple[dict[str, Any], str]] = [
     (model_request("m", ModelDataSource=source(GATED)), LICENCE),
     (model_request("m", {"ChannelName": "adapter", **source(f"s3://{BUCKET}/adapter")}), "forward slash"),
     ({"ModelName": "m", "ExecutionRoleArn": ROLE}, "Value null at 'PrimaryContainer'"),
-    (model_request("m") | {"ExecutionRoleArn": None}, "Value null at 'ExecutionRoleArn'"),
     (model_request("m") | {"PrimaryContainer": {"ModelDataUrl": "s3://b/k"}}, "Value null at 'PrimaryContainer.Image'"),
 ]
 

@@ -59,6 +59,11 @@ def test_gain_is_the_mean_of_the_seeds_with_an_interval_over_documents() -> None
     assert made["times_the_usual_gain"][SAME_TIME]["estimate"] == pytest.approx(0.22 / 0.022)
 
 
+def test_no_multiple_where_the_usual_recipe_gained_nothing() -> None:
+    assert bench.times(gains([metrics(0.2)]), gains([metrics(-0.01)]))["estimate"] is None
+    assert not meets_goal(summarise(three(usual_gain=-0.01)))
+
+
 @pytest.mark.parametrize(("ours", "seconds", "met"), [(0.2, 100.0, True), (0.2, 101.0, False), (0.1, 100.0, False)])
 def test_goal_needs_the_gain_in_no_more_time(ours: float, seconds: float, met: bool) -> None:
     assert meets_goal(summarise(three(ours=ours, seconds=seconds))) is met
