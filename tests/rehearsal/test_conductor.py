@@ -150,6 +150,33 @@ def test_the_results_place_is_tried_first(conduct: Conduct, tmp_path: Path, monk
         assert found == code and (f"{enough - 1:,} bytes are free and {enough:,} are needed" in said) is (code == 2)
 
 
+def test_what_was_trained_is_kept_elsewhere_where_the_disk_fills_up_meanwhile(
+    conduct: Conduct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = fetch.copy
+
+    def full(s3: Any, bucket: str, objects: Any, target: Path, *more: Any) -> Any:
+        if tmp_path in target.parents:
+            raise fetch.DiskFull("The disk is full.")
+        return copy(s3, bucket, objects, target, *more)
+
+    monkeypatch.setattr(fetch, "copy", full)
+    code, said = conduct("--as", f"elsewhere-{os.getpid()}")
+    kept = PROJECT / ".rehearsal" / "results" / f"elsewhere-{os.getpid()}"
+    try:
+        assert code == 0 and f"They are in {kept}." in said and f"Report: {kept}/report.html" in said
+        assert (kept / "adapter" / "adapter_config.json").is_file()
+    finally:
+        shutil.rmtree(kept, ignore_errors=True)
+
+
+def test_a_type_without_capacity_ends_the_run_as_on_aws(conduct: Conduct) -> None:
+    code, said = conduct("--plain", "--no-capacity", "ml.g5.2xlarge")
+    assert code == 1, said
+    assert "FAILED: NoCapacity" in said
+    assert "AWS had no free ml.g5.2xlarge for training within 6000 seconds" in said
+
+
 def _no_model(cache: Path) -> Path:
     raise WeightsMissing("Run: pip install it")
 
@@ -243,3 +270,31 @@ def test_a_signal_stops_the_execution_also_in_a_background_job(
     for expected in said:
         assert expected in shown.getvalue()
     assert accounts_here() == earlier, "none is left behind"
+
+
+@pytest.mark.thorough
+def test_a_job_that_lost_its_instance_goes_on_and_the_report_tells_of_it(tmp_path: Path) -> None:
+    """The real training process is killed where AWS takes the instance away."""
+    from tests.doubles.rehearsal.toy_models import FAMILIES  # takes seconds: other tests here need no torch
+
+    def toy(cache: Path) -> Path:
+        FAMILIES["Llama 2"].make(tmp_path / "toy")
+        return tmp_path / "toy"
+
+    results = tmp_path / "results"
+    asked = ["--quick", "--plain", "--epochs", "2", "--interrupt-at", "1", "--results", str(results), "--as", "spot"]
+    said = io.StringIO()
+
+    code = rehearse(said, asked, model=Substitute("Toy Llama", 50_000, toy))
+
+    assert code == 0, said.getvalue()
+    summary = json.loads((results / "spot" / "summary.json").read_text("utf-8"))
+    spot, training = summary["configuration"]["spot"], summary["training"]
+    assert (summary["status"], spot["interruptions"], training["starts"]) == ("SUCCEEDED", 1, 2)
+    assert training["steps"] == training["planned_steps"] > 1
+    assert 0 < spot["billed_seconds"] < spot["training_seconds"]
+    # Settled by what was billed, at the price of the report.
+    cost = summary["cost"]
+    assert cost["training_seconds"] == spot["billed_seconds"]
+    assert cost["training_cents"] == -(-spot["billed_seconds"] * 1515 // 36000)
+    assert "1 interruption, " in (results / "spot" / "report.html").read_text("utf-8")

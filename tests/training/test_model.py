@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import struct
@@ -15,6 +16,7 @@ import torch
 from torch.nn import functional
 
 from arguments import Arguments
+from common.cards import CARDS, training_memory
 from common.memory import BLOCK, USABLE, Sizes, needed_bytes
 from evaluation import refuse_unknown_tokens, refuse_worse_than_guessing
 from failure import TrainingFailure
@@ -25,6 +27,7 @@ from model.memory import plan, sizes_of
 from records.record import Tokens
 from rehearsal.models import weights
 from rehearsal.models.weights import WeightsMissing, find_gguf
+from stacks.configuration.catalog import BASE_MODELS
 from text import IGNORED, Boundaries, Document
 
 pytestmark = pytest.mark.slow
@@ -138,6 +141,12 @@ def test_the_plan_of_memory_fits_the_card(
     found = plan(shape, Arguments(), device, gib * GIB, fast_bfloat16=fast)
     assert (found.quantization, found.dtype) == expected[:2]
     assert expected[2] in (None, found.checkpointing)
+
+
+def test_preflight_plans_from_the_catalogue_what_the_job_plans_from_the_model(seven: Sizes) -> None:
+    catalogued, card = BASE_MODELS["llama-2-7b"].shape, CARDS["g5"]
+    planned = plan(seven, Arguments(), "cuda", card.free_bytes)
+    assert dataclasses.asdict(training_memory(catalogued, 16, 512, card)) == dataclasses.asdict(planned)
 
 
 def test_sequences_at_a_time_are_given_up_before_the_16_bits_are(seven: Sizes) -> None:

@@ -137,6 +137,28 @@ def test_no_more_rows_are_answered_at_once_than_there_is_room_for(patient: Conti
     assert any(one.row.count == 100 for one in long)
 
 
+@pytest.mark.parametrize(
+    ("lengths", "answer", "most", "room", "chosen"),
+    [
+        ([50, 3, 48, 4, 55], 4, 3, 10_000, [50, 48, 55]),  # the longest waiting, and those of like length
+        ([10, 10, 90, 10], 10, 9, 70, [10, 10, 10]),
+        ([10, 10, 12, 10], 10, 9, 70, [10, 10, 12]),  # padding included
+        ([500, 500], 4, 9, 10, [500]),  # one, however little room there is
+    ],
+)
+def test_prompts_are_read_with_those_of_like_length_within_the_room(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, lengths: list[int], answer: int, most: int, room: int, chosen: list[int]
+) -> None:  # fmt: skip
+    monkeypatch.setattr(ContinuousBatch, "_loop", lambda self: None)  # nothing is read but what is asked for here
+    engine = ContinuousBatch(*folders, "float32", most)
+    engine.room = room
+    engine._waiting = rows = [Row([7] * length, False, answer, Sampling(), lambda news: None) for length in lengths]
+    engine._begin_to_read()
+    assert engine._reading is not None
+    assert [len(row.prompt) for row in engine._reading.rows] == chosen
+    assert engine._waiting == [row for row in rows if row not in engine._reading.rows]
+
+
 def test_requests_that_come_together_are_one_batch(engine: ContinuousBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     forward, sizes = engine._forward, list[int]()
 
