@@ -36,19 +36,6 @@ def test_there_are_as_many_alarms_as_cost_nothing(stacks: Stacks) -> None:
     assert not any("Metrics" in one["Properties"] for one in alarms(stacks).values()), "each metric of one is billed"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_each_alarm_reaches_the_owner_and_counts_or_takes_the_peak(stacks: Stacks, name: str) -> None:
-    """Metrics and thresholds are in the snapshot."""
-    whole, one = alarms(stacks)[name], alarm(stacks, name)
-    # A gauge shows its peak in a period, a count everything that happened in it.
-    assert one["Statistic"] == ("Maximum" if one["Namespace"] in ("Captune", "AWS/SQS") else "Sum")
-    (policy,) = [key for key in stacks.resources("Guardrail", "AWS::SNS::TopicPolicy") if "Warnings" in key]
-    (topic,) = [key for key in stacks.resources("Guardrail", "AWS::SNS::Topic") if "Warnings" in key]
-    assert one["AlarmActions"] == [{"Ref": topic}]
-    assert policy in whole["DependsOn"], "the topic takes its message only then"
-    assert 0 < len(one["AlarmDescription"]) <= 1024, "CloudWatch's limit"
-
-
 def test_no_run_can_have_what_is_as_old_as_its_alarm(stacks: Stacks, own_weights: Stacks, abroad: Stacks) -> None:
     """With a short deadline a forgotten endpoint is reported hours earlier: each hour costs more than a dollar."""
     reservation = alarm(stacks, "reservation-too-old")["Threshold"]

@@ -53,20 +53,6 @@ def test_no_right_is_wider_than_its_purpose(stacks: Stacks) -> None:
     assert set(EVERYWHERE) <= {action for _, s in stacks.all_statements() for action in as_list(s["Action"])}
 
 
-def test_every_role_is_taken_by_one_service_for_this_account_only(stacks: Stacks) -> None:
-    for name in ("FineTuning", "Guardrail"):
-        for key, entry in stacks.resources(name, "AWS::IAM::Role").items():
-            (statement,) = entry["Properties"]["AssumeRolePolicyDocument"]["Statement"]
-            service = statement["Principal"]["Service"].removesuffix(".amazonaws.com")
-            own = statement.get("Condition", {}).get("StringEquals", {}).get("aws:SourceAccount")
-            assert (own == {"Ref": "AWS::AccountId"}) is (service not in ("lambda", "events")), key
-            assert not entry["Properties"].get("ManagedPolicyArns"), f"{key} has rights that are written elsewhere"
-    for machine, name in (("FineTuning", "captune-fine-tuning"), ("TearDown", "captune-tear-down")):
-        role = stacks.one("FineTuning", "AWS::IAM::Role", role_of(stacks, machine))
-        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
-        assert name in json.dumps(statement["Condition"]["ArnLike"]["aws:SourceArn"])
-
-
 OWN = "arn:aws:s3:::mine"
 
 
