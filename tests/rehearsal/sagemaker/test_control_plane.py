@@ -23,8 +23,8 @@ from tests.doubles.rehearsal.sagemaker_account import (
     BUCKET,
     GATED,
     ROLE,
-    Clock,
     SageMakerAccount,
+    StoppedClock,
     account,
     channel,
     configuration_request,
@@ -37,7 +37,7 @@ from tests.doubles.rehearsal.sagemaker_account import (
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
 
 
-def test_a_job_goes_through_its_states_and_bills_its_instance(aws: SageMakerAccount, clock: Clock) -> None:
+def test_a_job_goes_through_its_states_and_bills_its_instance(aws: SageMakerAccount, clock: StoppedClock) -> None:
     aws.train("job")
     first = aws.job("job")
     clock.advance(seconds=90.2)
@@ -169,7 +169,7 @@ def test_prices_and_quotas_are_as_preflight_reads_them(tmp_path: Path) -> None:
         assert found == [1, 1, 1, 2, 2, 0, None, None, None]
 
 
-def test_lists_filter_by_name_status_and_time(aws: SageMakerAccount, clock: Clock) -> None:
+def test_lists_filter_by_name_status_and_time(aws: SageMakerAccount, clock: StoppedClock) -> None:
     aws.train("captune-one")
     aws.job("captune-one"), aws.job("captune-one")
     clock.advance(minutes=2)
@@ -213,7 +213,7 @@ def test_of_two_hosts_that_failed_the_first_by_the_clock_gives_the_reason() -> N
 
 
 def test_a_jobs_longest_time_is_that_of_its_command_and_not_of_its_downloads() -> None:
-    clock = Clock()
+    clock = StoppedClock()
     job = TrainingJob("job", "arn", training_request("job"), clock)
     for start in range(2):
         job.enter("Starting", "")
@@ -231,7 +231,7 @@ def test_a_jobs_longest_time_is_that_of_its_command_and_not_of_its_downloads() -
 
 
 def test_a_job_on_spot_bills_a_share_of_the_seconds_in_which_it_has_an_instance() -> None:
-    clock = Clock()
+    clock = StoppedClock()
     job = TrainingJob("job", "arn", training_request("job", EnableManagedSpotTraining=True), clock)
     for _ in range(2):
         job.enter("Downloading", "")
