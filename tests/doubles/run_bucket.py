@@ -50,11 +50,13 @@ class RunBucket(S3):
         """boto3's, which is no operation of S3."""
         Path(file).write_bytes(self.objects[bucket, key])
 
-    def on_list_objects_v2(self, Bucket: str, Prefix: str, Delimiter: str = "", **_: Any) -> dict[str, Any]:
+    def on_list_objects_v2(
+        self, Bucket: str, Prefix: str, MaxKeys: int = 1000, Delimiter: str = "", **_: Any
+    ) -> dict[str, Any]:
         if Delimiter:
             runs = sorted({f"runs/{key.split('/')[1]}/" for _, key in self.objects})
             return {"CommonPrefixes": [{"Prefix": one} for one in runs if one.startswith(Prefix)]}
-        found = super().on_list_objects_v2(Bucket, Prefix)
+        found = super().on_list_objects_v2(Bucket, Prefix, MaxKeys)
         places = {key: place for place, (_, key) in enumerate(self.objects)}
         for one in found["Contents"]:
             one["LastModified"] = NOW + timedelta(seconds=places[one["Key"]])
