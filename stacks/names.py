@@ -25,7 +25,7 @@ ONE_PER_ACCOUNT = f"{PREFIX}-one-deployment-per-account"
 class Keys:
     """Patterns of keys in the project's bucket, for any run: the resources of the roles' rights.
 
-    lambdas/common/contracts/run_folder.py spells the keys themselves, and a test holds each of these against it.
+    lambdas/common/contracts/run_folder.py spells the keys themselves: where they differ, a rehearsed run is refused a call.
     """
 
     CORPORA = "corpora/*"

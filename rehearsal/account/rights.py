@@ -78,7 +78,7 @@ class Rights:
         if role not in self._statements:
             return True
         if (role, need) not in self._known:
-            effects = {one["Effect"] for one in self._statements[role] if _speaks_of(one, need)}
+            effects = {one["Effect"] for one in self._statements[role] if speaks_of(one, need)}
             self._known[role, need] = effects == {"Allow"}
         return self._known[role, need]
 
@@ -113,7 +113,8 @@ def _refusal(call: Call, need: Need) -> ServiceError:
     )
 
 
-def _speaks_of(statement: Mapping[str, Any], need: Need) -> bool:
+def speaks_of(statement: Mapping[str, Any], need: Need) -> bool:
+    """Whether a statement allows or denies what is needed."""
     return (
         any(_pattern(one).fullmatch(need.action) for one in _listed(statement["Action"]))
         and any(_pattern(one).fullmatch(need.resource) for one in _listed(statement["Resource"]))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
+from typer.testing import CliRunner
+
+from captune.__main__ import app
+from rehearsal.account.rights import Need, speaks_of
 from stacks.configuration.images import TRAINING_SUCCESSORS
 from tests.doubles.lambda_fakes import (
     MACHINE,
@@ -30,6 +34,13 @@ BUDGET, ACTION = "Captune-Guardrail-Budget", "11111111-2222-3333-4444-5555555555
 STACKS = ("Captune-Storage", "Captune-FineTuning", "Captune-Guardrail")
 RUNNING = {"FineTuningArn": MACHINE, "TearDownArn": TEAR_DOWN, "LedgerTable": "ledger"}
 RELEASING = {"FineTuningRoleName": "fine-tuning", "DenySpendingPolicyArn": POLICY}
+
+
+def said(*words: object) -> tuple[int, str]:
+    """The exit code of `captune` with these words, and what it prints."""
+    answer = CliRunner().invoke(app, [str(word) for word in words])
+    # On GitHub, and where FORCE_COLOR is set, the help is coloured also where nobody looks at it.
+    return answer.exit_code, re.sub(r"\x1b\[[0-9;]*m", "", answer.output)
 
 
 class Answers(Service):
@@ -175,9 +186,8 @@ class Budgets(Service):
 
 
 class Iam(Service):
-    """IAM with the role that the budget action denies new spending to, and with a small evaluator of policies for simulations.
+    """IAM with the role that the budget action denies new spending to, which simulates policies as the rehearsed account reads them.
 
-    An action is allowed when a statement allows it on the resource under its conditions, and no statement denies it.
     `roles` holds the documents of each role's ARN, once it is deployed; `more` is added to each result.
     """
 
@@ -211,32 +221,15 @@ class Iam(Service):
         ResourceArns: list[str],
         ContextEntries: Sequence[dict[str, Any]] = (),
     ) -> dict[str, Any]:
-        context = {entry["ContextKeyName"]: entry["ContextKeyValues"][0] for entry in ContextEntries}
+        context = tuple((entry["ContextKeyName"], entry["ContextKeyValues"][0]) for entry in ContextEntries)
         statements = [statement for document in documents for statement in document["Statement"]]
-        results = [
-            {"EvalActionName": action, "EvalDecision": _decision(statements, action, ResourceArns[0], context)}
-            for action in ActionNames
-        ]
+        results = []
+        for action in ActionNames:
+            need = Need(action, ResourceArns[0], context)
+            effects = {statement["Effect"] for statement in statements if speaks_of(statement, need)}
+            decision = "explicitDeny" if "Deny" in effects else "allowed" if effects else "implicitDeny"
+            results.append({"EvalActionName": action, "EvalDecision": decision})
         return {"EvaluationResults": [result | self.more for result in results], "IsTruncated": False}
-
-
-def _decision(statements: list[dict[str, Any]], action: str, resource: str, context: dict[str, str]) -> str:
-    effects = {
-        statement["Effect"]
-        for statement in statements
-        if _matches(action, statement["Action"])
-        and _matches(resource, statement["Resource"])
-        and all(
-            key in context and _matches(context[key], values)
-            for condition in statement.get("Condition", {}).values()
-            for key, values in condition.items()
-        )
-    }
-    return "explicitDeny" if "Deny" in effects else "allowed" if "Allow" in effects else "implicitDeny"
-
-
-def _matches(value: str, patterns: str | list[str]) -> bool:
-    return any(fnmatchcase(value, pattern) for pattern in ([patterns] if isinstance(patterns, str) else patterns))
 
 
 def sns(**topics: Sequence[tuple[str, str, bool | None]]) -> Answers:

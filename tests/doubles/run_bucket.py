@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from botocore.response import StreamingBody
-
-from tests.doubles.lambda_fakes import NOW, Service, refusal
+from tests.doubles.lambda_fakes import NOW, S3
 
 BUCKET, RUN = "bucket", "captune-one"
 PLAN = {
@@ -42,46 +39,25 @@ def files_of_run(run: str = RUN, **plan: Any) -> dict[str, bytes]:
     }
 
 
-class RunBucket(Service):
-    """Runs by name, each with its files by path."""
-
-    name = "s3"
+class RunBucket(S3):
+    """Runs by name, each with its files by path, which were written a second apart."""
 
     def __init__(self, runs: Mapping[str, Mapping[str, bytes]]) -> None:
-        super().__init__()
-        self.objects = {
-            (BUCKET, f"runs/{run}/{path}"): content for run, kept in runs.items() for path, content in kept.items()
-        }
-
-    def on_head_object(self, Bucket: str, Key: str) -> dict[str, Any]:
-        if (Bucket, Key) not in self.objects:
-            raise refusal("404")
-        return {"ContentLength": len(self.objects[Bucket, Key])}
-
-    def on_get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
-        if (Bucket, Key) not in self.objects:
-            raise refusal("NoSuchKey")
-        content = self.objects[Bucket, Key]
-        return {"Body": StreamingBody(io.BytesIO(content), len(content)), "ContentLength": len(content)}
+        files = {f"runs/{run}/{path}": content for run, kept in runs.items() for path, content in kept.items()}
+        super().__init__({(BUCKET, key): content for key, content in files.items()})
 
     def download_file(self, bucket: str, key: str, file: str, **_: Any) -> None:
         """boto3's, which is no operation of S3."""
         Path(file).write_bytes(self.objects[bucket, key])
 
-    def on_list_objects_v2(self, Bucket: str, Prefix: str, Delimiter: str = "", **_: Any) -> dict[str, Any]:
-        written = {key: NOW + timedelta(seconds=place) for place, (_, key) in enumerate(self.objects)}
-        keys = sorted(key for key in written if key.startswith(Prefix))
+    def on_list_objects_v2(
+        self, Bucket: str, Prefix: str, MaxKeys: int = 1000, Delimiter: str = "", **_: Any
+    ) -> dict[str, Any]:
         if Delimiter:
-            return {
-                "CommonPrefixes": [{"Prefix": one} for one in sorted({f"runs/{key.split('/')[1]}/" for key in keys})]
-            }
-        return {
-            "Contents": [
-                {
-                    "Key": key,
-                    "Size": len(self.objects[BUCKET, key]),
-                    "LastModified": written[key],
-                }
-                for key in keys
-            ]
-        }
+            runs = sorted({f"runs/{key.split('/')[1]}/" for _, key in self.objects})
+            return {"CommonPrefixes": [{"Prefix": one} for one in runs if one.startswith(Prefix)]}
+        found = super().on_list_objects_v2(Bucket, Prefix, MaxKeys)
+        places = {key: place for place, (_, key) in enumerate(self.objects)}
+        for one in found["Contents"]:
+            one["LastModified"] = NOW + timedelta(seconds=places[one["Key"]])
+        return found

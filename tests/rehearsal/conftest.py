@@ -10,7 +10,7 @@ import pytest
 from rehearsal.account.cloud import Cloud
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from tests.doubles.rehearsal.deployed import DeployedProject, Workbench, deployed_project, shared_assembly
-from tests.doubles.rehearsal.sagemaker_account import Clock, SageMakerAccount, account
+from tests.doubles.rehearsal.sagemaker_account import SageMakerAccount, StoppedClock, account
 
 
 @pytest.fixture(scope="session")
@@ -60,13 +60,13 @@ def refusing(project: DeployedProject) -> Iterator[DeployedProject]:
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> StoppedClock:
     """The stand-in's time, which a test moves on."""
-    return Clock()
+    return StoppedClock()
 
 
 @pytest.fixture
-def aws(tmp_path: Path, clock: Clock) -> Iterator[SageMakerAccount]:
+def aws(tmp_path: Path, clock: StoppedClock) -> Iterator[SageMakerAccount]:
     """A stand-in with fake engines, and clients that reach it."""
     with account(tmp_path, clock=clock) as made:
         yield made

@@ -78,9 +78,7 @@ def test_a_rehearsal_ends_with_a_report_and_nothing_left(conduct: Conduct, tmp_p
     assert "\x1b[" not in said, "colours do not belong into a file"
 
 
-def test_a_right_that_a_role_lacks_is_refused_as_on_aws_and_named(
-    conduct: Conduct, assembly: Path, tmp_path: Path
-) -> None:
+def test_a_right_that_a_role_lacks_is_refused_and_named(conduct: Conduct, assembly: Path, tmp_path: Path) -> None:
     lacking = tmp_path / "lacking"
     shutil.copytree(assembly, lacking)
     (template,) = lacking.glob("*FineTuning.template.json")
@@ -99,9 +97,7 @@ def test_a_right_that_a_role_lacks_is_refused_as_on_aws_and_named(
     assert "✓ TearDown: SUCCEEDED" in said
 
 
-def test_a_refused_run_says_what_is_missing_and_keeps_an_earlier_runs_files_apart(
-    conduct: Conduct, tmp_path: Path
-) -> None:
+def test_a_refused_run_says_why_and_keeps_an_earlier_runs_files(conduct: Conduct, tmp_path: Path) -> None:
     earlier = tmp_path / "results" / "mine"
     earlier.mkdir(parents=True)
     for name in ("summary.json", "fine-tuned.jsonl"):
@@ -127,9 +123,7 @@ def test_a_refused_run_says_what_is_missing_and_keeps_an_earlier_runs_files_apar
     assert (tmp_path / "results" / "mine-earlier-1" / "fine-tuned.jsonl").is_file()
 
 
-def test_a_file_that_a_run_would_refuse_is_refused_before_anything_is_deployed(
-    conduct: Conduct, tmp_path: Path
-) -> None:
+def test_a_file_that_a_run_would_refuse_is_refused_first(conduct: Conduct, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("One line again.\n" * 400)
     (tmp_path / "asked.jsonl").write_text("{nope\n")
     code, said = conduct("--corpus", str(tmp_path / "mine.txt"), "--prompts", str(tmp_path / "asked.jsonl"))
@@ -142,9 +136,7 @@ def test_a_file_that_a_run_would_refuse_is_refused_before_anything_is_deployed(
     assert "Deploying" not in said and "✓ Checking" not in said and not list((tmp_path / "results").iterdir())
 
 
-def test_the_place_for_the_results_is_tried_first(
-    conduct: Conduct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_results_place_is_tried_first(conduct: Conduct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "taken").write_text("a file")
     code, said = conduct("--as", "taken")

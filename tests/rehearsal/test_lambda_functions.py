@@ -22,9 +22,7 @@ def handle(event, context):
 """
 
 
-def test_a_function_sees_its_own_variables_and_lambdas_and_no_others(
-    cloud: Cloud, bench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_function_sees_its_variables_only(cloud: Cloud, bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_OF_THIS_MACHINE", "x")
     bench.function("show", SHOW, BUCKET_NAME="b")
 
@@ -78,9 +76,7 @@ def test_an_event_meets_the_warm_process_and_a_second_one_while_it_is_busy(cloud
     assert second != first[0]
 
 
-def test_an_error_has_lambdas_form_and_after_an_end_the_next_event_meets_a_new_process(
-    cloud: Cloud, bench: Workbench
-) -> None:
+def test_an_error_has_lambdas_form_and_the_next_event_a_new_process(cloud: Cloud, bench: Workbench) -> None:
     code = """
     import os, signal, sys, time
     def handle(event, context):

@@ -106,9 +106,7 @@ def uploaded(site: Any, key: str) -> str:
         ("--prompts", "mine.txt", "corpora/prompts-mine.jsonl"),
     ],
 )
-def test_a_file_of_ones_own_is_uploaded_under_a_safe_name(
-    option: str, name: str, key: str, site: Any, project: Path, tmp_path: Path
-) -> None:
+def test_a_file_is_uploaded_safely(option: str, name: str, key: str, site: Any, project: Path, tmp_path: Path) -> None:
     (tmp_path / name).write_text("mine")
     options = replace(parse([option, str(tmp_path / name), "--seed", "1", "--words", "0"]), project=project)
     run_input = files.upload(site, options, "medical")
@@ -144,9 +142,7 @@ def test_a_quick_rehearsal_takes_a_slice_of_everything_that_the_domain_has(site:
     assert set(files.upload(site, quick, "medical")) == {"prompts"}
 
 
-def test_a_default_rehearsal_asks_some_prompts_and_measures_a_part_of_the_outside_text(
-    site: Any, project: Path, tmp_path: Path
-) -> None:
+def test_a_default_rehearsal_asks_some_prompts_and_part_of_the_texts(site: Any, project: Path, tmp_path: Path) -> None:
     prompts, outside = project / "data" / "medicalprompts.jsonl", tmp_path / "others.txt"
     kinds = {0: "starter", 1: "control", 200: "control"}
     rows = [{"id": str(n), "kind": kinds.get(n, "central")} for n in range(201)]

@@ -78,9 +78,7 @@ def _marked() -> list[object]:
 
 
 @pytest.mark.parametrize("name", _marked())
-def test_both_accounts_play_a_row_alike_from_any_moment(
-    rehearsed: RehearsedAccount, name: str, request: pytest.FixtureRequest
-) -> None:
+def test_both_accounts_play_a_row_alike(rehearsed: RehearsedAccount, name: str, request: pytest.FixtureRequest) -> None:
     row = rows.table()[name]
     moment = drawn_moment(random.Random(f"{request.config.option.seed} {name}"))
 

@@ -57,11 +57,6 @@ def test_gated_weights_have_a_licence_to_accept_and_a_bucket_of_their_own(model:
     assert (own.bucket, own.prefix, own.gated, own.own) == ("mine", "models/one/", False, True)
 
 
-def test_the_default_is_llama_2_7b_as_jumpstart_serves_it() -> None:
-    folder = "meta-textgeneration/meta-textgeneration-llama-2-7b/artifacts/inference-prepack/v1.1.0/"
-    assert Settings().weights.uri == f"s3://jumpstart-private-cache-prod-us-east-1/{folder}"
-
-
 LLAMA: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"], "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
     "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49_152, "tie_word_embeddings": True,

@@ -53,40 +53,6 @@ def test_no_right_is_wider_than_its_purpose(stacks: Stacks) -> None:
     assert set(EVERYWHERE) <= {action for _, s in stacks.all_statements() for action in as_list(s["Action"])}
 
 
-def test_roles_are_passed_by_name_and_to_one_service_each(stacks: Stacks) -> None:
-    passed = [(owner, s) for owner, s in stacks.all_statements() if "iam:PassRole" in as_list(s["Action"])]
-    assert len(passed) == 3
-    for owner, statement in passed:
-        (service,) = statement["Condition"]["StringEquals"].values()
-        assert service in ("sagemaker.amazonaws.com", "scheduler.amazonaws.com"), owner
-        for resource in as_list(statement["Resource"]):
-            name = resource["Fn::GetAtt"][0]
-            expected = ("SchedulerRole",) if service.startswith("scheduler") else ("TrainingRole", "HostingRole")
-            assert name.startswith(expected), owner
-
-
-@pytest.mark.parametrize("role", ["FunctionsPreflightRole", "HostingRole", "TrainingRole"])
-def test_no_container_gets_other_rights_than_files_and_preflight_writes_none(stacks: Stacks, role: str) -> None:
-    """A run may yet be refused, and its prefix may be another run's. The folders are in the snapshot."""
-    found = actions(stacks.statements(role))
-    assert role == "TrainingRole" or not {one for one in found if one.startswith(("s3:Put", "s3:Delete"))}
-    assert "Preflight" in role or not {one for one in found if one.startswith(("iam:", "sagemaker:", "lambda:"))}
-
-
-def test_every_role_is_taken_by_one_service_for_this_account_only(stacks: Stacks) -> None:
-    for name in ("FineTuning", "Guardrail"):
-        for key, entry in stacks.resources(name, "AWS::IAM::Role").items():
-            (statement,) = entry["Properties"]["AssumeRolePolicyDocument"]["Statement"]
-            service = statement["Principal"]["Service"].removesuffix(".amazonaws.com")
-            own = statement.get("Condition", {}).get("StringEquals", {}).get("aws:SourceAccount")
-            assert (own == {"Ref": "AWS::AccountId"}) is (service not in ("lambda", "events")), key
-            assert not entry["Properties"].get("ManagedPolicyArns"), f"{key} has rights that are written elsewhere"
-    for machine, name in (("FineTuning", "captune-fine-tuning"), ("TearDown", "captune-tear-down")):
-        role = stacks.one("FineTuning", "AWS::IAM::Role", role_of(stacks, machine))
-        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
-        assert name in json.dumps(statement["Condition"]["ArnLike"]["aws:SourceArn"])
-
-
 OWN = "arn:aws:s3:::mine"
 
 

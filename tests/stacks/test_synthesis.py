@@ -171,9 +171,7 @@ def test_a_package_is_fetched_by_its_hash_at_the_version_that_is_tested_here() -
     assert command[command.index("--python-version") + 1] == "3.14"
 
 
-def test_the_code_stands_beside_its_packages_without_what_python_leaves_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_code_stands_beside_its_packages_without_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "code" / "__pycache__").mkdir(parents=True)
     (tmp_path / "code" / "handler.py").write_text("")
     ended = {"returncode": 0}

@@ -53,15 +53,10 @@ def test_checkpoints_are_kept_a_week_and_reserved_for_as_long(stacks: Stacks) ->
     assert (rule["Prefix"], rule["ExpirationInDays"]) == ("checkpoints/", 7)
     # Both ends come at the midnight after, which S3 may reach a day late.
     assert 7 + rule["NoncurrentVersionExpiration"]["NoncurrentDays"] + 2 == costs.CHECKPOINT_DAYS
-    assert rules["ForgetOldVersions"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
-    assert rules["AbortUploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
-    assert all(one["Status"] == "Enabled" for one in rules.values())
 
 
 @pytest.mark.parametrize(("settings", "policy", "kept"), [("stacks", "Retain", True), ("own_weights", "Delete", False)])
-def test_retain_data_decides_what_cdk_destroy_leaves(
-    request: pytest.FixtureRequest, settings: str, policy: str, kept: bool
-) -> None:
+def test_retain_data_decides_what_stays(request: pytest.FixtureRequest, settings: str, policy: str, kept: bool) -> None:
     built: Stacks = request.getfixturevalue(settings)
     kinds = ("AWS::S3::Bucket", "AWS::DynamoDB::Table")
     stateful = [entry for kind in kinds for entry in built.resources("Storage", kind).values()]
@@ -88,16 +83,6 @@ def test_everything_kept_waits_for_the_one_policy_of_an_account(stacks: Stacks, 
         assert {statement["Effect"] for statement in policy["PolicyDocument"]["Statement"]} == {"Deny"}
         kept = [entry for entry in resources.values() if entry.get("DeletionPolicy") == "Retain"]
         assert len(kept) == 3 and all(marker in entry["DependsOn"] for entry in kept)
-
-
-def test_every_function_logs_for_a_month_and_only_the_sweeper_has_a_dead_letter_queue(stacks: Stacks) -> None:
-    groups = stacks.resources("FineTuning", "AWS::Logs::LogGroup")
-    found = stacks.functions()
-    for name, function in found.items():
-        assert function["Handler"] == f"{name}.handler.handle"
-        assert groups[function["LoggingConfig"]["LogGroup"]["Ref"]]["Properties"]["RetentionInDays"] == 30
-    # The others are called by a state machine, which sees their errors.
-    assert {name for name, function in found.items() if "DeadLetterConfig" in function} == {"sweeper"}
 
 
 def test_reading_prompts_and_corpus_leaves_time_for_what_comes_before_and_after(stacks: Stacks) -> None:
@@ -128,13 +113,3 @@ def test_results_go_by_email_only_where_an_address_is_given(stacks: Stacks, own_
     for built, addresses in ((stacks, []), (own_weights, ["owner@example.org"])):
         found = built.resources("FineTuning", "AWS::SNS::Subscription").values()
         assert [entry["Properties"]["Endpoint"] for entry in found] == addresses
-
-
-def test_everything_that_can_carry_a_tag_carries_the_project(stacks: Stacks) -> None:
-    tag = {"Key": "project", "Value": "captune"}
-    taggable = ("AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::Lambda::Function", "AWS::IAM::Role", "AWS::SNS::Topic",
-                "AWS::SQS::Queue", "AWS::Logs::LogGroup", "AWS::StepFunctions::StateMachine")  # fmt: skip
-    for name in NAMES:
-        for key, entry in stacks.template(name)["Resources"].items():
-            if entry["Type"] in taggable:
-                assert tag in entry["Properties"].get("Tags", []), key

@@ -35,9 +35,7 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ml.g5.2xlarge", "ml.p4d.24xlarge"])
-def test_a_gpu_that_is_not_found_ends_the_job_with_the_versions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+def test_a_gpu_that_is_not_found_ends_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     def too_old() -> None:
         raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040).")
 
@@ -50,9 +48,7 @@ def test_a_gpu_that_is_not_found_ends_the_job_with_the_versions(
 
 
 @pytest.mark.parametrize(("kind", "environment"), [("ml.c5.xlarge", {}), (None, {}), ("ml.g5.2xlarge", PLAYED)])
-def test_an_instance_without_a_gpu_and_the_rehearsal_use_the_cpu(
-    tmp_path: Path, kind: object, environment: dict[str, str]
-) -> None:
+def test_without_a_gpu_the_cpu_is_used(tmp_path: Path, kind: object, environment: dict[str, str]) -> None:
     assert choose_device(configured(tmp_path, current_instance_type=kind), environment).type == "cpu"
     assert choose_device(tmp_path / "outside SageMaker", {}).type == "cpu"
 
@@ -92,9 +88,7 @@ def layer_with(value: float | None) -> Any:
     ("value", "told"),
     [(0.0, "lora_B.* has the norm 0.0"), (float("nan"), "the loss is nan"), (None, "no kernel image is available")],
 )
-def test_a_device_that_computes_nonsense_fails_the_self_test(
-    monkeypatch: pytest.MonkeyPatch, value: float | None, told: str
-) -> None:
+def test_a_device_with_wrong_results_fails(monkeypatch: pytest.MonkeyPatch, value: float | None, told: str) -> None:
     monkeypatch.setattr(accelerator, "tiny_layer", lambda: layer_with(value))
     with pytest.raises(TrainingFailure, match=told) as refusal:
         self_test(torch.device("cpu"))

@@ -179,9 +179,7 @@ def full(*_: Any) -> Any:
 
 
 @pytest.mark.parametrize(("rows", "processes"), [(1, 1), (4, 2)])
-def test_a_gpu_that_cannot_go_on_in_halves_ends_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, processes: int
-) -> None:
+def test_a_full_gpu_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, processes: int) -> None:
     """One row is not divided; and of several processes, the others would wait for gradients that never come."""
     run = Run(tmp_path)
     monkeypatch.setattr(SFTTrainer, "training_step", full)

@@ -30,9 +30,7 @@ def read(folder: Path, values: object) -> Arguments:
         ({"long_records": "refuse"}, {"long_records": "refuse"}),
     ],
 )
-def test_strings_become_settings_beside_the_defaults(
-    tmp_path: Path, given: dict[str, str], expected: dict[str, object]
-) -> None:
+def test_strings_become_settings(tmp_path: Path, given: dict[str, str], expected: dict[str, object]) -> None:
     assert read(tmp_path, given) == Arguments(**expected)  # type: ignore[arg-type]
 
 

@@ -105,9 +105,7 @@ def test_a_chat_template_that_cannot_be_trained_on_is_refused(
 @pytest.mark.parametrize("prompt_tokens", [1, 9, 25])
 @pytest.mark.parametrize("answer_tokens", [1, 4, 30])
 @pytest.mark.parametrize("length", [4, 8, 64])
-def test_every_answer_token_is_a_label_exactly_once_however_long_the_record(
-    prompt_tokens: int, answer_tokens: int, length: int
-) -> None:
+def test_every_answer_token_is_a_label_exactly_once(prompt_tokens: int, answer_tokens: int, length: int) -> None:
     count = prompt_tokens + answer_tokens
     read = Tokens(tuple(range(count + 1)), (*[CONTEXT] * prompt_tokens, *[SCORED] * answer_tokens, LEARNT))
     for least, wanted in ((SCORED, range(prompt_tokens, count)), (LEARNT, range(prompt_tokens, count + 1))):

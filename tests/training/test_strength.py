@@ -58,9 +58,7 @@ def choice(change: Callable[[float], float], spread: float = 0.0, *, by_control:
         (lambda one: 0.0, 0.0),
     ],
 )
-def test_the_strength_with_the_lowest_loss_is_kept_and_none_where_all_are_worse(
-    change: Callable[[float], float], kept: float
-) -> None:
+def test_the_strength_with_the_lowest_loss_is_kept_or_none(change: Callable[[float], float], kept: float) -> None:
     found = choice(change)
     assert (found.strength, found.how) == (kept, MEASURED)
     assert [one.strength for one in found.curve] == [0.0, *STRENGTHS]
@@ -81,9 +79,7 @@ def test_a_gain_that_may_be_chance_keeps_nothing() -> None:
         (lambda one: 0.1 * one, 0.2),
     ],
 )
-def test_control_text_chooses_the_smallest_strength_with_nearly_its_best_gain_within_bounds(
-    change: Callable[[float], float], kept: float
-) -> None:
+def test_control_text_chooses_a_small_good_strength_in_bounds(change: Callable[[float], float], kept: float) -> None:
     found = choice(change, by_control=True)
     assert (found.strength, found.how, found.by) == (kept, MEASURED, BY_CONTROL)
 
@@ -124,9 +120,7 @@ def weights(container: Container) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("by", [BY_OTHERS, BY_CONTROL])
-def test_the_strength_is_measured_on_what_was_set_aside_and_the_adapter_is_saved_at_it(
-    container: Container, by: str
-) -> None:
+def test_the_strength_is_measured_on_documents_set_aside_and_kept(container: Container, by: str) -> None:
     container.set_aside(7, {BY_OTHERS: "strength", BY_CONTROL: "strength_control"}[by])
     metrics = trained(container, max_steps=40)
     told = metrics["strength"]
@@ -165,7 +159,17 @@ def test_without_enough_documents_or_with_a_number_nothing_is_measured(
 
 
 @pytest.mark.slow
-def test_a_job_that_is_told_to_stop_keeps_the_default_and_says_so(container: Container) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (None, "the job was told to stop"),
+        (job.OutOfTime(), "the time was over"),
+        (RuntimeError("the card is gone"), "the card is gone"),
+    ],
+)
+def test_where_strengths_cannot_be_tried_the_default_is_kept(
+    container: Container, monkeypatch: pytest.MonkeyPatch, wrong: Exception | None, why: str
+) -> None:
     container.set_aside(7)
 
     class Stopped(Clock):
@@ -175,33 +179,18 @@ def test_a_job_that_is_told_to_stop_keeps_the_default_and_says_so(container: Con
         def stop_requested(self) -> bool:
             return (container.root / "model" / "adapter_model.safetensors").exists()
 
-    told = trained(container, Stopped(600))["strength"]
-    assert (told["strength"], told["how"], told["why"]) == (UNMEASURED_STRENGTH, UNMEASURED, "the job was told to stop")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("wrong", "why"), [(job.OutOfTime(), "the time was over"), (RuntimeError("the card is gone"), "the card is gone")]
-)
-def test_an_error_while_strengths_are_tried_keeps_the_default_and_its_reason(
-    container: Container, monkeypatch: pytest.MonkeyPatch, wrong: Exception, why: str
-) -> None:
-    container.set_aside(7)
-
     def fails(*_: Any, **__: Any) -> Choice:
-        raise wrong
+        raise wrong or AssertionError("nothing is tried")
 
     monkeypatch.setattr(job, "measured", fails)
-    metrics = trained(container)
-    assert why in metrics["strength"]["why"]
-    assert metrics["strength"]["strength"] == UNMEASURED_STRENGTH
+    metrics = trained(container, Clock(600) if wrong else Stopped(600))
+    told = metrics["strength"]
+    assert why in told["why"] and (told["strength"], told["how"]) == (UNMEASURED_STRENGTH, UNMEASURED)
     assert metrics["evaluation"]["heldout"]["tuned_loss"] is not None, "the adapter is measured all the same"
 
 
 @pytest.mark.slow
-def test_the_time_to_measure_the_adapter_is_kept_back_from_the_strengths(
-    container: Container, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_time_to_measure_the_adapter_is_kept_back(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is measured of the adapter counts for more: strengths are tried only in the time beyond it."""
     container.set_aside(7)
     asked: list[float] = []

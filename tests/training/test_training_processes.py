@@ -121,20 +121,6 @@ def test_what_is_wrong_on_one_host_is_the_reason_on_every_host(two_hosts: list[C
     assert ["does not load" in container.failure for container in two_hosts] == [True, True]
 
 
-ASKED = "            losses = _losses_where_they_fit(network, inputs, labels)\n"
-LOST = f'            if tuned:\n                raise RuntimeError("the card is gone")\n{ASKED}'
-
-
-@pytest.mark.parametrize("rank", [0, 1])
-def test_the_adapter_stands_where_one_of_two_hosts_meets_the_error(two_hosts: list[Container], rank: int) -> None:
-    for container in two_hosts:
-        container.breaks_where("evaluation.py", ASKED, LOST.replace("if tuned:", f"if tuned and group.rank == {rank}:"))
-        container.settings(**ALIKE)
-    ends = ended([container.start() for container in two_hosts])
-    assert [code for code, _ in ends] == [0, 0], "\n".join(line for _, lines in ends for line in lines)
-    two_hosts[0].stands_unmeasured("the card is gone")
-
-
 def test_an_adapter_that_cannot_be_saved_fails_the_job_on_every_host(two_hosts: list[Container]) -> None:
     """The second host has nothing to save, and must not report the job as done."""
     for container in two_hosts:

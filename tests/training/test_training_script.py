@@ -85,9 +85,7 @@ def test_the_adapter_has_the_files_and_weights_that_a_server_loads(finished: tup
         assert {weights.get_slice(key).get_dtype() for key in keys} == {"BF16"}
 
 
-def test_the_adapter_that_was_measured_is_the_one_that_was_saved(
-    finished: tuple[Container, list[str]], tiny_model: Path
-) -> None:
+def test_the_measured_adapter_is_the_saved_one(finished: tuple[Container, list[str]], tiny_model: Path) -> None:
     """By transformers and PEFT alone, on the base weights in the bfloat16 in which they are served."""
     container, _ = finished
     base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16)
@@ -131,9 +129,7 @@ def remove_model(container: Container) -> None:
         (lambda container: container.settings(sequence_length="512"), "sequence_length"),
     ],
 )
-def test_a_job_that_cannot_train_gives_its_reason_and_no_model(
-    container: Container, damage: Callable[[Container], None], reason: str
-) -> None:
+def test_a_job_unable_to_train_says_why(container: Container, damage: Callable[[Container], None], reason: str) -> None:
     damage(container)
     code, lines = container.run()
     assert code == 1
@@ -143,9 +139,7 @@ def test_a_job_that_cannot_train_gives_its_reason_and_no_model(
 
 
 @pytest.mark.thorough
-def test_a_run_killed_at_any_step_ends_alike_and_counts_the_steps_made_again(
-    container: Container, finished: tuple[Container, list[str]]
-) -> None:
+def test_a_run_killed_at_any_step_ends_alike(container: Container, finished: tuple[Container, list[str]]) -> None:
     container.settings(checkpoint_minutes="0.002")  # every few steps, and a note after each
     last, starts = (
         random.randrange(1, finished[0].metrics["training"]["steps"] - 1),
@@ -169,9 +163,7 @@ def test_a_run_killed_at_any_step_ends_alike_and_counts_the_steps_made_again(
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_later_start_keeps_the_precision_of_the_first(
-    container: Container, monkeypatch: pytest.MonkeyPatch, first: bool
-) -> None:
+def test_a_later_start_keeps_the_precision(container: Container, monkeypatch: pytest.MonkeyPatch, first: bool) -> None:
     """A CPU decides by a measurement, and a checkpoint of the other precision would not be used."""
     for measured in (first, not first):
         monkeypatch.setattr(network, "bfloat16_is_faster", lambda faster=measured: faster)
@@ -208,9 +200,7 @@ def test_an_error_in_the_last_measuring_leaves_the_adapter_and_its_reason(
     assert "RuntimeError: the card is gone" in "".join(capsys.readouterr()), "with the traceback before it"
 
 
-def test_an_adapter_whose_losses_are_no_numbers_is_a_failure(
-    container: Container, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_adapter_with_losses_not_numbers_fails(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would only be paid for once more, on an endpoint."""
     with pytest.raises(TrainingFailure, match="not a finite number. Lower learning_rate"):
         trained_here(container, monkeypatch, lambda losses: losses * float("nan"))

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from rehearsal.account.gateway import Gateway
 from rehearsal.calls import Call
-from rehearsal.events import Clock as RealClock
+from rehearsal.events import Clock
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.sagemaker.standin import PLAYED, StandIn
 from tests.doubles import PATIENCE_SECONDS
@@ -27,7 +27,7 @@ GATED = "s3://jumpstart-private-cache-prod-us-east-1/meta-textgeneration/llama/"
 BUCKET = "captune-bucket"
 
 
-class Clock:
+class StoppedClock:
     """A clock that stands still until `advance`."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Clock:
 @functools.cache
 def shared_gateway() -> Gateway:
     """One server for the whole test session: moto's S3, and the stand-in of the test that runs."""
-    return Gateway(RealClock())
+    return Gateway(Clock())
 
 
 def new_client(service: str) -> Any:
@@ -121,7 +121,7 @@ def account(workdir: Path, **options: Any) -> Iterator[SageMakerAccount]:
     """A stand-in with these options, fake engines unless others are among them, an empty bucket, and clients."""
     gateway = shared_gateway()
     engines = {"training": FakeTraining(), "hosting": FakeHosting()}
-    given: dict[str, Any] = {"s3_of": lambda role: _client("s3"), "clock": RealClock(), **engines, **options}
+    given: dict[str, Any] = {"s3_of": lambda role: _client("s3"), "clock": Clock(), **engines, **options}
     gateway.clear()
     standin = StandIn(workdir / "standin", **given)
     gateway.clock, gateway.players = given["clock"], dict.fromkeys(PLAYED, standin.answer)

@@ -1,31 +1,25 @@
-"""Runs of the deployed project: the usual one, others, and calls that the deployed policies refuse.
+"""Runs of the deployed project: the usual one, an endpoint that is kept, and calls that the deployed policies refuse.
 
 What fails in a state is told by the table of failures. That no run needs a call that is refused, `project` asserts.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from captune import limits
+from captune import limits, serving
 from common.contracts import run_folder
+from common.errors import BudgetExceeded
 from common.names import run_name
-from preflight.texts import text_file
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
-from rehearsal.sagemaker.market import CAPACITY_HOSTING
 from rehearsal.step_functions.executions import Execution
-from stacks.names import RUN_ENDED_RULE, SWEEP_RULE
 from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.deployed import DeployedProject
-from tests.doubles.texts import prose
-
-# Ask saves after every hundredth answer.
-PROMPTS = 300
+from verification.simulation import material
 
 
 @pytest.fixture(scope="class")
@@ -38,9 +32,7 @@ def run(deployed: DeployedProject) -> Execution:
 class TestUsualRun:
     """What one run leaves. Tests of a class are not mixed with others, which empty the account."""
 
-    def test_a_usual_run_succeeds_and_its_tear_down_leaves_nothing(
-        self, deployed: DeployedProject, run: Execution
-    ) -> None:
+    def test_a_usual_run_succeeds_and_leaves_nothing(self, deployed: DeployedProject, run: Execution) -> None:
         assert run.status == "SUCCEEDED", run.cause
         tear_down = deployed.tear_downs()[0]
         assert tear_down.status == "SUCCEEDED", tear_down.cause
@@ -49,16 +41,7 @@ class TestUsualRun:
         }  # fmt: skip
         assert deployed.nothing_left()
 
-    def test_the_owner_gets_verdict_and_cost_by_email(self, deployed: DeployedProject, run: Execution) -> None:
-        subject, text = deployed.emails()[0]
-
-        assert subject.startswith("Captune: improved on held-out documents, $")
-        assert "Verdict:" in text
-        assert "Left of the cap" in text
-
-    def test_it_answers_the_open_questions_that_a_run_can_answer(
-        self, deployed: DeployedProject, run: Execution
-    ) -> None:
+    def test_it_answers_the_open_questions_of_a_run(self, deployed: DeployedProject, run: Execution) -> None:
         evidence = limits.read_evidence(deployed.cloud.client, deployed.deployment.bucket, run_name(run.name))
         lines = [line.split(" | ") for line in limits.table(evidence).splitlines() if line.startswith("| ")]
         said = {row.removeprefix("| "): text for row, text in lines}
@@ -86,91 +69,47 @@ class TestUsualRun:
         assert new["cost"]["training_cents"] == 0 < old["cost"]["training_cents"]
         assert deployed.nothing_left()
 
-    def test_a_run_can_be_torn_down_again_by_name_alone(self, deployed: DeployedProject, run: Execution) -> None:
-        execution = deployed.tear_down(runName=run_name(run.name))
 
-        assert execution.status == "SUCCEEDED", execution.cause
-        assert deployed.ledger_item(run)["state"] == "settled"
+def test_an_endpoint_is_started_kept_for_longer_and_ended(project: DeployedProject) -> None:
+    cloud, deployed = project.cloud, project.deployment
+    for key, content in material.earlier(deployed.weights_uri).items():
+        project.put(key, content)
 
+    def deployment(cap_cents: int = 2500) -> serving.Deployment:
+        names = deployed.bucket, deployed.table, deployed.fine_tuning, deployed.tear_down
+        return serving.Deployment(cloud.client, *names, cap_cents)
 
-@pytest.mark.thorough
-def test_a_large_corpus_is_staged_as_it_was_checked(project: DeployedProject) -> None:
-    """Larger than any other file may be; StageInput reads the same version of it a second time."""
-    content = "".join(f"# Article {number}\n\n{prose(400, number)}\n\n" for number in range(2000)).encode()
-    assert len(content) > text_file.MOST_BYTES
-    project.put(f"{run_folder.CORPORA}large.txt", content)
+    run = serving.serve(deployment(), "captune-earlier", 60)["run"]
+    (execution,) = cloud.executions.of_machine(deployed.fine_tuning)
+    assert run_name(execution.name) == run
+    with pytest.raises(serving.AlreadyServed):
+        serving.serve(deployment(), "captune-earlier", 60)
+    cloud.settle(execution, timeout=PATIENCE_SECONDS)
+    assert execution.status == "SUCCEEDED" and cloud.leftovers()["endpoints"] == [run]
+    kept = project.ledger_item(execution)
+    reserved = int(kept["reserved_cents"])
 
-    execution = project.run(corpus=f"{run_folder.CORPORA}large.txt")
+    found = serving.extend(deployment(), run, 30, cloud.clock())
+    assert found["reservedCents"] == reserved + found["moreCents"] and 70 < found["moreCents"] < 90
+    schedule = cloud.client("scheduler").get_schedule(Name=run)
+    assert schedule["ScheduleExpression"] == f"at({found['keepUntil'].removesuffix('+00:00')})"
+    with pytest.raises(BudgetExceeded, match="The longer stay"):
+        serving.extend(deployment(cap_cents=found["reservedCents"] + 150), run, 60, cloud.clock())
+    assert int(project.ledger_item(execution)["reserved_cents"]) == found["reservedCents"]
 
-    assert execution.status == "SUCCEEDED", execution.cause
-    staged = project.read(run_folder.key(run_name(execution.name), run_folder.CORPUS))
-    assert 0.85 < len(staged) / len(content) < 0.95, "a tenth is held out, and all else is trained on"
-
-
-@pytest.mark.thorough
-def test_each_prompt_has_one_answer_though_a_function_is_killed(project: DeployedProject) -> None:
-    cloud, functions = project.cloud, project.deployment.functions
-    ids = [f"p{number}" for number in range(PROMPTS)]
-    facts = [{"name": "it", "pattern": "gene"}]
-    lines = [{"id": one, "kind": "question", "prompt": f"What is number {one}?", "facts": facts} for one in ids]
-    prompts = f"{run_folder.CORPORA}many.jsonl"
-    project.put(prompts, "".join(json.dumps(line) + "\n" for line in lines).encode())
-    killed: list[int] = []
-    # The first time that the base model's answers are saved, every process of Ask is killed; what it saves is there.
-    cloud.faults.add(
-        operation="PutObject",
-        times=1,
-        by=project.role_of("ask"),
-        when=lambda request: run_folder.BASE_ANSWERS in str(request["path"]),
-        before=lambda call: killed.append(cloud.functions.kill(functions["ask"])),
-    )
-    # The report on so many prompts would take longer than asking them.
-    reporting = cloud.faults.add(
-        operation="Invoke", when=lambda request: functions["report"] in str(request["path"]), hang=True
-    )
-
-    execution = project.start(prompts=prompts)
-    assert reporting.reached.wait(PATIENCE_SECONDS)
-    cloud.stop(execution)
-    reporting.release()
-    cloud.settle(execution)
-
-    for path in (run_folder.BASE_ANSWERS, run_folder.TUNED_ANSWERS):
-        content = project.read(run_folder.key(run_name(execution.name), path))
-        assert [json.loads(line)["id"] for line in content.splitlines()] == ids
-    failed = [name for name, failed in cloud.functions.outcomes if failed and name == functions["ask"]]
-    assert len(killed) == 1 and all(killed)
-    assert len(failed) == sum(killed)
-
-
-def test_a_run_whose_endpoint_finds_no_instance_says_so_by_email(project: DeployedProject) -> None:
-    """Each try takes ten minutes, and five lie between two: the deadline of an hour leaves time for three."""
-    project.cloud.reset(training=FakeTraining(), hosting=FakeHosting("capacity"))
-    execution = project.run()
-    assert (execution.status, execution.error) == ("FAILED", "NoCapacity")
-    assert len(project.requests("CreateEndpoint")) == len(project.requests("DeleteEndpoint")) == 3
-    ((_, text),) = project.emails()
-    assert CAPACITY_HOSTING in text and '"adapterUri"' in text and project.nothing_left()
-
-
-@pytest.mark.parametrize("guard", [RUN_ENDED_RULE, SWEEP_RULE, "kill switch"])
-def test_a_run_without_its_guards_is_refused_by_name(project: DeployedProject, guard: str) -> None:
-    events, sns = project.cloud.client("events"), project.cloud.client("sns")
-    topic = project.deployment.outputs["KillSwitchTopic"]
-    (heard,) = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
-    if guard == "kill switch":
-        sns.unsubscribe(SubscriptionArn=heard["SubscriptionArn"])
-    else:
-        events.disable_rule(Name=guard)
-    try:
-        refused = project.run()
-    finally:
-        if guard == "kill switch":
-            sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=heard["Endpoint"])
-        else:
-            events.enable_rule(Name=guard)
-    assert (refused.status, refused.error) == ("FAILED", "GuardrailMissing")
-    assert guard in str(refused.cause) and project.ledger_item(refused) == {}
+    serving.stop(deployment(), run, cloud.clock())
+    cloud.settle(timeout=PATIENCE_SECONDS)
+    assert project.nothing_left()
+    settled = project.ledger_item(execution)
+    assert settled["state"] == "settled" and 0 < int(settled["actual_cents"]) < reserved
+    with pytest.raises(serving.NothingToStop):
+        serving.stop(deployment(), run, cloud.clock())
+    # Its number is used, so the next one has another.
+    assert serving.serve(deployment(), "captune-earlier", 60)["run"] == "captune-serve-earlier-2"
+    cloud.settle(timeout=PATIENCE_SECONDS)
+    serving.stop(deployment(), "captune-serve-earlier-2", cloud.clock())
+    cloud.settle(timeout=PATIENCE_SECONDS)
+    assert project.nothing_left()
 
 
 def answer(call: Callable[[], object]) -> tuple[str, int]:

@@ -127,9 +127,7 @@ def in_service(aws: SageMakerAccount) -> None:
 
 
 @pytest.mark.slow
-def test_a_deleted_endpoint_ends_its_server_with_children_and_folder(
-    aws: SageMakerAccount, host: ModelHost, tmp_path: Path
-) -> None:
+def test_a_deleted_endpoint_ends_server_and_children(aws: SageMakerAccount, host: ModelHost, tmp_path: Path) -> None:
     in_service(aws)
     server, child, model, words = aws.ask("it", prompt="Hello")
     assert model == words[words.index("--model") + 1]

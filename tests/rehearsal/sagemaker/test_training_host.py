@@ -180,9 +180,7 @@ def test_a_job_finds_its_files_and_its_output_goes_to_s3(bench: TrainingBench, t
     ],
     ids=["its own words", "its own words, cut", "of another host"],
 )
-def test_a_failure_file_becomes_the_reason(
-    bench: TrainingBench, script: str, changes: dict[str, Any], reason: str
-) -> None:
+def test_a_failure_file_is_the_reason(bench: TrainingBench, script: str, changes: dict[str, Any], reason: str) -> None:
     bench.train(script, **changes)
     answer = bench.ended()
     assert (answer["TrainingJobStatus"], answer["FailureReason"]) == ("Failed", reason)

@@ -12,7 +12,6 @@ from typing import Any
 import openai
 import pytest
 
-from captune import engines
 from captune.engines import EngineFailed, Here
 from captune.kept_run import REHEARSED_ACCOUNT, KeptRun, kept
 from rehearsal.sagemaker.real.hosting import OwnServer
@@ -80,15 +79,6 @@ def test_what_the_engine_refuses_keeps_its_name(site: RunningServer) -> None:
     for stream in (False, True):
         assert site.error("/v1/chat/completions", {**asked, "stream": stream})[:2] == (400, "NoChatTemplate")
         assert site.error("/v1/completions", {**asked, "logprobs": 1, "stream": stream})[:2] == (400, "BadRequestError")
-
-
-def test_without_the_route_every_tuned_request_is_an_error(
-    site: RunningServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engines, "ROUTE", "none")
-    for stream in (False, True):
-        asked = {"model": DOMAIN, "prompt": PROMPT, "max_tokens": 4, "stream": stream}
-        assert site.error("/v1/completions", asked)[:2] == (502, "AdapterNotServed")
 
 
 def test_the_end_leaves_nothing_and_is_told(run: KeptRun, folders: Folders) -> None:

@@ -72,9 +72,7 @@ def test_sagemaker_accepts_how_long_it_is_to_look_for_an_instance(shape: str, me
 
 @pytest.mark.parametrize("deadline", DEADLINES)
 @pytest.mark.parametrize("listed", [False, True])
-def test_an_endpoint_that_finds_its_instance_last_of_all_has_started_within_the_allowance(
-    deadline: int, listed: bool
-) -> None:
+def test_an_endpoint_that_finds_its_instance_last_starts_within_the_allowance(deadline: int, listed: bool) -> None:
     looking = durations.instance_pools_seconds(deadline) if listed else durations.ENDPOINT_CAPACITY_SECONDS
     last_start = max(0, deadline - durations.try_again_seconds(looking))
     assert last_start + looking + START <= deadline + durations.TEAR_DOWN_ALLOWANCE_SECONDS

@@ -179,9 +179,7 @@ def reason_of_the_script(folder: Path, *files: str) -> str:
 
 
 @pytest.mark.parametrize("files", [[], ["model.tar.gz"], ["config.json"], ["sub/config.json"]])
-def test_a_job_without_a_base_model_ends_by_name_with_a_way_that_needs_nobody_else(
-    tmp_path: Path, files: list[str]
-) -> None:
+def test_a_job_without_a_base_model_ends_by_name_with_a_way_out(tmp_path: Path, files: list[str]) -> None:
     for reason in (
         reason_of_the_script(tmp_path, *files),
         "ClientError: Data download failed:AccessDenied (403): Access Denied",
@@ -267,9 +265,7 @@ def first_second(execution: Walk, state: str) -> float:
 @pytest.mark.parametrize(
     ("looks", "deadline", "ends"), [([], 3660, 3600), ([], 3659, 3540), (LACKED, 3470, 3410), (LACKED, 3469, 3350)]
 )
-def test_a_run_waits_for_its_endpoint_until_less_than_two_minutes_are_left(
-    looks: Any, deadline: int, ends: int
-) -> None:
+def test_a_run_waits_for_its_endpoint_until_two_minutes_are_left(looks: Any, deadline: int, ends: int) -> None:
     """Looks come every minute; after a try that lacked capacity the next one begins at 350 seconds."""
     planned = plan(hosting_deadlineSeconds=deadline)
     execution = run(Preflight=planned, DescribeEndpoint=[*looks, endpoint("Creating")])

@@ -207,9 +207,7 @@ class TestTheSettlement:
         ("error", "first_looks", "quick"),
         [("LedgerUnreachable", [], 119), ("States.Timeout", [BUSY], 118), ("States.Runtime", [BUSY, BUSY], 118)],
     )
-    def test_that_fails_for_a_day_is_repeated_after_each_look(
-        self, error: str, first_looks: list[Any], quick: int
-    ) -> None:
+    def test_that_fails_a_day_is_repeated_after_each_look(self, error: str, first_looks: list[Any], quick: int) -> None:
         # A round is a look and the settlement with its second attempt, ten seconds later.
         slow = (DAY - quick * 40) // 910
         failures = 2 * (quick + slow) * [Failure(error)]

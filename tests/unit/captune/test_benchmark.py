@@ -165,9 +165,7 @@ def test_both_models_are_compared_and_the_plan_comes_first(case: Case, capsys: p
     assert len(json.loads(Path(found["file"]).read_text("utf-8"))["answered"]) == 40
 
 
-def test_vllm_is_looked_for_before_lm_eval_is_installed_and_only_where_it_is_wanted(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_vllm_is_looked_for_first_and_only_where_it_is_wanted(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> Path:
         raise vllm_environment.VllmMissing("run captune vllm")
 
@@ -191,9 +189,7 @@ def test_a_served_run_keeps_its_answers_with_the_run_that_trained_it(case: Case)
 
 @pytest.mark.parametrize("model", MODELS.values())
 @pytest.mark.parametrize(("nats", "passes"), [(0.019, True), (-0.019, True), (0.021, False), (-0.021, False), (math.nan, False)])  # fmt: skip
-def test_nothing_is_asked_where_losses_are_not_those_of_training(
-    case: Case, model: str, nats: float, passes: bool
-) -> None:
+def test_nothing_is_asked_where_losses_are_others(case: Case, model: str, nats: float, passes: bool) -> None:
     case.more[model] = nats
     if passes:
         assert case.run("--json") == 0
@@ -257,9 +253,7 @@ def likelihood(model: str, before: int, token: int) -> float:
     not LM_EVAL.exists(), reason="captune benchmark with lm-eval: not installed; captune benchmark installs it"
 )
 @pytest.mark.parametrize(("doubled", "refused"), [("", ""), ("server", "second start token"), ("tokenizer", "--tokenizer FOLDER")])  # fmt: skip
-def test_lm_eval_asks_through_the_server_and_a_doubled_start_token_is_refused(
-    tmp_path: Path, doubled: str, refused: str
-) -> None:
+def test_lm_eval_asks_through_the_server_without_a_doubled_start(tmp_path: Path, doubled: str, refused: str) -> None:
     tokenizer, length, engine = sentence_pieces(), 16, Model()
     documents: list[dict[str, Any]] = []
     for text in (prose(number, 20 + number) for number in range(10)):

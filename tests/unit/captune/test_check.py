@@ -11,10 +11,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import NoCredentialsError
 from botocore.parsers import ResponseParserError
-from typer.testing import CliRunner
 
 from captune import account
-from captune.__main__ import app
 from captune.check import command, questions
 from captune.check.findings import Finding, Level, ok, problem
 from captune.check.questions import Project
@@ -124,9 +122,7 @@ def test_a_deployed_role_is_judged_with_what_the_alarm_attached(project: Project
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda project: in_order(), after_deployment], ids=["before", "after"])
-def test_a_question_that_aws_refuses_is_one_warning_that_names_the_right(
-    project: Project, make: Callable[[Project], FakeSession]
-) -> None:
+def test_a_refused_question_warns_of_its_right(project: Project, make: Callable[[Project], FakeSession]) -> None:
     all_in_order = make(project)
     findings(all_in_order, project)
     asked = {(name, call) for name, service in all_in_order.services.items() for call, _ in service.calls}
@@ -162,8 +158,7 @@ def run(monkeypatch: pytest.MonkeyPatch, found: list[Finding], *words: str) -> t
     monkeypatch.setattr(command, "identify", lambda clients: (ACCOUNT, aws.CALLER))
     monkeypatch.setattr(command, "load", lambda settings, given, account: seen.append((settings, given)))
     monkeypatch.setattr(command, "findings", lambda aws, account, project: iter(found))
-    answer = CliRunner().invoke(app, ["check", *words])
-    return answer.exit_code, answer.output, seen
+    return *aws.said("check", *words), seen
 
 
 def test_each_finding_is_a_line_and_a_problem_ends_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,14 +186,12 @@ def test_json_lists_the_findings_of_the_settings_that_are_given(monkeypatch: pyt
 @pytest.mark.parametrize(
     "error", [NoCredentialsError(), refusal("ExpiredToken"), ResponseParserError("<html>\n</html>")]
 )
-def test_without_credentials_there_is_one_line_and_exit_code_two(
-    monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
+def test_without_credentials_there_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     sts = aws.Answers("sts")
     sts.troubles["get_caller_identity"] = [error]
     monkeypatch.setattr(command, "clients", lambda region: lambda service: sts)
-    answer = CliRunner().invoke(app, ["check"])
-    assert answer.exit_code == 2 and answer.output.count("\n") == 1 and "aws sso login" in answer.output
+    code, text = aws.said("check")
+    assert code == 2 and text.count("\n") == 1 and "aws sso login" in text
 
 
 # The templates
@@ -223,9 +216,7 @@ TEMPLATE = {
         ({"Fn::Base64": "x"}, {}, None),
     ],
 )
-def test_a_reference_becomes_what_is_deployed_or_a_name_of_the_right_form(
-    value: Any, deployed: dict[str, str], expected: str | None
-) -> None:
+def test_a_reference_becomes_a_real_or_likely_name(value: Any, deployed: dict[str, str], expected: str | None) -> None:
     templates = Templates("1", "r", {"S": TEMPLATE}, {("S", key): name for key, name in deployed.items()})
     if expected is None:
         with pytest.raises(Unresolved):

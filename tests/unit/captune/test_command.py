@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -13,22 +12,14 @@ from pathlib import Path
 
 import boto3
 import pytest
-from typer.testing import CliRunner
 
 from captune import __main__ as command
 from rehearsal.conductor.options import parse
 from tests.doubles import PATIENCE_SECONDS
-from tests.doubles.aws_account import deployed
+from tests.doubles.aws_account import deployed, said
 from tests.doubles.lambda_fakes import refusal
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-def said(*words: str) -> tuple[int, str]:
-    """The exit code of a command, and what it prints."""
-    answer = CliRunner().invoke(command.app, list(words))
-    # On GitHub, and where FORCE_COLOR is set, the help is coloured also where nobody looks at it.
-    return answer.exit_code, re.sub(r"\x1b\[[0-9;]*m", "", answer.output)
 
 
 def test_help_names_every_command_and_group() -> None:
@@ -144,22 +135,6 @@ def test_make_rehearse_hands_on_the_variables_that_are_set(tmp_path: Path) -> No
     options = parse(words[2:])
     assert (options.corpus, options.held_out, options.plain) == (corpus, held_out, True)
     assert (options.settings["corpus_words"], options.input) == ("0", {"seed": 7})
-
-
-@pytest.mark.parametrize(
-    ("live", "expected"),
-    [
-        ("", "  2 fetched, now big_one (3.1 MB)\n  installing 2 packages\n"),
-        ("1", "".join(f"\r\x1b[K  {line}" for line in ("1 fetched, now six (11 kB)", "2 fetched, now big_one (3.1 MB)", "installing 2 packages")) + "\r\x1b[K"),
-    ],
-    ids=["in a pipe: large packages alone", "on a terminal: one line"],
-)  # fmt: skip
-def test_setting_up_shows_what_pip_fetches(live: str, expected: str) -> None:
-    lines = ("Collecting six", "Using cached six-1.17.0.tar.gz (11 kB)", "Downloading big_one-1.2-py3-none-any.whl (3.1 MB)",
-             "Installing collected packages: six, big_one")  # fmt: skip
-    printed = " ".join(f"'{line}'" for line in lines)
-    code, text = make(f"--eval=shown: ; @live={live}; printf '%s\\n' {printed} $(SHOWN)", "shown")
-    assert (code, text) == (0, expected.replace("\r", "\n")), "as Python reads a line that begins anew"
 
 
 def test_in_cloudshell_everything_that_is_large_is_written_beside_the_home() -> None:

@@ -169,9 +169,7 @@ def calls_of(monkeypatch: pytest.MonkeyPatch, **answers: Any) -> list[tuple[str,
     return calls
 
 
-def test_logging_ends_before_the_data_is_deleted_and_the_logs_go_last(
-    session: boto3.Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_logging_ends_first_and_the_logs_go_last(session: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = calls_of(monkeypatch)
     assert destroy.empty(session)[-1] == "Deleted 1 object versions from a-logs."
     # The policy of the data's own bucket stays: it keeps requests without TLS away.

@@ -14,14 +14,12 @@ import boto3
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from typer.testing import CliRunner
 
 from captune import converters, export
-from captune.__main__ import app
 from captune.kept_run import KeptRun
 from rehearsal.models.weights import NAME
 from stacks.configuration.catalog import BASE_MODELS
-from tests.doubles.aws_account import Answers, FakeSession
+from tests.doubles.aws_account import Answers, FakeSession, said
 from tests.doubles.rehearsal.toy_models import FAMILIES, References, make_adapter
 from tests.doubles.run_bucket import PLAN, RUN
 
@@ -64,13 +62,12 @@ def results(toys: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def exported(results: Path, *words: str) -> tuple[str, Path]:
     """What the command prints, and its folder."""
-    said = CliRunner().invoke(app, ["export", RUN, "--results", str(results), "--out", str(results / "out"), *words])
-    return said.output, results / "out"
+    return said("export", RUN, "--results", results, "--out", results / "out", *words)[1], results / "out"
 
 
 def test_the_peft_form_names_the_base_model_on_the_hub_and_its_licence(results: Path) -> None:
-    said, out = exported(results, "--to", "peft", "--json")
-    assert json.loads(said)["files"] == ["NOTICE.txt", "README.md", "adapter_config.json", "adapter_model.safetensors"]
+    told, out = exported(results, "--to", "peft", "--json")
+    assert json.loads(told)["files"] == ["NOTICE.txt", "README.md", "adapter_config.json", "adapter_model.safetensors"]
     assert '"base_model_name_or_path": "meta-llama/Llama-2-7b-hf"' in (out / "adapter_config.json").read_text("utf-8")
     assert (out / "README.md").read_text("utf-8") == "# The card"
     assert "Llama 2 is licensed under the Llama 2 Community License, Cop" in (out / "NOTICE.txt").read_text("utf-8")
@@ -78,15 +75,13 @@ def test_the_peft_form_names_the_base_model_on_the_hub_and_its_licence(results: 
     assert "is there already" in exported(results, "--to", "peft")[0]
 
 
-def test_the_adapter_of_a_gated_model_needs_its_configuration_from_the_hub(
-    results: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gated_models_adapter_needs_the_hubs_configuration(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = [{"LocalPath": f"model/{name}", "Url": name} for name in ("config.json", "LICENSE.txt", "a.safetensors")]
     hub = Answers("sagemaker", create_hub_content_presigned_urls={"AuthorizedUrlConfigs": listed})
     monkeypatch.setattr(boto3, "Session", lambda **_: FakeSession(sagemaker=hub))
     fetched = iter([b"{}", b"the licence"])  # and nothing else
     monkeypatch.setattr(export, "fetch", lambda url: next(fetched))
-    said, out = exported(results, "--to", "gguf")
+    told, out = exported(results, "--to", "gguf")
     assert {path.name for path in out.iterdir()} == {"medical-lora.gguf", "README.md", "NOTICE.txt", "LICENSE.txt"}
     given = (out / "medical-lora.gguf").read_text("utf-8")
     assert given.startswith(str(results / RUN / "adapter")) and "--outtype f16 --base" in given
@@ -108,7 +103,7 @@ def test_the_adapter_of_a_gated_model_needs_its_configuration_from_the_hub(
 
 
 def test_merged_weights_answer_as_base_and_adapter_do(results: Path, toys: tuple[Path, Path]) -> None:
-    said, out = exported(results, "--to", "merged", "--base", str(toys[0]))
+    told, out = exported(results, "--to", "merged", "--base", str(toys[0]))
     merged: Any = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)
     text = torch.tensor([AutoTokenizer.from_pretrained(out)("the cell binds a gene")["input_ids"]])
     references = References(toys)
@@ -121,8 +116,8 @@ def test_merged_weights_answer_as_base_and_adapter_do(results: Path, toys: tuple
 
 
 def test_a_merged_gguf_has_a_modelfile_and_leaves_no_other_weights(results: Path, toys: tuple[Path, Path]) -> None:
-    said, out = exported(results, "--to", "merged", "--base", str(toys[0]), "--gguf", "q8_0")
-    assert f"ollama create medical -f {out / 'Modelfile'}" in said
+    told, out = exported(results, "--to", "merged", "--base", str(toys[0]), "--gguf", "q8_0")
+    assert f"ollama create medical -f {out / 'Modelfile'}" in told
     assert {path.name for path in out.iterdir()} == {
         "medical-q8_0.gguf",
         "Modelfile",
@@ -160,8 +155,8 @@ def test_ollamas_template_asks_as_the_models_own_does(toys: tuple[Path, Path], t
 )
 def test_a_converter_that_fails_leaves_nothing(results: Path, toys: tuple[Path, Path], ends: str, reason: str) -> None:
     (results / converters.ADAPTER).write_text(CONVERTER.replace('ENDS = ""', f"ENDS = {ends!r}"))
-    said, out = exported(results, "--to", "gguf", "--base", str(toys[0]))
-    assert re.search(reason, said) and "Traceback" not in said
+    told, out = exported(results, "--to", "gguf", "--base", str(toys[0]))
+    assert re.search(reason, told) and "Traceback" not in told
     assert not out.exists() and not list(results.glob(".out*"))
     (results / converters.ADAPTER).write_text("print('done')")
     assert "wrote nothing: done" in exported(results, "--to", "gguf", "--base", str(toys[0]))[0] and not out.exists()
@@ -182,7 +177,7 @@ def test_what_cannot_succeed_is_refused_before_it_starts(
     (other / "config.json").write_text('{"hidden_size": 64}')
     assert "hidden_size 32 and not 64" in exported(results, "--to", "gguf", "--base", str(other))[0]
     assert "--gguf is for --to merged" in exported(results, "--to", "gguf", "--gguf", "f16")[0]
-    assert "There is no run" in CliRunner().invoke(app, ["export", "nowhere", "--to", "peft"]).output
+    assert "There is no run" in said("export", "nowhere", "--to", "peft")[1]
     with monkeypatch.context() as changed:
         changed.setattr(export.psutil, "virtual_memory", lambda: SimpleNamespace(available=10**9))
         assert "1.0 GB are free" in exported(results, *merged, "--base", base)[0]

@@ -13,13 +13,11 @@ import boto3
 import pytest
 from moto import mock_aws
 from moto.s3.models import s3_backends
-from typer.testing import CliRunner
 
 from captune import fetch as fetching
-from captune.__main__ import app
 from captune.fetch import DamagedCopy, DiskFull, fetch
 from captune.kept_run import REHEARSED_ACCOUNT, NoAdapter, OtherRun, RunNotFound, kept
-from tests.doubles.aws_account import deployed
+from tests.doubles.aws_account import deployed, said
 from tests.doubles.run_bucket import ADAPTER, BUCKET, RUN, RunBucket, files_of_run
 
 KEPT = {"plan.json", "report.html", "summary.json", "pre-trained.jsonl", "prompts.jsonl", "heldout.jsonl"}
@@ -54,9 +52,7 @@ def test_report_answers_and_adapter_arrive_and_nothing_else(s3: Any, tmp_path: P
     assert run is not None and run.adapter() == tmp_path / RUN / "adapter" and not run.rehearsed
 
 
-def test_a_second_call_fetches_what_is_not_there_or_has_changed(
-    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_call_fetches_what_has_changed(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetch(s3, BUCKET, RUN, tmp_path)
     (tmp_path / RUN / NAME).unlink()
     (tmp_path / RUN / "report.html").write_bytes(b"<html></HTML>")
@@ -113,9 +109,7 @@ def test_a_wrong_name_and_a_folder_of_another_run_are_told(s3: Any, tmp_path: Pa
     assert files(tmp_path) == {f"{RUN}/plan.json"}
 
 
-def test_a_full_disk_is_told_before_and_while_it_fills(
-    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_told_before_and_after(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*given: Any, **options: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -133,10 +127,10 @@ def test_the_command_finds_the_bucket_and_prints_json(tmp_path: Path, monkeypatc
     account.services["cloudformation"].outputs["Captune-Storage"] = {"BucketName": BUCKET}
     account.services["s3"] = RunBucket({RUN: files_of_run()})
     monkeypatch.setattr(boto3, "Session", lambda region_name: account)
-    done = CliRunner().invoke(app, ["fetch", "one", "--results", str(tmp_path), "--json"])
-    told = json.loads(done.stdout)
-    assert (done.exit_code, told["run"], len(told["files"])) == (0, RUN, len(KEPT) + len(ADAPTER))
+    code, text = said("fetch", "one", "--results", tmp_path, "--json")
+    told = json.loads(text[text.index("{") :])
+    assert (code, told["run"], len(told["files"])) == (0, RUN, len(KEPT) + len(ADAPTER))
     rehearsed = files_of_run(executionArn=f"arn:aws:states:x:{REHEARSED_ACCOUNT}:e:f:one")
     (tmp_path / RUN / "plan.json").write_bytes(rehearsed["plan.json"])
-    done = CliRunner().invoke(app, ["fetch", "one", "--results", str(tmp_path)])
-    assert done.exit_code == 1 and "rehearsed" in done.output
+    code, text = said("fetch", "one", "--results", tmp_path)
+    assert code == 1 and "rehearsed" in text

@@ -81,6 +81,9 @@ def test_a_finished_run_answers_what_it_can(plan: dict[str, Any]) -> None:
     unknown = ("Step Functions hands", "quotas of other", "the serving image takes", "several GPUs", "spot:")
     assert {row(text, one) for one in unknown} == {"not known from this run"}
     assert {row(text, start) for start, look in ROWS.items() if look is None} == {"not asked of a run"}
+    # No address and no account.
+    assert plan["executionArn"].split(":")[4] not in text and plan["bucket"] not in re.findall(r"\w+", text)
+    assert "s3://" not in text and plan["runName"] not in text
 
 
 def test_a_list_spot_and_several_instances_answer_the_rows_that_are_for_them_only(plan: dict[str, Any]) -> None:
@@ -111,9 +114,7 @@ def test_a_run_without_capacity_repeats_what_the_endpoint_said_and_after_how_lon
     assert row(limits.table(ended), "an endpoint without") == "Request to service failed."
 
 
-def test_a_run_that_was_refused_answers_that_preflight_runs_and_nothing_of_what_comes_later(
-    plan: dict[str, Any],
-) -> None:
+def test_a_refused_run_answers_that_preflight_runs_and_nothing_later(plan: dict[str, Any]) -> None:
     plan["baseModel"] |= {"weightsUri": "s3://jumpstart-private-cache-prod-us-east-1/meta/"}
     plan["warnings"].append("JumpStart's hub could not be asked about it (AccessDeniedException)")
     text = limits.table(Evidence(plan, execution=Execution("FAILED", "HostingRefused")))
@@ -121,12 +122,6 @@ def test_a_run_that_was_refused_answers_that_preflight_runs_and_nothing_of_what_
     known = [start for start, look in ROWS.items() if look and row(text, start) != "not known from this run"]
     assert known == ["Lambda with Python 3.14", "the hub answers a Lambda"]
     assert "AccessDeniedException" in row(text, "the hub answers")
-
-
-def test_no_address_and_no_account_is_printed(plan: dict[str, Any]) -> None:
-    text = limits.table(finished(plan))
-    assert plan["executionArn"].split(":")[4] not in text and plan["bucket"] not in re.findall(r"\w+", text)
-    assert "s3://" not in text and plan["runName"] not in text
 
 
 def test_an_unknown_run_is_refused_with_those_that_there_are() -> None:

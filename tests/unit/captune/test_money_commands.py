@@ -7,25 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from captune import costs, estimate
 from captune import ledger as listing
-from captune.__main__ import app
 from captune.account import Refused
 from captune.data import DATA
 from common import clock
 from common.text import estimated_tokens
 from preflight.texts import text_file
 from stacks.configuration.settings import Settings
+from tests.doubles import aws_account as aws
 from tests.doubles.aws_account import Answers, FakeSession, deployed, price_list
 from tests.doubles.lambda_fakes import NOW
 from tests.doubles.ledger_fakes import FakeLedger, reservation
 
 
 def said(*words: str) -> tuple[int, str]:
-    answer = CliRunner().invoke(app, ["estimate", *words])
-    return answer.exit_code, answer.output
+    return aws.said("estimate", *words)
 
 
 def first_line(file: Path, *more: str) -> str:

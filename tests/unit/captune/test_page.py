@@ -65,9 +65,7 @@ def answers(page: Any) -> list[str]:
     return [str(text) for text in page.locator(".answer").all_text_contents()]
 
 
-def test_one_prompt_is_answered_by_both_with_the_same_seed_and_its_key_facts_are_marked(
-    page: Any, site: RunningServer
-) -> None:
+def test_one_prompt_is_answered_by_both_and_its_facts_are_marked(page: Any, site: RunningServer) -> None:
     assert "a fake. $0.12 so far, 7 minutes left" in page.locator("#state").text_content()
     page.keyboard.press("Tab")
     page.keyboard.type("Its own prompt")

@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from captune import account, runs
-from captune.__main__ import app
 from captune.compare import DifferentTexts, NotMeasured, OtherModel, compare, page
 from captune.kept_run import REHEARSED_ACCOUNT, RunNotFound, RunRefused, SeveralRuns, kept
 from captune.runs import FETCHED, REHEARSED, Run, find
 from report.findings.recall import clustered_mean
 from report.findings.statistics import compare_losses
-from tests.doubles.aws_account import deployed
+from tests.doubles.aws_account import deployed, said
 from tests.doubles.run_bucket import BUCKET, RunBucket, files_of_run
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "results" / "example"
@@ -58,11 +56,6 @@ def written(folder: Path, *found: Run) -> Path:
         (folder / run.name / "plan.json").write_text(json.dumps(run.plan))
         (folder / run.name / "summary.json").write_bytes(run.read() or b"")
     return folder
-
-
-def said(*words: str) -> tuple[int, str]:
-    answer = CliRunner().invoke(app, list(words))
-    return answer.exit_code, answer.output
 
 
 def in_an_account(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
@@ -178,9 +171,7 @@ def test_a_page_has_one_chart_and_asks_for_nothing(tmp_path: Path) -> None:
     assert code == 1 and "each once" in text
 
 
-def test_runs_of_this_machine_and_of_the_account_are_listed_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_here_and_of_the_account_are_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_an_account(monkeypatch, "captune-one", "captune-2")
     results = written(tmp_path, seeded(1), seeded(2, epochs=3))
     written(
@@ -239,9 +230,7 @@ def test_a_refused_run_is_listed_and_named_by_what_refused_it(tmp_path: Path) ->
         assert code == 1 and "DatasetRejected: mine.txt repeats itself." in text and "credentials" not in text
 
 
-def test_latest_and_the_beginning_of_a_name_are_taken_for_a_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_latest_and_the_beginning_of_a_name_name_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # The folder's name may be of the person's own choice.
     written(tmp_path, seeded(3), seeded(21), seeded(22))
     (tmp_path / "captune-3").rename(tmp_path / "mine")

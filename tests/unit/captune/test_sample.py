@@ -7,12 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from captune import sample
-from captune.__main__ import app
 from common.records import read
 from preflight.texts.text_file import documents
+from tests.doubles.aws_account import said
 from tests.doubles.texts import prose
 
 WANTED = 20_000
@@ -25,15 +24,13 @@ def drawn(tmp_path: Path, name: str, content: str, seed: int = 1) -> str:
     """What is drawn of a file with this content."""
     file, target = tmp_path / name, tmp_path / f"drawn{seed}-{name}"
     file.write_text(content, "utf-8")
-    said = sample.sample(file, target, WANTED, seed, force=True)
-    assert target.name in said and not list(tmp_path.glob("*.partial"))
+    told = sample.sample(file, target, WANTED, seed, force=True)
+    assert target.name in told and not list(tmp_path.glob("*.partial"))
     return target.read_text("utf-8")
 
 
 @pytest.mark.parametrize("content", [TITLED, UNTITLED], ids=["titled", "untitled"])
-def test_whole_documents_from_all_over_a_text_are_drawn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
-) -> None:
+def test_documents_from_all_of_a_text_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
     one, other = drawn(tmp_path, "a.txt", content), drawn(tmp_path, "a.txt", content, seed=2)
     assert one == drawn(tmp_path, "a.txt", content) != other
     assert 0.8 * WANTED < len(one.encode()) <= 1.05 * WANTED
@@ -48,9 +45,9 @@ def test_whole_documents_from_all_over_a_text_are_drawn(
 
 @pytest.mark.parametrize("content", [TITLED, UNTITLED], ids=["titled", "untitled"])
 def test_what_a_text_says_of_itself_is_said_of_what_is_drawn_too(tmp_path: Path, content: str) -> None:
-    said = "<!-- Invented. -->\n\n"
-    one = drawn(tmp_path, "a.txt", said + content)
-    assert one.startswith(said)
+    note = "<!-- Invented. -->\n\n"
+    one = drawn(tmp_path, "a.txt", note + content)
+    assert one.startswith(note)
     assert not any("Invented" in part.text for part in documents(one, "a"))
 
 
@@ -93,15 +90,15 @@ def test_a_file_that_cannot_be_sampled_is_refused(tmp_path: Path, name: str, con
     if content is not None:
         (tmp_path / name).write_bytes(content)
     target = tmp_path / "out.txt"
-    answer = CliRunner().invoke(app, ["sample", str(tmp_path / name), "--megabytes", "1", "--output", str(target)])
-    assert answer.exit_code == 1 and words in answer.output
+    code, text = said("sample", tmp_path / name, "--megabytes", "1", "--output", target)
+    assert code == 1 and words in text
     assert not target.exists() and not list(tmp_path.glob("*.partial"))
 
 
 def test_an_output_that_is_there_is_replaced_by_force_only(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(TITLED * 10, "utf-8")
     line = ["sample", str(tmp_path / "a.txt"), "--megabytes", "1"]
-    assert CliRunner().invoke(app, line).exit_code == 0
-    again = CliRunner().invoke(app, line)
-    assert again.exit_code == 1 and "--force" in again.output
-    assert CliRunner().invoke(app, [*line, "--force"]).exit_code == 0
+    assert said(*line)[0] == 0
+    code, text = said(*line)
+    assert code == 1 and "--force" in text
+    assert said(*line, "--force")[0] == 0

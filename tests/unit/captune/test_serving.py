@@ -91,9 +91,10 @@ class TestServing:
         with pytest.raises(AlreadyServed):
             serve(site.deployment, RUN, 45)
         assert len(site.machines.started) == 1
-
-    def test_of_two_who_look_at_the_same_moment_one_is_refused(self, site: FakeProject) -> None:
-        site.machines.troubles["start_execution"] = [refusal("ExecutionAlreadyExists")]
+        site.ledger.settled(SERVED)
+        site.machines.troubles["start_execution"] = [
+            refusal("ExecutionAlreadyExists")
+        ]  # both looked at the same moment
         with pytest.raises(AlreadyServed):
             serve(site.deployment, RUN, 45)
 
@@ -136,6 +137,10 @@ class TestExtending:
         assert site.scheduler.calls == []
 
 
+def denied(operation: str) -> str:
+    raise refusal("AccessDeniedException")
+
+
 class TestStopping:
     def test_tear_down_is_told_run_and_execution(self, site: FakeProject) -> None:
         site.keep()
@@ -143,22 +148,18 @@ class TestStopping:
         told = {"runName": SERVED, "executionArn": arn("serve-one-1"), "reason": "person"}
         assert site.started() == (TEAR_DOWN, found["tearDown"], told)
 
-    def test_a_damaged_item_does_not_keep_it_running(self, site: FakeProject) -> None:
+    @pytest.mark.parametrize(
+        "trouble",
+        [
+            lambda ledger: ledger.damage(f"RUN#{SERVED}"),
+            lambda ledger: ledger.fall_silent(),
+            lambda ledger: setattr(ledger.table, "trouble", denied),
+        ],
+        ids=["a damaged item", "no answer", "a refusal"],
+    )
+    def test_a_ledger_that_cannot_be_read_does_not_keep_it_running(self, site: FakeProject, trouble: Any) -> None:
         site.keep()
-        site.ledger.damage(f"RUN#{SERVED}")
-        stop(site.deployment, SERVED, NOW)
-        assert site.started()[2] == {"runName": SERVED, "reason": "person"}
-
-    @pytest.mark.parametrize("error", ["throttled", refusal("AccessDeniedException")])
-    def test_a_ledger_that_does_not_answer_does_not_keep_it_running(self, site: FakeProject, error: Any) -> None:
-        site.keep()
-
-        def trouble(operation: str) -> str:
-            if isinstance(error, Exception):
-                raise error
-            return str(error)
-
-        site.ledger.table.trouble = trouble
+        trouble(site.ledger)
         stop(site.deployment, SERVED, NOW)
         assert site.started()[2] == {"runName": SERVED, "reason": "person"}
 

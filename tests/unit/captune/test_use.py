@@ -105,9 +105,7 @@ def test_what_is_no_completion_is_an_error(site: RunningServer, whole: bytes, st
         ({**ASKED, "model": "nobody"}, (404, "UnknownModel")),
     ],
 )  # fmt: skip
-def test_a_bad_request_is_refused_before_the_engine_hears_of_it(
-    site: RunningServer, body: Any, named: tuple[int, str]
-) -> None:
+def test_a_bad_request_is_refused_before_the_engine(site: RunningServer, body: Any, named: tuple[int, str]) -> None:
     assert site.error(ASK, body)[:2] == named and site.engine.asked == []
 
 

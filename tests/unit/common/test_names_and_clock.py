@@ -118,9 +118,7 @@ EVENTS: list[tuple[dict[str, Any], str, str | None]] = [
 
 
 @pytest.mark.parametrize(("event", "run", "execution"), EVENTS)
-def test_tear_down_knows_run_and_execution_from_one_fact(
-    event: dict[str, Any], run: str, execution: str | None
-) -> None:
+def test_one_fact_names_run_and_execution(event: dict[str, Any], run: str, execution: str | None) -> None:
     assert (run_of_event(event), execution_arn_of(event, MACHINE)) == (run, execution)
 
 

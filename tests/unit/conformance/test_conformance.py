@@ -20,10 +20,8 @@ from captune import programs
 from captune.programs import PROJECT, CannotRun, StepFailed
 from stacks import assembly as rehearsed_assembly
 from tests.doubles import PATIENCE_SECONDS
-from tests.doubles.machines.stacks_bench import synthesize
 from verification.conformance.__main__ import PARTS, check, exit_code
 from verification.conformance.contracts import PLANTS, Contract, Setting, table
-from verification.conformance.deploy import templates
 from verification.conformance.expressions import on_aws
 from verification.conformance.expressions.evaluations import Evaluation
 from verification.conformance.training_image import compare
@@ -76,11 +74,7 @@ def test_a_rehearsal_synthesizes_as_for_the_locked_cdk() -> None:
 @pytest.mark.parametrize(
     ("patience", "code", "named"),
     [
-        (
-            PATIENCE_SECONDS,
-            "import sys; print('no access'); sys.exit(3)",
-            r"try ended with code 3: no access .*try\.log",
-        ),
+        (PATIENCE_SECONDS, "import sys; print('no access'); sys.exit(3)", r"ended with code 3: no access .*try\.log"),
         (1, "import time; time.sleep(600)", r"did not end .*try\.log"),
     ],
 )
@@ -92,9 +86,7 @@ def test_a_command_that_fails_or_hangs_is_an_error(
         programs.run([sys.executable, "-c", code], {}, tmp_path / "try.log")
 
 
-def test_packages_are_installed_again_only_when_their_list_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_packages_are_installed_when_their_list_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "FOREIGN", tmp_path / "foreign")
     for file in ("package.json", "package-lock.json"):
         (tmp_path / file).write_text("{}", encoding="utf-8")
@@ -112,51 +104,6 @@ def test_packages_are_installed_again_only_when_their_list_changed(
 
 
 # Planted faults -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def assembly(tmp_path: Path) -> Path:
-    """A synthesized project: its templates and the deployed Ask code."""
-    for file in synthesize().folder.glob("*.template.json"):
-        shutil.copy(file, tmp_path)
-    deployed = tmp_path / "asset.0" / "ask"
-    deployed.mkdir(parents=True)
-    shutil.copy(PROJECT / "lambdas" / "ask" / "questions.py", deployed)
-    return tmp_path
-
-
-@pytest.mark.slow
-def test_a_property_that_cloudformation_lacks_is_noticed(assembly: Path) -> None:
-    for other in (FINE_TUNING, "Captune-Guardrail.template.json"):  # checking them takes seconds
-        (assembly / other).unlink()
-    before = templates(assembly)
-    PLANTS["property"].into(assembly)
-    (problem,) = templates(assembly).problems
-    assert before.holds
-    assert "Resources.Ledger" in problem and "'Colour'" in problem
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "file", "lost", "found"),
-    [
-        ("expression", FINE_TUNING, "$exists(", "$exist("),
-        ("field", FINE_TUNING, ".FailureReason", ".FailureReson"),
-        ("right", FINE_TUNING, "s3:PutObject", "s3:GetObjectTagging"),
-        ("adapter", FINE_TUNING, r"\"name\\\":\\\"${Domain}", r"\"name\\\":\\\"another"),
-        ("route", "asset.0/ask/questions.py", '"route=/v1/completions"', '"nowhere"'),
-    ],
-)
-def test_a_fault_reaches_every_place_meant(assembly: Path, name: str, file: str, lost: str, found: str) -> None:
-    before = (assembly / file).read_text(encoding="utf-8")
-    PLANTS[name].into(assembly)
-    after = (assembly / file).read_text(encoding="utf-8")
-    planted = after.count(found) - before.count(found)
-    assert planted == before.count(lost) - after.count(lost) > 0
-    assert planted == (before.count(lost) if PLANTS[name].everywhere else 1)
-    for template in assembly.glob("*.template.json"):  # each definition is still JSON
-        for resource in json.loads(template.read_text("utf-8"))["Resources"].values():
-            json.loads(resource["Properties"].get("DefinitionString", "{}"))
 
 
 @pytest.mark.parametrize("name", PLANTS)
@@ -241,10 +188,6 @@ def test_a_recorded_context_is_given_as_variables_input_and_mock() -> None:
 def test_another_value_is_told(one: Evaluation, answer: dict[str, Any], words: str) -> None:
     found = differences(one, answer)
     assert (len(found), words in "".join(found)) == (bool(words), True)
-
-
-def test_what_it_costs_is_told_as_unconfirmed() -> None:
-    assert "called 400 times: at most $0.010 if AWS counts each" in on_aws.price([AFTER_A_CALL] * 400)
 
 
 @pytest.mark.parametrize(("output", "code"), [("7", 0), ("8", 1)])

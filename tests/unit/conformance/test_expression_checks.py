@@ -74,23 +74,6 @@ def test_a_name_that_does_not_exist_is_a_problem(expression: str, named: str) ->
 
 
 @pytest.mark.parametrize(
-    ("expression", "states", "value"),
-    [
-        ("$states.input.a", {"input": {"a": None}}, None),
-        ("$millis()", {}, 1_700_000_000_000),
-        ("$now()", {}, "2023-11-14T22:13:20.000Z"),
-        ("$partition([1..5], 2)", {}, [[1, 2], [3, 4], [5]]),
-        ("$range(0, 10, 5)", {}, [0, 5.0, 10]),
-        ("$hash('a', 'MD5')", {}, "0cc175b9c0f1b6a831c399e269772661"),
-        ("$parse('{\"a\":[1]}').a", {}, [1]),
-    ],
-)
-def test_the_reference_has_what_aws_adds_and_the_recorded_time(expression: str, states: Any, value: Any) -> None:
-    contract = of_results(with_output(expression), [evaluation(expression, {"value": value}, **states)])
-    assert contract.holds, contract.problems
-
-
-@pytest.mark.parametrize(
     ("expression", "recorded"),
     [
         ("1 + 1", {"value": 3}),
@@ -103,12 +86,6 @@ def test_the_reference_has_what_aws_adds_and_the_recorded_time(expression: str, 
 def test_a_result_other_than_the_references_is_a_problem(expression: str, recorded: dict[str, Any]) -> None:
     contract = of_results(with_output(expression), [evaluation(expression, recorded, input=1)])
     assert any("in the reference" in problem for problem in contract.problems)
-
-
-def test_errors_agree_where_another_context_gives_a_value() -> None:
-    text = "$states.input.a"
-    failing, giving = evaluation(text, {"error": "nothing"}, input={}), evaluation(text, {"value": 1}, input={"a": 1})
-    assert of_results(with_output(text), [failing, giving]).holds
 
 
 @pytest.mark.parametrize(
@@ -126,16 +103,6 @@ def test_what_agreeing_results_do_not_show_is_noticed(
     problems = of_results(with_output(text), [given]).problems
     assert len(problems) == len(named)
     assert all(part in problem for part, problem in zip(named, problems, strict=True))
-
-
-def test_an_expression_on_redrives_is_compared_without_and_with_one() -> None:
-    count = "$states.context.Execution.RedriveCount"
-    text = f"$exists({count}) and {count} > 0 ? $error('no') : 1"
-
-    contract = of_results(with_output(text), [evaluation(text, {"value": 1})])
-    assert contract.holds, contract.problems
-    assert contract.count == 3
-    assert "1 errors, 2 of a redrive" in contract.figures
 
 
 def test_the_recorder_keeps_values_errors_and_time() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from captune.report import rewrite
 from report.findings.analysis import analyse
 from report.summary import build, settle
 from verification.experiments import __main__ as command
-from verification.experiments import experiments, picture
+from verification.experiments import experiments
 from verification.experiments.experiments import PROJECT, Experiment, all_experiments
 from verification.experiments.made_up_runs import COST, answers, metrics, prompts, run
 from verification.experiments.table import figures_of, knowledge_together, row
@@ -48,14 +47,6 @@ def test_every_experiment_is_measured_on_the_given_outside_text(tmp_path: Path) 
     others.write_text("by yet others")
     assert all_experiments(tmp_path, others)[0].outside_sha256 != known[0].outside_sha256
     assert {one.outside_sha256 for one in all_experiments(tmp_path)} == {experiments.OUTSIDE_SHA256}
-
-
-def test_shuffled_text_has_the_words_but_not_the_sentences(tmp_path: Path) -> None:
-    text = experiments.shuffled(tmp_path).read_text("utf-8")
-    corpus = (experiments.DATA / "medicaldataset.txt").read_text("utf-8")
-    assert len(text.split()) == experiments.SHUFFLED_WORDS
-    assert set(text.split()) <= set(corpus.split())
-    assert not any(line[:60] in corpus for line in text.splitlines() if line)
 
 
 def test_figures_are_of_today_while_seed_settings_texts_weights_code_and_training_are(
@@ -302,28 +293,6 @@ def test_table_is_made_of_the_figures_of_today_alone(tmp_path: Path, ran: list[s
     assert command.TABLE.read_text("utf-8") == before
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"seed-4": {}}'])
-def test_damaged_file_of_figures_is_refused(ran: list[str], text: str) -> None:
-    command.FIGURES.write_text(text)
-    with pytest.raises(SystemExit, match="restore it with git"):
-        command.main(only("seed-4"))
-
-
-def test_failed_run_is_not_kept(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "_rehearse", lambda _: 2)
-    with pytest.raises(SystemExit, match="ended with 2"):
-        command.main(only("seed-4"))
-    assert not command.FIGURES.exists()
-
-
-def test_wrong_command_line_is_refused(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "by_others.jsonl").unlink()
-    for arguments, named_in in ((["--table", *only("seed-99")], "seed-99"), (only("seed-4"), "captune outside")):
-        with pytest.raises(SystemExit):
-            command.main(arguments)
-        assert named_in in capsys.readouterr().err
-
-
 # A report is written again --------------------------------------------------------------------------------------------
 
 
@@ -345,9 +314,3 @@ def test_report_for_the_repository_has_no_title_by_others(finished: Path, tmp_pa
     assert "A study by others" in (tmp_path / "own" / "summary.json").read_text("utf-8")
     assert not any(b"A study by others" in path.read_bytes() for path in (tmp_path / "kept").iterdir())
     assert "A study by others" not in json.dumps(figures_of({"outside": outside}, {}))
-
-
-def test_picture_without_a_browser_names_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="chromium"):
-        picture.take(tmp_path / "r.html", tmp_path / "p.png")

@@ -70,14 +70,6 @@ def test_every_part_of_an_expression_is_changed(expression: str, changed: set[st
     assert changed <= {text for _, text in expression_changes(expression, is_condition=False)}
 
 
-def test_texts_and_what_a_request_holds_are_left_as_they_are() -> None:
-    made = changes(copy.deepcopy(MACHINE))
-    assert not [
-        one for one in made if "Arguments" in one and ("dropped" in one or "TopicArn" in one and "${" not in one)
-    ]
-    assert not [text for _, text in expression_changes("$a.b = 'x'", is_condition=False) if "'x'" not in text]
-
-
 @pytest.mark.slow
 def test_judge_finds_which_test_notices_a_change(tmp_path: Path) -> None:
     tried = {"States": {"Wait": {"Type": "Wait", "Seconds": 30, "QueryLanguage": "JSONata"}}}
@@ -131,9 +123,7 @@ def test_fault_is_named_by_its_function_and_its_lines() -> None:
         (20, [FAULT], [REASON, {**REASON, "place": "common.ledger.ledger.gone"}], False),
     ],
 )  # fmt: skip
-def test_faults_need_95_percent_noticed_and_a_reason_each(
-    killed: int, unnoticed: list[Any], reasons: list[Any], right: bool
-) -> None:
+def test_unnoticed_faults_need_a_reason(killed: int, unnoticed: list[Any], reasons: list[Any], right: bool) -> None:
     statuses = {f"common.ledger.ledger.xǁLedgerǁreserve__mutmut_{n}": "killed" for n in range(killed)}
     statuses |= {"common.ledger.ledger.xǁLedgerǁreserve__mutmut_99": "survived"}
     assert judge(statuses, unnoticed, reasons)[1] is right

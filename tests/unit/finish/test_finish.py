@@ -14,7 +14,8 @@ from common.names import run_name
 from finish import last_report
 from report.summary_types import Summary
 from tests.doubles.lambda_fakes import NOW, arn
-from tests.doubles.settle_site import Site, visit
+from tests.doubles.run_end import SettledSite as Site
+from tests.doubles.run_end import visit
 
 FOLDER = "runs/captune-abc/"
 SUMMARY, PLAN = ("bucket", f"{FOLDER}report/summary.json"), ("bucket", f"{FOLDER}plan.json")
@@ -134,9 +135,7 @@ class TestDamage:
         assert "ReportDamaged: plan.json is damaged (" in bare.end(status="FAILED")["message"]
         assert bare.report()["error"] == "WeightsNotFound"
 
-    def test_report_that_cannot_be_drawn_at_all_is_a_named_error(
-        self, site: Site, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_report_that_cannot_be_drawn_is_an_error(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         def breaks(*_: Any) -> str:
             raise ValueError("no page")
 
@@ -155,11 +154,6 @@ class TestMessage:
         assert outcome["message"].endswith("No report was written: nothing was asked.")
         assert outcome["verdict"] == "served"
         assert SUMMARY not in bare.s3.objects
-
-    def test_a_run_that_failed_to_serve_has_the_report_of_its_failure(self, bare: Site) -> None:
-        bare.fails("EndpointFailed", "No luck.")
-        bare.end(status="FAILED")
-        assert bare.report()["error"] == "EndpointFailed"
 
     def test_it_says_which_file_could_not_be_made(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "typst", None)

@@ -81,9 +81,7 @@ def test_a_prompt_with_choices_is_scored_and_without_facts_not_asked(site: Site)
 
 
 @pytest.mark.parametrize(("corpus_words", "measured"), [(0, 60), (1000, 20), (9900, 25), (20_000, 50), (24_000, 60)])
-def test_with_a_part_of_the_corpus_half_as_much_held_out_text_is_measured(
-    site: Site, corpus_words: int, measured: int
-) -> None:
+def test_with_a_part_of_the_corpus_half_is_measured(site: Site, corpus_words: int, measured: int) -> None:
     """At least LEAST_HELD_OUT_WORDS of it, in whole documents from all over it."""
     site.data["medicalheldout.txt"] = titled(60, 200, 300)
     site.settings["corpus_words"] = corpus_words

@@ -81,9 +81,7 @@ def test_faulty_record_is_refused_with_its_line(form: str, content: bytes, fault
 
 
 @pytest.mark.parametrize(("record", "secret"), PERSONAL)
-def test_personal_data_is_refused_with_its_line_and_not_repeated(
-    site: Site, record: dict[str, Any], secret: str
-) -> None:
+def test_personal_data_is_refused_and_not_repeated(site: Site, record: dict[str, Any], secret: str) -> None:
     site.upload("mine.jsonl", lines([record]))
     message = site.refusal(PatientDataSuspected, CORPUS)
     assert "line 1: " in message and secret not in message
@@ -240,12 +238,7 @@ UNUSABLE: list[tuple[list[Any], list[Any], type[CaptuneError], str]] = [
     (conversations(40), [], ChatTemplateMissing, "llama-2-7b-chat"),
     (pairs(5), [], DatasetRejected, "has 300 words in 5 records; at least 1000 are needed"),
     (pairs(5) * 9, [], DatasetRejected, "has 300 words in 5 records; at least 1000 are needed"),
-    (
-        [*pairs(40), {"prompt": "All of it?", "completion": "word " * 220_000}],
-        [],
-        DatasetRejected,
-        "records of more than 1 MiB (line 41)",
-    ),
+    ([*pairs(40), {"prompt": "All of it?", "completion": "word " * 220_000}], [], DatasetRejected, "1 MiB (line 41)"),
     (pairs(40, groups=1), [], DatasetRejected, "are of one group, so none can be held out"),
     (pairs(40), conversations(50)[40:], DatasetRejected, "hold records of different kinds"),
     (pairs(40, groups=8), OTHER_SPLIT, HeldOutLeaks, "8 groups have records in `corpus` and in `heldOut`: 'clinic 0'"),

@@ -75,12 +75,7 @@ def heard_by(*subscribed: tuple[str, str]) -> Change:
 
 # What is changed, the input, the error and a key word of its message.
 REFUSED: list[tuple[Change, dict[str, Any], type[CaptuneError], str]] = [
-    (
-        rule("run-ended"),
-        {},
-        errors.GuardrailMissing,
-        "run-ended, which starts TearDown when a run ends, does not exist",
-    ),
+    (rule("run-ended"), {}, errors.GuardrailMissing, "which starts TearDown when a run ends, does not exist"),
     (rule("run-ended", "DISABLED", TEAR_DOWN), {}, errors.GuardrailMissing, "is DISABLED"),
     (rule("run-ended", "ENABLED", SWEEPER), {}, errors.GuardrailMissing, "has lost its target"),
     (rule("sweep"), {}, errors.GuardrailMissing, "sweep, which starts the sweeper every quarter of an hour, does not"),
@@ -89,12 +84,7 @@ REFUSED: list[tuple[Change, dict[str, Any], type[CaptuneError], str]] = [
     (heard_by(("lambda", TEAR_DOWN), ("email", SWEEPER)), {}, errors.GuardrailMissing, "nothing hears the kill switch"),
     (lambda site: site.sns.topics.clear(), {}, errors.GuardrailMissing, "nothing hears the kill switch"),
     (lambda site: None, MINE, DatasetRejected, "aws s3 cp FILE s3://bucket/corpora/mine.txt"),
-    (
-        lambda site: site.s3.sizes.update({"corpora/mine.txt": 5 * 2**30}),
-        MINE,
-        DatasetRejected,
-        "captune sample FILE --megabytes 32",
-    ),
+    (lambda site: site.s3.sizes.update({"corpora/mine.txt": 5 * 2**30}), MINE, DatasetRejected, "captune sample"),
     (uploaded(prose(2000).encode() + b"\nMRN: 12345678"), MINE, errors.PatientDataSuspected, "corpora/mine.txt"),
     (uploaded(titled(36, 60, 100) * 2), MINE, errors.HeldOutLeaks, "Every part of corpora/mine.txt"),
     (leaking, {}, errors.HeldOutLeaks, "data/medicalheldout.txt, line"),
@@ -185,9 +175,7 @@ def test_trouble_of_aws_is_an_error_that_is_retried(site: Site, change: Change) 
 
 
 @pytest.mark.parametrize("versions", [("v1", "v2"), (None, "v2"), ("", "")])
-def test_execution_of_another_deployment_is_refused_before_its_settings_are_read(
-    site: Site, versions: tuple[Any, str]
-) -> None:
+def test_execution_of_another_deployment_is_refused_at_once(site: Site, versions: tuple[Any, str]) -> None:
     site.version, site.deployed_version = versions
     site.settings = {"of": "another form"}
     assert "Wait until the deployment has ended" in site.refusal(errors.DeployInProgress)

@@ -50,9 +50,7 @@ def most_cents(plan: dict[str, Any], keep_minutes: int) -> Decimal:
 @pytest.mark.parametrize("cap_cents", [450, 500, 1000, 2500])
 @pytest.mark.parametrize("instances", [1, 3])
 @pytest.mark.parametrize("given", KINDS.values(), ids=KINDS)
-def test_reservation_covers_the_longest_job_and_endpoint(
-    site: Site, given: dict[str, Any], instances: int, cap_cents: int
-) -> None:
+def test_reservation_covers_the_longest_run(site: Site, given: dict[str, Any], instances: int, cap_cents: int) -> None:
     site.settings["training_instance_count"] = instances
     site.quotas.applied |= {"L-2D6DEB3C": instances, "L-CAEE7DB7": instances}
     site.cap_cents = cap_cents * instances + 150 * ("spot" in given)

@@ -177,9 +177,7 @@ LARGE = {"corpus": "corpora/mine.txt"}
 
 
 @pytest.mark.parametrize("titles", [True, False])
-def test_of_a_large_corpus_as_much_is_staged_as_a_run_learns(
-    site: Site, monkeypatch: pytest.MonkeyPatch, titles: bool
-) -> None:
+def test_of_a_large_corpus_a_part_is_staged(site: Site, monkeypatch: pytest.MonkeyPatch, titles: bool) -> None:
     content = titled(60, 100, 100) if titles else prose(8000, 100).encode()
     site.upload("mine.txt", content)
     whole = site.begin(LARGE)
@@ -267,35 +265,54 @@ MANY = [entry(n) for n in range(13)]
 STRENGTH = "input/evaluation/strength.jsonl"
 
 
-def halves(site: Site) -> tuple[list[Any], list[Any]]:
-    """What judges and what chooses the adapter's strength, of what is staged."""
-    return site.documents(OUTSIDE), site.documents(STRENGTH) if STRENGTH in site.staged else []
-
-
-def test_every_second_document_chooses_the_strength_and_none_of_them_judges(site: Site) -> None:
-    plan = begin(site, lines(MANY), JSON_LINES)
-    judge, choose = halves(site)
-    assert (judge, choose) == (MANY[::2], MANY[1::2])
-    figures = plan["evaluation"]
-    assert (figures["outsideDocuments"], figures["strengthDocuments"], figures["strengthWords"]) == (7, 6, 360)
-    assert "6 documents choose the adapter's strength, and 7 others judge" in figures["outsideText"]
-    assert [phase["name"] for phase in plan["estimate"]["phases"]].count("choose the strength") == 1
-
-
-@pytest.mark.parametrize(
-    ("content", "given", "strength"),
-    [(MANY[:11], {}, "auto"), (MANY, {}, "0.6"), (MANY, {"smoke": True}, "auto")],
-    ids=["too few for both", "a strength that is set", "a smoke run"],
-)
-def test_all_judge_where_none_can_choose(site: Site, content: list[Any], given: dict[str, Any], strength: str) -> None:
-    site.settings["hyperparameters"] = {**site.settings["hyperparameters"], "adapter_strength": strength}
-    site.upload("others.jsonl", lines(content))
-    plan = site.begin({**JSON_LINES, **given})
-    assert halves(site) == (content, [])
-    assert plan["evaluation"]["strengthDocuments"] == 0
+def chosen_by(site: Site) -> list[Any]:
+    """The documents by which the adapter's strength is chosen, of what is staged."""
+    return site.documents(STRENGTH) if STRENGTH in site.staged else []
 
 
 DEPLOYED = "medicaloutside.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("deployed", "given", "strength", "judge", "choose"),
+    [
+        ([], (MANY, {}), "auto", MANY[::2], MANY[1::2]),
+        ([], (MANY[:11], {}), "auto", MANY[:11], []),
+        ([], (MANY, {}), "0.6", MANY, []),
+        ([], (MANY, {"smoke": True}), "auto", MANY, []),
+        (MANY, None, "auto", MANY[::2], MANY[1::2]),
+        (MANY, (OTHERS, {}), "auto", OTHERS, []),
+        (MANY, ([], {"heldOutside": "none"}), "auto", None, []),
+        (MANY, ([], {"heldOutside": None, "smoke": True}), "auto", None, []),
+        (MANY, ([], {"heldOutside": None, "corpus": "corpora/mine.txt"}), "auto", None, []),
+    ],
+    ids=[
+        "every second document chooses", "too few for both", "a strength that is set", "a smoke run",
+        "the deployed text by default", "a file of the input instead", "none is wanted", "none in a smoke run",
+        "none beside an own corpus",
+    ],
+)  # fmt: skip
+def test_text_by_others_judges_and_chooses_the_strength_where_there_is_enough(
+    site: Site, deployed: list[Any], given: tuple[list[Any], dict[str, Any]] | None, strength: str, judge: Any, choose: Any
+) -> None:  # fmt: skip
+    content, more = given or ([], {"heldOutside": None})
+    site.data |= {DEPLOYED: lines(deployed)} if deployed else {}
+    site.settings["hyperparameters"] = {**site.settings["hyperparameters"], "adapter_strength": strength}
+    site.upload("others.jsonl", lines(content))
+    site.upload("mine.txt", prose(3000, 7).encode())
+    plan = site.begin({key: value for key, value in {**JSON_LINES, **more}.items() if value is not None})
+    assert (site.documents(OUTSIDE) if OUTSIDE in site.staged else None, chosen_by(site)) == (judge, choose)
+    figures = plan["evaluation"]
+    assert figures["strengthDocuments"] == len(choose)
+    assert figures["outsideText"].startswith("No outside text was given") is (judge is None)
+    assert [phase["name"] for phase in plan["estimate"]["phases"]].count("choose the strength") == bool(choose)
+    if choose:
+        assert (figures["outsideDocuments"], figures["strengthWords"]) == (7, 360)
+        assert "6 documents choose the adapter's strength, and 7 others judge" in figures["outsideText"]
+    if deployed and judge == MANY[::2]:
+        assert figures["outsideText"].startswith(f"The outside text data/{DEPLOYED} has 13 documents")
+
+
 CONTROL, BY_CONTROL = "input/evaluation/control.jsonl", "input/evaluation/strength_control.jsonl"
 
 
@@ -324,7 +341,7 @@ def test_a_control_text_of_each_kind_chooses_the_strength_where_no_text_by_other
 def test_control_text_only_judges_where_text_by_others_chooses(site: Site) -> None:
     site.data |= {DEPLOYED: lines(MANY), "control.txt": titled(28, 60, 400)}
     site.begin()
-    assert halves(site) == (MANY[::2], MANY[1::2])
+    assert chosen_by(site) == MANY[1::2]
     assert len(site.documents(CONTROL)) == 28 and BY_CONTROL not in site.staged
 
 
@@ -334,38 +351,11 @@ def test_the_control_text_has_as_many_of_each_kind_as_are_counted_on() -> None:
     assert len(set(titles)) == CONTROL_KINDS
 
 
-def test_the_deployed_text_by_others_is_measured_by_default(site: Site) -> None:
-    site.data[DEPLOYED] = lines(MANY)
-    plan = site.begin()
-    assert halves(site) == (MANY[::2], MANY[1::2])
-    assert plan["evaluation"]["outsideText"].startswith(f"The outside text data/{DEPLOYED} has 13 documents")
-    assert plan["warnings"] == []
-
-
-@pytest.mark.parametrize(
-    "given",
-    [{"heldOutside": "none"}, {"smoke": True}, {"corpus": "corpora/mine.txt"}],
-    ids=["none", "smoke", "own corpus"],
-)
-def test_the_deployed_text_is_left_alone_where_it_is_not_wanted(site: Site, given: dict[str, Any]) -> None:
-    site.data[DEPLOYED] = lines(MANY)
-    site.upload("mine.txt", prose(3000, 7).encode())
-    plan = site.begin(given)
-    assert OUTSIDE not in site.staged and STRENGTH not in site.staged
-    assert plan["evaluation"]["outsideText"].startswith("No outside text was given")
-
-
-def test_a_file_of_the_input_takes_the_place_of_the_deployed_one(site: Site) -> None:
-    site.data[DEPLOYED] = lines(MANY)
-    begin(site, lines(OTHERS), JSON_LINES)
-    assert halves(site) == (OTHERS, [])
-
-
 def test_deployed_documents_that_the_corpus_repeats_are_left_out_with_a_warning(site: Site) -> None:
     site.data[DEPLOYED] = lines([*MANY, entry(20, text=SAYING_THE_SAME[3]["text"])])
     (warning,) = site.begin()["warnings"]
     assert warning.startswith(f"1 documents of data/{DEPLOYED} share words with the training text")
-    assert halves(site) == (MANY[::2], MANY[1::2])
+    assert (site.documents(OUTSIDE), chosen_by(site)) == (MANY[::2], MANY[1::2])
 
 
 def test_own_held_out_text_is_not_text_by_others(site: Site) -> None:

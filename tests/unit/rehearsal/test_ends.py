@@ -97,9 +97,7 @@ def test_as_many_answers_are_announced_as_both_models_are_asked_for(samples: int
 
 
 @pytest.mark.parametrize(("matches", "named"), [(None, SMALL.name), (True, "Llama 2 7B")])
-def test_a_run_that_ended_before_its_model_was_measured_is_named_after_what_was_rehearsed(
-    tmp_path: Path, matches: bool | None, named: str
-) -> None:
+def test_a_run_that_was_not_measured_is_named_after_its_model(tmp_path: Path, matches: bool | None, named: str) -> None:
     planned = {"name": "Llama 2 7B", "planned_name": "Llama 2 7B", "matches_plan": matches}
     cloud = of_runs(summary=json.dumps({"base_model": planned}).encode())
     _, summary = copy_out(cloud, RUN, [tmp_path / "mine"], SMALL, Display(), keep)
@@ -135,9 +133,7 @@ def left(project: Path, name: str, with_assembly: bool = True) -> RunFolders:
 
 
 @pytest.mark.parametrize("with_assembly", [True, False])
-def test_of_a_killed_rehearsal_the_assembly_and_the_logs_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_assembly: bool
-) -> None:
+def test_a_killed_rehearsal_keeps_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_assembly: bool) -> None:
     monkeypatch.setattr(files.psutil, "pids", lambda: [1, os.getpid()])
     killed = left(tmp_path, KILLED, with_assembly)
     clear_abandoned(tmp_path)

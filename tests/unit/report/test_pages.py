@@ -94,9 +94,7 @@ def test_every_kind_of_run_has_a_page_that_runs_and_fetches_nothing(made: dict[s
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_kind_of_run_is_set_on_paper_with_the_sections_and_charts_of_its_page(
-    made: dict[str, Any], name: str
-) -> None:
+def test_every_kind_of_run_has_the_same_sections_and_charts_on_paper(made: dict[str, Any], name: str) -> None:
     body, html = paper(made[name]), page(made[name])
     titles = ["".join(heading.itertext()) for heading in body.iter("h2")]
     assert titles == [re.sub(r"&#39;", "'", title) for title in re.findall(r"<h2[^>]*>(.*?)</h2>", html)]
@@ -111,9 +109,7 @@ def test_a_pdf_is_tagged_for_reading_aloud_and_the_same_each_time(made: dict[str
     assert file == render.pdf(made[name]), "the same run gives the same file"
 
 
-def test_letters_that_no_font_has_become_question_marks_and_markup_stays_text(
-    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_letters_are_replaced_and_markup_is_text(made: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     document = made["improved"]
     document["prompts"] = document["prompts"][:1]
     document["prompts"][0]["prompt"] = (
@@ -134,9 +130,7 @@ def test_letters_that_no_font_has_become_question_marks_and_markup_stays_text(
     assert b'"letters_replaced": true' in tried[-1]["document.json"]
 
 
-def test_a_pdf_shows_some_prompts_and_says_where_the_others_are(
-    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pdf_says_where_its_other_prompts_are(made: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(list(paper(made["improved"]).iter("article"))) == len(made["improved"]["prompts"])
     monkeypatch.setattr(render, "PDF_ANSWERS", 60)  # each prompt of these has six
     body = paper(made["improved"])
@@ -144,9 +138,7 @@ def test_a_pdf_shows_some_prompts_and_says_where_the_others_are(
     assert "the first 10 prompts. The other 38 are in report.html" in words(ElementTree.tostring(body, "unicode"))
 
 
-def test_a_pdf_that_cannot_be_made_leaves_the_page_and_a_sentence(
-    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pdf_that_cannot_be_made_leaves_the_page(made: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(*_: Any, **__: Any) -> bytes:
         raise typst.TypstError("out of paper", "")
 
@@ -197,15 +189,9 @@ def test_page_and_pdf_show_every_answer_and_the_deciding_loss_first(made: dict[s
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        (
-            "improved-outside",
-            "0.45 of the adapter is kept: of all strengths that were tried, the best on 40 documents by others",
-        ),
+        ("improved-outside", "0.45 of the adapter is kept: of all strengths that were tried, the best on 40"),
         ("improved", "not measured: no text was set aside for it. 0.2 of it is kept"),
-        (
-            "strength-by-control",
-            "0.3 of the adapter is kept: chosen, within narrow bounds, by 4 documents of control text",
-        ),
+        ("strength-by-control", "0.3 of the adapter is kept: chosen, within narrow bounds, by 4 documents"),
         ("none-better", "0 of the adapter is kept"),
     ],
 )

@@ -116,9 +116,7 @@ def test_the_verdict_follows_the_rule(
         ((6, 6, 5), "only 5 documents"),
     ],
 )
-def test_six_documents_of_each_text_are_enough_and_five_of_any_are_not(
-    counts: tuple[int, int, int], reason: str
-) -> None:
+def test_six_documents_of_each_text_are_enough_and_five_not(counts: tuple[int, int, int], reason: str) -> None:
     inside, beyond, others = counts
     judged = judge_loss(
         held_out(documents_count=inside), control(control_documents=beyond), outside(documents_count=others)

@@ -16,7 +16,8 @@ from settle import notice
 from settle.billing import StillRunning
 from tests.doubles.lambda_fakes import MACHINE, NOW, arn, logged, refusal
 from tests.doubles.ledger_fakes import FakeLedger
-from tests.doubles.settle_site import START, Site, job, visit
+from tests.doubles.run_end import START, job, visit
+from tests.doubles.run_end import SettledSite as Site
 
 # What a month costs beside its runs, under a cap of 25 dollars.
 STANDING = 100

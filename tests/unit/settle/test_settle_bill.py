@@ -12,7 +12,8 @@ from common.errors import ServiceUnreachable
 from common.pricing import prices
 from settle.billing import Tariff, Use, bill, endpoint_uses
 from tests.doubles.lambda_fakes import NOW, SageMaker, arn, logged, refusal
-from tests.doubles.settle_site import START, Site, job, visit
+from tests.doubles.run_end import START, job, visit
+from tests.doubles.run_end import SettledSite as Site
 
 CHEAP, DEAR, OTHER, UNPRICED = "ml.g6.2xlarge", "ml.g5.2xlarge", "ml.g5.12xlarge", "ml.p4d.24xlarge"
 PRICES = f"{CHEAP}=3.6 {DEAR}=36"  # a tenth of a cent and a cent a second

@@ -1,4 +1,7 @@
-"""The ten alarms: what each looks at, when it goes off, whom it tells, and what a person does."""
+"""The Guardrail stack: its budget by the settings, what its action waits for, and ten alarms that cost nothing.
+
+Kill switch, deny policy, topics and rules are in the snapshot; a rehearsal starts each TearDown by the rule of the template.
+"""
 
 from __future__ import annotations
 
@@ -33,19 +36,6 @@ def test_there_are_as_many_alarms_as_cost_nothing(stacks: Stacks) -> None:
     assert not any("Metrics" in one["Properties"] for one in alarms(stacks).values()), "each metric of one is billed"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_each_alarm_reaches_the_owner_and_counts_or_takes_the_peak(stacks: Stacks, name: str) -> None:
-    """Metrics and thresholds are in the snapshot."""
-    whole, one = alarms(stacks)[name], alarm(stacks, name)
-    # A gauge shows its peak in a period, a count everything that happened in it.
-    assert one["Statistic"] == ("Maximum" if one["Namespace"] in ("Captune", "AWS/SQS") else "Sum")
-    (policy,) = [key for key in stacks.resources("Guardrail", "AWS::SNS::TopicPolicy") if "Warnings" in key]
-    (topic,) = [key for key in stacks.resources("Guardrail", "AWS::SNS::Topic") if "Warnings" in key]
-    assert one["AlarmActions"] == [{"Ref": topic}]
-    assert policy in whole["DependsOn"], "the topic takes its message only then"
-    assert 0 < len(one["AlarmDescription"]) <= 1024, "CloudWatch's limit"
-
-
 def test_no_run_can_have_what_is_as_old_as_its_alarm(stacks: Stacks, own_weights: Stacks, abroad: Stacks) -> None:
     """With a short deadline a forgotten endpoint is reported hours earlier: each hour costs more than a dollar."""
     reservation = alarm(stacks, "reservation-too-old")["Threshold"]
@@ -56,15 +46,9 @@ def test_no_run_can_have_what_is_as_old_as_its_alarm(stacks: Stacks, own_weights
     assert 60 * 240 + allowed == durations.LONGEST_ENDPOINT_SECONDS
 
 
-def test_the_sweeper_runs_as_often_as_its_alarm_expects_and_writes_their_metrics(stacks: Stacks) -> None:
-    rule = stacks.one("Guardrail", "AWS::Events::Rule", "Sweep")
-    assert rule["ScheduleExpression"] == f"rate({SWEEP_MINUTES} minutes)"
+def test_the_sweepers_alarm_waits_for_three_missed_sweeps_and_each_metric_of_ours_is_written(stacks: Stacks) -> None:
     silent = alarm(stacks, "sweeper-silent")
-    assert (silent["Period"], silent["EvaluationPeriods"]) == (60 * SWEEP_MINUTES, 3), (
-        "three missed sweeps, not a late one"
-    )
-    permission = stacks.one("Guardrail", "AWS::Lambda::Permission", "AllowEventRule")
-    assert permission["FunctionName"] == rule["Targets"][0]["Arn"]
+    assert (silent["Period"], silent["EvaluationPeriods"]) == (60 * SWEEP_MINUTES, 3)
     sources = "".join(path.read_text("utf-8") for path in (ROOT / "lambdas" / "sweeper").glob("*.py"))
     written = [alarm(stacks, name) for name in NAMES if alarm(stacks, name)["Namespace"] == "Captune"]
     assert len(written) == 3 and all(one["MetricName"] in sources for one in written)
@@ -95,9 +79,39 @@ def test_the_dashboard_has_no_more_metrics_than_cost_nothing(stacks: Stacks) -> 
     assert 40 < shown <= 50
 
 
-def test_the_dashboard_shows_every_alarm_without_needing_their_stack(stacks: Stacks) -> None:
-    body = json.dumps(stacks.one("FineTuning", "AWS::CloudWatch::Dashboard")["DashboardBody"])
-    assert all(f":alarm:captune-{name}" in body for name in NAMES)
-    for shown in ("CommittedCents", "ActualCents", "CapCents", "ExecutionsFailed", "GPUUtilization", "Invocations"):
-        assert shown in body
-    assert "Guardrail" not in json.dumps(stacks.template("FineTuning"))
+def budget(stacks: Stacks) -> dict[str, Any]:
+    return stacks.one("Guardrail", "AWS::Budgets::Budget")
+
+
+def test_the_budget_is_the_cap_of_a_month_in_its_scope(stacks: Stacks, own_weights: Stacks) -> None:
+    spent = {"Not": {"Dimensions": {"Key": "RECORD_TYPE", "Values": ["Credit", "Refund"]}}}
+    tagged = {"And": [spent, {"Tags": {"Key": "project", "Values": ["captune"]}}]}
+    for built, limit, counted in ((stacks, 25, spent), (own_weights, 40, tagged)):
+        # And no name, because a replaced budget could not take it over.
+        assert budget(built)["Budget"] == {
+            "BudgetLimit": {"Amount": limit, "Unit": "USD"},
+            "BudgetType": "COST",
+            "TimeUnit": "MONTHLY",
+            "FilterExpression": counted,
+            "Metrics": ["UnblendedCost"],
+        }
+
+
+def test_every_notification_goes_to_an_address_that_is_given_too(stacks: Stacks, own_weights: Stacks) -> None:
+    for built, kinds in ((stacks, ["SNS"]), (own_weights, ["SNS", "EMAIL"])):
+        for one in budget(built)["NotificationsWithSubscribers"]:
+            assert [subscriber["SubscriptionType"] for subscriber in one["Subscribers"]] == kinds
+        policies = set(built.resources("Guardrail", "AWS::SNS::TopicPolicy"))
+        assert len(policies) == 2
+        for kind in ("AWS::Budgets::Budget", "AWS::Budgets::BudgetsAction"):
+            (resource,) = built.resources("Guardrail", kind).values()
+            assert policies <= set(resource["DependsOn"]), "AWS Budgets refuses a topic that it may not publish to"
+
+
+def test_the_action_is_made_last_of_all_as_its_role_has_to_be_known_everywhere(stacks: Stacks) -> None:
+    """Terraform's provider tries for two minutes after AWS Budgets has refused a new role. CloudFormation may not."""
+    template = stacks.template("Guardrail")["Resources"]
+    ((name, action),) = stacks.resources("Guardrail", "AWS::Budgets::BudgetsAction").items()
+    after = set(action["DependsOn"])
+    own = {key for key in template if key.startswith("Alarm") and not key.startswith("Alarms")}
+    assert template.keys() - own <= after and "AWS::SQS::Queue" in {template[one]["Type"] for one in after}
