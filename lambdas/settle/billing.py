@@ -256,10 +256,8 @@ def _use(life: Life, until: datetime, now: datetime) -> Use:
 
 def _closed(seen: Seen, until: datetime, now: datetime) -> Seen:
     """What was seen, with an end to each life: nothing of a settled run is still there."""
-    ends = [_use(life, until, now).end - _SECOND for life in seen.get("lives", [])]
     lives: list[Life] = [
-        {**life, "goneAt": life.get("goneAt", written(end))}
-        for life, end in zip(seen.get("lives", []), ends, strict=True)
+        {**life, "goneAt": written(_use(life, until, now).end - _SECOND)} for life in seen.get("lives", [])
     ]
     return {**seen, "lives": lives} if lives else seen
 
