@@ -236,6 +236,16 @@ class TestTrainingSeconds:
         assert (cost["training_seconds"], cost["training_cents"]) == (seconds, -(-seconds * 1515 // 36000))
         assert record["unreserved"] == []
 
+    def test_a_job_that_is_deleted_after_its_settlement_stays_booked_as_it_was(self, site: Site) -> None:
+        site.step_functions.histories[arn("abc")] += visit("WaitForTraining", 10, 20)
+        first = site.settle()["result"]
+        site.sagemaker.jobs.clear()
+        assert site.settle()["result"] == first
+        # And beside what came later.
+        site.now += HOUR
+        cost = site.settle(seen=seen(life(4000, 4099)))["record"]["cost"]
+        assert (cost["training_seconds"], cost["training_cents"], cost["actual_cents"]) == (600, 26, 32 + 5)
+
     def test_a_deleted_job_is_booked_in_the_months_from_its_wait_on(self, site: Site) -> None:
         midnight = datetime(2026, 12, 1, tzinfo=UTC)
         item: Any = {**site.item, "months": "2026-11,2026-12", "other_cents": 0, "training_instances": 2}
