@@ -152,9 +152,10 @@ def bill(
     for name, used in jobs:
         training.add(f"Training job {name}", used)
     if not jobs and (start := entered_at.get("WaitForTraining")):
-        # A person has deleted it, and nobody can tell any more what it billed: it counts as it was reserved.
-        seconds = item["max_training_seconds"]
-        unknown = Use(start, start + timedelta(seconds=seconds), count=training.tariff.instances)
+        # A person has deleted it, and nobody can tell any more what it billed: it counts as it was booked, or else as it was reserved.
+        count = training.tariff.instances
+        seconds = item.get("training_seconds", item["max_training_seconds"] * count) / count
+        unknown = Use(start, start + timedelta(seconds=seconds), count=count)
         training.add("A deleted training job", unknown)
     hosting = _Sum(Tariff.from_item(item, "Hosting"), by_month)
     all_seen = together(of_item(item), seen or {})
@@ -256,10 +257,8 @@ def _use(life: Life, until: datetime, now: datetime) -> Use:
 
 def _closed(seen: Seen, until: datetime, now: datetime) -> Seen:
     """What was seen, with an end to each life: nothing of a settled run is still there."""
-    ends = [_use(life, until, now).end - _SECOND for life in seen.get("lives", [])]
     lives: list[Life] = [
-        {**life, "goneAt": life.get("goneAt", written(end))}
-        for life, end in zip(seen.get("lives", []), ends, strict=True)
+        {**life, "goneAt": written(_use(life, until, now).end - _SECOND)} for life in seen.get("lives", [])
     ]
     return {**seen, "lives": lives} if lives else seen
 

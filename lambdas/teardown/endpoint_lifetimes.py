@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -17,25 +18,25 @@ from common.resources import Resource
 
 
 class SeenEndpoints:
-    """What is known of a run's endpoints."""
+    """What is known of a run's endpoints.
 
-    def __init__(self, seen: Seen | None) -> None:
+    `bounds` says whether the execution had ended before the look: one that goes on may ask for an endpoint after it.
+    """
+
+    def __init__(self, seen: Seen | None, bounds: bool) -> None:
         self.seen: Seen = together(seen or {}, {})
-        self._listed: list[Life] | None = None
-        self._at = ""
-        # Whether the execution had ended before the look: one that goes on may ask for an endpoint after it.
-        self.bounds = True
+        self._bounds = bounds
+        self._after_look: Callable[[Seen], Seen] = lambda seen: seen
 
     def saw(self, sagemaker: Any, endpoints: Sequence[Resource], now: datetime) -> None:
         """Takes in a whole listing of the run's endpoints, as it was answered now."""
-        self._at = written(now)
         known = {(one["name"], one["createdAt"]) for one in self.seen.get("lives", []) if "instanceType" in one}
         lives: list[Life] = [{"name": one.name, "createdAt": written(one.created)} for one in endpoints]
         for life in lives:
             if (life["name"], life["createdAt"]) not in known:
                 _describe(sagemaker, life)
-        self._listed = lives
-        self.seen = _after(self.seen, self._listed, self._at, self.bounds)
+        self._after_look = partial(_after, listed=lives, at=written(now), bounds=self._bounds)
+        self.seen = self._after_look(self.seen)
 
     def write(self, ledger: Ledger, run: str, now: datetime) -> None:
         """Puts what was seen together with what the run's item holds, in both; the run's removal has begun. Raises what the ledger raises."""
@@ -46,9 +47,7 @@ class SeenEndpoints:
                 # It had gone when the run was settled, for nothing is settled before that.
                 if life["createdAt"] <= item.get("settled_at", ""):
                     life.setdefault("goneAt", item["settled_at"])
-            self.seen = together(known, self.seen)
-            if self._listed is not None:
-                self.seen = _after(self.seen, self._listed, self._at, self.bounds)
+            self.seen = self._after_look(together(known, self.seen))
             return {**(ending(item, now) if "keep_until" in item else item), **attribute(self.seen)}
 
         ledger.update(run, made)

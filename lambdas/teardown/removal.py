@@ -60,12 +60,12 @@ class Removal:
         """
         refuse_another_machine(event, self.fine_tuning_arn)
         self._tags = Tags(self.sagemaker)
-        self._endpoints = SeenEndpoints(event.get("seen"))
         self._started: datetime | None = None
         # The name of a run does not always tell its execution; the ledger does.
         execution_arn = execution_arn_of(event, self.fine_tuning_arn) or self._recorded_arn()
         is_event = event.get("reason") == "event"
         status = self._status(execution_arn, event)
+        self._endpoints = SeenEndpoints(event.get("seen"), bounds=status != "RUNNING")
         # A call that failed may still arrive, and so may one that was under way.
         self._cut_off = status not in {"SUCCEEDED", "FAILED"} or (status == "FAILED" and self._may_have_reserved())
         if is_event and status not in _ENDED:
@@ -76,7 +76,6 @@ class Removal:
                 return self._outcome(keep_until=schedule_time(keep_until))
         if not is_event and status == "RUNNING":
             self._stop_execution(str(execution_arn))
-            self._endpoints.bounds = False
         self._step("training jobs", self._stop_training_jobs)
         self._step("endpoints", self._delete_endpoints)
         if not self.found and not self.problems:

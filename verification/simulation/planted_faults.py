@@ -55,9 +55,7 @@ def _listed_or_pinned(pricing: Any, region: str, instance_type: str, use: str) -
         return prices.pinned(region, instance_type, use)
 
 
-_uses, _bill, _one_pass, _update, _saw = (
-    billing.endpoint_uses, billing.bill, Removal.one_pass, Ledger.update, endpoint_lifetimes.SeenEndpoints.saw
-)  # fmt: skip
+_uses, _one_pass = billing.endpoint_uses, Removal.one_pass
 
 
 def _no_look_bounds(seen: Seen, *rest: Any) -> Any:
@@ -92,10 +90,7 @@ def _settles_what_it_read_first(self: Ledger, run: str, actual: Any, details: An
         if early is None or item is None:
             return item
         held: Any = {**item, "reserved_cents": early["reserved_cents"]} if item["state"] == "reserved" else item
-        settled = settlement(held, actual, details, now)
-        if not settled:
-            return item
-        closed, cents = settled
+        closed, cents = settlement(held, actual, details, now)
         for month, amount in cents.items():
             change.add(month, amount)
         change.put(closed)

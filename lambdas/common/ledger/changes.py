@@ -39,9 +39,10 @@ class Change:
         return None if row is None else row.sound()
 
     def put(self, item: Mapping[str, Any]) -> None:
-        """Puts an item in the place of the one that was read."""
-        self.row(item["pk"])
-        self._put[item["pk"]] = dict(item)
+        """Puts an item in the place of the one that was read. One that is as it was read is not written."""
+        before = self.row(item["pk"])
+        if before is None or before.item != item:
+            self._put[item["pk"]] = dict(item)
 
     def add(self, month: str, cents: int) -> None:
         """Adds cents to what a month has committed; a negative amount gives back. Raises LedgerDamaged."""
@@ -76,11 +77,12 @@ class Month:
     def added_up(cls, name: str, row: Row | None, rows: Sequence[Row], cap_cents: int) -> Month:
         """Adds the runs up."""
         damaged = [one for one in (row, *rows) if one is not None and one.is_damaged]
+        by_runs = sum(one.cents_in(name) for one in rows if not one.is_damaged)
         return cls(
             name,
             None if row is None else row.item.get("committed_cents", cap_cents),
-            sum(one.cents_in(name, cap_cents) for one in rows if not one.is_damaged),
-            sum(one.cents_in(name, cap_cents) for one in rows),
+            by_runs,
+            by_runs + cap_cents * sum(one.is_damaged for one in rows),
             tuple(one.run or one.key for one in damaged),
         )
 
@@ -96,8 +98,8 @@ class Month:
 
 def settlement(
     item: RunItem, actual: Mapping[str, int], details: Mapping[str, str | int], now: datetime
-) -> tuple[Item, dict[str, int]] | None:
-    """The item of a run once it is settled, and how many cents more each month has; None where that changes nothing.
+) -> tuple[Item, dict[str, int]]:
+    """The item of a run once it is settled, and how many cents more each month has.
 
     Of a run that is settled already no month gets less than was booked.
     """
@@ -108,7 +110,7 @@ def settlement(
     deltas = {month: cents - before.get(month, 0) for month, cents in total.items()}
     known = {name: value for name, value in details.items() if name in ("endpoint_seen", "training_jobs")}
     if not first and not any(deltas.values()):
-        return None if known.items() <= item.items() else ({**item, **known}, {})
+        return {**item, **known}, {}
     return {
         **item,
         "state": "settled",
@@ -159,10 +161,9 @@ def ending(item: RunItem, now: datetime) -> dict[str, Any]:
     """A run's item once somebody ends it: it keeps its endpoint no longer, so that nobody extends what is being deleted."""
     if item["state"] != "reserved":
         return {**item}
-    return {**item, "keep_until": min(item.get("keep_until", "~"), written(now))}
+    return {**item, "keep_until": min(item.get("keep_until", written(now)), written(now))}
 
 
-def written(moment: datetime | str) -> str:
+def written(moment: datetime) -> str:
     """A moment in the one form that texts can be compared in: UTC, whole seconds, rounded down."""
-    given = from_iso(moment) if isinstance(moment, str) else moment
-    return given.astimezone(UTC).isoformat(timespec="seconds")
+    return moment.astimezone(UTC).isoformat(timespec="seconds")

@@ -176,10 +176,9 @@ class Ledger:
 
         def make(change: Change) -> Any:
             item = change.item(keys.of_run(run))
-            settled = item and settlement(item, actual, details, now)
-            if not settled:
-                return item
-            closed, more = settled
+            if item is None:
+                return None
+            closed, more = settlement(item, actual, details, now)
             for month, cents in more.items():
                 change.add(month, cents)
             change.put(closed)
@@ -195,9 +194,10 @@ class Ledger:
 
         def once(change: Change) -> Any:
             item = change.item(keys.of_run(run))
-            made = None if item is None else {**make(item)}
-            if made is not None and made != item:
-                change.put(made)
+            if item is None:
+                return None
+            made = {**make(item)}
+            change.put(made)
             return made
 
         return self._change(once)

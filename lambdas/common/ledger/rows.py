@@ -78,13 +78,8 @@ class Row:
         """Whether its reservation holds, as far as anyone can tell: what is not provably settled is open."""
         return self.is_damaged or self.item["state"] == "reserved"
 
-    def cents_in(self, month: str, cap_cents: int) -> int:
-        """What the run holds of a month in cents: its reservation, or what it did cost once it is settled.
-
-        A damaged one may hold anything: the whole cap of every month.
-        """
-        if self.is_damaged:
-            return cap_cents
+    def cents_in(self, month: str) -> int:
+        """What an undamaged run holds of a month in cents: its reservation, or what it did cost once it is settled."""
         if self.is_open:
             return int(self.item["reserved_cents"]) if month in self.item["months"].split(",") else 0
         return cents_by_month(self.item).get(month, 0)

@@ -41,4 +41,4 @@ def typed(values: Mapping[str, Any]) -> dict[str, Raw]:
 def _digest(content: RawItem) -> str:
     """The digest of the canonical form: JSON with sorted names. What JSON does not know is written as Python shows it."""
     text = json.dumps(content, sort_keys=True, default=repr)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

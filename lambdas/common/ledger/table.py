@@ -63,7 +63,7 @@ class Table:
             except ClientError as error:
                 if error.response["Error"]["Code"] != "TransactionCanceledException":
                     raise
-                reasons = {reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])}
+                reasons = {reason.get("Code") for reason in error.response.get("CancellationReasons", [])}
                 if not reasons & _PASSING_REASONS:
                     if "ConditionalCheckFailed" in reasons:
                         return False

@@ -299,8 +299,9 @@ def test_a_damaged_item_counts_as_the_whole_cap_of_this_deployment(ledger: FakeL
 @pytest.mark.parametrize(("late", "fits"), [(0, True), (1, False)])
 def test_a_plan_whose_months_no_longer_fit_reserves_nothing(ledger: FakeLedger, late: int, fits: bool) -> None:
     last = (NOW - timedelta(seconds=late)).isoformat()
-    plan: Any = {**PLAN, "budget": {**PLAN["budget"], "reserveBy": last}}
-    with nullcontext() if fits else pytest.raises(PlanExpired, match="planned at 2026-11-24T11.* beyond 2026-11, for"):
+    plan: Any = {**PLAN, "budget": {**PLAN["budget"], "months": ["2026-11", "2026-12"], "reserveBy": last}}
+    words = "planned at 2026-11-24T11.* beyond 2026-11 and 2026-12, for"
+    with nullcontext() if fits else pytest.raises(PlanExpired, match=words):
         handler.handle(plan, None)
     assert bool(ledger.table.rows) is fits
 

@@ -16,7 +16,7 @@ from common.ledger.changes import ending, written
 from common.ledger.ledger import Ledger
 from common.ledger.seal import opened, sealed
 from tests.doubles.lambda_fakes import NOW, refusal
-from tests.doubles.ledger_fakes import CAP, DETAILS, before_a_write, clock_of_tokyo, quiet_ledger, reservation
+from tests.doubles.ledger_fakes import CAP, DETAILS, before_a_write, clock_of_tokyo, edit, quiet_ledger, reservation
 from verification.simulation.services.dynamodb import Table
 from verification.simulation.world import BROKEN, CONFLICT, LOST_ANSWER, THROTTLED
 
@@ -162,6 +162,30 @@ class TestTwoRunsAtOnce:
 
         item: Any = ledger.settle("captune-a", {"2026-11": mine}, {}, NOW)
         assert (item["actual_cents"], ledger.committed_cents("2026-11")) == (booked, booked)
+
+
+def test_what_stays_as_it_was_read_is_not_written() -> None:
+    table = Table()
+    ledger = quiet_ledger(table)
+    ledger.reserve(reservation("a", 600), CAP, NOW)
+    booked: Any = {"2026-11": 40}, {"training_jobs": "captune-a"}, NOW
+    item = ledger.settle("captune-a", *booked)
+    changes: list[Any] = []
+    table.observe = changes.append
+    assert ledger.settle("captune-a", *booked) == ledger.update("captune-a", dict) == item
+    assert changes == []
+
+
+def test_an_unsealed_item_is_accepted_as_it_is_at_the_moment_of_writing() -> None:
+    table = Table()
+    ledger = quiet_ledger(table)
+    ledger.reserve(reservation("a", 600), CAP, NOW)
+    item: Any = ledger.run("captune-a")
+    edit(table, "RUN#captune-a", "seal", None)
+    before_a_write(table, lambda: quiet_ledger(table).accept("RUN#captune-a", lambda row: {**item, "note": "theirs"}))
+
+    accepted = ledger.accept("RUN#captune-a", lambda row: (row and row.item) or item)
+    assert accepted == ledger.run("captune-a") == {**item, "note": "theirs"}
 
 
 def test_an_extension_between_a_settlements_read_and_its_write_is_given_back() -> None:

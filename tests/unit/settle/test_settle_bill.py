@@ -143,6 +143,10 @@ class TestEndpoints:
         priced.now += HOUR
         assert endpoint_cost(priced, seen=seen(none=now + 3600)) == (seconds, seconds)
 
+    def test_of_a_run_without_endpoints_none_is_noted(self, priced: Site) -> None:
+        assert endpoint_cost(priced) == (0, 0)
+        assert "endpoint_seen" not in priced.item
+
     # Nobody saw the endpoint requested after 600 s where all that was seen came after a look that listed none, or after one was ready.
     @pytest.mark.parametrize(
         ("none", "ready", "lives", "seconds"),
@@ -233,12 +237,22 @@ class TestTrainingSeconds:
         assert (cost["training_seconds"], cost["training_cents"]) == (seconds, -(-seconds * 1515 // 36000))
         assert record["unreserved"] == []
 
+    def test_a_job_that_is_deleted_after_its_settlement_stays_booked_as_it_was(self, site: Site) -> None:
+        site.step_functions.histories[arn("abc")] += visit("WaitForTraining", 10, 20)
+        first = site.settle()["result"]
+        site.sagemaker.jobs.clear()
+        assert site.settle()["result"] == first
+        # And beside what came later.
+        site.now += HOUR
+        cost = site.settle(seen=seen(life(4000, 4099)))["record"]["cost"]
+        assert (cost["training_seconds"], cost["training_cents"], cost["actual_cents"]) == (600, 26, 32 + 5)
+
     def test_a_deleted_job_is_booked_in_the_months_from_its_wait_on(self, site: Site) -> None:
         midnight = datetime(2026, 12, 1, tzinfo=UTC)
-        item: Any = {**site.item, "months": "2026-11,2026-12", "other_cents": 0}
+        item: Any = {**site.item, "months": "2026-11,2026-12", "other_cents": 0, "training_instances": 2}
         made = bill(SageMaker(), "captune-abc", item, {"WaitForTraining": midnight - HOUR}, midnight + 2 * HOUR)
-        # Of 8,100 seconds, 3,600 before midnight.
-        assert (made.by_month, made.unreserved) == ({"2026-11": 152, "2026-12": 190}, ())
+        # Of 8,100 seconds on each of two instances, 3,600 before midnight.
+        assert (made.by_month, made.unreserved) == ({"2026-11": 303, "2026-12": 379}, ())
 
     def test_another_trouble_with_a_job_settles_nothing(self, site: Site) -> None:
         site.sagemaker.troubles["describe_training_job"] = [refusal("ValidationException", "Not this way.")]
@@ -249,6 +263,12 @@ class TestTrainingSeconds:
         site.sagemaker.jobs = {"captune-abc-d": job(seconds=7200)}
         site.sagemaker.jobs |= {f"captune-abc{end}": job(seconds=360) for end in ("", "-try2", "-try3")}
         assert site.settle()["record"]["cost"]["training_seconds"] == 3 * 360
+        booked = site.item["training_jobs"]
+        assert booked == "captune-abc captune-abc-try2 captune-abc-try3"
+        # It stays known when SageMaker lists one no longer.
+        del site.sagemaker.jobs["captune-abc-try2"]
+        site.settle()
+        assert site.item["training_jobs"] == booked
 
 
 class TestTypes:

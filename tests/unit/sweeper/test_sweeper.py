@@ -125,7 +125,8 @@ class TestJudgement:
     @pytest.mark.parametrize(
         "resources",
         [{"endpoints": {"captune-lost": "InService"}}, {"jobs": {"captune-lost-try2": "InProgress"}},
-         {"configurations": ["captune-lost"]}, {"models": ["captune-lost"]}],
+         {"configurations": ["captune-lost"]}, {"models": ["captune-lost"]},
+         {"jobs": {"captune-done": "Completed", "captune-lost": "Stopping"}}],
     )  # fmt: skip
     def test_what_exists_without_a_reservation_is_torn_down(self, resources: dict[str, Any]) -> None:
         site = Site(**resources)
@@ -203,13 +204,14 @@ class TestJudgement:
     @pytest.mark.parametrize(
         ("jobs", "booked", "found"),
         [(["captune-abc"], "", True), (["captune-abc"], "captune-abc", False), (["captune-abc-try0"], "captune-abc", True),
-         (["captune-abc-try0", "captune-abc"], "captune-abc captune-abc-try0", False), ([], "", False)],
+         (["captune-abc-try0", "captune-abc"], "captune-abc captune-abc-try0", False), ([], "", False),
+         (["captune-abc"], None, True)],
     )  # fmt: skip
     @pytest.mark.parametrize("status", ["Completed", "Failed", "Stopped"])
     def test_a_job_that_came_and_went_after_the_settlement_is_booked(
-        self, jobs: list[str], booked: str, found: bool, status: str
+        self, jobs: list[str], booked: str | None, found: bool, status: str
     ) -> None:
-        ledger = reserved(settled=NOW).noting("captune-abc", training_jobs=booked)
+        ledger = reserved(settled=NOW).noting("captune-abc", **({} if booked is None else {"training_jobs": booked}))
         site = Site(ledger, {"abc": ended(NOW)}, jobs=dict.fromkeys(jobs, status))
         assert site.leftovers(NOW + SECOND) == ["captune-abc"] * found
 
@@ -308,6 +310,7 @@ class TestTheHandler:
     ) -> None:
         site.sagemaker.endpoints["captune-lost"] = "InService"
         assert handler.handle(event, None) == {"tearDowns": runs}
+        assert site.sagemaker.endpoints == {"captune-lost": "Deleting"}
         assert site.step_functions.executions[arn("abc")]["status"] == status
         notification = json.dumps(NOTIFICATION)[:500] if message == "killed" else None
         assert logged(capsys, message) == [{"message": message, "tear_downs": runs, "notification": notification}]

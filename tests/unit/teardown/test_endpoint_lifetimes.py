@@ -75,7 +75,10 @@ class TestFromCreationToEnd:
         site.tear_down()
         gone(site, MINUTE, "captune-abc")
         site.sagemaker.endpoints["captune-abc"] = "Deleting"
-        assert site.tear_down(after=2 * MINUTE)["seen"]["lives"] == [life()] == of_item(site.item)["lives"]
+        assert site.tear_down(after=2 * MINUTE)["seen"] == {"lives": [life()]} == of_item(site.item)
+        later = "2026-11-24T12:03:00+00:00"
+        last = {"lives": [life(goneAt=later)], "noneAt": later}
+        assert gone(site, 3 * MINUTE, "captune-abc")["seen"] == last == of_item(site.item)
 
     def test_a_life_is_written_when_the_ledger_answers_again(self, capsys: pytest.CaptureFixture[str]) -> None:
         site = Site(endpoints=ENDPOINT)
@@ -93,12 +96,14 @@ class TestFromCreationToEnd:
 
 
 class TestWhatAnEarlierTearDownSaw:
-    def test_what_it_did_not_see_go_has_gone_by_now(self) -> None:
+    # By now, or by an earlier look that found none and could not tell the ledger.
+    @pytest.mark.parametrize(("seen", "now"), [({}, MINUTE), ({"noneAt": GONE_AT}, 9 * MINUTE)])
+    def test_what_it_did_not_see_go_has_gone(self, seen: Any, now: timedelta) -> None:
         site = Site(endpoints=ENDPOINT)
         site.tear_down()
         site.sagemaker.endpoints.clear()
-        site.seen = {}
-        assert site.tear_down(after=MINUTE)["seen"]["lives"] == [life(goneAt=GONE_AT)]
+        site.seen = seen
+        assert site.tear_down(after=now)["seen"] == {"lives": [life(goneAt=GONE_AT)], "noneAt": GONE_AT}
 
     def test_a_known_end_is_not_seen_again(self) -> None:
         known = json.dumps({"lives": [life(goneAt=ISO)], "noneAt": ISO})

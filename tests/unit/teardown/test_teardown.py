@@ -103,11 +103,14 @@ class TestOfOthers:
     @pytest.mark.parametrize(
         ("tags", "why"), [({}, "it has no tag project"), ({"project": "theirs"}, "its tag project is 'theirs'")]
     )
+    @pytest.mark.parametrize("silent", [True, False])
     def test_what_was_there_before_the_run_with_another_tag_is_untouched_and_told(
-        self, tags: dict[str, str], why: str
+        self, tags: dict[str, str], why: str, silent: bool
     ) -> None:
         site = Site(**EVERYTHING)
-        site.step_functions.executions[arn("abc")]["startDate"] = NOW
+        if silent:  # then Step Functions alone says when the run began
+            site.ledger.fall_silent()
+            site.step_functions.executions[arn("abc")]["startDate"] = NOW
         site.sagemaker.tags["captune-abc"] = tags
         site.sagemaker.created = NOW - timedelta(seconds=1)
         outcome = site.tear_down()
