@@ -14,7 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from .weights import NpmPackage, PackageMissing, make_once, set_name
+import psutil
+
+from .weights import NpmPackage, PackageMissing, Substitute, WeightsMissing, make_once, set_name
 
 PACKAGE, VERSION = "llama-tokenizer-js", "1.2.2"
 VOCABULARY = NpmPackage(
@@ -53,6 +55,8 @@ SHAPE: dict[str, Any] = {
 # Every third token ends an answer: with random weights answers then have three tokens on average. InvokeEndpoint gives up after 60
 # seconds, and on two cores each of 64 tokens takes one or two.
 END_EVERY = 3
+LEAST_MEMORY = 18 * 10**9  # 13.5 GB of weights, and what a step and the rest of the rehearsal take beside them
+LEAST_DISK = 15 * 10**9
 
 
 def ensure_vocabulary(cache: Path) -> Path:
@@ -112,6 +116,28 @@ def ensure_large_model(cache: Path, shape: dict[str, Any] | None = None, name: s
         set_name(folder, name)
 
     return make_once(cache, f"{name}-{FORM}", make)
+
+
+def ensure_on_this_machine(cache: Path) -> Path:
+    """The folder of 13.5 GB, where this machine has room for it. Raises as `ensure_large_model` does, and WeightsMissing for want of memory or disk."""
+    if (free := psutil.virtual_memory().available) < LEAST_MEMORY:
+        raise WeightsMissing(
+            f"Only {free / 1e9:.1f} GB of memory are free and {LEAST_MEMORY / 1e9:.0f} are needed. End other programs."
+        )
+    cache.mkdir(parents=True, exist_ok=True)
+    if (free := shutil.disk_usage(cache).free) < LEAST_DISK and not (cache / f"{NAME}-{FORM}").is_dir():
+        raise WeightsMissing(
+            f"Only {free / 1e9:.1f} GB are free on the disk of {cache} and {LEAST_DISK / 1e9:.0f} are needed."
+        )
+    return ensure_large_model(cache)
+
+
+LARGE = Substitute(
+    NAME,
+    PARAMETERS,
+    ensure_on_this_machine,
+    "Its weights are random: losses and answers say nothing about a model. They stay in .rehearsal/weights, 13.5 GB.",
+)
 
 
 def _write(folder: Path, shape: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import threading
 import zipfile
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ from rehearsal.models.llama_2 import (
     ensure_vocabulary,
     tokenizer,
 )
-from rehearsal.models.weights import PackageMissing, make_once, partial_of
+from rehearsal.models.weights import PackageMissing, WeightsMissing, make_once, partial_of
 from rehearsal.sagemaker.vllm import environment
 from rehearsal.sagemaker.vllm.environment import (
     DEPLOYED,
@@ -179,6 +180,26 @@ def test_transformers_and_training_load_random_weights_in_bfloat16(cache: Path) 
     assert model.generation_config.eos_token_id[:3] == [2, 5, 8], "answers are short"
     assert model.model.layers[0].self_attn.q_proj.weight.float().std().item() == pytest.approx(0.02, rel=0.05)
     assert model.model.norm.weight.float().mean().item() == 1.0
+
+
+def test_the_large_model_is_made_only_where_this_machine_has_room_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def machine(memory: int, disk: int) -> None:
+        monkeypatch.setattr(llama_2.psutil, "virtual_memory", lambda: SimpleNamespace(available=memory))
+        monkeypatch.setattr(llama_2.shutil, "disk_usage", lambda _: SimpleNamespace(free=disk))
+
+    cache, made = tmp_path / "cache", tmp_path / "made"
+    monkeypatch.setattr(llama_2, "ensure_large_model", lambda cache: made)
+    machine(llama_2.LEAST_MEMORY - 1, llama_2.LEAST_DISK)
+    with pytest.raises(WeightsMissing, match="GB of memory are free and 18 are needed"):
+        llama_2.LARGE.ensure(cache)
+    assert not cache.exists()
+    machine(llama_2.LEAST_MEMORY, llama_2.LEAST_DISK - 1)
+    with pytest.raises(WeightsMissing, match=r"on the disk of .*cache"):
+        llama_2.LARGE.ensure(cache)
+    (cache / f"{llama_2.NAME}-{llama_2.FORM}").mkdir()  # then it takes no more of the disk
+    assert llama_2.LARGE.ensure(cache) == made
 
 
 def letters(texts: list[str], *, add_special_tokens: bool) -> dict[str, Any]:
