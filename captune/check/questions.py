@@ -14,7 +14,7 @@ from captune.destroy import GUARDRAIL
 from common.clock import now
 from preflight import checks
 from preflight.checks import Clients
-from stacks.configuration.images import newer_images, training_successors
+from stacks.configuration.images import training_successors
 from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
 
@@ -60,8 +60,7 @@ def _all(aws: Clients, account: str, project: Project) -> Findings:
         validation = deployment.definition(aws("stepfunctions"), name, text)
         yield from asking(f"definition of {name}", "states:ValidateStateMachineDefinition", validation)
     yield from _preflight(aws, settings)
-    ecr = partial(aws, "ecr")
-    newer = supplies.newer_images(newer_images(settings.region), ecr, training_successors(settings.region))
+    newer = supplies.newer_images(partial(aws, "ecr"), training_successors(settings.region))
     yield from asking("newer images", "ecr:BatchGetImage", newer)
     for types, use in ((settings.training_instance_type, "Training"), (settings.hosting_instance_type, "Hosting")):
         # The Price List has endpoints in a few regions only.
