@@ -50,14 +50,6 @@ NOTES = (
 Documents = list[tuple[Mapping[str, Any], ...]]  # each as every run measured it
 
 
-class NotMeasured(Refused):
-    """A run has no losses to compare."""
-
-
-class OtherModel(Refused):
-    """The runs were trained on different base models."""
-
-
 class DifferentTexts(Refused):
     """The runs were measured on different texts."""
 
@@ -97,16 +89,16 @@ def command(
 def compare(runs: Sequence[Run]) -> dict[str, Any]:
     """What `--json` prints: the runs against base, the others less the first, and the spread between seeds.
 
-    Raises NotMeasured, OtherModel and DifferentTexts.
+    Raises Refused, and DifferentTexts where no text was measured by all of them.
     """
     letters = string.ascii_uppercase
     if not 2 <= len(runs) <= len(letters) or len({run.plan["runName"] for run in runs}) < len(runs):
         raise Refused(f"Name from 2 to {len(letters)} runs, each once.")
     for run in runs:
         if not has_figures(run.summary.get("heldout")):
-            raise NotMeasured(f"The run {run.name} measured no held-out loss, so nothing of it can be compared.")
+            raise Refused(f"The run {run.name} measured no held-out loss, so nothing of it can be compared.")
         if run.model != runs[0].model:
-            raise OtherModel(
+            raise Refused(
                 f"{runs[0].name} was trained on {runs[0].model}, {run.name} on {run.model}: compare runs of one model."
             )
     texts, not_compared = _texts(runs)

@@ -28,14 +28,6 @@ _WITH_DATA = (
 )
 
 
-class NotIdle(Refused):
-    """Something still bills or runs. The message names it and says how to end it."""
-
-
-class NotWanted(Refused):
-    """The person did not say yes. Nothing was changed."""
-
-
 def idle_command(region: Region = None) -> None:
     """Prints that nothing bills and nothing runs, or refuses."""
     print(refuse_while_something_bills(account.session(region)))
@@ -51,9 +43,9 @@ def command(
 
 
 def refuse_while_something_bills(session: Any) -> str:
-    """A sentence that nothing of this project bills or runs. Raises NotIdle for an execution, a training job or an endpoint."""
+    """A sentence that nothing of this project bills or runs. Raises Refused for an execution, a training job or an endpoint."""
     if left := [*_executions(session), *_resources(session.client("sagemaker"))]:
-        raise NotIdle(
+        raise Refused(
             f"This project still bills or runs in {session.region_name}: {'; '.join(left)}. Wait for its end, or end it with captune stop RUN "
             "(in the SageMaker console, where the stacks are gone). Then try again. Nothing was changed."
         )
@@ -82,8 +74,7 @@ def _resources(sagemaker: Any) -> Iterator[str]:
 def prepare(session: Any, ask: Callable[[str], str], *, data: bool = False, agreed: bool = False) -> str:
     """Checks, asks unless the person has agreed, and makes the stacks deletable: detaches the deny policy and, for `data`, empties the buckets.
 
-    Returns what was done. Raises NotIdle, NotWanted, and Refused where the data is protected or no stack is there; none of them has
-    changed anything.
+    Returns what was done. Raises Refused, which has changed nothing.
     """
     place = f"{session.region_name} of account {session.client('sts').get_caller_identity()['Account']}"
     # A check in the wrong region would find nothing, and CDK ignores stacks that it does not find.
@@ -114,7 +105,7 @@ def _ask(ask: Callable[[str], str], question: str) -> None:
         answer = ""
         print(f"\nNo answer. Without a terminal, say {YES} beforehand: make destroy ARGS=--force")
     if answer.strip().lower() != YES:
-        raise NotWanted("Nothing was changed: nothing was destroyed and nothing was deleted.")
+        raise Refused("Nothing was changed: nothing was destroyed and nothing was deleted.")
 
 
 def detach(session: Any) -> str:

@@ -34,18 +34,6 @@ BROKEN = (BotoCoreError, EventStreamError, HTTPError, http.client.HTTPException,
 Pieces = Generator[bytes, None, None]  # of an answer, of any size, as they come; closing it ends the answer
 
 
-class NoEndpoint(Refused):
-    """The run has no endpoint in service, or none any more."""
-
-
-class OtherBase(Refused):
-    """The adapter was trained on another base model than the folder holds."""
-
-
-class EngineFailed(Refused):
-    """The model server on this machine did not start, or ended."""
-
-
 class AnswerFailed(Exception):
     """A request that gets an error; `kind` names it, `status` is that of the HTTP answer, `parameter` is the member at fault."""
 
@@ -75,7 +63,7 @@ def route_of(path: str) -> str:
 class Deployed:
     """The endpoint of a run in an AWS account, by the run's plan. `tear_down` is the ARN of the state machine that ends a run.
 
-    Raises NoEndpoint where none is in service.
+    Raises Refused where none is in service.
     """
 
     def __init__(self, session: Any, plan: dict[str, Any], tear_down: str) -> None:
@@ -83,7 +71,7 @@ class Deployed:
         self._clients = {name: session.client(name) for name in ("sagemaker", "scheduler", "stepfunctions")}
         self._plan, self._tear_down, self._run = plan, tear_down, str(plan["runName"])
         if not self.state()["running"]:
-            raise NoEndpoint(self._absent())
+            raise Refused(self._absent())
 
     def _absent(self) -> str:
         return (
@@ -114,7 +102,7 @@ class Deployed:
                 504, "TooSlow", "No answer within 60 seconds. Ask for fewer max_tokens, or with stream=true."
             )
         if "not found" in message:
-            return AnswerFailed(410, NoEndpoint.__name__, self._absent())
+            return AnswerFailed(410, "NoEndpoint", self._absent())
         return AnswerFailed(503, code, f"SageMaker did not take the request: {message}")
 
     def state(self) -> dict[str, Any]:
@@ -146,7 +134,7 @@ class Deployed:
 class Here:
     """A model server on this machine with a run's adapter, on the base model in `weights`.
 
-    `program` is what plays the container (rehearsal.sagemaker.real.hosting). Raises NoAdapter and OtherBase.
+    `program` is what plays the container (rehearsal.sagemaker.real.hosting). Raises Refused.
     """
 
     def __init__(self, run: KeptRun, weights: Path, program: Any) -> None:
@@ -176,7 +164,7 @@ class Here:
         )
 
     def wait(self) -> None:
-        """Return when the server answers. Raises EngineFailed."""
+        """Return when the server answers. Raises Refused."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and not self._container.ended.wait(0.2):
             try:
@@ -186,7 +174,7 @@ class Here:
                 continue
         self.end()
         said = self._container.last_line or "it said nothing"
-        raise EngineFailed(f"The model server did not start: {said}. Is there memory enough for the model?")
+        raise Refused(f"The model server did not start: {said}. Is there memory enough for the model?")
 
     def _send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> http.client.HTTPResponse:
         """Send a request and wait for the first bytes of its answer."""
@@ -203,13 +191,13 @@ class Here:
         headers = {"Content-Type": "application/json", CUSTOM_ATTRIBUTES: route_of(path)}
         again = f"Start it again: captune use {self._run}"
         if self._ended:
-            raise AnswerFailed(410, NoEndpoint.__name__, f"The model server was ended. {again}")
+            raise AnswerFailed(410, "NoEndpoint", f"The model server was ended. {again}")
         try:
             answer = self._send("POST", INVOCATIONS, body, headers)
             refused = answer.read() if answer.status >= 400 else b""
         except BROKEN as error:
             message = f"The model server does not answer ({error!r}). {again}"
-            raise AnswerFailed(503, EngineFailed.__name__, message) from error
+            raise AnswerFailed(503, "EngineFailed", message) from error
         if answer.status >= 400:
             raise _refusal(answer.status, refused)
         return _pieces(answer)
@@ -261,20 +249,18 @@ def _refusal(status: int, body: bytes) -> AnswerFailed:
 
 
 def refuse_other_base(adapter: Path, weights: Path) -> None:
-    """Raises OtherBase where a folder of weights is not the model that the adapter was trained on, as far as its shape tells."""
+    """Raises Refused where a folder of weights is not the model that the adapter was trained on, as far as its shape tells."""
     trained_on = json.loads((adapter / run_folder.METRICS).read_bytes()).get("base_model") or {}
     try:
         found = json.loads((weights / CONFIGURATION).read_bytes())
     except (OSError, ValueError) as error:
-        raise OtherBase(
-            f"{weights} holds no model ({error}). Name the folder with config.json: --base FOLDER"
-        ) from error
+        raise Refused(f"{weights} holds no model ({error}). Name the folder with config.json: --base FOLDER") from error
     shape = {"hidden_size": found.get("hidden_size"), "layers": found.get("num_hidden_layers")}
     shape["architecture"] = (found.get("architectures") or [""])[0]
     differing = [
         f"{one} {trained_on[one]} and not {is_}" for one, is_ in shape.items() if trained_on.get(one, is_) != is_
     ]
     if differing:
-        raise OtherBase(
+        raise Refused(
             f"The adapter was trained on {trained_on.get('name')}, not on the model in {weights}: {', '.join(differing)}."
         )

@@ -50,14 +50,6 @@ Form = Literal["peft", "gguf", "merged"]
 Precision = Literal["f16", "q8_0"]
 
 
-class NoBase(Refused):
-    """The files of the base model are not on this machine."""
-
-
-class NotEnoughMemory(Refused):
-    """The base model does not fit into the memory that is free."""
-
-
 def command(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or its beginning; its folder; or latest.")],
     to: Annotated[Form, typer.Option(help="The adapter for PEFT or for llama.cpp, or one merged model.")],
@@ -95,7 +87,7 @@ def command(
 def export(run: KeptRun, to: Form, base: Path | None, gguf: Precision | None, final: Path) -> list[str]:
     """Writes a folder and answers the names of its files.
 
-    Raises NoAdapter, OtherBase, NoBase, NotEnoughMemory, DiskFull, ConversionFailed, and Refused where the folder is there already.
+    Raises Refused, and DiskFull.
     """
     adapter, base = run.adapter(), _base_here(run, to, base)
     if final.exists():
@@ -121,7 +113,7 @@ def export(run: KeptRun, to: Form, base: Path | None, gguf: Precision | None, fi
 
 
 def _base_here(run: KeptRun, to: Form, base: Path | None) -> Path | None:
-    """The base model's folder, as far as this machine has one. Raises OtherBase for another model's, and NoBase."""
+    """The base model's folder, as far as this machine has one. Raises Refused for another model's, and where it has to be made and cannot."""
     if base is not None:
         refuse_other_base(run.adapter(), base)
         return base
@@ -130,7 +122,7 @@ def _base_here(run: KeptRun, to: Form, base: Path | None) -> Path | None:
     try:
         return weights.ensure_weights(PROJECT / ".rehearsal" / "weights")
     except weights.WeightsMissing as error:
-        raise NoBase(str(error)) from error
+        raise Refused(str(error)) from error
 
 
 def _base_name(run: KeptRun) -> str:
@@ -140,27 +132,27 @@ def _base_name(run: KeptRun) -> str:
 
 
 def _refuse_without_weights(run: KeptRun, base: Path | None) -> int:
-    """The bytes of the base model's weights. Raises NoBase, and NotEnoughMemory where they cannot be loaded."""
+    """The bytes of the base model's weights. Raises Refused where there are none or they cannot be loaded."""
     size = sum(path.stat().st_size for path in base.glob("*.safetensors")) if base else 0
     if not size:
-        raise NoBase(
+        raise Refused(
             f"Merging needs the weights of {_base_name(run)} as *.safetensors: --base FOLDER. Of gated weights that you have no copy of, "
             "export the adapter: --to gguf or --to peft."
         )
     if (free := psutil.virtual_memory().available) < (needed := size + _SPARE_BYTES):
-        raise NotEnoughMemory(
+        raise Refused(
             f"Merging takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free. End other programs, or export the adapter: --to gguf"
         )
     return size
 
 
 def configuration_from_hub(sagemaker: Any, run: KeptRun, folder: Path) -> Path:
-    """Puts a gated model's config.json and licence into a folder, from addresses that JumpStart's hub gives. Raises NoBase."""
+    """Puts a gated model's config.json and licence into a folder, from addresses that JumpStart's hub gives. Raises Refused."""
     name, uri = _base_name(run), str(run.plan["baseModel"]["weightsUri"])
     model = next((one for one in BASE_MODELS.values() if one.name == name), None)
     hosted = model.jumpstart if model else None
     if model is None or hosted is None or not uri.endswith(hosted.weights_prefix):
-        raise NoBase(
+        raise Refused(
             f"JumpStart's hub does not have {name}, which {run.name} was trained on. Name a folder with its config.json: --base FOLDER"
         )
     named = {"HubName": JUMPSTART_HUB, "HubContentType": "Model"}
@@ -172,7 +164,7 @@ def configuration_from_hub(sagemaker: Any, run: KeptRun, folder: Path) -> Path:
         if file == CONFIGURATION or _LEGAL.match(file):
             (folder / file).write_bytes(fetch(one["Url"]))
     if not (folder / CONFIGURATION).is_file():
-        raise NoBase(f"JumpStart's hub shows no config.json of {name}. Name a folder with it: --base FOLDER")
+        raise Refused(f"JumpStart's hub shows no config.json of {name}. Name a folder with it: --base FOLDER")
     return folder
 
 

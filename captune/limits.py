@@ -67,7 +67,7 @@ def command(
 
 
 def read_evidence(client: Callable[[str], Any], bucket: str, run: str) -> Evidence:
-    """The records of a run in the account. Raises RunNotFound."""
+    """The records of a run in the account. Raises Refused."""
     s3 = client("s3")
     storage, plan = Storage(s3, bucket), stored_plan(s3, bucket, run)
     try:

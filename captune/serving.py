@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from captune import account
 from captune.account import Refused, Region
 from captune.fetch import stored_plan
-from captune.kept_run import NoAdapter, kept, name_of, not_found
+from captune.kept_run import kept, name_of, not_found
 from common.aws import error_code
 from common.clock import from_iso, now, schedule_time
 from common.contracts import run_folder
@@ -39,18 +39,6 @@ _SCHEDULE_FIELDS = (
 )  # fmt: skip
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of sentences.")]
-
-
-class AlreadyServed(Refused):
-    """An endpoint of this adapter is there or on its way."""
-
-
-class DeadlineNotMoved(Refused):
-    """More was reserved, and the schedule that ends the endpoint stayed where it was."""
-
-
-class NothingToStop(Refused):
-    """The run is over."""
 
 
 @dataclass(frozen=True)
@@ -138,13 +126,13 @@ def serve(deployment: Deployment, run: str, minutes: int) -> dict[str, Any]:
     """Starts an execution that keeps an endpoint of a run's adapter for some minutes.
 
     Its name is made from the run that trained the adapter and a number, so that two who serve it at once meet in one name. Raises
-    RunNotFound, NoAdapter and AlreadyServed.
+    Refused.
     """
     storage = Storage(deployment.client("s3"), deployment.bucket)
     plan = stored_plan(deployment.client("s3"), deployment.bucket, run)
     adapter = plan.get("adapterUri") or run_folder.adapter_uri(deployment.bucket, run, run)
     if storage.size(storage.key_of(adapter) + run_folder.METRICS) is None:
-        raise NoAdapter(f"The run {run} has left no whole adapter at {adapter}. Train again, and serve the new run.")
+        raise Refused(f"The run {run} has left no whole adapter at {adapter}. Train again, and serve the new run.")
     machines, name = deployment.client("stepfunctions"), _free_name(deployment, run_folder.run_of_uri(adapter) or run)
     wanted = {"adapterUri": adapter, "serveOnly": True, "keepEndpointMinutes": minutes}
     try:
@@ -157,7 +145,7 @@ def serve(deployment: Deployment, run: str, minutes: int) -> dict[str, Any]:
 
 
 def _free_name(deployment: Deployment, trained: str) -> str:
-    """The name of the next execution that serves what a run has trained. Raises AlreadyServed where one goes on."""
+    """The name of the next execution that serves what a run has trained. Raises Refused where one goes on."""
     body, room = trained.removeprefix(f"{PREFIX}-"), BODY_LENGTH - len("serve--999")
     if len(body) > room:
         digest = hashlib.sha256(trained.encode()).hexdigest()[:DIGEST_LENGTH]
@@ -173,8 +161,8 @@ def _free_name(deployment: Deployment, trained: str) -> str:
     raise AssertionError("numbers do not end")
 
 
-def _already(run: str) -> AlreadyServed:
-    return AlreadyServed(
+def _already(run: str) -> Refused:
+    return Refused(
         f"{run} serves this adapter already, or is about to. Ask it with captune use {run}, keep it with captune extend {run}, or end it with captune stop {run}."
     )
 
@@ -197,7 +185,7 @@ def _status(deployment: Deployment, name: str) -> str:
 def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> dict[str, Any]:
     """Keeps a run's endpoint for longer: first the money in the ledger, then the schedule that ends it.
 
-    Raises BudgetExceeded and ExtensionRefused where nothing was changed, and DeadlineNotMoved.
+    Raises BudgetExceeded and ExtensionRefused where nothing was changed, and Refused where the deadline was not moved.
     """
     before = deployment.ledger.run(run)
     if before is None:
@@ -209,7 +197,7 @@ def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> 
         same = {name: told[name] for name in _SCHEDULE_FIELDS if name in told}
         scheduler.update_schedule(**same, ScheduleExpression=f"at({schedule_time(from_iso(item['keep_until']))})")
     except (ClientError, BotoCoreError) as error:
-        raise DeadlineNotMoved(
+        raise Refused(
             f"{minutes} more minutes of {run} are reserved, but the schedule that ends its endpoint was not moved ({error}), so it ends when it was to end before, and "
             "what is not used goes back. You need scheduler:GetSchedule, scheduler:UpdateSchedule and iam:PassRole on the schedule's role."
         ) from error
@@ -218,7 +206,7 @@ def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> 
 
 
 def stop(deployment: Deployment, run: str, moment: datetime) -> dict[str, Any]:
-    """Ends a run now, whatever it does. Raises RunNotFound and NothingToStop.
+    """Ends a run now, whatever it does. Raises Refused.
 
     The ledger hears of it first, so that nobody extends what is being deleted. TearDown needs no ledger: silent or damaged, it stops nothing.
     """
@@ -231,7 +219,7 @@ def stop(deployment: Deployment, run: str, moment: datetime) -> dict[str, Any]:
         if item is None:
             raise not_found(run, [], "in the ledger")
         if item["state"] == "settled":
-            raise NothingToStop(
+            raise Refused(
                 f"{run} ended and was settled at {item['settled_at']}: it did cost {dollars(item['actual_cents'])}."
             )
         arn = item["execution_arn"]

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from captune import account
 from captune.account import PROJECT, NotDeployed, Refused
-from captune.engines import BASE, Deployed, Engine, Here, OtherBase
+from captune.engines import BASE, Deployed, Engine, Here
 from captune.fetch import stored_plan
 from captune.kept_run import KeptRun, kept, name_of, not_found
 from captune.proxy import Proxy
@@ -33,12 +33,8 @@ PORT = 8123
 VLLM = "vllm"
 
 
-class PortTaken(Refused):
-    """Another program listens on the port."""
-
-
 def listening(port: int) -> socket.socket:
-    """A socket on 127.0.0.1. Raises PortTaken."""
+    """A socket on 127.0.0.1. Raises Refused."""
     taken = socket.socket()
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -46,7 +42,7 @@ def listening(port: int) -> socket.socket:
         taken.listen()
     except OSError as error:
         taken.close()
-        raise PortTaken(f"Port {port} is taken ({error.strerror}). Name another one: --port {port + 1}") from error
+        raise Refused(f"Port {port} is taken ({error.strerror}). Name another one: --port {port + 1}") from error
     return taken
 
 
@@ -61,14 +57,14 @@ def refuse_missing_vllm() -> None:
 
 
 def on_this_machine(run: KeptRun, base: Path | None, server: str) -> Here:
-    """The engine of a run that is kept here. Raises NoAdapter, OtherBase, and Refused where vLLM or the small model is missing."""
+    """The engine of a run that is kept here. Raises Refused."""
     from rehearsal.models import weights
     from rehearsal.sagemaker.real.hosting import OwnServer, Vllm
     from rehearsal.sagemaker.vllm import environment
 
     trained_on = json.loads((run.adapter() / run_folder.METRICS).read_bytes())["base_model"]["name"]
     if base is None and trained_on != weights.NAME:
-        raise OtherBase(f"{run.name} was trained on {trained_on}. Name a folder with its weights: --base FOLDER")
+        raise Refused(f"{run.name} was trained on {trained_on}. Name a folder with its weights: --base FOLDER")
     try:
         program: Any = OwnServer()
         if server == VLLM:
@@ -79,7 +75,7 @@ def on_this_machine(run: KeptRun, base: Path | None, server: str) -> Here:
 
 
 def in_the_account(run: str, region: str | None) -> tuple[Engine, KeptRun, list[dict[str, Any]]]:
-    """The endpoint of a deployed run, its plan and its prompts. Raises RunNotFound and NoEndpoint."""
+    """The endpoint of a deployed run, its plan and its prompts. Raises Refused."""
     session = account.session(region)
     storage = Storage(session.client("s3"), account.output(session, "BucketName"))
     plan = stored_plan(session.client("s3"), storage.bucket, run)
@@ -111,7 +107,7 @@ def opened(
 ) -> Iterator[tuple[Engine, KeptRun, list[dict[str, Any]]]]:
     """What answers for the run that a person names, the run and its prompts. A model server of this machine ends with the block.
 
-    Raises RunNotFound, NoEndpoint and what `on_this_machine` raises.
+    Raises Refused.
     """
     run = kept(named, results)
     if run is not None and (run.rehearsed or base):

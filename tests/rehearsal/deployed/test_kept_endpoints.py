@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from captune import serving
+from captune.account import Refused
 from captune.engines import Deployed
 from captune.fetch import fetch
 from common.errors import BudgetExceeded
@@ -35,7 +36,7 @@ def test_an_endpoint_is_started_kept_for_longer_and_ended(project: DeployedProje
     run = serving.serve(deployment(), EARLIER, 60)["run"]
     (execution,) = cloud.executions.of_machine(deployed.fine_tuning)
     assert run_name(execution.name) == run
-    with pytest.raises(serving.AlreadyServed):
+    with pytest.raises(Refused, match="serves this adapter already"):
         serving.serve(deployment(), EARLIER, 60)
     cloud.settle(execution, timeout=PATIENCE_SECONDS)
     assert execution.status == "SUCCEEDED" and cloud.leftovers()["endpoints"] == [run]
@@ -55,7 +56,7 @@ def test_an_endpoint_is_started_kept_for_longer_and_ended(project: DeployedProje
     assert project.nothing_left()
     settled = project.ledger_item(execution)
     assert settled["state"] == "settled" and 0 < int(settled["actual_cents"]) < reserved
-    with pytest.raises(serving.NothingToStop):
+    with pytest.raises(Refused, match="ended and was settled at"):
         serving.stop(deployment(), run, cloud.clock())
     # Its number is used, so the next one has another.
     assert serving.serve(deployment(), EARLIER, 60)["run"] == "captune-serve-earlier-2"

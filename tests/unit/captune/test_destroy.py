@@ -13,7 +13,6 @@ from moto import mock_aws
 
 from captune import destroy
 from captune.account import Refused
-from captune.destroy import NotIdle
 from tests.doubles.aws_account import ACCOUNT, FakeSession, deployed
 from tests.doubles.lambda_fakes import NOW, TEAR_DOWN, refusal
 
@@ -46,7 +45,7 @@ def test_an_account_in_which_nothing_bills_is_idle() -> None:
     ],
 )
 def test_what_bills_is_named_with_what_ends_it(account: FakeSession, named: str) -> None:
-    with pytest.raises(NotIdle, match="captune stop RUN") as refused:
+    with pytest.raises(Refused, match="captune stop RUN") as refused:
         destroy.refuse_while_something_bills(account)
     assert f": {named}. Wait" in str(refused.value)
 
@@ -71,7 +70,7 @@ class Person:
 )  # fmt: skip
 def test_any_answer_but_yes_changes_nothing(answer: str | None, data: bool, words: str, emptied: list[Any]) -> None:
     account, person = deployed(), Person(answer)
-    with pytest.raises(destroy.NotWanted):
+    with pytest.raises(Refused, match="Nothing was changed"):
         destroy.prepare(account, person, data=data)
     assert account.services["iam"].attached and not emptied
     assert f"us-east-1 of account {ACCOUNT}" in person.asked[0] and words in person.asked[0]
@@ -94,7 +93,7 @@ def test_yes_or_agreement_detaches_the_deny_policy_and_empties_what_is_to_go(
     ("account", "error", "words"),
     [
         (deployed(stacks=()), Refused, "no stack of Captune in us-east-1"),
-        (deployed(running=("abc",)), NotIdle, "abc"),
+        (deployed(running=("abc",)), Refused, "abc"),
         (deployed(protected=True), Refused, "retain_data"),
     ],
     ids=["no stack there", "a run bills", "data is protected"],
@@ -112,7 +111,7 @@ def test_what_stands_in_the_way_is_reported_before_anybody_is_asked(
 def test_a_run_that_began_during_the_question_stops_it(emptied: list[Any]) -> None:
     account = deployed()
     endpoints = account.client("sagemaker").endpoints
-    with pytest.raises(NotIdle, match="captune-abc"):
+    with pytest.raises(Refused, match="captune-abc"):
         destroy.prepare(
             account, Person("yes", meanwhile=lambda: endpoints.update({"captune-abc": "Creating"})), data=True
         )

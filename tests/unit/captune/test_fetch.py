@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 
 from captune import fetch as fetching
 from captune.__main__ import app
-from captune.fetch import DamagedCopy, DiskFull, fetch
-from captune.kept_run import REHEARSED_ACCOUNT, NoAdapter, OtherRun, RunNotFound, kept
+from captune.account import Refused
+from captune.fetch import DiskFull, fetch
+from captune.kept_run import REHEARSED_ACCOUNT, kept
 from tests.doubles.aws_account import deployed
 from tests.doubles.run_bucket import ADAPTER, BUCKET, RUN, RunBucket, files_of_run
 
@@ -76,7 +77,7 @@ def test_a_second_call_fetches_what_is_not_there_or_has_changed(
 def test_what_arrives_damaged_does_not_get_its_name(s3: Any, tmp_path: Path) -> None:
     kept = s3_backends["123456789012"]["aws"].buckets[BUCKET].keys[WEIGHTS]
     whole, kept.value = kept.value, b"?" * len(kept.value)  # S3's checksum stays
-    with pytest.raises(DamagedCopy, match="Fetch again"):
+    with pytest.raises(Refused, match="Fetch again"):
         fetch(s3, BUCKET, RUN, tmp_path)
     assert not [name for name in files(tmp_path / RUN) if name.startswith((NAME, "adapter/adapter_config.json"))]
     kept.value = whole
@@ -97,18 +98,18 @@ def test_the_last_whole_adapter_counts_and_an_earlier_runs_where_it_was_served(t
 
 def test_a_run_that_was_cut_is_fetched_without_an_adapter_and_says_so(tmp_path: Path) -> None:
     cut = {path: content for path, content in files_of_run().items() if "/output/model/metrics.json" not in path}
-    with pytest.raises(NoAdapter, match="Start it again"):
+    with pytest.raises(Refused, match="Start it again"):
         fetch(RunBucket({RUN: cut}), BUCKET, RUN, tmp_path)
     assert files(tmp_path / RUN) == KEPT
 
 
 def test_a_wrong_name_and_a_folder_of_another_run_are_told(s3: Any, tmp_path: Path) -> None:
-    with pytest.raises(RunNotFound, match=f"There are: {RUN}"):
+    with pytest.raises(Refused, match=f"There are: {RUN}"):
         fetch(s3, BUCKET, "captune-onee", tmp_path)
     (tmp_path / RUN).mkdir()
     for other in (files_of_run(bucket="another"), files_of_run("captune-two")):
         (tmp_path / RUN / "plan.json").write_bytes(other["plan.json"])
-        with pytest.raises(OtherRun, match="Move it away"):
+        with pytest.raises(Refused, match="Move it away"):
             fetch(s3, BUCKET, RUN, tmp_path)
     assert files(tmp_path) == {f"{RUN}/plan.json"}
 

@@ -20,9 +20,10 @@ from typer.testing import CliRunner
 from ask.questions import CHAT_ROUTE, ROUTE
 from captune import engines
 from captune.__main__ import app
-from captune.engines import AnswerFailed, Deployed, NoEndpoint, OtherBase, refuse_other_base
+from captune.account import Refused
+from captune.engines import AnswerFailed, Deployed, refuse_other_base
 from captune.kept_run import REHEARSED_ACCOUNT, KeptRun
-from captune.use import PortTaken, listening, stand_in_words
+from captune.use import listening, stand_in_words
 from common import clock
 from rehearsal.models import weights
 from tests.doubles import PATIENCE_SECONDS
@@ -275,7 +276,7 @@ def test_the_state_tells_cost_and_minutes_and_the_end_starts_the_tear_down() -> 
     "endpoint", [(RUN, "Deleting"), (f"{RUN}-try0", "InService"), ("captune-onemore", "InService")]
 )
 def test_a_run_without_an_endpoint_is_told_how_to_get_one(endpoint: tuple[str, str]) -> None:
-    with pytest.raises(NoEndpoint, match=f"captune serve {RUN}$"):
+    with pytest.raises(Refused, match=f"captune serve {RUN}$"):
         behind(in_account(*endpoint))
 
 
@@ -318,7 +319,7 @@ def test_what_the_command_cannot_use_is_named(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_port_that_is_taken_is_told() -> None:
-    with listening(0) as taken, pytest.raises(PortTaken, match="Name another one: --port"):
+    with listening(0) as taken, pytest.raises(Refused, match="Name another one: --port"):
         listening(taken.getsockname()[1])
 
 
@@ -342,11 +343,11 @@ def test_a_person_is_told_how_the_stand_in_differs(tmp_path: Path, planned: str,
 def test_another_base_model_is_refused(tmp_path: Path) -> None:
     made_for = {"name": "Tiny", "architecture": "LlamaForCausalLM", "hidden_size": 32, "layers": 2}
     (tmp_path / "metrics.json").write_text(json.dumps({"base_model": made_for}))
-    with pytest.raises(OtherBase, match="holds no model"):
+    with pytest.raises(Refused, match="holds no model"):
         refuse_other_base(tmp_path, tmp_path)
     shape = {"architectures": ["LlamaForCausalLM"], "hidden_size": 32, "num_hidden_layers": 2}
     (tmp_path / "config.json").write_text(json.dumps(shape))
     refuse_other_base(tmp_path, tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({**shape, "hidden_size": 64}))
-    with pytest.raises(OtherBase, match="trained on Tiny, .* hidden_size 32 and not 64"):
+    with pytest.raises(Refused, match="trained on Tiny, .* hidden_size 32 and not 64"):
         refuse_other_base(tmp_path, tmp_path)
