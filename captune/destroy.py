@@ -44,7 +44,10 @@ def command(
 
 def refuse_while_something_bills(session: Any) -> str:
     """A sentence that nothing of this project bills or runs. Raises Refused for an execution, a training job or an endpoint."""
-    if left := [*_executions(session), *_resources(session.client("sagemaker"))]:
+    sagemaker = session.client("sagemaker")
+    kinds = ((TRAINING_JOB, "InProgress"), (TRAINING_JOB, "Stopping"), (ENDPOINT, None))
+    found = [one for kind, status in kinds for one in find_present(sagemaker, kind, f"{PREFIX}-", now(), status)]
+    if left := [*_executions(session), *map(str, Tags(sagemaker).own(found))]:
         raise Refused(
             f"This project still bills or runs in {session.region_name}: {'; '.join(left)}. Wait for its end, or end it with captune stop RUN "
             "(in the SageMaker console, where the stacks are gone). Then try again. Nothing was changed."
@@ -63,12 +66,6 @@ def _executions(session: Any) -> Iterator[str]:
         except ClientError as error:  # a half-destroyed stack still has its outputs
             if error_code(error) != "StateMachineDoesNotExist":
                 raise
-
-
-def _resources(sagemaker: Any) -> Iterator[str]:
-    kinds = ((TRAINING_JOB, "InProgress"), (TRAINING_JOB, "Stopping"), (ENDPOINT, None))
-    found = [one for kind, status in kinds for one in find_present(sagemaker, kind, f"{PREFIX}-", now(), status)]
-    return map(str, Tags(sagemaker).own(found))
 
 
 def prepare(session: Any, ask: Callable[[str], str], *, data: bool = False, agreed: bool = False) -> str:

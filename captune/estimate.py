@@ -16,10 +16,9 @@ from common import estimate, records
 from common.cards import Card, card_of, serving_bytes, training_memory
 from common.errors import DatasetRejected, PriceUnknown
 from common.ledger.ledger import dollars
-from common.pricing.prices import Price, pinned
+from common.pricing.prices import pinned
 from common.text import MOST_PER_WORD, count_words
 from preflight.model import catalogued, most_bytes_learned
-from preflight.money import Allowance
 from preflight.request import Request
 from preflight.texts import text_file
 from stacks.configuration.images import MOST_TOKENS_SERVED
@@ -51,10 +50,15 @@ def describe(settings: Settings, corpora: Sequence[Path]) -> str:
     asked = sum(1 for line in prompts.read_text("utf-8").splitlines() if line.strip()) if prompts.is_file() else 0
     tokens, count = tokens_learnt(settings, learnt), settings.training_instance_count
     run = expected_run(settings, tokens, asked * (1 + settings.samples_per_prompt))
+    passes = "1 pass" if settings.epochs == 1 else f"{settings.epochs} passes"
+    counted = f"{passes}, {MOST_PER_WORD} a word: the densest text counted in tokens of Llama 2 (captune tokens); larger vocabularies need fewer"
     lines = [
         f"{settings.model.name} on {f'{count} x ' if count > 1 else ''}{kind}, {learnt:,} {of_what}",
-        _line("tokens", f"{tokens:,}", _counted(settings)),
-        *(_phase(phase) for phase in (*run.training, *run.endpoint)),
+        _line("tokens", f"{tokens:,}", counted),
+        *(
+            _line(phase.name, "not known" if phase.seconds is None else f"{phase.seconds:,} s", phase.source)
+            for phase in (*run.training, *run.endpoint)
+        ),
         *_cost(settings, run),
         *_memory(settings, card_of(kind)),
     ]
@@ -94,13 +98,10 @@ def _line(name: str, figure: str, source: str) -> str:
     return f"{name:24} {figure:>9}   {source}"
 
 
-def _phase(phase: estimate.Phase) -> str:
-    return _line(phase.name, "not known" if phase.seconds is None else f"{phase.seconds:,} s", phase.source)
-
-
 def _cost(settings: Settings, run: estimate.Estimate) -> list[str]:
     try:
-        training, hosting = (_price(settings, use) for use in ("Training", "Hosting"))
+        training = pinned(settings.region, settings.training_instance_type[0], "Training")
+        hosting = pinned(settings.region, settings.hosting_instance_type[0], "Hosting")
         allowance = allowance_of(settings)
     except PriceUnknown as error:
         return [_line("cost", "not known", str(error))]
@@ -109,23 +110,14 @@ def _cost(settings: Settings, run: estimate.Estimate) -> list[str]:
     times = [clock_time(seconds) for seconds in (run.training_seconds, run.endpoint_seconds) if seconds is not None]
     expected = "not known" if cents is None else dollars(cents)
     said = f"{' of training, '.join(times)} of endpoint" if len(times) == 2 else "a phase of it is not known"
+    reserved = "what is reserved before anything starts"
+    if allowance.clamped:
+        shorter = f"{clock_time(allowance.training_seconds)} of training, {clock_time(allowance.deadline_seconds)} of endpoint"
+        reserved += f"; the cap pays for no more: the run is shortened to {shorter}"
     return [
         _line("expected", expected, f"{said}; {training.source}"),
-        _line("worst case", dollars(allowance.worst.cents), _reserved(allowance)),
+        _line("worst case", dollars(allowance.worst.cents), reserved),
     ]
-
-
-def _reserved(allowance: Allowance) -> str:
-    said = "what is reserved before anything starts"
-    if not allowance.clamped:
-        return said
-    training, endpoint = clock_time(allowance.training_seconds), clock_time(allowance.deadline_seconds)
-    return f"{said}; the cap pays for no more: the run is shortened to {training} of training, {endpoint} of endpoint"
-
-
-def _price(settings: Settings, use: str) -> Price:
-    types = settings.training_instance_type if use == "Training" else settings.hosting_instance_type
-    return pinned(settings.region, types[0], use)
 
 
 def _memory(settings: Settings, card: Card | None) -> list[str]:
@@ -147,8 +139,3 @@ def _memory(settings: Settings, card: Card | None) -> list[str]:
 
 def _gigabytes(number: int) -> str:
     return f"{number / 1e9:.1f} GB"
-
-
-def _counted(settings: Settings) -> str:
-    passes = "1 pass" if settings.epochs == 1 else f"{settings.epochs} passes"
-    return f"{passes}, {MOST_PER_WORD} a word: the densest text counted in tokens of Llama 2 (captune tokens); larger vocabularies need fewer"

@@ -90,7 +90,8 @@ def kept(named: str, results: Path, *, whole_name: bool = False) -> KeptRun | No
     The name may be `latest`, or the beginning of one run's name, unless it must be the `whole_name`. Raises Refused for a damaged plan,
     a run that was refused and the beginning of several names.
     """
-    folder = next((one for one in (Path(named), results / named, results / name_of(named)) if _holds_run(one)), None)
+    places = (Path(named), results / named, results / name_of(named))
+    folder = next((one for one in places if (one / run_folder.PLAN).is_file() or refused_run(one)), None)
     if folder is None and not whole_name:
         folder = _begun_name(named, results)
     if folder is None:
@@ -122,10 +123,6 @@ def _planned(folder: Path) -> KeptRun:
         return KeptRun(folder, {**found, "runName": found["runName"], "domain": found["domain"]})
     except (ValueError, KeyError, TypeError) as error:
         raise Refused(f"{plan} is not the plan of a run ({error!r}). Fetch or rehearse it again.") from error
-
-
-def _holds_run(folder: Path) -> bool:
-    return (folder / run_folder.PLAN).is_file() or refused_run(folder) is not None
 
 
 def _begun_name(named: str, results: Path) -> Path | None:

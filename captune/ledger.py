@@ -161,13 +161,11 @@ def table(items: Sequence[Row], cap_cents: int) -> str:
     lines += [_run(row) for row in _runs(items)]
     if damaged := [row for row in items if row.is_damaged]:
         lines += ["", "Damaged items, as they are:"]
-        lines += [f"  {row.key}: {json.dumps(_content(row), sort_keys=True)}" for row in damaged]
+        for row in damaged:
+            content = {name: _plain(value) for name, value in row.raw.items() if name not in ("pk", SEAL)}
+            lines.append(f"  {row.key}: {json.dumps(content, sort_keys=True)}")
         lines.append(_WAY_OUT)
     return "\n".join(lines)
-
-
-def _content(row: Row) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in row.raw.items() if name not in ("pk", SEAL)}
 
 
 def _month(month: Month, starts: int) -> list[str]:

@@ -7,7 +7,6 @@ get titles. Of records (.jsonl, .csv) whole lines are drawn, or whole groups whe
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import os
@@ -95,7 +94,8 @@ def _draw(source: BinaryIO, drawn: BinaryIO, units: Iterator[Unit], plan: tuple[
         for unit, group in units:
             # The wanted share of what is left: every place of the file has the same chance, and the size comes out right.
             share = (wanted - written) / max(1, size - done)
-            chance = _chance(f"{seed}/{group}") if group else dice.random()
+            # Of a group all is drawn or none of it: its chance depends on its name alone.
+            chance = random.Random(f"{seed}/{group}").random() if group else dice.random()
             if chance < (wanted / size if group else share) and len(unit) <= wanted - written:
                 drawn.write(unit)
                 kept, written = kept + 1, written + len(unit)
@@ -104,11 +104,6 @@ def _draw(source: BinaryIO, drawn: BinaryIO, units: Iterator[Unit], plan: tuple[
                 progress.update(task, completed=source.tell())
         progress.update(task, completed=size)
     return seen, kept
-
-
-def _chance(name: str) -> float:
-    """A number from 0 to 1 that depends on a name alone, so that all of a group is drawn or none of it."""
-    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=8).digest()) / 2**64
 
 
 def _readable(file: Path, source: BinaryIO, units: Iterator[Unit]) -> Iterator[Unit]:

@@ -59,16 +59,8 @@ def moto() -> DomainDispatcherApplication:
 class Gateway:
     """A running server. `stop` ends it.
 
-    Args:
-        clock: the time of every call.
-        rights: what each role may do; left out, everybody may do everything.
-
-    Attributes:
-        url: its address.
-        clock: may be changed.
-        faults: the faults in force.
-        players: what answers the calls of a service in place of moto.
-        on_done: called with each call that moto has done, whatever its caller hears.
+    Without `rights` everybody may do everything. `players` answer the calls of a service in place of moto, and `on_done` is called with each call
+    that moto has done, whatever its caller hears.
     """
 
     def __init__(self, clock: Callable[[], datetime], rights: Rights | None = None) -> None:

@@ -92,17 +92,9 @@ class _Worker:
 
 
 class Functions:
-    """The functions of one cloud.
+    """The functions of one cloud, each given the variables in `environment`.
 
-    Args:
-        folder: where code is unpacked and logs are written.
-        environment: variables that every function is given.
-        region: the region passed to functions.
-        clock: their time.
-
-    Attributes:
-        outcomes: of each invocation the function's name, and whether it failed.
-        at_work: how many events are being answered.
+    `outcomes` are the name of the function and whether it failed, for each invocation; `at_work` is how many events are being answered.
     """
 
     def __init__(

@@ -65,15 +65,8 @@ class FilesRefused(Exception):
 class Conductor:
     """One rehearsal.
 
-    Args:
-        options: of the command line.
-        display: where it is shown.
-        keep: copies a run out of its bucket, as `captune fetch` does.
-        check: says what a run would refuse the person's files for, as `captune check` does; empty where it would not.
-        engines: training and hosting engines for the stand-in; the real ones when empty.
-        time_scale: Wait seconds of the state machines are divided by it.
-        assembly: a cloud assembly to deploy instead of synthesizing the project.
-        model: what is trained and served in place of Llama 2 7B, where it is not one that the options name.
+    `keep` copies a run out of its bucket, as `captune fetch` does, and `check` says what a run would refuse the person's files for, as `captune
+    check` does. Tests give engines, a `time_scale` for Wait seconds, an assembly that is deployed in place of the project, and another model.
     """
 
     def __init__(
@@ -186,8 +179,9 @@ class Conductor:
         if settings.training_instance_count > 1:
             cloud.sagemaker.market.allow_training(settings.training_instance_type, settings.training_instance_count)
         run_input = files.upload(cloud, self.options, settings.domain)
-        names = {deployment.fine_tuning: "FineTuning", deployment.tear_down: "TearDown"}
-        cloud.on_history = lambda arn, event: self.display.history(names.get(_machine_of(arn), "machine"), event)
+        arns = {"FineTuning": deployment.fine_tuning, "TearDown": deployment.tear_down}
+        machines = {arn.replace(":stateMachine:", ":execution:"): name for name, arn in arns.items()}
+        cloud.on_history = lambda arn, event: self.display.history(machines[arn.rpartition(":")[0]], event)
         self.display.say(f"Starting FineTuning with {escape(json.dumps(run_input))}")
         self._cloud = cloud  # from here on a Ctrl-C stops the execution
         execution = self.execution = cloud.start(run_input, name=self._name)
@@ -306,7 +300,3 @@ def _begun(work: Callable[[], Path]) -> Future[Path]:
 
     threading.Thread(target=run, daemon=True).start()
     return result
-
-
-def _machine_of(execution_arn: str) -> str:
-    return execution_arn.replace(":execution:", ":stateMachine:").rpartition(":")[0]

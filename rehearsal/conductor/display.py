@@ -78,12 +78,7 @@ class _TolerantFile:
 
 
 class Display:
-    """Prints steps, states and training. Thread-safe; use it in a with-statement.
-
-    Args:
-        plain: no live display even on a terminal.
-        console: where to print; the standard output when left out.
-    """
+    """Prints steps, states and training; `plain` without a live display even on a terminal. Thread-safe; use it in a with-statement."""
 
     def __init__(self, plain: bool = False, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True)

@@ -100,10 +100,7 @@ def _dump(module: bytes, work: Path) -> dict[str, Any]:
 
 
 def ensure_large_model(cache: Path, shape: dict[str, Any] | None = None, name: str = NAME) -> Path:
-    """The folder of 13.5 GB, made below `cache` if it is not there; the whole model is in memory meanwhile.
-
-    Args:
-        shape: of another Llama, for tests.
+    """The folder of 13.5 GB, made below `cache` if it is not there; the whole model is in memory meanwhile. Tests give another shape.
 
     Raises PackageMissing for want of the tokenizer, OSError for a full disk.
     """

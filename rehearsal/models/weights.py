@@ -75,10 +75,8 @@ class NpmPackage(NamedTuple):
 class Substitute:
     """The model that a rehearsal trains and serves in place of the real one.
 
-    Attributes:
-        ensure: gives its folder below a cache; raises WeightsMissing.
-        note: a sentence about it for the screen.
-        shape: its sizes, by which the room for its adapter is reckoned; None where they are not known.
+    `ensure` gives its folder below a cache, or raises WeightsMissing; `shape`, by which the room for its adapter is reckoned, is None where it
+    is not known.
     """
 
     name: str

@@ -23,13 +23,8 @@ Thing = TypeVar("Thing")
 class Context:
     """What the stand-in gives its engines.
 
-    Attributes:
-        workdir: a folder for jobs, endpoints and logs.
-        s3_of: returns a boto3 client that reaches the rehearsed S3 as a role (ARN).
-        gated_weights: the folder that plays the gated bucket's objects.
-        on_training_line: called with (job name, line) for each line a training container prints.
-        time_scale: real seconds for each second of SageMaker's own limits (MaxRuntimeInSeconds, the 120 s
-            between SIGTERM and SIGKILL, the 60 s of InvokeEndpoint); below 1 in tests.
+    `s3_of` returns a client that reaches the rehearsed S3 as a role (ARN), and `gated_weights` plays the gated bucket's objects. `time_scale` is real
+    seconds for each second of SageMaker's own limits (MaxRuntimeInSeconds, the 120 s from SIGTERM to SIGKILL, the 60 s of InvokeEndpoint).
     """
 
     workdir: Path

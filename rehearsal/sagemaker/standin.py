@@ -40,20 +40,9 @@ def _hub_files(request: Mapping[str, Any], region: str) -> dict[str, Any]:
 class StandIn:
     """A local AWS for what moto cannot play. It answers calls that a `Gateway` passes on.
 
-    Args:
-        workdir: a folder of the caller's for the jobs, endpoints and logs.
-        s3_of: returns the S3 client with which a container acts as its role (ARN).
-        clock: the time of every record, and so of the billing.
-        gated_weights: the folder that plays the gated bucket; needed by the real engines only.
-        training, hosting: engines; left out, the real ones, which run the containers' commands here.
-        on_training_line: called with (job name, line) for each line a training container prints.
-        quotas, prices: see `Market`.
-        time_scale: real seconds for each second of SageMaker's own limits.
-
-    Attributes:
-        store: what exists.
-        market: prices, quotas, images and free instances, which may be changed on the way.
-        training, hosting: the operations on training jobs and on all that hosting needs.
+    The engines are the real ones when left out, which run the containers' commands here; `gated_weights` is needed by them only, and plays the
+    gated bucket. `on_training_line` is called with (job name, line) for each line a training container prints, `time_scale` is that of `Context`, and
+    `quotas` and `prices` those of `Market`.
     """
 
     def __init__(

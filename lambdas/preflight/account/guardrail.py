@@ -48,7 +48,8 @@ def missing(events: Any, sns: Any, guards: Guards) -> list[str]:
         *_of_rule(events, guards.run_ended_rule, guards.tear_down_arn, after_every_end),
         *_of_rule(events, guards.sweep_rule, guards.sweeper_arn, "starts the sweeper every quarter of an hour"),
     ]
-    if guards.sweeper_arn not in _functions_of(sns, guards.kill_switch_topic):
+    heard = _unless_missing(sns.list_subscriptions_by_topic, TopicArn=guards.kill_switch_topic).get("Subscriptions", [])
+    if not any((one["Protocol"], one["Endpoint"]) == ("lambda", guards.sweeper_arn) for one in heard):
         found.append(
             f"nothing hears the kill switch ({guards.kill_switch_topic}), which stops every run at 100 % of the budget"
         )
@@ -63,11 +64,6 @@ def _of_rule(events: Any, name: str, target: str, does: str) -> Iterator[str]:
         yield f"the rule {name}, which {does}, is {rule['State']}"
     elif target not in [one["Arn"] for one in events.list_targets_by_rule(Rule=name)["Targets"]]:
         yield f"the rule {name}, which {does}, has lost its target"
-
-
-def _functions_of(sns: Any, topic: str) -> set[str]:
-    listed = _unless_missing(sns.list_subscriptions_by_topic, TopicArn=topic)
-    return {one["Endpoint"] for one in listed.get("Subscriptions", []) if one["Protocol"] == "lambda"}
 
 
 def _unless_missing(question: Any, **request: str) -> dict[str, Any]:

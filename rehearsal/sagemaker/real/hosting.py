@@ -58,13 +58,7 @@ class OwnServer:
 
 
 class Vllm:
-    """The real vLLM, started as AWS's images start it.
-
-    Args:
-        python: the interpreter of an environment that holds it (see `vllm.environment`).
-        additions: further variables of vLLM's own.
-        dtype: the number format to compute in, whatever the container's environment says; None follows the environment.
-    """
+    """The real vLLM, started as AWS's images start it; `dtype` is the number format to compute in, None for that of the container's environment."""
 
     def __init__(self, python: Path, additions: Mapping[str, str] | None = None, dtype: str | None = None) -> None:
         self._python, self._additions, self.dtype = python, additions or {}, dtype
@@ -129,11 +123,7 @@ class _Server:
 
 
 class ModelHost(HostingEngine):
-    """Runs each endpoint's model server as a subprocess in a separate folder.
-
-    Args:
-        program: what plays the container; the rehearsal's own server when left out.
-    """
+    """Runs each endpoint's model server, the rehearsal's own when left out, as a subprocess in a separate folder."""
 
     def __init__(self, program: Program | None = None) -> None:
         self._program = program or OwnServer()

@@ -20,11 +20,7 @@ _LEFT_ALONE = ".sagemaker-ignore"
 
 
 class Cluster:
-    """The containers of a job as one. The first one's lines are the job's.
-
-    Attributes:
-        containers: in the order of the hosts.
-    """
+    """The containers of a job as one, in the order of the hosts. The first one's lines are the job's."""
 
     def __init__(self, on_end: Callable[[], None]) -> None:
         self.containers: list[Container] = []
