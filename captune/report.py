@@ -6,7 +6,6 @@ A summary.json holds everything that a report shows, so a changed rule or page n
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import shutil
 import sys
@@ -23,19 +22,10 @@ from report.summary_types import Summary
 
 
 class Folder:
-    """What `Storage` calls of S3, over the files of a folder, so that what is read and written stays in no process's memory."""
+    """What `Storage` calls of S3 to write, over the files of a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-
-    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
-        """An object's size."""
-        return {"ContentLength": (self._folder / Key).stat().st_size}
-
-    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
-        """An object."""
-        content = (self._folder / Key).read_bytes()
-        return {"Body": io.BytesIO(content), "ContentLength": len(content)}
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:
         """Writes an object."""

@@ -23,7 +23,7 @@ from captune import account
 from captune.account import Refused, Region
 from captune.fetch import stored_plan
 from captune.kept_run import kept, name_of, not_found
-from common.aws import error_code
+from common.aws import unless
 from common.clock import from_iso, now, schedule_time
 from common.contracts import run_folder
 from common.errors import CaptuneError
@@ -135,12 +135,9 @@ def serve(deployment: Deployment, run: str, minutes: int) -> dict[str, Any]:
         raise Refused(f"The run {run} has left no whole adapter at {adapter}. Train again, and serve the new run.")
     machines, name = deployment.client("stepfunctions"), _free_name(deployment, run_folder.run_of_uri(adapter) or run)
     wanted = {"adapterUri": adapter, "serveOnly": True, "keepEndpointMinutes": minutes}
-    try:
-        machines.start_execution(stateMachineArn=deployment.fine_tuning, name=name, input=json.dumps(wanted))
-    except ClientError as error:
-        if error_code(error) != "ExecutionAlreadyExists":
-            raise
-        raise _already(run_name(name)) from error
+    asked = {"stateMachineArn": deployment.fine_tuning, "name": name, "input": json.dumps(wanted)}
+    if unless("ExecutionAlreadyExists", machines.start_execution, **asked) is None:
+        raise _already(run_name(name))
     return {"run": run_name(name), "executionArn": _execution(deployment, name), **wanted}
 
 
@@ -173,13 +170,9 @@ def _execution(deployment: Deployment, name: str) -> str:
 
 def _status(deployment: Deployment, name: str) -> str:
     """How an execution of FineTuning stands; empty where there is none of this name."""
-    try:
-        found = deployment.client("stepfunctions").describe_execution(executionArn=_execution(deployment, name))
-    except ClientError as error:
-        if error_code(error) != "ExecutionDoesNotExist":
-            raise
-        return ""
-    return str(found["status"])
+    describe = deployment.client("stepfunctions").describe_execution
+    found = unless("ExecutionDoesNotExist", describe, executionArn=_execution(deployment, name))
+    return str(found["status"]) if found else ""
 
 
 def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> dict[str, Any]:

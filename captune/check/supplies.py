@@ -11,8 +11,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from captune import account
-from captune.check.findings import BUDGETS, Findings, ok, one_line, problem, unless, warning
-from common.aws import error_message
+from captune.check.findings import BUDGETS, Findings, ok, one_line, problem, warning
+from common.aws import error_message, unless
 from common.clock import date_in_words
 from common.errors import PriceUnknown
 from preflight import money

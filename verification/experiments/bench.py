@@ -19,12 +19,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jinja2
 
+from captune.check.files import Folder
 from captune.outside import TARGET
-from captune.report import Folder
 from common.contracts import run_folder
 from common.errors import CaptuneError
 from common.storage import Storage
@@ -115,9 +115,8 @@ def gather(words: int, most_documents: int, outside: Path | None = None) -> tupl
     """
     data = {path.name: path.read_bytes() for path in DATA.iterdir() if path.is_file()}
     request = Request(held_outside=str(outside.resolve()) if outside else NONE)
-    read = Files(
-        Storage(Folder(Path("/")), "this machine"), data, "medical", corpus_words=words, measures_strength=True
-    )
+    storage = cast(Storage, Folder({str(outside.resolve()): outside} if outside else {}))
+    read = Files(storage, data, "medical", corpus_words=words, measures_strength=True)
     material = staging.read_material(read, request)
     if material is None:
         raise ValueError("Preflight refuses the texts of the benchmark")
