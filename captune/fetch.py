@@ -103,11 +103,12 @@ def wanted(s3: Any, bucket: str, run: str) -> list[_Object]:
     """The objects of a run that are kept, those of the adapter last."""
     found = _listed(s3, bucket, run_folder.prefix(run))
     paths = [(entry, local_path(str(entry["Key"]).removeprefix(run_folder.prefix(run)))) for entry in found]
-    source = _adapter_prefix(s3, bucket, run, found)
-    adapter = [
-        _object(entry, f"{ADAPTER}/{entry['Key'].removeprefix(source)}")
-        for entry in (_listed(s3, bucket, source) if source else [])
-    ]
+    storage = Storage(s3, bucket)
+    plan = storage.read_json(run_folder.key(run, run_folder.PLAN)) or {}
+    source = storage.key_of(plan.get("adapterUri") or run_folder.adapter_uri(bucket, run, run))
+    saved = {str(entry["Key"]).removeprefix(source): entry for entry in _listed(s3, bucket, source)}
+    whole = saved if run_folder.METRICS in saved else {}  # the last file that training writes
+    adapter = [_object(entry, f"{ADAPTER}/{name}") for name, entry in whole.items()]
     # The configuration is what makes a folder an adapter: it comes when everything else is there.
     adapter.sort(key=lambda one: one.path.endswith(run_folder.ADAPTER_CONFIGURATION))
     return [_object(entry, path) for entry, path in paths if path] + adapter
@@ -157,22 +158,3 @@ def _object(entry: dict[str, Any], path: str) -> _Object:
     if ".." in Path(path).parts:
         raise Refused(f"The key {entry['Key']} leaves its folder, so nothing was fetched. Delete it from the bucket.")
     return _Object(entry["Key"], entry["LastModified"].timestamp(), int(entry["Size"]), path)
-
-
-def _adapter_prefix(s3: Any, bucket: str, run: str, found: list[dict[str, Any]]) -> str:
-    """Where the run's adapter lies: what its last training job has saved whole, or the earlier run's that it served."""
-    trial = run_folder.key(run, run_folder.TRIAL)
-    saved = [
-        (entry["LastModified"], str(entry["Key"])) for entry in found if entry["Key"].endswith(f"/{run_folder.METRICS}")
-    ]
-    whole = [
-        (when, key.removesuffix(run_folder.METRICS))
-        for when, key in saved
-        if run_folder.ADAPTER_URI.match(f"s3://{bucket}/{key}") and not key.startswith(trial)
-    ]
-    if whole:
-        return max(whole)[1]
-    plan = Storage(s3, bucket).read_json(run_folder.key(run, run_folder.PLAN)) or {}
-    served = str(plan.get("adapterUri") or "")
-    earlier = run_folder.ADAPTER_URI.fullmatch(served)
-    return f"{served.removeprefix(f's3://{bucket}/').rstrip('/')}/" if earlier and earlier[1] == bucket else ""
