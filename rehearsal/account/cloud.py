@@ -107,7 +107,7 @@ class Cloud:
             self.clock,
         )
         undo.callback(self.functions.close)
-        self.events = Events(self, self._notify)
+        self.events = Events(self.region, self.clock, self.time_scale, self.client_for, self._notify)
         undo.callback(self.executions.stop_all)
         undo.callback(self._gateway.clear)  # releases the calls that a fault holds
         undo.callback(self.events.stop)

@@ -60,8 +60,8 @@ class OwnServer:
 class Vllm:
     """The real vLLM, started as AWS's images start it; `dtype` is the number format to compute in, None for that of the container's environment."""
 
-    def __init__(self, python: Path, additions: Mapping[str, str] | None = None, dtype: str | None = None) -> None:
-        self._python, self._additions, self.dtype = python, additions or {}, dtype
+    def __init__(self, python: Path, dtype: str | None = None) -> None:
+        self._python, self.dtype = python, dtype
 
     @classmethod
     def on_this_machine(cls, python: Path) -> Vllm:
@@ -87,7 +87,7 @@ class Vllm:
         words += [*arguments_of(wanted), "--middleware", "captune_route.routing.RouteMiddleware"]
         # Its sockets lie outside the container's folder: their names may have 107 characters in all.
         own = {"PYTHONPATH": str(package.parent), "VLLM_RPC_BASE_PATH": tempfile.gettempdir()}
-        return Start([str(self._python), *words], ON_THIS_MACHINE | own | dict(self._additions), port_file)
+        return Start([str(self._python), *words], ON_THIS_MACHINE | own, port_file)
 
 
 def arguments_of(environment: Mapping[str, str]) -> list[str]:

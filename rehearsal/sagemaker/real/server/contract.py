@@ -53,12 +53,8 @@ def _adapter_of(environment: Mapping[str, str]) -> tuple[str, Path] | None:
         return None
     if environment.get("SM_VLLM_ENABLE_LORA") != "true":
         raise ValueError("SM_VLLM_LORA_MODULES needs SM_VLLM_ENABLE_LORA=true")
-    if modules.startswith("{"):
-        module = json.loads(modules)
-        name, folder = module["name"], Path(module["path"])
-    else:
-        name, _, place = modules.partition("=")
-        folder = Path(place)
+    module = json.loads(modules)
+    name, folder = module["name"], Path(module["path"])
     rank = json.loads((folder / "adapter_config.json").read_text("utf-8"))["r"]
     most = int(environment.get("SM_VLLM_MAX_LORA_RANK", "16"))
     if rank > most:
