@@ -34,9 +34,11 @@ from captune.engines import BASE, Engine, Here
 from captune.kept_run import KeptRun, kept, local_path
 from captune.proxy import Proxy
 from captune.runs import change_words, show
-from captune.use import VLLM, answering, opened, refuse_missing_vllm
+from captune.use import VLLM, answering, opened
 from common.contracts import run_folder
 from common.storage import Storage
+from rehearsal.programs import python_packages
+from rehearsal.sagemaker.vllm import environment
 from report.content.figures import points
 from report.findings.intervals import MINIMUM_CLUSTERS
 from report.findings.recall import clustered_mean
@@ -88,14 +90,9 @@ class Counting(Proxy):
 
 
 def lm_eval_python() -> Path:
-    """The Python of lm-eval's environment, made at the first call. Raises LmEvalFailed."""
-    from captune.programs import CannotRun, python_packages
-
-    try:
-        with Console(stderr=True).status("Looking for lm-eval; the first time it is installed, 0.9 GB"):
-            return python_packages(REQUIREMENTS, "lm-eval")
-    except CannotRun as error:
-        raise LmEvalFailed(str(error)) from error
+    """The Python of lm-eval's environment, made at the first call. Raises CannotRun."""
+    with Console(stderr=True).status("Looking for lm-eval; the first time it is installed, 0.9 GB"):
+        return python_packages("lm-eval", REQUIREMENTS)
 
 
 def lm_eval(python: Path, log: Path, common: Mapping[str, Any], action: str, **more: Any) -> Any:
@@ -319,7 +316,7 @@ def main(arguments: list[str] | None = None, prog: str = "captune benchmark") ->
     given = parser.parse_args(arguments)
     specs_of(given.tasks)
     if given.server == VLLM:
-        refuse_missing_vllm()  # before lm-eval is installed
+        environment.interpreter()  # before lm-eval is installed
     given.python = lm_eval_python()
     with opened(given.run, given.results, given.base, given.server, given.region) as (engine, run, _):
         found = benchmark(engine, run, given)

@@ -113,16 +113,13 @@ def export(run: KeptRun, to: Form, base: Path | None, gguf: Precision | None, fi
 
 
 def _base_here(run: KeptRun, to: Form, base: Path | None) -> Path | None:
-    """The base model's folder, as far as this machine has one. Raises Refused for another model's, and where it has to be made and cannot."""
+    """The base model's folder, as far as this machine has one. Raises Refused for another model's, CannotRun where the small one cannot be made."""
     if base is not None:
         refuse_other_base(run.adapter(), base)
         return base
     if to == "peft" or not run.rehearsed or _base_name(run) != weights.NAME:
         return None
-    try:
-        return weights.ensure_weights(PROJECT / ".rehearsal" / "weights")
-    except weights.WeightsMissing as error:
-        raise Refused(str(error)) from error
+    return weights.ensure_weights(PROJECT / ".rehearsal" / "weights")
 
 
 def _base_name(run: KeptRun) -> str:

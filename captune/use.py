@@ -46,18 +46,8 @@ def listening(port: int) -> socket.socket:
     return taken
 
 
-def refuse_missing_vllm() -> None:
-    """Raises Refused where vLLM is not installed."""
-    from rehearsal.sagemaker.vllm import environment
-
-    try:
-        environment.interpreter()
-    except environment.VllmMissing as error:
-        raise Refused(str(error)) from error
-
-
 def on_this_machine(run: KeptRun, base: Path | None, server: str) -> Here:
-    """The engine of a run that is kept here. Raises Refused."""
+    """The engine of a run that is kept here. Raises Refused, and CannotRun where vLLM or the small model is missing."""
     from rehearsal.models import weights
     from rehearsal.sagemaker.real.hosting import OwnServer, Vllm
     from rehearsal.sagemaker.vllm import environment
@@ -65,13 +55,8 @@ def on_this_machine(run: KeptRun, base: Path | None, server: str) -> Here:
     trained_on = json.loads((run.adapter() / run_folder.METRICS).read_bytes())["base_model"]["name"]
     if base is None and trained_on != weights.NAME:
         raise Refused(f"{run.name} was trained on {trained_on}. Name a folder with its weights: --base FOLDER")
-    try:
-        program: Any = OwnServer()
-        if server == VLLM:
-            program = Vllm.on_this_machine(environment.interpreter())
-        return Here(run, base or weights.ensure_weights(PROJECT / ".rehearsal" / "weights"), program)
-    except (environment.VllmMissing, weights.WeightsMissing) as error:
-        raise Refused(str(error)) from error
+    program: Any = Vllm.on_this_machine(environment.interpreter()) if server == VLLM else OwnServer()
+    return Here(run, base or weights.ensure_weights(PROJECT / ".rehearsal" / "weights"), program)
 
 
 def in_the_account(run: str, region: str | None) -> tuple[Engine, KeptRun, list[dict[str, Any]]]:

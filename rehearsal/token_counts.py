@@ -17,7 +17,6 @@ from preflight.texts import text_file
 from .conductor.files import WEIGHTS
 from .conductor.options import PROJECT
 from .models.llama_2 import ensure_vocabulary
-from .models.weights import PackageMissing
 
 TOLERANCE = 0.005  # tokens a word: the figures are kept with three digits after the point
 
@@ -35,11 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m rehearsal.token_counts", description=__doc__)
     parser.add_argument("--project", type=Path, default=PROJECT, help="the folder with data/ (default: this checkout)")
     project = parser.parse_args(arguments).project
-    try:
-        folder = ensure_vocabulary((project / WEIGHTS).absolute())
-    except PackageMissing as error:
-        print(error, file=sys.stderr)
-        return 1
+    folder = ensure_vocabulary((project / WEIGHTS).absolute())
     from transformers import AutoTokenizer
     from transformers.utils import logging
 

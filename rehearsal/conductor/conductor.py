@@ -20,12 +20,12 @@ from common.names import run_name
 from common.pricing.costs import for_runs
 from rehearsal.account.cloud import Cloud
 from rehearsal.models import STAND_INS
-from rehearsal.models.weights import Substitute, WeightsMissing
+from rehearsal.models.weights import Substitute
+from rehearsal.programs import CannotRun
 from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.real.hosting import ModelHost, Vllm
 from rehearsal.sagemaker.real.training import TrainingHost
 from rehearsal.sagemaker.vllm import environment as vllm_environment
-from rehearsal.sagemaker.vllm.environment import VllmMissing
 from rehearsal.step_functions.executions import Execution
 from stacks.assembly import Assembly, SynthesisFailed, synthesize
 from stacks.configuration.settings import Settings, SettingsError
@@ -37,14 +37,8 @@ from .options import NeedsLinux, Options, refuse_what_needs_linux
 from .results import NoPlace
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
-_REFUSALS = (
-    SynthesisFailed,
-    NeedsLinux,
-    WeightsMissing,
-    VllmMissing,
-    SettingsError,
-    NoPlace,
-)  # each says what a person has to change first
+# Each says what a person has to change first.
+_REFUSALS = (SynthesisFailed, NeedsLinux, CannotRun, SettingsError, NoPlace)
 
 
 Check = Callable[[Options, Settings], str]

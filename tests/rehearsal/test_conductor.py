@@ -190,7 +190,7 @@ def _no_model(cache: Path) -> Path:
 
 
 def _no_server() -> Path:
-    raise vllm_environment.VllmMissing("run captune vllm")
+    raise vllm_environment.CannotRun("run captune vllm")
 
 
 @pytest.mark.parametrize(

@@ -169,12 +169,12 @@ def test_vllm_is_looked_for_before_lm_eval_is_installed_and_only_where_it_is_wan
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing() -> Path:
-        raise vllm_environment.VllmMissing("run captune vllm")
+        raise vllm_environment.CannotRun("run captune vllm")
 
     monkeypatch.setattr(vllm_environment, "interpreter", missing)
     assert case.run("--json") == 0 and case.server == "transformers"
     monkeypatch.setattr(benchmark, "lm_eval_python", pytest.fail)
-    with pytest.raises(Refused, match="run captune vllm"):
+    with pytest.raises(vllm_environment.CannotRun, match="run captune vllm"):
         case.run("--server", "vllm")
 
 

@@ -9,6 +9,7 @@ import subprocess
 import tarfile
 import threading
 import zipfile
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from common.text import TOKENS_PER_WORD, estimated_tokens
 from inputs import find_model
 from preflight.texts.text_file import as_text, documents
+from rehearsal import programs
 from rehearsal.models import gemma_3, llama_2
 from rehearsal.models.llama_2 import (
     PARAMETERS,
@@ -31,14 +33,13 @@ from rehearsal.models.llama_2 import (
     tokenizer,
 )
 from rehearsal.models.weights import PackageMissing, WeightsMissing, make_once, partial_of
+from rehearsal.programs import CannotRun, StepFailed
 from rehearsal.sagemaker.vllm import environment
 from rehearsal.sagemaker.vllm.environment import (
     DEPLOYED,
-    MEND,
     NEWEST,
     REQUIREMENTS,
     TORCH,
-    VllmMissing,
     interpreter,
     make,
 )
@@ -257,31 +258,24 @@ def test_where_pip_cannot_fetch_the_second_model_its_words_are_shown(
 
 # the environment of the real model server
 
-# Plays the environment's Python: writes down what pip is to install, and fails where it meets the word in `refuse`.
-PYTHON = """#!/bin/sh
-echo "$@" >> "{log}"
-case "$*" in *"{refused}"*) exit 1;; esac
-"""
-
 
 class Machine:
-    """A Linux machine whose virtual environments hold a program that plays Python."""
+    """A Linux machine on which pip writes down what it is to install, and fails where it meets the word in `refused`."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.log, self.folder, self.refused = folder / "log", folder / "vllm", "nothing at all"
+        self.folder, self.refused, self.installed = folder / "vllm", "nothing at all", list[str]()
         monkeypatch.setattr("platform.system", lambda: "Linux")
         monkeypatch.setattr("platform.machine", lambda: "aarch64")
-        monkeypatch.setattr(environment.venv, "create", self._create)
+        monkeypatch.setattr(programs, "run", self._run)
 
-    def _create(self, folder: Path, **_: Any) -> None:
-        program = folder / "bin" / "python"
-        program.parent.mkdir(parents=True)
-        program.write_text(PYTHON.format(log=self.log, refused=self.refused))
-        program.chmod(0o755)
-
-    def installed(self) -> list[str]:
-        lines = self.log.read_text("utf-8").splitlines() if self.log.is_file() else []
-        return [line.removeprefix("-m pip install --quiet --disable-pip-version-check ") for line in lines]
+    def _run(self, command: Sequence[str], *_: Any) -> str:
+        words = " ".join(command[1:])
+        if self.refused in words:
+            raise StepFailed("pip ended with code 1")
+        if words != "-m venv .":
+            assert command[0] == str(self.folder / "bin" / "python")
+            self.installed.append(words.removeprefix("-m pip install --quiet --disable-pip-version-check "))
+        return ""
 
 
 @pytest.fixture
@@ -293,35 +287,31 @@ def test_it_is_made_once_with_torch_first_and_all_else_by_its_hash(machine: Mach
     for _ in range(2):
         assert environment.main(["--folder", str(machine.folder)]) == 0
     deployed = REQUIREMENTS.with_name(f"vllm-{DEPLOYED}.txt")
-    assert machine.installed() == [TORCH, f"--no-deps --require-hashes -r {REQUIREMENTS} -r {deployed}"]
+    assert machine.installed == [TORCH, f"--no-deps --require-hashes -r {REQUIREMENTS} -r {deployed}"]
     assert interpreter(machine.folder) == machine.folder / "bin" / "python"
 
 
-def test_other_requirements_make_it_anew_without_the_old_files(machine: Machine) -> None:
+def test_another_version_is_made_anew_without_the_old_files(machine: Machine) -> None:
     make(machine.folder)
-    (machine.folder / "made-from").write_text("older requirements")
     (machine.folder / "left-over").touch()
-    make(machine.folder)
-    assert len(machine.installed()) == 4
+    with pytest.raises(CannotRun, match="older requirements"):
+        interpreter(machine.folder, NEWEST)
+    make(machine.folder, NEWEST)
+    assert machine.installed[-1].endswith(f"vllm-{NEWEST}.txt") and len(machine.installed) == 4
     assert not (machine.folder / "left-over").exists()
 
 
-def test_the_newest_version_is_another_environment(machine: Machine) -> None:
-    make(machine.folder)
-    with pytest.raises(VllmMissing, match="older requirements"):
-        interpreter(machine.folder, NEWEST)
-    make(machine.folder, NEWEST)
-    assert machine.installed()[-1].endswith(f"vllm-{NEWEST}.txt")
-
-
 @pytest.mark.parametrize("refused", ["torch", "require-hashes"])
-def test_where_pip_fails_the_environment_does_not_count_as_made(
-    machine: Machine, refused: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_where_pip_fails_the_environment_does_not_count_as_made(machine: Machine, refused: str) -> None:
     machine.refused = refused
-    assert environment.main(["--folder", str(machine.folder)]) == 1
-    told = capsys.readouterr().err
-    assert "pip could not install" in told
-    assert MEND in told
-    with pytest.raises(VllmMissing, match="not installed"):
+    with pytest.raises(CannotRun, match="vllm-deployed.txt could not be installed"):
+        make(machine.folder)
+    with pytest.raises(CannotRun, match="not installed"):
         interpreter(machine.folder)
+
+
+def test_another_system_is_told_to_rehearse_without_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    for find in (interpreter, make):
+        with pytest.raises(CannotRun, match="Rehearse without SERVER=vllm"):
+            find(machine.folder)
