@@ -30,11 +30,12 @@ from captune.runs import (
     to_dict,
     without_documents,
 )
+from report.content.circumstances import is_of_records
 from report.content.figures import loss_cells, points
 from report.findings.intervals import RESAMPLES
 from report.findings.recall import CONTROL, by_id, clustered_mean
 from report.findings.statistics import compare_losses
-from report.findings.verdict import complete, side_of_zero
+from report.findings.verdict import complete, kind_of, side_of_zero
 from report.formatting import format_p, number, plural
 from report.summary_types import has_figures, or_empty
 
@@ -155,8 +156,9 @@ def facts(first: Run, run: Run) -> dict[str, Any] | None:
 def tables(runs: Sequence[Run], found: Mapping[str, Any]) -> list[Shown]:
     """The comparison as tables, for the terminal and the page."""
     named = zip(string.ascii_uppercase, runs, differing(runs), strict=False)
+    kind = kind_of(runs[0].summary.get("heldout"), is_of_records(runs[0].summary))
     cells = [(letter, *row(run, differs)[:6]) for letter, run, differs in named]
-    count = plural(found["pairs"][0]["heldout"]["documents_count"], "held-out document")
+    count = plural(found["pairs"][0]["heldout"]["documents_count"], f"held-out {kind.cluster}")
     against_base = [
         (one["letter"], name, str(block["documents_count"]), *loss_cells(block)[0][1:])
         for one in found["runs"] for key, name in TEXTS.items() if (block := one[key])

@@ -148,7 +148,7 @@ def _mean(scored: Iterable[tuple[float, int]]) -> tuple[float, int]:
 
 
 def stand_in() -> Score:
-    """The evaluation of training/ on the stand-in's weights, which it loads once. Raises WeightsMissing."""
+    """The evaluation of training/ on the stand-in's weights, which it loads once. Raises CannotRun."""
     from rehearsal.models.weights import ensure_weights
 
     sys.path.insert(0, str(PROJECT / "training"))

@@ -33,12 +33,11 @@ from stacks.configuration.settings import Settings, SettingsError
 from . import files, results
 from .display import Display
 from .files import STATE, WEIGHTS, RunFolders, clear_abandoned, new_name
-from .options import NeedsLinux, Options, refuse_what_needs_linux
-from .results import NoPlace
+from .options import Options, refuse_what_needs_linux
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
 # Each says what a person has to change first.
-_REFUSALS = (SynthesisFailed, NeedsLinux, CannotRun, SettingsError, NoPlace)
+_REFUSALS = (SynthesisFailed, CannotRun, SettingsError)
 
 
 Check = Callable[[Options, Settings], str]

