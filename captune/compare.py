@@ -233,7 +233,6 @@ def _seeded(run: Run) -> dict[str, Any]:
 
 
 def _differ_in_seed(runs: Sequence[Run]) -> list[list[int]]:
-    """The places of runs that differ in their seed alone."""
     groups: dict[str, list[int]] = {}
     for place, run in enumerate(runs):
         others = {key: value for key, value in run.conditions.items() if key != SEED}
@@ -256,7 +255,6 @@ def _between_seeds(
 
 
 def _same_prompt(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two runs have the same prompt, facts and number of samples."""
     first, second = one.get("tuned"), other.get("tuned")
     if one["kind"] == CONTROL or not first or not second or first["recall"] is None or second["recall"] is None:
         return False

@@ -73,15 +73,19 @@ def prepare(session: Any, ask: Callable[[str], bool], *, data: bool = False, agr
     """
     place = f"{session.region_name} of account {session.client('sts').get_caller_identity()['Account']}"
     # A check in the wrong region would find nothing, and CDK ignores stacks that it does not find.
-    pages = session.client("cloudformation").get_paginator("describe_stacks").paginate()
+    stacks = session.client("cloudformation")
+    pages = stacks.get_paginator("describe_stacks").paginate()
     if not any(stack["StackName"] in STACKS for page in pages for stack in page["Stacks"]):
         raise Refused(
             f"There is no stack of Captune in {place}. Another region is named as "
             'make destroy ARGS="-c region=NAME", another account as AWS_PROFILE=NAME make destroy'
         )
     print(refuse_while_something_bills(session))
-    if data:
-        _refuse_protected(session)
+    if data and stacks.describe_stacks(StackName=STORAGE)["Stacks"][0].get("EnableTerminationProtection"):
+        raise Refused(
+            f"The stack {STORAGE} is protected, because it was deployed with retain_data true. To delete the data too, run "
+            'make deploy ARGS="-c retain_data=false" first'
+        )
     if not agreed:
         kept = _WITH_DATA if data else "The bucket and the ledger are kept."
         what = f"the stacks of Captune in {place}: state machines, functions, alarms and the budget"
@@ -101,16 +105,6 @@ def detach(session: Any) -> str:
     if unless("NoSuchEntity", session.client("iam").detach_role_policy, RoleName=role, PolicyArn=policy) is None:
         return f"The deny policy is not attached to {role}."
     return f"Detached the deny policy from {role}."
-
-
-def _refuse_protected(session: Any) -> None:
-    """Raises Refused while the stack protects its data, because it was deployed with retain_data true."""
-    described = session.client("cloudformation").describe_stacks(StackName=STORAGE)["Stacks"][0]
-    if described.get("EnableTerminationProtection"):
-        raise Refused(
-            f"The stack {STORAGE} is protected, because it was deployed with retain_data true. To delete the data too, run "
-            'make deploy ARGS="-c retain_data=false" first'
-        )
 
 
 def empty(session: Any) -> list[str]:

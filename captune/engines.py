@@ -177,7 +177,6 @@ class Here:
         raise Refused(f"The model server did not start: {said}. Is there memory enough for the model?")
 
     def _send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> http.client.HTTPResponse:
-        """Send a request and wait for the first bytes of its answer."""
         port = int(self._port_file.read_text())
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
         # Its end is then the end of the connection, which the server notices.

@@ -83,7 +83,6 @@ def _learnt(settings: Settings, corpora: Sequence[Path]) -> tuple[int, str]:
 
 
 def _words(path: Path) -> int:
-    """The words of a text without its note, or of records without their syntax and column names."""
     name = path.name.lower()
     text = text_file.as_utf8(path.read_bytes(), str(path), DatasetRejected)
     if not records.are_records(name):

@@ -85,10 +85,7 @@ def command(
 
 
 def export(run: KeptRun, to: Form, base: Path | None, gguf: Precision | None, final: Path) -> list[str]:
-    """Writes a folder and answers the names of its files.
-
-    Raises Refused, and DiskFull.
-    """
+    """Writes a folder and answers the names of its files. Raises Refused, and DiskFull."""
     adapter, base = run.adapter(), _base_here(run, to, base)
     if final.exists():
         raise Refused(f"{final} is there already. Move it away, or name another folder with --out.")

@@ -63,10 +63,7 @@ class _Object:
 
 
 def fetch(s3: Any, bucket: str, run: str, results: Path) -> list[str]:
-    """Fetches a run into a folder of its name; answers its files.
-
-    Raises Refused, of a run without an adapter once all else is there, and DiskFull.
-    """
+    """Fetches a run into a folder of its name; answers its files. Raises Refused, of a run without an adapter once all else is there, and DiskFull."""
     target, objects = results / run, wanted(s3, bucket, run)
     if not objects:
         raise not_found(run, runs_in(s3, bucket), f"in the bucket {bucket}")

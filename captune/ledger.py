@@ -108,7 +108,6 @@ def _plain(value: Mapping[str, Any]) -> Any:
 
 
 def _is_number(name: str) -> bool:
-    """Whether an attribute holds a whole number."""
     kinds = {"committed_cents": int, "starts": int, **get_type_hints(RunItem)}
     return kinds.get(name, int if name.startswith("actual_cents_") else str) is int
 
@@ -191,7 +190,6 @@ def _run(row: Row) -> str:
 
 
 def _runs(items: Sequence[Row]) -> list[Row]:
-    """The undamaged runs, newest first."""
     rows = [row for row in items if row.run and not row.is_damaged]
     return sorted(rows, key=lambda row: (row.item["reserved_at"], row.run), reverse=True)
 
@@ -201,7 +199,6 @@ def _newest_first(items: Sequence[Row], cap_cents: int) -> list[Month]:
 
 
 def _months(items: Sequence[Row], cap_cents: int) -> dict[str, Month]:
-    """The months that have an item or a run."""
     of_items = {month: row for row in items if (month := keys.month_in(row.key)) is not None}
     runs = [row for row in items if row.run]
     names = {*of_items, *_starts(items)}

@@ -147,7 +147,6 @@ class Proxy:
         return JSONResponse(_model(self._named(request.path_params["name"])))
 
     def _named(self, model: Any) -> str:
-        """The name of a model that is served. Raises AnswerFailed."""
         if model not in self._models:
             known = " and ".join(self._models)
             raise AnswerFailed(404, "UnknownModel", f"There is no model {model!r}, but {known}.", "model")

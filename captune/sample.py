@@ -126,7 +126,6 @@ def _note(source: BinaryIO) -> bytes:
 
 
 def _documents(source: BinaryIO) -> Iterator[Unit]:
-    """The documents of a text, or passages of one without titles."""
     rest, number, titled = b"", 0, False
     while chunk := source.read(CHUNK_BYTES):
         if b"\0" in chunk:
@@ -167,7 +166,6 @@ def _document(content: bytes, number: int, titled: bool) -> bytes:
 
 
 def _lines(source: BinaryIO) -> Iterator[Unit]:
-    """The lines of JSON Lines, with the group of each where the first one has any."""
     grouped: bool | None = None
     for line in source:
         if not line.strip():
@@ -182,7 +180,6 @@ def _group(entry: Any) -> str:
 
 
 def _rows(source: BinaryIO, header: bytes) -> Iterator[Unit]:
-    """The rows of CSV below its header, with the group of each."""
     # Python's own limit is less than Preflight accepts; without any, a quote that never ends would read the whole file.
     csv.field_size_limit(LONGEST_BYTES)
     first = header.decode("utf-8-sig")

@@ -147,13 +147,14 @@ def _free_name(deployment: Deployment, trained: str) -> str:
     if len(body) > room:
         digest = hashlib.sha256(trained.encode()).hexdigest()[:DIGEST_LENGTH]
         body = f"{body[: room - DIGEST_LENGTH - 1].strip('-')}-{digest}"
-    rows = {row.run: row for row in deployment.ledger.rows()}
+    rows, machines = {row.run: row for row in deployment.ledger.rows()}, deployment.client("stepfunctions")
     for number in count(1):
         name = f"serve-{body}-{number}"
-        row, status = rows.get(run_name(name)), _status(deployment, name)
-        if (row and row.is_open) or status == "RUNNING":
+        row, arn = rows.get(run_name(name)), _execution(deployment, name)
+        execution = unless("ExecutionDoesNotExist", machines.describe_execution, executionArn=arn)
+        if (row and row.is_open) or (execution and execution["status"] == "RUNNING"):
             raise _already(run_name(name))
-        if row is None and not status:
+        if row is None and not execution:
             return name
     raise AssertionError("numbers do not end")
 
@@ -166,13 +167,6 @@ def _already(run: str) -> Refused:
 
 def _execution(deployment: Deployment, name: str) -> str:
     return f"{deployment.fine_tuning.replace(':stateMachine:', ':execution:')}:{name}"
-
-
-def _status(deployment: Deployment, name: str) -> str:
-    """How an execution of FineTuning stands; empty where there is none of this name."""
-    describe = deployment.client("stepfunctions").describe_execution
-    found = unless("ExecutionDoesNotExist", describe, executionArn=_execution(deployment, name))
-    return str(found["status"]) if found else ""
 
 
 def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> dict[str, Any]:

@@ -90,10 +90,7 @@ def parse(arguments: list[str] | None, prog: str) -> argparse.Namespace:
 def opened(
     named: str, results: Path, base: Path | None, server: str, region: str | None
 ) -> Iterator[tuple[Engine, KeptRun, list[dict[str, Any]]]]:
-    """What answers for the run that a person names, the run and its prompts. A model server of this machine ends with the block.
-
-    Raises Refused.
-    """
+    """What answers for the run that a person names, the run and its prompts. A model server of this machine ends with the block. Raises Refused."""
     run = kept(named, results)
     if run is not None and (run.rehearsed or base):
         here = on_this_machine(run, base, server)

@@ -149,10 +149,7 @@ class Faults:
         return claimed
 
     def perform(self, call: Call, operation: Callable[[], Response]) -> Response:
-        """Run `operation` as the faults in force allow and return what the caller gets.
-
-        Raises ServiceError, of a fault or of the operation.
-        """
+        """Run `operation` as the faults in force allow and return what the caller gets. Raises ServiceError, of a fault or of the operation."""
         claimed = self._claim(call)
         for fault in claimed:
             fault.come_before(call)

@@ -170,7 +170,6 @@ class Events:
     # sources -------------------------------------------------------------------------------------------------------
 
     def _rules(self, *, timed: bool) -> list[Any]:
-        """The enabled rules: those that fire at a rate, or those that have a pattern."""
         buses = events_backends[ACCOUNT][self._region].event_buses.values()
         rules = [rule for bus in buses for rule in bus.rules.values()]
         return [rule for rule in rules if rule.state != "DISABLED" and bool(rule.scheduled_expression) == timed]
@@ -278,7 +277,6 @@ class Events:
         self._changed()
 
     def _deliver(self, delivery: Delivery) -> None:
-        """Start the execution or run the function that the target names."""
         role, content = delivery.role or f"service-{delivery.source}", json.dumps(delivery.event)
         if ":stateMachine:" in delivery.target:
             self._client_for("stepfunctions", role).start_execution(

@@ -221,7 +221,11 @@ def email(sns: Any, topic: str, address: str, subject: str, unconfirmed: Level) 
 
     Without an address, whether anybody else gets it. `unconfirmed` is how much a missing confirmation matters.
     """
-    found = _subscriptions(sns, topic)
+    pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+    listed = [one for page in pages for one in page["Subscriptions"]]
+    # One that has ended stays listed for days beside its successor, which counts.
+    confirmed_last = sorted(listed, key=lambda one: str(one["SubscriptionArn"]).startswith(_CONFIRMED))
+    found = {one["Endpoint"]: one["SubscriptionArn"] for one in confirmed_last}
     heard = sorted(endpoint for endpoint, arn in found.items() if arn.startswith(_CONFIRMED))
     if address and address not in found:
         yield problem(subject, f"{address} is not subscribed", _PUT_BACK)
@@ -251,11 +255,3 @@ def alarms(cloudwatch: Any, names: Collection[str]) -> Findings:
         yield warning("alarms", f"their actions are switched off: {', '.join(muted)}", _PUT_BACK)
     if not missing and not on and not muted:
         yield ok("alarms", f"none of {len(found)} is on")
-
-
-def _subscriptions(sns: Any, topic: str) -> dict[str, str]:
-    """The ARN by endpoint, or what SNS answers in its place. One that has ended stays listed for days beside its successor."""
-    pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
-    found = [one for page in pages for one in page["Subscriptions"]]
-    confirmed_last = sorted(found, key=lambda one: str(one["SubscriptionArn"]).startswith(_CONFIRMED))
-    return {one["Endpoint"]: one["SubscriptionArn"] for one in confirmed_last}

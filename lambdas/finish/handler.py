@@ -48,9 +48,12 @@ def handle(event: Record, context: Any) -> Finished:
         f"Fetch it: aws s3 cp --recursive {storage.uri(prefix)} {run_folder.REPORT}",
     ]
     where += [f"{told}." for told in not_made]
+    limits = [f"{title}: {text}" for title, text in circumstances.notes(document)]
+    if document.get("heldout") and document.get("outside") is None:
+        limits.append(NO_OUTSIDE_TEXT)
     return {
         "subject": notice.subject(record),
-        "message": notice.message(record, _limits(document), where),
+        "message": notice.message(record, limits, where),
         "verdict": record["verdict"],
     }
 
@@ -66,10 +69,3 @@ def _closer(record: Record, document: Summary) -> Record:
         # A subject is short: the reason after the colon and whose documents they were stand in the message.
         closer["outcome"] = title.partition(":")[0].removesuffix(" of the same corpus")
     return closer
-
-
-def _limits(document: Summary) -> list[str]:
-    limits = [f"{title}: {text}" for title, text in circumstances.notes(document)]
-    if document.get("heldout") and document.get("outside") is None:
-        limits.append(NO_OUTSIDE_TEXT)
-    return limits

@@ -62,12 +62,13 @@ def handle(event: ReportEvent, context: Any) -> Reported:
     with reaching("Writing the report"):
         not_made = render.write(storage, plan["report"]["prefix"], document)
     log("reported", run=plan["runName"], verdict=document["verdict"], not_made=not_made)
+    console = f"https://{plan['region']}.console.aws.amazon.com/s3/buckets/{storage.bucket}"
     return {
         "run": plan["runName"],
         "verdict": document["verdict"],
         "reason": document["verdict_reason"],
         "report": f"{plan['report']['uri']}{run_folder.PAGE}",
-        "reportConsole": _console_url(plan["region"], storage.bucket, plan["report"]["prefix"]),
+        "reportConsole": f"{console}?region={plan['region']}&prefix={plan['report']['prefix']}",
         "summary": f"{plan['report']['uri']}{run_folder.SUMMARY}",
         "reservedCents": event["reservation"]["reservedCents"],
     }
@@ -90,8 +91,3 @@ def _texts(record: dict[str, Any]) -> list[str]:
     if "messages" in record:
         return [str(message["content"]) for message in record["messages"]]
     return [str(record["prompt"]), str(record["completion"])]
-
-
-def _console_url(region: str, bucket: str, prefix: str) -> str:
-    """Where a person sees the report's folder in the S3 console."""
-    return f"https://{region}.console.aws.amazon.com/s3/buckets/{bucket}?region={region}&prefix={prefix}"

@@ -290,5 +290,4 @@ def _figure_on_paper(files: dict[str, bytes]) -> Callable[..., Markup]:
 
 
 def _unescaped(text: str) -> str:
-    """A text as typst writes it in a message, with its escapes undone."""
     return re.sub(r"\\u\{(\w+)\}", lambda match: chr(int(match[1], 16)), text).replace('\\"', '"').replace("\\\\", "\\")

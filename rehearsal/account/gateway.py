@@ -180,7 +180,6 @@ def _refusal(service: str, error: ServiceError) -> Response:
 
 
 def _error_in(answer: Response) -> tuple[str, str]:
-    """The code and the message of an error that a service answered."""
     text, content = answer.get_data(as_text=True), _json(answer.get_data())
     found = re.search(r"<Code>([^<]*)</Code>", text)
     code = answer.headers.get("x-amzn-errortype") or str(content.get("__type", "")) or (found[1] if found else "")

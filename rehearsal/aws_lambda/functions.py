@@ -46,8 +46,6 @@ def link_packages(names: Iterable[str], folder: Path) -> Path:
 
 
 class _Worker:
-    """One process that serves one function, one event at a time."""
-
     def __init__(self, specification: Mapping[str, Any]) -> None:
         self._connection, theirs = socket.socketpair()
         # -I and -S: no site-packages, no user's folder, no PYTHONPATH; an AWS profile of this machine stays unread.

@@ -113,7 +113,6 @@ class Display:
             self.console.print(text)
 
     def _doing(self, what: str) -> None:
-        """Show in the live line what is done now, or nothing."""
         with self._lock:
             self._progress.reset(self._now, description=escape(what), visible=bool(what))
 

@@ -140,7 +140,6 @@ LARGE = Substitute(
 
 
 def _write(folder: Path, shape: dict[str, Any]) -> None:
-    """Weights and configuration."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
     from transformers.utils import logging

@@ -181,7 +181,6 @@ def write_from_gguf(source: Path, folder: Path, name: str, parameters: int, end:
 
 
 def _convert(source: Path, folder: Path) -> None:
-    """Writes the model folder."""
     words, tokenizer = write_from_gguf(source, folder, NAME, PARAMETERS), _tokenizer(source)
     if len(tokenizer) != words:
         raise CannotRun(f"The conversion gave {len(tokenizer)} tokens, not {words}. Report this as a bug.")

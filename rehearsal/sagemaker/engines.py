@@ -51,17 +51,7 @@ class InvocationTimedOut(Exception):
 class Engine(ABC, Generic[Thing]):
     """Runs training jobs or endpoints. It reports how they go by calling their own methods, such as `enter` and `become`."""
 
-    _context: Context | None = None
-
-    @property
-    def context(self) -> Context:
-        """What the stand-in gave."""
-        assert self._context is not None, "attach comes first"
-        return self._context
-
-    def attach(self, context: Context) -> None:
-        """Take the context; called once, before the first start."""
-        self._context = context
+    context: Context  # the stand-in sets it before the first start
 
     @abstractmethod
     def start(self, thing: Thing, /) -> None:
@@ -87,7 +77,4 @@ class HostingEngine(Engine[Endpoint]):
 
     @abstractmethod
     def invoke(self, endpoint: Endpoint, body: bytes, content_type: str, custom_attributes: str = "") -> Answer:
-        """Return the container's answer to InvokeEndpoint; the custom attributes reach it as a header.
-
-        Raises InvocationTimedOut after 60 seconds.
-        """
+        """Return the container's answer to InvokeEndpoint; the custom attributes reach it as a header. Raises InvocationTimedOut after 60 seconds."""

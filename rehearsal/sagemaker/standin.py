@@ -73,8 +73,7 @@ class StandIn:
         workdir.mkdir(parents=True, exist_ok=True)
         on_line = on_training_line or (lambda job, line: None)
         context = Context(workdir, s3_of, gated_weights, clock, on_line, time_scale)
-        training.attach(context)
-        hosting.attach(context)
+        training.context = hosting.context = context
         self.training = jobs = TrainingApi(self.store, training, self.market, clock)
         self.hosting = endpoints = HostingApi(self.store, hosting, self.market, clock, self._has_objects)
         models, configurations = endpoints.models, endpoints.configurations

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from stacks.configuration.checks import IMAGE_ADDRESS, WRITE_AN_ADDRESS
+from stacks.configuration.checks import IMAGE_ADDRESS
 from stacks.configuration.settings import SettingsError
 
 # The newest Hugging Face PyTorch training image of the SDK; its PyTorch has had no patches since 15 October 2026.
@@ -81,25 +81,17 @@ def training_successors(region: str) -> list[str]:
 def hosting_image(region: str, replacement: str = "") -> Image:
     """The serving image: AWS's vLLM server, or the one of the setting `hosting_image`.
 
-    Raises SettingsError where AWS does not publish its image, and for a replacement that is no address or lies in another
-    region: SageMaker pulls an endpoint's image from the endpoint's own region.
+    Raises SettingsError where AWS does not publish its image, and for a replacement that lies in another region: SageMaker pulls an endpoint's image from the endpoint's own region.
     """
-    if replacement:
-        return _replaced(region, replacement)
+    if match := IMAGE_ADDRESS.fullmatch(replacement):
+        if match["region"] != region:
+            raise SettingsError(
+                f"hosting_image lies in {match['region']}, but SageMaker pulls from {region} only: copy the image there, or set "
+                f"region to {match['region']}."
+            )
+        return Image(registry_account=match["account"], region=region, repository=match["repository"], tag=match["tag"])
     entry = _listed("vllm-server")["versions"][VLLM_SERVER_VERSION]
     return _image(region, entry, f"{entry['tag_prefix']}-{entry['container_version']['gpu']}")
-
-
-def _replaced(region: str, address: str) -> Image:
-    match = IMAGE_ADDRESS.fullmatch(address)
-    if not match:
-        raise SettingsError(f"hosting_image is {address!r}: {WRITE_AN_ADDRESS}")
-    if match["region"] != region:
-        raise SettingsError(
-            f"hosting_image lies in {match['region']}, but SageMaker pulls from {region} only: copy the image there, or set "
-            f"region to {match['region']}."
-        )
-    return Image(registry_account=match["account"], region=region, repository=match["repository"], tag=match["tag"])
 
 
 def _image(region: str, entry: dict[str, Any], tag: str) -> Image:

@@ -129,7 +129,6 @@ ADDRESS = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/own/vllm:v1.2_3"
     [
         (lambda: images.hosting_image("mars-east-1"), "in the region mars-east-1. Set region to one of "),
         (lambda: images.hosting_image("us-east-1", ADDRESS), "or set region to eu-west-1"),
-        (lambda: images.hosting_image("us-east-1", "vllm:latest"), "hosting_image is 'vllm:latest'"),
     ],
 )
 def test_an_image_that_cannot_be_pulled_is_refused_by_name(find: Callable[[], object], told: str) -> None:

@@ -72,7 +72,6 @@ def _refuse(places: list[tuple[int, str]], name: str, reason: str) -> None:
 
 
 def _kinds(line: str) -> Iterator[str]:
-    """The kinds of personal data that a line seems to hold."""
     line = _plain(line)
     return (kind for kind, pattern in _conceivable(line) if pattern.search(line))
 

@@ -112,8 +112,6 @@ STOP_LIMIT = 10  # seconds that a server has to end by itself
 
 
 class _Server:
-    """One endpoint on its way."""
-
     def __init__(self) -> None:
         self.wake = threading.Event()
         self.stopping = False

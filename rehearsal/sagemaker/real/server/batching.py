@@ -209,7 +209,6 @@ class ContinuousBatch(LoadedModel):
             self._batch.join(part)
 
     def _step(self) -> None:
-        """One more token of every answer."""
         if (part := self._batch) is None:
             return
         if any(row.left for row in part.rows):

@@ -79,7 +79,6 @@ class Service:
         return min(wanted, self._longest - len(tokens))
 
     def _prompts(self, request: CompletionRequest) -> list[tuple[list[int], str]]:
-        """The tokens and the text of each prompt. Raises Refused."""
         tokenizer = self._engine.tokenizer
         if request.talks:
             text = self._written(request)
