@@ -15,7 +15,6 @@ import json
 import math
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -325,7 +324,3 @@ def main(arguments: list[str] | None = None, prog: str = "captune benchmark") ->
     else:
         print_comparison(found)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -43,6 +43,11 @@ class Evidence:
         """When the run first entered one of these states."""
         return min((self.execution.entered_at[one] for one in states if one in self.execution.entered_at), default=None)
 
+    @property
+    def instances(self) -> int:
+        """How many instances train together."""
+        return int(self.plan["training"]["instanceCount"])
+
     def seconds_until_in_service(self) -> float | None:
         """From the creation of the endpoint until the run went on with it."""
         created, served = self.entered("CreateEndpoint"), self.entered(*_SERVING)
@@ -132,16 +137,6 @@ def _hub(evidence: Evidence) -> str:
     return ""
 
 
-def _conversations(evidence: Evidence) -> str:
-    talks = evidence.plan["corpus"].get("conversations")
-    return "both models answered" if talks and evidence.entered("WriteReport") else ""
-
-
-def _own_weights(evidence: Evidence) -> str:
-    own = not evidence.plan["baseModel"]["weightsUri"].startswith("s3://jumpstart-")
-    return _channel(evidence) if own else ""
-
-
 def _server(evidence: Evidence) -> str:
     seconds = evidence.seconds_until_in_service()
     answered = " and both models answered" if evidence.entered("WriteReport") else ""
@@ -171,11 +166,6 @@ def _memory(evidence: Evidence) -> str:
     peak = (evidence.summary.get("training") or {}).get("peak_memory_bytes")
     expected = evidence.plan["estimate"]["memory"].get("trainingBytes")
     return f"{peak / 1e9:.1f} GB at most, {(expected or 0) / 1e9:.1f} GB planned" if peak else ""
-
-
-def _several(evidence: Evidence) -> str:
-    count = int(evidence.plan["training"]["instanceCount"])
-    return f"{count} instances: {_channel(evidence)}" if count > 1 and evidence.job else ""
 
 
 def _recipe(evidence: Evidence) -> str:
@@ -211,13 +201,17 @@ ROWS: dict[str, Callable[[Evidence], str] | None] = {
     "Step Functions hands `InstancePreferences`": _list_of_types,
     "quotas of other types": _quotas,
     "the hub answers a Lambda": _hub,
-    "the serving image takes conversations": _conversations,
-    "SageMaker reads `weights_uri`": _own_weights,
+    "the serving image takes conversations": lambda run: (
+        "both models answered" if run.plan["corpus"].get("conversations") and run.entered("WriteReport") else ""
+    ),
+    "SageMaker reads `weights_uri`": lambda run: (
+        "" if run.plan["baseModel"]["weightsUri"].startswith("s3://jumpstart-") else _channel(run)
+    ),
     "vLLM's GPU build": _server,
     "an endpoint without capacity": _capacity,
     "every speed except": _speeds,
     "bfloat16 LoRA of 7 billion": _memory,
-    "several GPUs": _several,
+    "several GPUs": lambda run: f"{run.instances} instances: {_channel(run)}" if run.instances > 1 and run.job else "",
     "rate, steps and passes, tried": _recipe,
     "spot:": _spot,
     "whether `MaxRuntimeInSeconds`": _longest_time,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -169,7 +168,3 @@ def answering(proxy: Proxy) -> Iterator[int]:
         finally:
             server.should_exit = True
             thread.join()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""python -m rehearsal.token_counts [--project FOLDER]
+"""captune tokens [--project FOLDER]
 
 Counts the texts of data/ in words and in tokens of Llama 2, and compares them with the figures in lambdas/common/text.py
 that the estimates of time and cost use. Needs npm, once. Exit code 1 when they differ.
@@ -31,7 +31,7 @@ def count(path: Path, tokenizer: Any) -> tuple[int, int]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Counts, prints and compares; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m rehearsal.token_counts", description=__doc__)
+    parser = argparse.ArgumentParser(prog="captune tokens", description=__doc__)
     parser.add_argument("--project", type=Path, default=PROJECT, help="the folder with data/ (default: this checkout)")
     project = parser.parse_args(arguments).project
     folder = ensure_vocabulary((project / WEIGHTS).absolute())
@@ -48,7 +48,3 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"  lambdas/common/text.py says {figure} a word", file=sys.stderr)
             differ = True
     return 1 if differ else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -242,8 +242,6 @@ class Conductor:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         handlers = {signal.SIGINT: self._interrupt, signal.SIGTERM: self._interrupt}
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
-            handlers[signal.SIGHUP] = self._hang_up
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
@@ -258,11 +256,6 @@ class Conductor:
         if self._interrupts == 1 and self.execution is not None:
             # In another thread: a handler must not wait for a lock that the interrupted code may hold.
             threading.Thread(target=self._stop, daemon=True).start()
-
-    def _hang_up(self, number: int, frame: FrameType | None) -> None:
-        """The terminal was closed: that is one Ctrl-C, although the shell and the kernel send a signal each."""
-        if not self._interrupts:
-            self._interrupt(number, frame)
 
     def _stop(self) -> None:
         assert self._cloud is not None

@@ -82,7 +82,7 @@ class Display:
 
     def __init__(self, plain: bool = False, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True)
-        # From the first line on: between the end of a terminal and its signal, rich would end the thread that prints.
+        # Where the reader of a pipe has gone, rich would end the thread that prints.
         self.console.file = cast(IO[str], _TolerantFile(self.console.file))
         self.live = self.console.is_terminal and not plain
         self._lock = threading.RLock()
