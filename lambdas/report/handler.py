@@ -80,14 +80,8 @@ def _corpus(storage: Storage, prefix: str) -> str:
     if text is not None:
         return text.decode("utf-8")
     try:
-        return "\n".join(
-            part for record in storage.read_lines(f"{prefix}{run_folder.RECORDS}") for part in _texts(record)
-        )
+        records = storage.read_lines(f"{prefix}{run_folder.RECORDS}")
+        turns = [one.get("messages") or [{"content": one["prompt"]}, {"content": one["completion"]}] for one in records]
+        return "\n".join(str(turn["content"]) for record in turns for turn in record)
     except KeyError as error:
         raise ValueError(f"a record of {run_folder.RECORDS} has no {error}") from error
-
-
-def _texts(record: dict[str, Any]) -> list[str]:
-    if "messages" in record:
-        return [str(message["content"]) for message in record["messages"]]
-    return [str(record["prompt"]), str(record["completion"])]
