@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Container, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +115,7 @@ class StandIn:
             variant = {"x-Amzn-Invoked-Production-Variant": "primary"}
             return Response(said.body, 200, variant, content_type=said.content_type)
         content = self.perform(call.service, call.operation, call.request, region)
-        text = "" if content is None else json.dumps(content, default=_jsonable)
+        text = "" if content is None else json.dumps(content, default=lambda moment: round(moment.timestamp(), 3))
         return Response(text, content_type="application/x-amz-json-1.1")
 
     def perform(self, service: str, operation: str, request: Mapping[str, Any], region: str) -> Any:
@@ -154,9 +153,3 @@ class StandIn:
         except s3.exceptions.NoSuchBucket:
             return False
         return bool(found.get("KeyCount"))
-
-
-def _jsonable(value: object) -> object:
-    if isinstance(value, datetime):
-        return round(value.timestamp(), 3)
-    raise TypeError(f"not JSON: {value!r}")
