@@ -187,7 +187,7 @@ def _model(name: str) -> dict[str, Any]:
 async def _object(request: Request) -> dict[str, Any]:
     try:
         asked = json.loads(await request.body())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AnswerFailed(400, "BadRequest", f"The request is not JSON: {error}") from None
     if not isinstance(asked, dict):
         raise AnswerFailed(400, "BadRequest", "The request is not a JSON object.")
