@@ -179,7 +179,7 @@ def reason_of_the_script(folder: Path, *files: str) -> str:
 
 
 @pytest.mark.parametrize("files", [[], ["model.tar.gz"], ["config.json"], ["sub/config.json"]])
-def test_a_job_without_a_base_model_ends_by_name_with_a_way_that_needs_nobody_else(
+def test_a_job_without_a_base_model_ends_by_name_with_the_way_to_a_copy_of_the_model(
     tmp_path: Path, files: list[str]
 ) -> None:
     for reason in (
@@ -192,7 +192,7 @@ def test_a_job_without_a_base_model_ends_by_name_with_a_way_that_needs_nobody_el
         assert execution.cause.startswith(
             f"Training job {RUN} found no base model that it can train in its model channel, "
         )
-        assert f"after 130 billed seconds: {reason} A copy of your own" in execution.cause
+        assert f"after 130 billed seconds: {reason} To use a copy of your own" in execution.cause
         assert "weights_uri" in execution.cause
 
 
