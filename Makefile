@@ -99,7 +99,7 @@ rehearse: $(REHEARSABLE)  ## the whole path on this machine: CORPUS=file.txt OUT
 	@$(if $(filter vllm,$(SERVER)),captune vllm && )captune rehearse $(call given,SERVER CORPUS HELD_OUT OUTSIDE PROMPTS DOMAIN WORDS EPOCHS SEED) $(ARGS)
 
 rehearse-7b: $(REHEARSABLE)  ## the same with a model of Llama 2 7B's shape and random weights: 18 GB of memory, half an hour
-	@python -m captune.seven_billion $(ARGS)
+	@captune rehearse --quick --model llama-2-7b-shape $(ARGS)
 
 # Several processes of tests share the cores: one thread of torch each is faster than all of them in each.
 PYTEST := OMP_NUM_THREADS=1 python -m pytest -q -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -31,6 +31,7 @@ from captune import (
 from captune.account import NotDeployed, Refused
 from captune.check import command as check
 from common.errors import CaptuneError
+from rehearsal.programs import CannotRun
 from stacks.configuration.settings import SettingsError
 
 HERE, AFTER = "Your text, and a rehearsal on this machine", "After a run, rehearsed or in your account"
@@ -114,7 +115,7 @@ class Commands(TyperGroup):
                 f"captune {ctx.invoked_subcommand} needs {error.name}, which is not installed here: run make setup.",
                 err=True,
             )
-        except (Refused, SettingsError, CaptuneError, OSError, UnicodeDecodeError) as refusal:
+        except (Refused, SettingsError, CaptuneError, CannotRun, OSError, UnicodeDecodeError) as refusal:
             typer.echo(refusal, err=True)
         except (ClientError, BotoCoreError, NotDeployed) as error:
             typer.echo(f"{type(error).__name__}: {error}\n{_NO_ANSWER}", err=True)

@@ -15,7 +15,6 @@ import json
 import math
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -34,9 +33,11 @@ from captune.engines import BASE, Engine, Here
 from captune.kept_run import KeptRun, kept, local_path
 from captune.proxy import Proxy
 from captune.runs import change_words, show
-from captune.use import VLLM, answering, opened, refuse_missing_vllm
+from captune.use import VLLM, answering, opened
 from common.contracts import run_folder
 from common.storage import Storage
+from rehearsal.programs import python_packages
+from rehearsal.sagemaker.vllm import environment
 from report.content.figures import points
 from report.findings.intervals import MINIMUM_CLUSTERS
 from report.findings.recall import clustered_mean
@@ -70,26 +71,6 @@ class LmEvalFailed(Refused):
     """lm-eval cannot be installed, or ended with an error."""
 
 
-class NoTokenizer(Refused):
-    """The tokenizer of the base model is not on this machine."""
-
-
-class NotMeasured(Refused):
-    """The training job measured no losses that the endpoint's could be compared with."""
-
-
-class SelfCheckFailed(Refused):
-    """The served models are not those that the training job measured, or get other tokens."""
-
-
-class NotComparable(Refused):
-    """The answers cannot be compared item by item."""
-
-
-class EndpointEnded(Refused):
-    """The endpoint was deleted before the last answer."""
-
-
 class Counting(Proxy):
     """The server of `captune use` with at most `at_once` requests at a time; calls `answered` after each."""
 
@@ -108,14 +89,9 @@ class Counting(Proxy):
 
 
 def lm_eval_python() -> Path:
-    """The Python of lm-eval's environment, made at the first call. Raises LmEvalFailed."""
-    from captune.programs import CannotRun, python_packages
-
-    try:
-        with Console(stderr=True).status("Looking for lm-eval; the first time it is installed, 0.9 GB"):
-            return python_packages(REQUIREMENTS, "lm-eval")
-    except CannotRun as error:
-        raise LmEvalFailed(str(error)) from error
+    """The Python of lm-eval's environment, made at the first call. Raises CannotRun."""
+    with Console(stderr=True).status("Looking for lm-eval; the first time it is installed, 0.9 GB"):
+        return python_packages("lm-eval", REQUIREMENTS)
 
 
 def lm_eval(python: Path, log: Path, common: Mapping[str, Any], action: str, **more: Any) -> Any:
@@ -147,7 +123,7 @@ def specs_of(tasks: Sequence[str]) -> list[Any]:
 
 
 def held_out(trained: str, results: Path, region: str | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The summary of a run, here or in the bucket, and held-out documents with text, tokens and both losses. Raises NotMeasured."""
+    """The summary of a run, here or in the bucket, and held-out documents with text, tokens and both losses. Raises Refused."""
     paths = f"{run_folder.REPORT}{run_folder.SUMMARY}", run_folder.HELD_OUT
     if here := kept(trained, results):
         summary, lines = ((here.folder / str(local_path(path))).read_bytes() for path in paths)
@@ -160,7 +136,7 @@ def held_out(trained: str, results: Path, region: str | None) -> tuple[dict[str,
     measured = (found.get("heldout") or {}).get("documents") or []
     documents = [{**one, "text": texts[one["id"]]} for one in measured if texts.get(one["id"])]
     if not documents:
-        raise NotMeasured(
+        raise Refused(
             f"{trained} has no held-out text with losses of both models: it was stopped before they were measured, or was trained on records, which are not "
             "scored here. Name a run of running text that ended well."
         )
@@ -170,20 +146,20 @@ def held_out(trained: str, results: Path, region: str | None) -> tuple[dict[str,
 def self_check(
     ask: Callable[..., Any], documents: Sequence[Mapping[str, Any]], models: Mapping[str, str], length: int
 ) -> dict[str, Any]:
-    """Losses of held-out documents in training and by the server, for the model of each side, and the time. Raises SelfCheckFailed."""
+    """Losses of held-out documents in training and by the server, for the model of each side, and the time. Raises Refused."""
     sizes = [one["tokens"] for one in documents]
     found: dict[str, Any] = {"documents": len(documents), "tokens": sum(sizes), "seconds": 0.0}
     for side, model in models.items():
         answer = ask("losses", model=model, length=length, texts=[one["text"] for one in documents])
         if (here := [one["tokens"] for one in answer["texts"]]) != sizes:
-            raise SelfCheckFailed(
+            raise Refused(
                 f"The held-out documents have {sum(here)} tokens here and had {sum(sizes)} in training: the tokenizer is another model's, or puts a second start "
                 "token before each text. Name the base model's own: --tokenizer FOLDER"
             )
         served = sum(one["nats"] for one in answer["texts"]) / sum(sizes)
         trained = sum(size * one[f"{side}_loss"] for size, one in zip(sizes, documents, strict=True)) / sum(sizes)
         if not abs(served - trained) <= LOSS_TOLERANCE:
-            raise SelfCheckFailed(
+            raise Refused(
                 f"The model {model} has a loss of {served:.3f} nats a token on {len(documents)} held-out documents, and had {trained:.3f} in training: it reads a "
                 "second start token before each text, or another adapter answers, or one of another strength. Serve the run anew: captune serve RUN"
             )
@@ -206,13 +182,13 @@ def smallest_difference(items: int) -> float | None:
 
 
 def paired(base: Sequence[Mapping[str, Any]], tuned: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each item with both models' scores. Raises NotComparable."""
+    """Each item with both models' scores. Raises Refused."""
     keys = [[(row["task"], row["item"], row["hash"]) for row in rows] for rows in (base, tuned)]
     if keys[0] != keys[1]:
-        raise NotComparable("The two models were asked different items: a data set changed in between. Start again.")
+        raise Refused("The two models were asked different items: a data set changed in between. Start again.")
     if other := [row for row in (*base, *tuned) if row["score"] not in (0, 1)]:
         task, measure = other[0]["task"], other[0]["measure"]
-        raise NotComparable(f"{task} calls no answer right or wrong, but measures {measure}. Leave it out.")
+        raise Refused(f"{task} calls no answer right or wrong, but measures {measure}. Leave it out.")
     return [{**one, "base": one["score"], "tuned": other["score"]} for one, other in zip(base, tuned, strict=True)]
 
 
@@ -260,7 +236,7 @@ def benchmark(engine: Engine, run: KeptRun, given: argparse.Namespace) -> dict[s
     """What `--json` prints. Raises what a person has to mend, by its name."""
     tokenizer = given.tokenizer or (Path(engine.folder.name) / "model" if isinstance(engine, Here) else None)
     if tokenizer is None or not Path(tokenizer).is_dir():
-        raise NoTokenizer(
+        raise Refused(
             f"lm-eval needs the tokenizer of {run.plan['baseModel']['name']}. Name a folder with its tokenizer.json or tokenizer.model, and its "
             "tokenizer_config.json: --tokenizer FOLDER"
         )
@@ -292,7 +268,7 @@ def benchmark(engine: Engine, run: KeptRun, given: argparse.Namespace) -> dict[s
             if engine.state()["running"]:
                 raise
             next_one = "" if isinstance(engine, Here) else f" with the name that captune serve {trained} prints"
-            raise EndpointEnded(
+            raise Refused(
                 f"{run.name} ended before the last answer; what was answered is kept in {folder}. Run this command again{next_one}."
             ) from error
     items, seed = paired(*scores), int(summary.get("analysis_seed") or 0)
@@ -339,7 +315,7 @@ def main(arguments: list[str] | None = None, prog: str = "captune benchmark") ->
     given = parser.parse_args(arguments)
     specs_of(given.tasks)
     if given.server == VLLM:
-        refuse_missing_vllm()  # before lm-eval is installed
+        environment.interpreter()  # before lm-eval is installed
     given.python = lm_eval_python()
     with opened(given.run, given.results, given.base, given.server, given.region) as (engine, run, _):
         found = benchmark(engine, run, given)
@@ -348,7 +324,3 @@ def main(arguments: list[str] | None = None, prog: str = "captune benchmark") ->
     else:
         print_comparison(found)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -30,11 +30,12 @@ from captune.runs import (
     to_dict,
     without_documents,
 )
+from report.content.circumstances import is_of_records
 from report.content.figures import loss_cells, points
 from report.findings.intervals import RESAMPLES
 from report.findings.recall import CONTROL, by_id, clustered_mean
 from report.findings.statistics import compare_losses
-from report.findings.verdict import complete, side_of_zero
+from report.findings.verdict import complete, kind_of, side_of_zero
 from report.formatting import format_p, number, plural
 from report.summary_types import has_figures, or_empty
 
@@ -48,14 +49,6 @@ NOTES = (
     "The intervals cover the choice of documents and prompts, not of seed: another seed alone moves a run's loss.",
 )
 Documents = list[tuple[Mapping[str, Any], ...]]  # each as every run measured it
-
-
-class NotMeasured(Refused):
-    """A run has no losses to compare."""
-
-
-class OtherModel(Refused):
-    """The runs were trained on different base models."""
 
 
 class DifferentTexts(Refused):
@@ -97,16 +90,16 @@ def command(
 def compare(runs: Sequence[Run]) -> dict[str, Any]:
     """What `--json` prints: the runs against base, the others less the first, and the spread between seeds.
 
-    Raises NotMeasured, OtherModel and DifferentTexts.
+    Raises Refused, and DifferentTexts where no text was measured by all of them.
     """
     letters = string.ascii_uppercase
     if not 2 <= len(runs) <= len(letters) or len({run.plan["runName"] for run in runs}) < len(runs):
         raise Refused(f"Name from 2 to {len(letters)} runs, each once.")
     for run in runs:
         if not has_figures(run.summary.get("heldout")):
-            raise NotMeasured(f"The run {run.name} measured no held-out loss, so nothing of it can be compared.")
+            raise Refused(f"The run {run.name} measured no held-out loss, so nothing of it can be compared.")
         if run.model != runs[0].model:
-            raise OtherModel(
+            raise Refused(
                 f"{runs[0].name} was trained on {runs[0].model}, {run.name} on {run.model}: compare runs of one model."
             )
     texts, not_compared = _texts(runs)
@@ -163,8 +156,9 @@ def facts(first: Run, run: Run) -> dict[str, Any] | None:
 def tables(runs: Sequence[Run], found: Mapping[str, Any]) -> list[Shown]:
     """The comparison as tables, for the terminal and the page."""
     named = zip(string.ascii_uppercase, runs, differing(runs), strict=False)
+    kind = kind_of(runs[0].summary.get("heldout"), is_of_records(runs[0].summary))
     cells = [(letter, *row(run, differs)[:6]) for letter, run, differs in named]
-    count = plural(found["pairs"][0]["heldout"]["documents_count"], "held-out document")
+    count = plural(found["pairs"][0]["heldout"]["documents_count"], f"held-out {kind.cluster}")
     against_base = [
         (one["letter"], name, str(block["documents_count"]), *loss_cells(block)[0][1:])
         for one in found["runs"] for key, name in TEXTS.items() if (block := one[key])
@@ -239,7 +233,6 @@ def _seeded(run: Run) -> dict[str, Any]:
 
 
 def _differ_in_seed(runs: Sequence[Run]) -> list[list[int]]:
-    """The places of runs that differ in their seed alone."""
     groups: dict[str, list[int]] = {}
     for place, run in enumerate(runs):
         others = {key: value for key, value in run.conditions.items() if key != SEED}
@@ -262,7 +255,6 @@ def _between_seeds(
 
 
 def _same_prompt(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two runs have the same prompt, facts and number of samples."""
     first, second = one.get("tuned"), other.get("tuned")
     if one["kind"] == CONTROL or not first or not second or first["recall"] is None or second["recall"] is None:
         return False

@@ -20,23 +20,19 @@ _NEEDED = (ADAPTER, MODEL, "conversion/", "gguf-py/gguf/", "LICENSE")
 _PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
 
 
-class ConversionFailed(Refused):
-    """The converters could not be installed, or one has ended with an error."""
-
-
 def ensure_converters(cache: Path = CACHE) -> Path:
-    """The folder with the converters; made if it is not there. Raises ConversionFailed."""
+    """The folder with the converters; made if it is not there. Raises Refused."""
     pinned = hashlib.sha256(TOOLS.read_bytes() + SOURCE.read_bytes()).hexdigest()
     return make_once(cache, f"converters-{pinned[:12]}", _make)
 
 
 def convert(script: str, source: Path, target: Path, *options: str) -> None:
-    """Writes the GGUF file of an adapter or a model. Raises ConversionFailed."""
+    """Writes the GGUF file of an adapter or a model. Raises Refused."""
     folder = ensure_converters()
     command = [sys.executable, str(folder / script), str(source), "--outfile", str(target), *options]
     last = _run(command, folder / "tools", f"llama.cpp's {script} could not convert {source}")
     if not target.is_file():
-        raise ConversionFailed(f"llama.cpp's {script} wrote nothing: {last}")
+        raise Refused(f"llama.cpp's {script} wrote nothing: {last}")
 
 
 def _make(folder: Path) -> None:
@@ -56,11 +52,11 @@ def _make(folder: Path) -> None:
 
 
 def _run(command: list[str], tools: Path, what: str) -> str:
-    """The last line that a program prints. Raises ConversionFailed with it."""
+    """The last line that a program prints. Raises Refused with it."""
     # What a converter would look up on the Hub is in its folder, or is not needed.
     environment = {**os.environ, "PYTHONPATH": str(tools), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()] or ["it said nothing"]
     if done.returncode:
-        raise ConversionFailed(f"{what}: {said[-1]}")
+        raise Refused(f"{what}: {said[-1]}")
     return said[-1]

@@ -148,7 +148,7 @@ def _mean(scored: Iterable[tuple[float, int]]) -> tuple[float, int]:
 
 
 def stand_in() -> Score:
-    """The evaluation of training/ on the stand-in's weights, which it loads once. Raises WeightsMissing."""
+    """The evaluation of training/ on the stand-in's weights, which it loads once. Raises CannotRun."""
     from rehearsal.models.weights import ensure_weights
 
     sys.path.insert(0, str(PROJECT / "training"))
@@ -189,17 +189,13 @@ class Entry:
     number: int
 
 
-class IndexDiffers(Refused):
-    """The index and the texts of a domain do not name the same documents in the same order."""
-
-
 def read_index(file: Path) -> list[Entry]:
     """The entries of an index in file order. Raises TypeError for a line with other keys."""
     return [Entry(**json.loads(line)) for line in file.read_text("utf-8").splitlines()]
 
 
 def pairs(folder: Path, domain: str) -> list[tuple[Entry, Document]]:
-    """Each entry of a domain's index with its document, the training text first. Raises IndexDiffers."""
+    """Each entry of a domain's index with its document, the training text first. Raises Refused."""
     entries = read_index(folder / f"{domain}index.jsonl")
     found: list[tuple[Entry, Document]] = []
     for split, ending in FILES.items():
@@ -209,7 +205,7 @@ def pairs(folder: Path, domain: str) -> list[tuple[Entry, Document]]:
         if named != there:
             differing = enumerate(zip_longest(named, there, fillvalue="nothing"), 1)
             number, titles = next(one for one in differing if one[1][0] != one[1][1])
-            raise IndexDiffers(
+            raise Refused(
                 f"{domain}index.jsonl and {domain}{ending} differ from document {number} on: "
                 f"{titles[0]!r} is in the index, {titles[1]!r} in the text."
             )

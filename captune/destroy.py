@@ -7,33 +7,24 @@ deny policy was detached and the buckets emptied.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import ClientError
 
 from captune import account
 from captune.account import NotDeployed, Refused, Region, Yes, output
-from common.aws import error_code
+from common.aws import unless
 from common.clock import now
 from common.names import PREFIX
 from common.resources import ENDPOINT, TRAINING_JOB, Tags, find_present
 
 GUARDRAIL, RUNS, STORAGE = STACKS = ("Captune-Guardrail", "Captune-FineTuning", "Captune-Storage")
-YES = "yes"
 _LOGS = "AccessLogs"  # how the logical id of the bucket begins that holds the access logs of the other one
 _WITH_DATA = (
     "The bucket and the ledger go too, with every corpus, adapter and report, and with the record of what was spent. "
     "This cannot be undone."
 )
-
-
-class NotIdle(Refused):
-    """Something still bills or runs. The message names it and says how to end it."""
-
-
-class NotWanted(Refused):
-    """The person did not say yes. Nothing was changed."""
 
 
 def idle_command(region: Region = None) -> None:
@@ -47,13 +38,16 @@ def command(
     region: Region = None,
 ) -> None:
     """Checks, asks, detaches the deny policy and, with --data, empties the buckets."""
-    print(prepare(account.session(region), input, data=data, agreed=yes))
+    print(prepare(account.session(region), typer.confirm, data=data, agreed=yes))
 
 
 def refuse_while_something_bills(session: Any) -> str:
-    """A sentence that nothing of this project bills or runs. Raises NotIdle for an execution, a training job or an endpoint."""
-    if left := [*_executions(session), *_resources(session.client("sagemaker"))]:
-        raise NotIdle(
+    """A sentence that nothing of this project bills or runs. Raises Refused for an execution, a training job or an endpoint."""
+    sagemaker = session.client("sagemaker")
+    kinds = ((TRAINING_JOB, "InProgress"), (TRAINING_JOB, "Stopping"), (ENDPOINT, None))
+    found = [one for kind, status in kinds for one in find_present(sagemaker, kind, f"{PREFIX}-", now(), status)]
+    if left := [*_executions(session), *map(str, Tags(sagemaker).own(found))]:
+        raise Refused(
             f"This project still bills or runs in {session.region_name}: {'; '.join(left)}. Wait for its end, or end it with captune stop RUN "
             "(in the SageMaker console, where the stacks are gone). Then try again. Nothing was changed."
         )
@@ -64,81 +58,53 @@ def _executions(session: Any) -> Iterator[str]:
     pages = session.client("stepfunctions").get_paginator("list_executions")
     for name in ("FineTuningArn", "TearDownArn"):
         try:
-            for page in pages.paginate(stateMachineArn=output(session, name), statusFilter="RUNNING"):
-                yield from (f"execution {one['executionArn'].rpartition(':')[2]}" for one in page["executions"])
+            running = pages.paginate(stateMachineArn=output(session, name), statusFilter="RUNNING")
         except NotDeployed:
             continue
-        except ClientError as error:  # a half-destroyed stack still has its outputs
-            if error_code(error) != "StateMachineDoesNotExist":
-                raise
+        # A half-destroyed stack still has its outputs.
+        for page in unless("StateMachineDoesNotExist", partial(list, running)) or []:
+            yield from (f"execution {one['executionArn'].rpartition(':')[2]}" for one in page["executions"])
 
 
-def _resources(sagemaker: Any) -> Iterator[str]:
-    kinds = ((TRAINING_JOB, "InProgress"), (TRAINING_JOB, "Stopping"), (ENDPOINT, None))
-    found = [one for kind, status in kinds for one in find_present(sagemaker, kind, f"{PREFIX}-", now(), status)]
-    return map(str, Tags(sagemaker).own(found))
-
-
-def prepare(session: Any, ask: Callable[[str], str], *, data: bool = False, agreed: bool = False) -> str:
+def prepare(session: Any, ask: Callable[[str], bool], *, data: bool = False, agreed: bool = False) -> str:
     """Checks, asks unless the person has agreed, and makes the stacks deletable: detaches the deny policy and, for `data`, empties the buckets.
 
-    Returns what was done. Raises NotIdle, NotWanted, and Refused where the data is protected or no stack is there; none of them has
-    changed anything.
+    Returns what was done. Raises Refused, which has changed nothing.
     """
     place = f"{session.region_name} of account {session.client('sts').get_caller_identity()['Account']}"
     # A check in the wrong region would find nothing, and CDK ignores stacks that it does not find.
-    pages = session.client("cloudformation").get_paginator("describe_stacks").paginate()
+    stacks = session.client("cloudformation")
+    pages = stacks.get_paginator("describe_stacks").paginate()
     if not any(stack["StackName"] in STACKS for page in pages for stack in page["Stacks"]):
         raise Refused(
             f"There is no stack of Captune in {place}. Another region is named as "
             'make destroy ARGS="-c region=NAME", another account as AWS_PROFILE=NAME make destroy'
         )
     print(refuse_while_something_bills(session))
-    if data:
-        _refuse_protected(session)
+    if data and stacks.describe_stacks(StackName=STORAGE)["Stacks"][0].get("EnableTerminationProtection"):
+        raise Refused(
+            f"The stack {STORAGE} is protected, because it was deployed with retain_data true. To delete the data too, run "
+            'make deploy ARGS="-c retain_data=false" first'
+        )
     if not agreed:
         kept = _WITH_DATA if data else "The bucket and the ledger are kept."
-        _ask(
-            ask,
-            f"This destroys the stacks of Captune in {place}: state machines, functions, alarms and the budget. {kept}",
-        )
+        what = f"the stacks of Captune in {place}: state machines, functions, alarms and the budget"
+        if not ask(f"This destroys {what}. {kept} Go on? (make destroy ARGS=--force does not ask)"):
+            raise Refused("Nothing was changed: nothing was destroyed and nothing was deleted.")
         refuse_while_something_bills(session)  # a run may have begun meanwhile
     done = [detach(session), *(empty(session) if data else [])]
     return "\n".join([*done, "The stacks are still there: make destroy goes on and has cdk destroy them."])
-
-
-def _ask(ask: Callable[[str], str], question: str) -> None:
-    try:
-        answer = ask(f"{question}\nType {YES} to go on: ")
-    except EOFError:
-        answer = ""
-        print(f"\nNo answer. Without a terminal, say {YES} beforehand: make destroy ARGS=--force")
-    if answer.strip().lower() != YES:
-        raise NotWanted("Nothing was changed: nothing was destroyed and nothing was deleted.")
 
 
 def detach(session: Any) -> str:
     """Detaches the deny policy from the FineTuning role, which would keep its stack, if both are deployed; returns what was done."""
     try:
         role, policy = output(session, "FineTuningRoleName"), output(session, "DenySpendingPolicyArn")
-        session.client("iam").detach_role_policy(RoleName=role, PolicyArn=policy)
     except NotDeployed as nothing:
         return f"No deny policy is attached: {nothing}."
-    except ClientError as error:
-        if error_code(error) != "NoSuchEntity":
-            raise
+    if unless("NoSuchEntity", session.client("iam").detach_role_policy, RoleName=role, PolicyArn=policy) is None:
         return f"The deny policy is not attached to {role}."
     return f"Detached the deny policy from {role}."
-
-
-def _refuse_protected(session: Any) -> None:
-    """Raises Refused while the stack protects its data, because it was deployed with retain_data true."""
-    described = session.client("cloudformation").describe_stacks(StackName=STORAGE)["Stacks"][0]
-    if described.get("EnableTerminationProtection"):
-        raise Refused(
-            f"The stack {STORAGE} is protected, because it was deployed with retain_data true. To delete the data too, run "
-            'make deploy ARGS="-c retain_data=false" first'
-        )
 
 
 def empty(session: Any) -> list[str]:
@@ -151,9 +117,9 @@ def empty(session: Any) -> list[str]:
     # S3 delivers access logs hours late, and one that came after the emptying would keep the bucket from being deleted: so logging is
     # first switched off, which takes effect slowly, and the policy deleted that lets S3 write.
     for logical_id, name in buckets:
-        _unless_gone(s3.meta.client.put_bucket_logging, Bucket=name, BucketLoggingStatus={})
+        unless("NoSuchBucket", s3.meta.client.put_bucket_logging, Bucket=name, BucketLoggingStatus={})
         if logical_id.startswith(_LOGS):
-            _unless_gone(s3.meta.client.delete_bucket_policy, Bucket=name)
+            unless("NoSuchBucket", s3.meta.client.delete_bucket_policy, Bucket=name)
     return [_emptied(s3.Bucket(name)) for _, name in buckets]
 
 
@@ -170,7 +136,7 @@ def _buckets(session: Any) -> list[tuple[str, str]]:
 
 
 def _emptied(bucket: Any) -> str:
-    answers = _unless_gone(bucket.object_versions.delete)
+    answers = unless("NoSuchBucket", bucket.object_versions.delete)
     if answers is None:
         return f"{bucket.name} is gone already."
     # S3 answers a bulk deletion with success even where it kept every object, and says so for each of them.
@@ -182,13 +148,3 @@ def _emptied(bucket: Any) -> str:
             "for SlowDown or InternalError just run it again"
         )
     return f"Deleted {sum(len(answer.get('Deleted', [])) for answer in answers)} object versions from {bucket.name}."
-
-
-def _unless_gone(call: Callable[..., Any], **request: Any) -> Any:
-    """What a call returns, None where its bucket does not exist."""
-    try:
-        return call(**request)
-    except ClientError as error:
-        if error_code(error) != "NoSuchBucket":
-            raise
-        return None

@@ -5,9 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import select
 import tempfile
-import threading
 import time
 from collections.abc import Generator
 from contextlib import closing
@@ -30,23 +28,10 @@ from stacks.configuration.images import server_lora_rank
 
 BASE, CHAT_PATH = "base", "/v1/chat/completions"
 START_SECONDS, ANSWER_SECONDS = 900, 480
-LOOK_SECONDS = 0.2  # between two looks whether the client has left
 # SageMaker gives a whole answer 60 seconds.
 PATIENCE = Config(retries={"total_max_attempts": 2}, connect_timeout=5, read_timeout=70, max_pool_connections=50)
 BROKEN = (BotoCoreError, EventStreamError, HTTPError, http.client.HTTPException, OSError)  # a connection
 Pieces = Generator[bytes, None, None]  # of an answer, of any size, as they come; closing it ends the answer
-
-
-class NoEndpoint(Refused):
-    """The run has no endpoint in service, or none any more."""
-
-
-class OtherBase(Refused):
-    """The adapter was trained on another base model than the folder holds."""
-
-
-class EngineFailed(Refused):
-    """The model server on this machine did not start, or ended."""
 
 
 class AnswerFailed(Exception):
@@ -57,15 +42,11 @@ class AnswerFailed(Exception):
         self.status, self.kind, self.parameter = status, kind, parameter
 
 
-class ClientLeft(AnswerFailed):
-    """The client has left before its answer was whole."""
-
-
 class Engine(Protocol):
     """A server of a base model and a tuned one."""
 
-    def ask(self, path: str, body: bytes, stream: bool, left: threading.Event) -> Pieces:
-        """Put a completion request; `left` is set when its client has left, before or while it is answered. Raises AnswerFailed."""
+    def ask(self, path: str, body: bytes, stream: bool) -> Pieces:
+        """Put a completion request. Raises AnswerFailed."""
 
     def state(self) -> dict[str, Any]:
         """Where it runs, whether it is running, its cost so far and the minutes left."""
@@ -82,7 +63,7 @@ def route_of(path: str) -> str:
 class Deployed:
     """The endpoint of a run in an AWS account, by the run's plan. `tear_down` is the ARN of the state machine that ends a run.
 
-    Raises NoEndpoint where none is in service.
+    Raises Refused where none is in service.
     """
 
     def __init__(self, session: Any, plan: dict[str, Any], tear_down: str) -> None:
@@ -90,7 +71,7 @@ class Deployed:
         self._clients = {name: session.client(name) for name in ("sagemaker", "scheduler", "stepfunctions")}
         self._plan, self._tear_down, self._run = plan, tear_down, str(plan["runName"])
         if not self.state()["running"]:
-            raise NoEndpoint(self._absent())
+            raise Refused(self._absent())
 
     def _absent(self) -> str:
         return (
@@ -98,7 +79,7 @@ class Deployed:
             f"again: captune serve {self._run}"
         )
 
-    def ask(self, path: str, body: bytes, stream: bool, left: threading.Event) -> Pieces:
+    def ask(self, path: str, body: bytes, stream: bool) -> Pieces:
         """See `Engine`. SageMaker ends no answer before it is whole."""
         call = self._runtime.invoke_endpoint_with_response_stream if stream else self._runtime.invoke_endpoint
         request = {"EndpointName": self._run, "ContentType": "application/json", "Body": body}
@@ -121,7 +102,7 @@ class Deployed:
                 504, "TooSlow", "No answer within 60 seconds. Ask for fewer max_tokens, or with stream=true."
             )
         if "not found" in message:
-            return AnswerFailed(410, NoEndpoint.__name__, self._absent())
+            return AnswerFailed(410, "NoEndpoint", self._absent())
         return AnswerFailed(503, code, f"SageMaker did not take the request: {message}")
 
     def state(self) -> dict[str, Any]:
@@ -153,7 +134,7 @@ class Deployed:
 class Here:
     """A model server on this machine with a run's adapter, on the base model in `weights`.
 
-    `program` is what plays the container (rehearsal.sagemaker.real.hosting). Raises NoAdapter and OtherBase.
+    `program` is what plays the container (rehearsal.sagemaker.real.hosting). Raises Refused.
     """
 
     def __init__(self, run: KeptRun, weights: Path, program: Any) -> None:
@@ -183,7 +164,7 @@ class Here:
         )
 
     def wait(self) -> None:
-        """Return when the server answers. Raises EngineFailed."""
+        """Return when the server answers. Raises Refused."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and not self._container.ended.wait(0.2):
             try:
@@ -193,40 +174,29 @@ class Here:
                 continue
         self.end()
         said = self._container.last_line or "it said nothing"
-        raise EngineFailed(f"The model server did not start: {said}. Is there memory enough for the model?")
+        raise Refused(f"The model server did not start: {said}. Is there memory enough for the model?")
 
-    def _send(
-        self, method: str, path: str, body: bytes, headers: dict[str, str], left: threading.Event | None = None
-    ) -> http.client.HTTPResponse:
-        """Send a request and wait for the first bytes of its answer. Raises ClientLeft."""
+    def _send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> http.client.HTTPResponse:
         port = int(self._port_file.read_text())
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
         # Its end is then the end of the connection, which the server notices.
         connection.request(method, path, body, {**headers, "Connection": "close"})
-        deadline = time.monotonic() + ANSWER_SECONDS
-        while left is not None and not select.select([connection.sock], [], [], LOOK_SECONDS)[0]:
-            if time.monotonic() > deadline:
-                connection.close()
-                raise TimeoutError(f"no answer within {ANSWER_SECONDS} seconds")
-            if left.is_set():
-                connection.close()
-                raise ClientLeft(499, "ClientLeft", "The client has left.")
         return connection.getresponse()
 
-    def ask(self, path: str, body: bytes, stream: bool, left: threading.Event) -> Pieces:
+    def ask(self, path: str, body: bytes, stream: bool) -> Pieces:
         """See `Engine`."""
         from rehearsal.sagemaker.vllm.routing import CUSTOM_ATTRIBUTES, INVOCATIONS
 
         headers = {"Content-Type": "application/json", CUSTOM_ATTRIBUTES: route_of(path)}
         again = f"Start it again: captune use {self._run}"
         if self._ended:
-            raise AnswerFailed(410, NoEndpoint.__name__, f"The model server was ended. {again}")
+            raise AnswerFailed(410, "NoEndpoint", f"The model server was ended. {again}")
         try:
-            answer = self._send("POST", INVOCATIONS, body, headers, left)
+            answer = self._send("POST", INVOCATIONS, body, headers)
             refused = answer.read() if answer.status >= 400 else b""
         except BROKEN as error:
             message = f"The model server does not answer ({error!r}). {again}"
-            raise AnswerFailed(503, EngineFailed.__name__, message) from error
+            raise AnswerFailed(503, "EngineFailed", message) from error
         if answer.status >= 400:
             raise _refusal(answer.status, refused)
         return _pieces(answer)
@@ -278,20 +248,18 @@ def _refusal(status: int, body: bytes) -> AnswerFailed:
 
 
 def refuse_other_base(adapter: Path, weights: Path) -> None:
-    """Raises OtherBase where a folder of weights is not the model that the adapter was trained on, as far as its shape tells."""
+    """Raises Refused where a folder of weights is not the model that the adapter was trained on, as far as its shape tells."""
     trained_on = json.loads((adapter / run_folder.METRICS).read_bytes()).get("base_model") or {}
     try:
         found = json.loads((weights / CONFIGURATION).read_bytes())
     except (OSError, ValueError) as error:
-        raise OtherBase(
-            f"{weights} holds no model ({error}). Name the folder with config.json: --base FOLDER"
-        ) from error
+        raise Refused(f"{weights} holds no model ({error}). Name the folder with config.json: --base FOLDER") from error
     shape = {"hidden_size": found.get("hidden_size"), "layers": found.get("num_hidden_layers")}
     shape["architecture"] = (found.get("architectures") or [""])[0]
     differing = [
         f"{one} {trained_on[one]} and not {is_}" for one, is_ in shape.items() if trained_on.get(one, is_) != is_
     ]
     if differing:
-        raise OtherBase(
+        raise Refused(
             f"The adapter was trained on {trained_on.get('name')}, not on the model in {weights}: {', '.join(differing)}."
         )

@@ -17,10 +17,9 @@ from common import estimate, records
 from common.cards import Card, card_of, serving_bytes, training_memory
 from common.errors import DatasetRejected, PriceUnknown
 from common.ledger.ledger import dollars
-from common.pricing.prices import Price, pinned
+from common.pricing.prices import pinned
 from common.text import MOST_PER_WORD, count_words
 from preflight.model import catalogued, most_bytes_learned
-from preflight.money import Allowance
 from preflight.request import Request
 from preflight.texts import text_file
 from preflight.texts.prompts import is_asked
@@ -54,10 +53,15 @@ def describe(settings: Settings, corpora: Sequence[Path]) -> str:
     asked = sum(is_asked(json.loads(line)) for line in lines if line.strip())
     tokens, count = tokens_learnt(settings, learnt), settings.training_instance_count
     run = expected_run(settings, tokens, asked * (1 + settings.samples_per_prompt))
+    passes = "1 pass" if settings.epochs == 1 else f"{settings.epochs} passes"
+    counted = f"{passes}, {MOST_PER_WORD} a word: the densest text counted in tokens of Llama 2 (captune tokens); larger vocabularies need fewer"
     lines = [
         f"{settings.model.name} on {f'{count} x ' if count > 1 else ''}{kind}, {learnt:,} {of_what}",
-        _line("tokens", f"{tokens:,}", _counted(settings)),
-        *(_phase(phase) for phase in (*run.training, *run.endpoint)),
+        _line("tokens", f"{tokens:,}", counted),
+        *(
+            _line(phase.name, "not known" if phase.seconds is None else f"{phase.seconds:,} s", phase.source)
+            for phase in (*run.training, *run.endpoint)
+        ),
         *_cost(settings, run),
         *_memory(settings, card_of(kind)),
     ]
@@ -82,7 +86,6 @@ def _learnt(settings: Settings, corpora: Sequence[Path]) -> tuple[int, str]:
 
 
 def _words(path: Path) -> int:
-    """The words of a text without its note, or of records without their syntax and column names."""
     name = path.name.lower()
     text = text_file.as_utf8(path.read_bytes(), str(path), DatasetRejected)
     if not records.are_records(name):
@@ -97,13 +100,10 @@ def _line(name: str, figure: str, source: str) -> str:
     return f"{name:24} {figure:>9}   {source}"
 
 
-def _phase(phase: estimate.Phase) -> str:
-    return _line(phase.name, "not known" if phase.seconds is None else f"{phase.seconds:,} s", phase.source)
-
-
 def _cost(settings: Settings, run: estimate.Estimate) -> list[str]:
     try:
-        training, hosting = (_price(settings, use) for use in ("Training", "Hosting"))
+        training = pinned(settings.region, settings.training_instance_type[0], "Training")
+        hosting = pinned(settings.region, settings.hosting_instance_type[0], "Hosting")
         allowance = allowance_of(settings)
     except PriceUnknown as error:
         return [_line("cost", "not known", str(error))]
@@ -112,23 +112,14 @@ def _cost(settings: Settings, run: estimate.Estimate) -> list[str]:
     times = [clock_time(seconds) for seconds in (run.training_seconds, run.endpoint_seconds) if seconds is not None]
     expected = "not known" if cents is None else dollars(cents)
     said = f"{' of training, '.join(times)} of endpoint" if len(times) == 2 else "a phase of it is not known"
+    reserved = "what is reserved before anything starts"
+    if allowance.clamped:
+        shorter = f"{clock_time(allowance.training_seconds)} of training, {clock_time(allowance.deadline_seconds)} of endpoint"
+        reserved += f"; the cap pays for no more: the run is shortened to {shorter}"
     return [
         _line("expected", expected, f"{said}; {training.source}"),
-        _line("worst case", dollars(allowance.worst.cents), _reserved(allowance)),
+        _line("worst case", dollars(allowance.worst.cents), reserved),
     ]
-
-
-def _reserved(allowance: Allowance) -> str:
-    said = "what is reserved before anything starts"
-    if not allowance.clamped:
-        return said
-    training, endpoint = clock_time(allowance.training_seconds), clock_time(allowance.deadline_seconds)
-    return f"{said}; the cap pays for no more: the run is shortened to {training} of training, {endpoint} of endpoint"
-
-
-def _price(settings: Settings, use: str) -> Price:
-    types = settings.training_instance_type if use == "Training" else settings.hosting_instance_type
-    return pinned(settings.region, types[0], use)
 
 
 def _memory(settings: Settings, card: Card | None) -> list[str]:
@@ -150,8 +141,3 @@ def _memory(settings: Settings, card: Card | None) -> list[str]:
 
 def _gigabytes(number: int) -> str:
     return f"{number / 1e9:.1f} GB"
-
-
-def _counted(settings: Settings) -> str:
-    passes = "1 pass" if settings.epochs == 1 else f"{settings.epochs} passes"
-    return f"{passes}, {MOST_PER_WORD} a word: the densest text counted in tokens of Llama 2 (captune tokens); larger vocabularies need fewer"

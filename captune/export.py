@@ -23,7 +23,6 @@ from rich.console import Console
 from captune import account, converters
 from captune.account import PROJECT, Refused
 from captune.engines import refuse_other_base
-from captune.fetch import DiskFull
 from captune.kept_run import KeptRun, kept, not_found
 from common.architecture import CONFIGURATION
 from common.contracts import run_folder
@@ -48,14 +47,6 @@ _LLAMA_2 = (
 _TEMPLATES = {"<|im_start|>": (_CHATML, "<|im_end|>"), "<<SYS>>": (_LLAMA_2, "</s>")}
 Form = Literal["peft", "gguf", "merged"]
 Precision = Literal["f16", "q8_0"]
-
-
-class NoBase(Refused):
-    """The files of the base model are not on this machine."""
-
-
-class NotEnoughMemory(Refused):
-    """The base model does not fit into the memory that is free."""
 
 
 def command(
@@ -93,10 +84,7 @@ def command(
 
 
 def export(run: KeptRun, to: Form, base: Path | None, gguf: Precision | None, final: Path) -> list[str]:
-    """Writes a folder and answers the names of its files.
-
-    Raises NoAdapter, OtherBase, NoBase, NotEnoughMemory, DiskFull, ConversionFailed, and Refused where the folder is there already.
-    """
+    """Writes a folder and answers the names of its files. Raises Refused."""
     adapter, base = run.adapter(), _base_here(run, to, base)
     if final.exists():
         raise Refused(f"{final} is there already. Move it away, or name another folder with --out.")
@@ -104,33 +92,25 @@ def export(run: KeptRun, to: Form, base: Path | None, gguf: Precision | None, fi
     if to == "merged":
         needed += (1 + _GGUF_SHARE[gguf]) * _refuse_without_weights(run, base)
     there = next(folder for folder in final.absolute().parents if folder.is_dir())
-    full = f"The disk with {there} is too full: {{}}. Nothing was kept there. Make room, or name another folder with --out."
     if (free := shutil.disk_usage(there).free) < needed:
-        raise DiskFull(full.format(f"{needed / 1e9:.2f} GB are needed, and {free / 1e9:.2f} GB are free"))
+        short = f"{needed / 1e9:.2f} GB are needed, and {free / 1e9:.2f} GB are free"
+        raise Refused(f"The disk with {there} is too full: {short}. Make room, or name another folder with --out.")
     with tempfile.TemporaryDirectory(prefix="captune-export-") as folder:
         if base is None and to == "gguf":
             session = account.session(str(run.plan["region"]))
             base = configuration_from_hub(session.client("sagemaker"), run, Path(folder))
-        try:
-            weights.make_once(final.parent, final.name, lambda part: _write(run, to, base, gguf, part))
-        except Exception as error:  # safetensors and the converters have errors of their own for it
-            if "No space left" not in str(error):
-                raise
-            raise DiskFull(full.format("writing stopped")) from error
+        weights.make_once(final.parent, final.name, lambda part: _write(run, to, base, gguf, part))
     return sorted(path.name for path in final.iterdir())
 
 
 def _base_here(run: KeptRun, to: Form, base: Path | None) -> Path | None:
-    """The base model's folder, as far as this machine has one. Raises OtherBase for another model's, and NoBase."""
+    """The base model's folder, as far as this machine has one. Raises Refused for another model's, CannotRun where the small one cannot be made."""
     if base is not None:
         refuse_other_base(run.adapter(), base)
         return base
     if to == "peft" or not run.rehearsed or _base_name(run) != weights.NAME:
         return None
-    try:
-        return weights.ensure_weights(PROJECT / ".rehearsal" / "weights")
-    except weights.WeightsMissing as error:
-        raise NoBase(str(error)) from error
+    return weights.ensure_weights(PROJECT / ".rehearsal" / "weights")
 
 
 def _base_name(run: KeptRun) -> str:
@@ -140,27 +120,27 @@ def _base_name(run: KeptRun) -> str:
 
 
 def _refuse_without_weights(run: KeptRun, base: Path | None) -> int:
-    """The bytes of the base model's weights. Raises NoBase, and NotEnoughMemory where they cannot be loaded."""
+    """The bytes of the base model's weights. Raises Refused where there are none or they cannot be loaded."""
     size = sum(path.stat().st_size for path in base.glob("*.safetensors")) if base else 0
     if not size:
-        raise NoBase(
+        raise Refused(
             f"Merging needs the weights of {_base_name(run)} as *.safetensors: --base FOLDER. Of gated weights that you have no copy of, "
             "export the adapter: --to gguf or --to peft."
         )
     if (free := psutil.virtual_memory().available) < (needed := size + _SPARE_BYTES):
-        raise NotEnoughMemory(
+        raise Refused(
             f"Merging takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free. End other programs, or export the adapter: --to gguf"
         )
     return size
 
 
 def configuration_from_hub(sagemaker: Any, run: KeptRun, folder: Path) -> Path:
-    """Puts a gated model's config.json and licence into a folder, from addresses that JumpStart's hub gives. Raises NoBase."""
+    """Puts a gated model's config.json and licence into a folder, from addresses that JumpStart's hub gives. Raises Refused."""
     name, uri = _base_name(run), str(run.plan["baseModel"]["weightsUri"])
     model = next((one for one in BASE_MODELS.values() if one.name == name), None)
     hosted = model.jumpstart if model else None
     if model is None or hosted is None or not uri.endswith(hosted.weights_prefix):
-        raise NoBase(
+        raise Refused(
             f"JumpStart's hub does not have {name}, which {run.name} was trained on. Name a folder with its config.json: --base FOLDER"
         )
     named = {"HubName": JUMPSTART_HUB, "HubContentType": "Model"}
@@ -172,7 +152,7 @@ def configuration_from_hub(sagemaker: Any, run: KeptRun, folder: Path) -> Path:
         if file == CONFIGURATION or _LEGAL.match(file):
             (folder / file).write_bytes(fetch(one["Url"]))
     if not (folder / CONFIGURATION).is_file():
-        raise NoBase(f"JumpStart's hub shows no config.json of {name}. Name a folder with it: --base FOLDER")
+        raise Refused(f"JumpStart's hub shows no config.json of {name}. Name a folder with it: --base FOLDER")
     return folder
 
 

@@ -5,7 +5,6 @@ Each file is compared with the checksum that S3 keeps of it. A second call fetch
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from captune import account
 from captune.account import Refused, Region, output
-from captune.kept_run import ADAPTER, NoAdapter, OtherRun, kept, local_path, name_of, not_found
+from captune.kept_run import ADAPTER, kept, local_path, name_of, not_found
 from common.contracts import run_folder
 from common.storage import Storage
 
@@ -35,10 +34,6 @@ class DiskFull(Refused, OSError):
     """The run does not fit on the disk."""
 
 
-class DamagedCopy(Refused):
-    """A fetched file is not what S3 says it is, or would be written elsewhere."""
-
-
 def command(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, as `captune ledger` shows it.")],
     results: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are kept here.")] = Path("results"),
@@ -48,7 +43,7 @@ def command(
     """Fetches a run of your account; a rehearsed run is in results/ already."""
     here = kept(run, results, whole_name=True)
     if here is not None and here.rehearsed:
-        raise OtherRun(f"{here.folder} is a rehearsed run: all of it is there already, the adapter in {ADAPTER}/.")
+        raise Refused(f"{here.folder} is a rehearsed run: all of it is there already, the adapter in {ADAPTER}/.")
     session = account.session(region)
     name = name_of(run)
     files = fetch(session.client("s3"), output(session, "BucketName"), name, results)
@@ -67,22 +62,19 @@ class _Object:
 
 
 def fetch(s3: Any, bucket: str, run: str, results: Path) -> list[str]:
-    """Fetches a run into a folder of its name; answers its files.
-
-    Raises RunNotFound, OtherRun, DiskFull, DamagedCopy, and NoAdapter once all else is there.
-    """
+    """Fetches a run into a folder of its name; answers its files. Raises Refused, of a run without an adapter once all else is there, and DiskFull."""
     target, objects = results / run, wanted(s3, bucket, run)
     if not objects:
         raise not_found(run, runs_in(s3, bucket), f"in the bucket {bucket}")
     here = kept(str(target), results, whole_name=True)
     if here is not None and (here.name != run or here.plan.get("bucket") != bucket):
-        raise OtherRun(f"{target} holds another run, {here.name}. Move it away, or name another folder with --results.")
+        raise Refused(f"{target} holds another run, {here.name}. Move it away, or name another folder with --results.")
     columns = (TextColumn("Fetching {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(run, total=sum(one.size for one in objects))
         copy(s3, bucket, objects, target, lambda size: progress.advance(task, size))
     if not any(one.path == f"{ADAPTER}/{run_folder.ADAPTER_CONFIGURATION}" for one in objects):
-        raise NoAdapter(
+        raise Refused(
             f"The files of {run} are in {target}, but it has no adapter: it was stopped or failed before training saved one. Start it "
             "again, and fetch the new run."
         )
@@ -96,7 +88,7 @@ def runs_in(s3: Any, bucket: str) -> list[str]:
 
 
 def stored_plan(s3: Any, bucket: str, run: str) -> dict[str, Any]:
-    """The plan of a run in the bucket. Raises RunNotFound."""
+    """The plan of a run in the bucket. Raises Refused."""
     plan: dict[str, Any] | None = Storage(s3, bucket).read_json(run_folder.key(run, run_folder.PLAN))
     if plan is None:
         raise not_found(run, runs_in(s3, bucket), f"in the bucket {bucket}")
@@ -107,31 +99,26 @@ def wanted(s3: Any, bucket: str, run: str) -> list[_Object]:
     """The objects of a run that are kept, those of the adapter last."""
     found = _listed(s3, bucket, run_folder.prefix(run))
     paths = [(entry, local_path(str(entry["Key"]).removeprefix(run_folder.prefix(run)))) for entry in found]
-    source = _adapter_prefix(s3, bucket, run, found)
-    adapter = [
-        _object(entry, f"{ADAPTER}/{entry['Key'].removeprefix(source)}")
-        for entry in (_listed(s3, bucket, source) if source else [])
-    ]
+    storage = Storage(s3, bucket)
+    plan = storage.read_json(run_folder.key(run, run_folder.PLAN)) or {}
+    source = storage.key_of(plan.get("adapterUri") or run_folder.adapter_uri(bucket, run, run))
+    saved = {str(entry["Key"]).removeprefix(source): entry for entry in _listed(s3, bucket, source)}
+    whole = saved if run_folder.METRICS in saved else {}  # the last file that training writes
+    adapter = [_object(entry, f"{ADAPTER}/{name}") for name, entry in whole.items()]
     # The configuration is what makes a folder an adapter: it comes when everything else is there.
     adapter.sort(key=lambda one: one.path.endswith(run_folder.ADAPTER_CONFIGURATION))
     return [_object(entry, path) for entry, path in paths if path] + adapter
 
 
 def copy(s3: Any, bucket: str, objects: list[_Object], target: Path, advance: Advance = lambda size: None) -> None:
-    """Copies objects into a folder. Raises DiskFull and DamagedCopy."""
+    """Copies objects into a folder. Raises DiskFull and Refused."""
     needed = sum(one.size for one in objects) + run_folder.SPARE_BYTES
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        if (free := shutil.disk_usage(target).free) < needed:
-            raise OSError(errno.ENOSPC, f"{needed:,} bytes are needed and {free:,} are free")
-        for one in objects:
-            _copy_one(s3, bucket, one, target / one.path, advance)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DiskFull(
-            f"The disk with {target} is full ({error}). Make room, or name another --results folder."
-        ) from error
+    target.mkdir(parents=True, exist_ok=True)
+    if (free := shutil.disk_usage(target).free) < needed:
+        short = f"{needed:,} bytes are needed and {free:,} are free"
+        raise DiskFull(f"The disk with {target} is too full: {short}. Make room, or name another --results folder.")
+    for one in objects:
+        _copy_one(s3, bucket, one, target / one.path, advance)
 
 
 def keep(s3: Any, bucket: str, run: str, target: Path) -> None:
@@ -148,7 +135,7 @@ def _copy_one(s3: Any, bucket: str, one: _Object, final: Path, advance: Advance)
         # It gets its name when it is whole, and botocore compares it with the checksum that S3 keeps.
         s3.download_file(bucket, one.key, str(final), Callback=advance, Config=_WHOLE)
     except FlexibleChecksumError as error:
-        raise DamagedCopy(f"s3://{bucket}/{one.key} arrived damaged ({error}). Fetch again.") from error
+        raise Refused(f"s3://{bucket}/{one.key} arrived damaged ({error}). Fetch again.") from error
     os.utime(final, (one.modified, one.modified))
 
 
@@ -159,26 +146,5 @@ def _listed(s3: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
 
 def _object(entry: dict[str, Any], path: str) -> _Object:
     if ".." in Path(path).parts:
-        raise DamagedCopy(
-            f"The key {entry['Key']} leaves its folder, so nothing was fetched. Delete it from the bucket."
-        )
+        raise Refused(f"The key {entry['Key']} leaves its folder, so nothing was fetched. Delete it from the bucket.")
     return _Object(entry["Key"], entry["LastModified"].timestamp(), int(entry["Size"]), path)
-
-
-def _adapter_prefix(s3: Any, bucket: str, run: str, found: list[dict[str, Any]]) -> str:
-    """Where the run's adapter lies: what its last training job has saved whole, or the earlier run's that it served."""
-    trial = run_folder.key(run, run_folder.TRIAL)
-    saved = [
-        (entry["LastModified"], str(entry["Key"])) for entry in found if entry["Key"].endswith(f"/{run_folder.METRICS}")
-    ]
-    whole = [
-        (when, key.removesuffix(run_folder.METRICS))
-        for when, key in saved
-        if run_folder.ADAPTER_URI.match(f"s3://{bucket}/{key}") and not key.startswith(trial)
-    ]
-    if whole:
-        return max(whole)[1]
-    plan = Storage(s3, bucket).read_json(run_folder.key(run, run_folder.PLAN)) or {}
-    served = str(plan.get("adapterUri") or "")
-    earlier = run_folder.ADAPTER_URI.fullmatch(served)
-    return f"{served.removeprefix(f's3://{bucket}/').rstrip('/')}/" if earlier and earlier[1] == bucket else ""

@@ -19,26 +19,6 @@ LATEST = "latest"  # in place of a name: the run that was started last
 _SHOWN_RUNS = 5
 
 
-class RunNotFound(Refused):
-    """No run has this name, neither on this machine nor in the bucket."""
-
-
-class NoAdapter(Refused):
-    """The run has left no whole adapter."""
-
-
-class RunRefused(Refused):
-    """The run was refused before it began: it has a report and nothing else."""
-
-
-class SeveralRuns(Refused):
-    """The names of several runs begin with what was typed."""
-
-
-class OtherRun(Refused):
-    """The folder holds another run."""
-
-
 def local_path(path: str) -> str | None:
     """Where a file of a run's folder in the bucket belongs in results/RUN/; None for one that is not kept, and for those of adapters."""
     folder, _, name = path.rpartition("/")
@@ -52,7 +32,7 @@ def name_of(text: str) -> str:
     return text if is_run_name(text) else run_name(text)
 
 
-def not_found(run: str, known: list[str], places: str) -> RunNotFound:
+def not_found(run: str, known: list[str], places: str) -> Refused:
     """The error for a run that was not found, with the closest names, or else the latest."""
     closest = get_close_matches(run, known, _SHOWN_RUNS) or sorted(known)[-_SHOWN_RUNS:]
     others = (
@@ -60,7 +40,7 @@ def not_found(run: str, known: list[str], places: str) -> RunNotFound:
         if closest
         else "`make rehearse` makes one here; `captune ledger` lists your account's."
     )
-    return RunNotFound(f"There is no run {run} {places}. {others}")
+    return Refused(f"There is no run {run} {places}. {others}")
 
 
 @dataclass(frozen=True)
@@ -86,13 +66,13 @@ class KeptRun:
         return f":{REHEARSED_ACCOUNT}:" in str(self.plan.get("executionArn"))
 
     def adapter(self) -> Path:
-        """The folder of the adapter. Raises NoAdapter where it is not whole."""
+        """The folder of the adapter. Raises Refused where it is not whole."""
         folder = self.folder / ADAPTER
         if not self.rehearsed and not folder.is_dir():
-            raise NoAdapter(f"The adapter of {self.name} is not on this machine. Run: captune fetch {self.name}")
+            raise Refused(f"The adapter of {self.name} is not on this machine. Run: captune fetch {self.name}")
         files = (run_folder.ADAPTER_WEIGHTS, run_folder.ADAPTER_CONFIGURATION, run_folder.METRICS)
         if missing := [name for name in files if not (folder / name).is_file()]:
-            raise NoAdapter(
+            raise Refused(
                 f"The run {self.name} has left no adapter: {', '.join(missing)} is not in {folder}. It was stopped or failed before the adapter "
                 "was saved, or an older version of this project made it. Start it again, and use the new run."
             )
@@ -107,16 +87,17 @@ class KeptRun:
 def kept(named: str, results: Path, *, whole_name: bool = False) -> KeptRun | None:
     """The run of this name in `results`, or in the folder that is named; None where there is none.
 
-    The name may be `latest`, or the beginning of one run's name, unless it must be the `whole_name`. Raises OtherRun for a damaged plan,
-    RunRefused and SeveralRuns.
+    The name may be `latest`, or the beginning of one run's name, unless it must be the `whole_name`. Raises Refused for a damaged plan,
+    a run that was refused and the beginning of several names.
     """
-    folder = next((one for one in (Path(named), results / named, results / name_of(named)) if _holds_run(one)), None)
+    places = (Path(named), results / named, results / name_of(named))
+    folder = next((one for one in places if (one / run_folder.PLAN).is_file() or refused_run(one)), None)
     if folder is None and not whole_name:
         folder = _begun_name(named, results)
     if folder is None:
         return None
     if refused := refused_run(folder):
-        raise RunRefused(
+        raise Refused(
             f"The run {folder.name} was refused and has left no model. {refused.get('error')}: {refused.get('cause')} "
             f"Its report: {folder / run_folder.PAGE}"
         )
@@ -141,15 +122,11 @@ def _planned(folder: Path) -> KeptRun:
         found = json.loads(plan.read_bytes())
         return KeptRun(folder, {**found, "runName": found["runName"], "domain": found["domain"]})
     except (ValueError, KeyError, TypeError) as error:
-        raise OtherRun(f"{plan} is not the plan of a run ({error!r}). Fetch or rehearse it again.") from error
-
-
-def _holds_run(folder: Path) -> bool:
-    return (folder / run_folder.PLAN).is_file() or refused_run(folder) is not None
+        raise Refused(f"{plan} is not the plan of a run ({error!r}). Fetch or rehearse it again.") from error
 
 
 def _begun_name(named: str, results: Path) -> Path | None:
-    """The folder of the run that is called `latest`, or whose name begins so. Raises SeveralRuns."""
+    """The folder of the run that is called `latest`, or whose name begins so. Raises Refused."""
     planned = [file.parent for file in sorted(results.glob(f"*/{run_folder.PLAN}"))]
     if named == LATEST:
         found = sorted(planned, key=lambda folder: str(_planned(folder).plan.get("startedAt")))[-1:]
@@ -157,7 +134,7 @@ def _begun_name(named: str, results: Path) -> Path | None:
         found = [folder for folder in planned if folder.name.startswith((named, f"{PREFIX}-{named}"))]
     if len(found) > 1:
         names = ", ".join(folder.name for folder in found[-_SHOWN_RUNS:])
-        raise SeveralRuns(f"{len(found)} runs in {results} begin with {named}, such as {names}. Type more of the name.")
+        raise Refused(f"{len(found)} runs in {results} begin with {named}, such as {names}. Type more of the name.")
     for folder in found:
         print(f"{named}: {folder.name}", file=sys.stderr)
     return found[0] if found else None

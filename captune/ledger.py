@@ -47,10 +47,6 @@ _COSTS = {
 }
 
 
-class NotAccepted(Refused):
-    """An item that the rest of the project could not work with."""
-
-
 def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     accept: Annotated[str, typer.Option(metavar="KEY", help="Accept a damaged item, such as RUN#captune-….")] = "",
@@ -65,13 +61,13 @@ def command(
         ledger = Ledger(session.client("dynamodb"), output(session, "LedgerTable"))
         print(accepted(ledger, accept, dict(_change(one) for one in changes or []), cap_cents))
     elif changes:
-        raise NotAccepted("--set corrects an item that is accepted: name it with --accept KEY.")
+        raise Refused("--set corrects an item that is accepted: name it with --accept KEY.")
     else:
         print(show(session, cap_cents, as_json))
 
 
 def accepted(ledger: Ledger, key: str, changes: Mapping[str, str], cap_cents: int) -> str:
-    """Seals an item anew, corrected where a person says so, and tells what that does to the months. Raises NotAccepted.
+    """Seals an item anew, corrected where a person says so, and tells what that does to the months. Raises Refused.
 
     A month is set to what its runs add up to, unless the person says otherwise.
     """
@@ -79,14 +75,14 @@ def accepted(ledger: Ledger, key: str, changes: Mapping[str, str], cap_cents: in
 
     def make(row: Row | None) -> Item:
         if row is None:
-            raise NotAccepted(f"The ledger has no item {key}. captune ledger shows the keys of the damaged ones.")
+            raise Refused(f"The ledger has no item {key}. captune ledger shows the keys of the damaged ones.")
         item = {name: _plain(value) for name, value in row.raw.items() if name != SEAL}
         item |= {name: int(text) if _is_number(name) and text.isdigit() else text for name, text in changes.items()}
         item = {name: value for name, value in item.items() if value != ""} | {"pk": key}
         if (month := keys.month_in(key)) is not None and "committed_cents" not in changes:
             item = {"pk": key, "committed_cents": before[month].by_runs}
         if wrong := _faults(key, item):
-            raise NotAccepted(f"{key} cannot be used like this: {'; '.join(wrong)}. Correct it with --set NAME=VALUE.")
+            raise Refused(f"{key} cannot be used like this: {'; '.join(wrong)}. Correct it with --set NAME=VALUE.")
         return item
 
     ledger.accept(key, make)
@@ -100,7 +96,7 @@ def accepted(ledger: Ledger, key: str, changes: Mapping[str, str], cap_cents: in
 def _change(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not (name and sign):
-        raise NotAccepted(f"--set takes NAME=VALUE, not {text!r}.")
+        raise Refused(f"--set takes NAME=VALUE, not {text!r}.")
     return name, value
 
 
@@ -112,7 +108,6 @@ def _plain(value: Mapping[str, Any]) -> Any:
 
 
 def _is_number(name: str) -> bool:
-    """Whether an attribute holds a whole number."""
     kinds = {"committed_cents": int, "starts": int, **get_type_hints(RunItem)}
     return kinds.get(name, int if name.startswith("actual_cents_") else str) is int
 
@@ -165,13 +160,11 @@ def table(items: Sequence[Row], cap_cents: int) -> str:
     lines += [_run(row) for row in _runs(items)]
     if damaged := [row for row in items if row.is_damaged]:
         lines += ["", "Damaged items, as they are:"]
-        lines += [f"  {row.key}: {json.dumps(_content(row), sort_keys=True)}" for row in damaged]
+        for row in damaged:
+            content = {name: _plain(value) for name, value in row.raw.items() if name not in ("pk", SEAL)}
+            lines.append(f"  {row.key}: {json.dumps(content, sort_keys=True)}")
         lines.append(_WAY_OUT)
     return "\n".join(lines)
-
-
-def _content(row: Row) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in row.raw.items() if name not in ("pk", SEAL)}
 
 
 def _month(month: Month, starts: int) -> list[str]:
@@ -197,7 +190,6 @@ def _run(row: Row) -> str:
 
 
 def _runs(items: Sequence[Row]) -> list[Row]:
-    """The undamaged runs, newest first."""
     rows = [row for row in items if row.run and not row.is_damaged]
     return sorted(rows, key=lambda row: (row.item["reserved_at"], row.run), reverse=True)
 
@@ -207,7 +199,6 @@ def _newest_first(items: Sequence[Row], cap_cents: int) -> list[Month]:
 
 
 def _months(items: Sequence[Row], cap_cents: int) -> dict[str, Month]:
-    """The months that have an item or a run."""
     of_items = {month: row for row in items if (month := keys.month_in(row.key)) is not None}
     runs = [row for row in items if row.run]
     names = {*of_items, *_starts(items)}

@@ -43,6 +43,11 @@ class Evidence:
         """When the run first entered one of these states."""
         return min((self.execution.entered_at[one] for one in states if one in self.execution.entered_at), default=None)
 
+    @property
+    def instances(self) -> int:
+        """How many instances train together."""
+        return int(self.plan["training"]["instanceCount"])
+
     def seconds_until_in_service(self) -> float | None:
         """From the creation of the endpoint until the run went on with it."""
         created, served = self.entered("CreateEndpoint"), self.entered(*_SERVING)
@@ -67,7 +72,7 @@ def command(
 
 
 def read_evidence(client: Callable[[str], Any], bucket: str, run: str) -> Evidence:
-    """The records of a run in the account. Raises RunNotFound."""
+    """The records of a run in the account. Raises Refused."""
     s3 = client("s3")
     storage, plan = Storage(s3, bucket), stored_plan(s3, bucket, run)
     try:
@@ -106,14 +111,6 @@ def table(evidence: Evidence) -> str:
     return "\n".join(lines)
 
 
-def _lambda(evidence: Evidence) -> str:
-    return "Preflight made a plan"
-
-
-def _accepted(evidence: Evidence) -> str:
-    return "both trials were accepted" if evidence.entered("TrainingNeeded?") else ""
-
-
 def _channel(evidence: Evidence) -> str:
     status, phases = evidence.job.get("TrainingJobStatus", ""), evidence.phases()
     if "Training " not in phases:
@@ -138,16 +135,6 @@ def _hub(evidence: Evidence) -> str:
     if evidence.plan["baseModel"]["weightsUri"].startswith("s3://jumpstart-"):
         return " ".join(said) or "it answered, as the catalogue says"
     return ""
-
-
-def _conversations(evidence: Evidence) -> str:
-    talks = evidence.plan["corpus"].get("conversations")
-    return "both models answered" if talks and evidence.entered("WriteReport") else ""
-
-
-def _own_weights(evidence: Evidence) -> str:
-    own = not evidence.plan["baseModel"]["weightsUri"].startswith("s3://jumpstart-")
-    return _channel(evidence) if own else ""
 
 
 def _server(evidence: Evidence) -> str:
@@ -181,11 +168,6 @@ def _memory(evidence: Evidence) -> str:
     return f"{peak / 1e9:.1f} GB at most, {(expected or 0) / 1e9:.1f} GB planned" if peak else ""
 
 
-def _several(evidence: Evidence) -> str:
-    count = int(evidence.plan["training"]["instanceCount"])
-    return f"{count} instances: {_channel(evidence)}" if count > 1 and evidence.job else ""
-
-
 def _recipe(evidence: Evidence) -> str:
     heldout = evidence.summary.get("heldout") or {}
     gain = (heldout.get("difference") or {}).get("estimate")
@@ -211,19 +193,25 @@ def _longest_time(evidence: Evidence) -> str:
 
 # By the first words of each row; None: no run can answer it.
 ROWS: dict[str, Callable[[Evidence], str] | None] = {
-    "Lambda with Python 3.14": _lambda,
-    "SageMaker accepts model and endpoint configuration together": _accepted,
+    "Lambda with Python 3.14": lambda run: "Preflight made a plan",
+    "SageMaker accepts model and endpoint configuration together": lambda run: (
+        "both trials were accepted" if run.entered("TrainingNeeded?") else ""
+    ),
     "SageMaker accepts JumpStart's gated *hosting* weights": _channel,
     "Step Functions hands `InstancePreferences`": _list_of_types,
     "quotas of other types": _quotas,
     "the hub answers a Lambda": _hub,
-    "the serving image takes conversations": _conversations,
-    "SageMaker reads `weights_uri`": _own_weights,
+    "the serving image takes conversations": lambda run: (
+        "both models answered" if run.plan["corpus"].get("conversations") and run.entered("WriteReport") else ""
+    ),
+    "SageMaker reads `weights_uri`": lambda run: (
+        "" if run.plan["baseModel"]["weightsUri"].startswith("s3://jumpstart-") else _channel(run)
+    ),
     "vLLM's GPU build": _server,
     "an endpoint without capacity": _capacity,
     "every speed except": _speeds,
     "bfloat16 LoRA of 7 billion": _memory,
-    "several GPUs": _several,
+    "several GPUs": lambda run: f"{run.instances} instances: {_channel(run)}" if run.instances > 1 and run.job else "",
     "rate, steps and passes, tried": _recipe,
     "spot:": _spot,
     "whether `MaxRuntimeInSeconds`": _longest_time,

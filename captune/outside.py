@@ -56,10 +56,6 @@ AREAS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-class OutsideUnavailable(Refused):
-    """The public set could not be fetched, or is not the pinned version; the message says what to do by hand."""
-
-
 def command(
     from_file: Annotated[Path | None, typer.Option(metavar="FILE", help="The file, downloaded by hand.")] = None,
     optional: Annotated[
@@ -72,7 +68,7 @@ def command(
         return
     try:
         print(fetch(from_file, TARGET))
-    except OutsideUnavailable as error:
+    except Refused as error:
         if not optional:
             raise
         print(f"captune: going on without text by others, so no run will measure the model on it. {error}")
@@ -81,16 +77,16 @@ def command(
 def fetch(source: Path | None = None, target: Path = TARGET) -> str:
     """Writes the chosen abstracts to `target` as JSON Lines (id, title, text); answers what was written.
 
-    `source` is the file downloaded by hand; without it the public address is asked. Raises OutsideUnavailable.
+    `source` is the file downloaded by hand; without it the public address is asked. Raises Refused.
     """
     try:
         with urllib.request.urlopen(source.resolve().as_uri() if source else ADDRESS, timeout=_SECONDS) as answer:
             content: bytes = answer.read(_LARGEST_BYTES + 1)
     except OSError as error:  # urllib's URLError too
-        raise OutsideUnavailable(f"{source or ADDRESS} cannot be read ({error}). {_BY_HAND}") from error
+        raise Refused(f"{source or ADDRESS} cannot be read ({error}). {_BY_HAND}") from error
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256:
-        raise OutsideUnavailable(
+        raise Refused(
             f"{source or ADDRESS} is not the pinned version: its SHA-256 is {found}, not {SHA256}. {_BY_HAND}"
         )
     taken = chosen(json.loads(content))

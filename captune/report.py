@@ -6,14 +6,13 @@ A summary.json holds everything that a report shows, so a changed rule or page n
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from captune.account import Refused
 from common.storage import Storage
 from report import render
 from report.content.circumstances import is_of_records, is_smoke
@@ -23,19 +22,10 @@ from report.summary_types import Summary
 
 
 class Folder:
-    """What `Storage` calls of S3, over the files of a folder, so that what is read and written stays in no process's memory."""
+    """What `Storage` calls of S3 to write, over the files of a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-
-    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
-        """An object's size."""
-        return {"ContentLength": (self._folder / Key).stat().st_size}
-
-    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
-        """An object."""
-        content = (self._folder / Key).read_bytes()
-        return {"Body": io.BytesIO(content), "ContentLength": len(content)}
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:
         """Writes an object."""
@@ -64,11 +54,11 @@ def rewrite(source: Path, target: Path, *, for_the_repository: bool = False) -> 
 
     `for_the_repository` replaces the titles of text by others with ids.
 
-    Raises FileNotFoundError without a summary.json, ValueError for a run that was not measured.
+    Raises FileNotFoundError without a summary.json, Refused for a run that was not measured.
     """
     summary = json.loads((source / "summary.json").read_text("utf-8"))
     if summary.get("status") != "SUCCEEDED" or not summary.get("heldout"):
-        raise ValueError(f"the run in {source} ended as {summary.get('status')}: it has no figures to judge")
+        raise Refused(f"The run in {source} ended as {summary.get('status')}: it has no figures to judge.")
     target.mkdir(parents=True, exist_ok=True)
     if source.resolve() != target.resolve():
         for name in ("plan.json", "pre-trained.jsonl", "fine-tuned.jsonl"):
@@ -89,14 +79,6 @@ def main(arguments: list[str] | None = None, prog: str = "captune report") -> in
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="write there, with the answers and the plan")
     parser.add_argument("--for-the-repository", action="store_true", help="without the titles of text by others")
     given = parser.parse_args(arguments)
-    try:
-        verdict = rewrite(given.folder, given.to or given.folder, for_the_repository=given.for_the_repository)
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    verdict = rewrite(given.folder, given.to or given.folder, for_the_repository=given.for_the_repository)
     print(f"{given.to or given.folder}: {verdict}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

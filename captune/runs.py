@@ -44,10 +44,6 @@ _BETWEEN = 3  # characters between two columns
 Results = Annotated[Path, typer.Option("--results", metavar="FOLDER", help="Where runs are kept on this machine.")]
 
 
-class DamagedRun(Refused):
-    """The plan or the summary of a run cannot be read."""
-
-
 @dataclass(frozen=True)
 class Run:
     """A run that was rehearsed here, fetched, or is only in the account; `read` gives the content of its summary."""
@@ -59,7 +55,7 @@ class Run:
 
     @cached_property
     def summary(self) -> Mapping[str, Any]:
-        """What the report shows; empty while there is none. Raises DamagedRun."""
+        """What the report shows; empty while there is none. Raises Refused."""
         return _parsed(self.read() or b"{}", f"The summary of the run {self.name}")
 
     @property
@@ -154,7 +150,7 @@ def the_bucket(region: str | None) -> tuple[Any, str]:
 
 
 def find(named: Iterable[str], results: Path, region: str | None) -> list[Run]:
-    """The runs that a person names; the account is asked only for those that are not here. Raises RunNotFound."""
+    """The runs that a person names; the account is asked only for those that are not here. Raises Refused."""
     found: list[Run] = []
     for one in named:
         if (run := _kept(one, results)) is None:
@@ -281,7 +277,7 @@ def _stored(s3: Any, bucket: str, name: str) -> Run | None:
 def _readable(run: Run, notes: list[str]) -> bool:
     try:
         return run.summary is not None
-    except DamagedRun as error:
+    except Refused as error:
         notes.append(str(error))
         return False
 
@@ -290,7 +286,7 @@ def _parsed(content: bytes, what: str) -> dict[str, Any]:
     try:
         found = json.loads(content)
     except ValueError as error:
-        raise DamagedRun(f"{what} cannot be read ({error}). Fetch the run again, or leave it out.") from error
+        raise Refused(f"{what} cannot be read ({error}). Fetch the run again, or leave it out.") from error
     if not isinstance(found, dict):
-        raise DamagedRun(f"{what} is no JSON object. Fetch the run again, or leave it out.")
+        raise Refused(f"{what} is no JSON object. Fetch the run again, or leave it out.")
     return found

@@ -7,7 +7,6 @@ get titles. Of records (.jsonl, .csv) whole lines are drawn, or whole groups whe
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import os
@@ -28,7 +27,7 @@ from preflight.texts import text_file
 MEGABYTE = 10**6
 DEFAULT_MEGABYTES = 32  # a run of two hours learns 28 MB at most
 CHUNK_BYTES = 8 * 2**20
-# A passage of a text without titles, some 600 words: a document of usual length. A longer document is cut where it is longest.
+# A passage of a text without titles, some 600 words: a document of usual length. A longer document than the second is refused.
 PASSAGE_BYTES, LONGEST_BYTES = 4_000, 4 * 2**20
 _NOTE_BYTES = 4_096
 _TITLE, _BLANK_LINE = re.compile(rb"(?:\A|\n)# "), re.compile(rb"\n\r?\n")
@@ -95,8 +94,9 @@ def _draw(source: BinaryIO, drawn: BinaryIO, units: Iterator[Unit], plan: tuple[
         for unit, group in units:
             # The wanted share of what is left: every place of the file has the same chance, and the size comes out right.
             share = (wanted - written) / max(1, size - done)
-            chance = _chance(f"{seed}/{group}") if group else dice.random()
-            if chance < (wanted / size if group else share) and len(unit) <= wanted - written:
+            # Of a group all is drawn or none of it: its chance depends on its name alone.
+            chance = random.Random(f"{seed}/{group}").random() if group else dice.random()
+            if chance < wanted / size if group else chance < share and len(unit) <= wanted - written:
                 drawn.write(unit)
                 kept, written = kept + 1, written + len(unit)
             seen, done = seen + 1, done + len(unit)
@@ -104,11 +104,6 @@ def _draw(source: BinaryIO, drawn: BinaryIO, units: Iterator[Unit], plan: tuple[
                 progress.update(task, completed=source.tell())
         progress.update(task, completed=size)
     return seen, kept
-
-
-def _chance(name: str) -> float:
-    """A number from 0 to 1 that depends on a name alone, so that all of a group is drawn or none of it."""
-    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=8).digest()) / 2**64
 
 
 def _readable(file: Path, source: BinaryIO, units: Iterator[Unit]) -> Iterator[Unit]:
@@ -131,11 +126,8 @@ def _note(source: BinaryIO) -> bytes:
 
 
 def _documents(source: BinaryIO) -> Iterator[Unit]:
-    """The documents of a text, or passages of one without titles."""
     rest, number, titled = b"", 0, False
     while chunk := source.read(CHUNK_BYTES):
-        if b"\0" in chunk:
-            raise ValueError("it has a zero byte, which no text has")
         titled = titled or (not number and _TITLE.search(chunk) is not None)
         rest, start = rest + chunk, 0
         while (end := _end(rest, start, titled)) > 0:
@@ -154,15 +146,9 @@ def _end(rest: bytes, start: int, titled: bool) -> int:
     else:
         blank = _BLANK_LINE.search(rest, start + PASSAGE_BYTES, start + LONGEST_BYTES)
         end = blank.end() if blank else 0
-    if end or len(rest) - start <= LONGEST_BYTES:
-        return end
-    most = start + LONGEST_BYTES
-    for mark in (b"\n", b" "):
-        if (place := rest.rfind(mark, start, most)) > start:
-            return place + 1
-    while rest[most] & 0xC0 == 0x80:  # inside a character
-        most -= 1
-    return most
+    if not end and len(rest) - start > LONGEST_BYTES:
+        raise ValueError("a document has more than 4 MB; put `# Title` lines, or blank lines, between its parts")
+    return end
 
 
 def _document(content: bytes, number: int, titled: bool) -> bytes:
@@ -172,7 +158,6 @@ def _document(content: bytes, number: int, titled: bool) -> bytes:
 
 
 def _lines(source: BinaryIO) -> Iterator[Unit]:
-    """The lines of JSON Lines, with the group of each where the first one has any."""
     grouped: bool | None = None
     for line in source:
         if not line.strip():
@@ -187,7 +172,6 @@ def _group(entry: Any) -> str:
 
 
 def _rows(source: BinaryIO, header: bytes) -> Iterator[Unit]:
-    """The rows of CSV below its header, with the group of each."""
     # Python's own limit is less than Preflight accepts; without any, a quote that never ends would read the whole file.
     csv.field_size_limit(LONGEST_BYTES)
     first = header.decode("utf-8-sig")

@@ -22,8 +22,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from captune import account
 from captune.account import Refused, Region
 from captune.fetch import stored_plan
-from captune.kept_run import NoAdapter, kept, name_of, not_found
-from common.aws import error_code
+from captune.kept_run import kept, name_of, not_found
+from common.aws import unless
 from common.clock import from_iso, now, schedule_time
 from common.contracts import run_folder
 from common.errors import CaptuneError
@@ -39,18 +39,6 @@ _SCHEDULE_FIELDS = (
 )  # fmt: skip
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of sentences.")]
-
-
-class AlreadyServed(Refused):
-    """An endpoint of this adapter is there or on its way."""
-
-
-class DeadlineNotMoved(Refused):
-    """More was reserved, and the schedule that ends the endpoint stayed where it was."""
-
-
-class NothingToStop(Refused):
-    """The run is over."""
 
 
 @dataclass(frozen=True)
@@ -138,43 +126,41 @@ def serve(deployment: Deployment, run: str, minutes: int) -> dict[str, Any]:
     """Starts an execution that keeps an endpoint of a run's adapter for some minutes.
 
     Its name is made from the run that trained the adapter and a number, so that two who serve it at once meet in one name. Raises
-    RunNotFound, NoAdapter and AlreadyServed.
+    Refused.
     """
     storage = Storage(deployment.client("s3"), deployment.bucket)
     plan = stored_plan(deployment.client("s3"), deployment.bucket, run)
     adapter = plan.get("adapterUri") or run_folder.adapter_uri(deployment.bucket, run, run)
     if storage.size(storage.key_of(adapter) + run_folder.METRICS) is None:
-        raise NoAdapter(f"The run {run} has left no whole adapter at {adapter}. Train again, and serve the new run.")
+        raise Refused(f"The run {run} has left no whole adapter at {adapter}. Train again, and serve the new run.")
     machines, name = deployment.client("stepfunctions"), _free_name(deployment, run_folder.run_of_uri(adapter) or run)
     wanted = {"adapterUri": adapter, "serveOnly": True, "keepEndpointMinutes": minutes}
-    try:
-        machines.start_execution(stateMachineArn=deployment.fine_tuning, name=name, input=json.dumps(wanted))
-    except ClientError as error:
-        if error_code(error) != "ExecutionAlreadyExists":
-            raise
-        raise _already(run_name(name)) from error
+    asked = {"stateMachineArn": deployment.fine_tuning, "name": name, "input": json.dumps(wanted)}
+    if unless("ExecutionAlreadyExists", machines.start_execution, **asked) is None:
+        raise _already(run_name(name))
     return {"run": run_name(name), "executionArn": _execution(deployment, name), **wanted}
 
 
 def _free_name(deployment: Deployment, trained: str) -> str:
-    """The name of the next execution that serves what a run has trained. Raises AlreadyServed where one goes on."""
+    """The name of the next execution that serves what a run has trained. Raises Refused where one goes on."""
     body, room = trained.removeprefix(f"{PREFIX}-"), BODY_LENGTH - len("serve--999")
     if len(body) > room:
         digest = hashlib.sha256(trained.encode()).hexdigest()[:DIGEST_LENGTH]
         body = f"{body[: room - DIGEST_LENGTH - 1].strip('-')}-{digest}"
-    rows = {row.run: row for row in deployment.ledger.rows()}
+    rows, machines = {row.run: row for row in deployment.ledger.rows()}, deployment.client("stepfunctions")
     for number in count(1):
         name = f"serve-{body}-{number}"
-        row, status = rows.get(run_name(name)), _status(deployment, name)
-        if (row and row.is_open) or status == "RUNNING":
+        row, arn = rows.get(run_name(name)), _execution(deployment, name)
+        execution = unless("ExecutionDoesNotExist", machines.describe_execution, executionArn=arn)
+        if (row and row.is_open) or (execution and execution["status"] == "RUNNING"):
             raise _already(run_name(name))
-        if row is None and not status:
+        if row is None and not execution:
             return name
     raise AssertionError("numbers do not end")
 
 
-def _already(run: str) -> AlreadyServed:
-    return AlreadyServed(
+def _already(run: str) -> Refused:
+    return Refused(
         f"{run} serves this adapter already, or is about to. Ask it with captune use {run}, keep it with captune extend {run}, or end it with captune stop {run}."
     )
 
@@ -183,21 +169,10 @@ def _execution(deployment: Deployment, name: str) -> str:
     return f"{deployment.fine_tuning.replace(':stateMachine:', ':execution:')}:{name}"
 
 
-def _status(deployment: Deployment, name: str) -> str:
-    """How an execution of FineTuning stands; empty where there is none of this name."""
-    try:
-        found = deployment.client("stepfunctions").describe_execution(executionArn=_execution(deployment, name))
-    except ClientError as error:
-        if error_code(error) != "ExecutionDoesNotExist":
-            raise
-        return ""
-    return str(found["status"])
-
-
 def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> dict[str, Any]:
     """Keeps a run's endpoint for longer: first the money in the ledger, then the schedule that ends it.
 
-    Raises BudgetExceeded and ExtensionRefused where nothing was changed, and DeadlineNotMoved.
+    Raises BudgetExceeded and ExtensionRefused where nothing was changed, and Refused where the deadline was not moved.
     """
     before = deployment.ledger.run(run)
     if before is None:
@@ -209,7 +184,7 @@ def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> 
         same = {name: told[name] for name in _SCHEDULE_FIELDS if name in told}
         scheduler.update_schedule(**same, ScheduleExpression=f"at({schedule_time(from_iso(item['keep_until']))})")
     except (ClientError, BotoCoreError) as error:
-        raise DeadlineNotMoved(
+        raise Refused(
             f"{minutes} more minutes of {run} are reserved, but the schedule that ends its endpoint was not moved ({error}), so it ends when it was to end before, and "
             "what is not used goes back. You need scheduler:GetSchedule, scheduler:UpdateSchedule and iam:PassRole on the schedule's role."
         ) from error
@@ -218,7 +193,7 @@ def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> 
 
 
 def stop(deployment: Deployment, run: str, moment: datetime) -> dict[str, Any]:
-    """Ends a run now, whatever it does. Raises RunNotFound and NothingToStop.
+    """Ends a run now, whatever it does. Raises Refused.
 
     The ledger hears of it first, so that nobody extends what is being deleted. TearDown needs no ledger: silent or damaged, it stops nothing.
     """
@@ -231,7 +206,7 @@ def stop(deployment: Deployment, run: str, moment: datetime) -> dict[str, Any]:
         if item is None:
             raise not_found(run, [], "in the ledger")
         if item["state"] == "settled":
-            raise NothingToStop(
+            raise Refused(
                 f"{run} ended and was settled at {item['settled_at']}: it did cost {dollars(item['actual_cents'])}."
             )
         arn = item["execution_arn"]

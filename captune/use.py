@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +20,7 @@ from rich.console import Console
 
 from captune import account
 from captune.account import PROJECT, NotDeployed, Refused
-from captune.engines import BASE, Deployed, Engine, Here, OtherBase
+from captune.engines import BASE, Deployed, Engine, Here
 from captune.fetch import stored_plan
 from captune.kept_run import KeptRun, kept, name_of, not_found
 from captune.proxy import Proxy
@@ -33,12 +32,8 @@ PORT = 8123
 VLLM = "vllm"
 
 
-class PortTaken(Refused):
-    """Another program listens on the port."""
-
-
 def listening(port: int) -> socket.socket:
-    """A socket on 127.0.0.1. Raises PortTaken."""
+    """A socket on 127.0.0.1. Raises Refused."""
     taken = socket.socket()
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -46,40 +41,25 @@ def listening(port: int) -> socket.socket:
         taken.listen()
     except OSError as error:
         taken.close()
-        raise PortTaken(f"Port {port} is taken ({error.strerror}). Name another one: --port {port + 1}") from error
+        raise Refused(f"Port {port} is taken ({error.strerror}). Name another one: --port {port + 1}") from error
     return taken
 
 
-def refuse_missing_vllm() -> None:
-    """Raises Refused where vLLM is not installed."""
-    from rehearsal.sagemaker.vllm import environment
-
-    try:
-        environment.interpreter()
-    except environment.VllmMissing as error:
-        raise Refused(str(error)) from error
-
-
 def on_this_machine(run: KeptRun, base: Path | None, server: str) -> Here:
-    """The engine of a run that is kept here. Raises NoAdapter, OtherBase, and Refused where vLLM or the small model is missing."""
+    """The engine of a run that is kept here. Raises Refused, and CannotRun where vLLM or the small model is missing."""
     from rehearsal.models import weights
     from rehearsal.sagemaker.real.hosting import OwnServer, Vllm
     from rehearsal.sagemaker.vllm import environment
 
     trained_on = json.loads((run.adapter() / run_folder.METRICS).read_bytes())["base_model"]["name"]
     if base is None and trained_on != weights.NAME:
-        raise OtherBase(f"{run.name} was trained on {trained_on}. Name a folder with its weights: --base FOLDER")
-    try:
-        program: Any = OwnServer()
-        if server == VLLM:
-            program = Vllm.on_this_machine(environment.interpreter())
-        return Here(run, base or weights.ensure_weights(PROJECT / ".rehearsal" / "weights"), program)
-    except (environment.VllmMissing, weights.WeightsMissing) as error:
-        raise Refused(str(error)) from error
+        raise Refused(f"{run.name} was trained on {trained_on}. Name a folder with its weights: --base FOLDER")
+    program: Any = Vllm.on_this_machine(environment.interpreter()) if server == VLLM else OwnServer()
+    return Here(run, base or weights.ensure_weights(PROJECT / ".rehearsal" / "weights"), program)
 
 
 def in_the_account(run: str, region: str | None) -> tuple[Engine, KeptRun, list[dict[str, Any]]]:
-    """The endpoint of a deployed run, its plan and its prompts. Raises RunNotFound and NoEndpoint."""
+    """The endpoint of a deployed run, its plan and its prompts. Raises Refused."""
     session = account.session(region)
     storage = Storage(session.client("s3"), account.output(session, "BucketName"))
     plan = stored_plan(session.client("s3"), storage.bucket, run)
@@ -109,10 +89,7 @@ def parse(arguments: list[str] | None, prog: str) -> argparse.Namespace:
 def opened(
     named: str, results: Path, base: Path | None, server: str, region: str | None
 ) -> Iterator[tuple[Engine, KeptRun, list[dict[str, Any]]]]:
-    """What answers for the run that a person names, the run and its prompts. A model server of this machine ends with the block.
-
-    Raises RunNotFound, NoEndpoint and what `on_this_machine` raises.
-    """
+    """What answers for the run that a person names, the run and its prompts. A model server of this machine ends with the block. Raises Refused."""
     run = kept(named, results)
     if run is not None and (run.rehearsed or base):
         here = on_this_machine(run, base, server)
@@ -191,7 +168,3 @@ def answering(proxy: Proxy) -> Iterator[int]:
         finally:
             server.should_exit = True
             thread.join()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -21,13 +21,10 @@ _STATUSES: Mapping[str, int] = {
 
 
 class ServiceError(Exception):
-    """An answer that is an error.
+    """An answer that is an error, by AWS's code, such as "ValidationException".
 
-    Args:
-        code: the AWS error code, for example "ValidationException".
-        message: the text AWS gives; the code when left out.
-        status: the HTTP status; the usual one of the code when left out.
-        extra: further members of the error's body (ModelError has OriginalStatusCode).
+    The text is the code when left out, and the HTTP status the usual one of the code; `extra` are further members of the error's body
+    (ModelError has OriginalStatusCode).
     """
 
     def __init__(
@@ -69,21 +66,11 @@ class Call:
 
 @dataclass(kw_only=True)
 class Fault:
-    """What happens to the calls of one operation.
+    """What happens to the calls of one operation ("*" for every one): an error, or a malformed answer, bytes as they are and else as JSON.
 
-    Attributes:
-        operation: the operation's name, for example "CreateEndpoint"; "*" for every one.
-        error, message, status: the error to answer with.
-        answer: a malformed answer instead: bytes as they are, anything else as JSON.
-        times: how many calls it meets; None for all.
-        skip: how many calls pass untouched first.
-        after: perform the operation and lose its answer (the caller cannot know that it worked).
-        hang: hold the call until `release()`.
-        when: only for requests of which this is true.
-        before: called before the operation, for example to abort the execution just then.
-        by: only for calls of this access key id, which is the name of a role.
-        hits: how many calls it has met.
-        reached: set once it has met one.
+    It lets `skip` calls pass and meets the next `times` (None for all), of one access key id only where `by` names it, and only those of which
+    `when` is true. `before` is called before the operation, which is held until `release()` where it is to `hang`; `after` performs the operation
+    and loses its answer, so that the caller cannot know that it worked.
     """
 
     operation: str
@@ -162,10 +149,7 @@ class Faults:
         return claimed
 
     def perform(self, call: Call, operation: Callable[[], Response]) -> Response:
-        """Run `operation` as the faults in force allow and return what the caller gets.
-
-        Raises ServiceError, of a fault or of the operation.
-        """
+        """Run `operation` as the faults in force allow and return what the caller gets. Raises ServiceError, of a fault or of the operation."""
         claimed = self._claim(call)
         for fault in claimed:
             fault.come_before(call)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -127,22 +127,19 @@ def sns_event(topic_arn: str, subject: str | None, message: str) -> dict[str, An
     return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": record}]}
 
 
-class EventAccount(Protocol):
-    """The account in which events are delivered, as far as a delivery needs it."""
-
-    region: str
-    time_scale: float
-    clock: Clock
-
-    def client_for(self, service: str, role_arn: str) -> Any:
-        """A boto3 client that acts as a role."""
-
-
 class Events:
-    """Deliveries of one account. `changed` is called after each of them."""
+    """Deliveries of one account, by clients that act as a role (service, ARN). `changed` is called after each of them."""
 
-    def __init__(self, account: EventAccount, changed: Callable[[], None]) -> None:
-        self._account, self._clock, self._changed = account, account.clock, changed
+    def __init__(
+        self,
+        region: str,
+        clock: Clock,
+        time_scale: float,
+        client_for: Callable[[str, str], Any],
+        changed: Callable[[], None],
+    ) -> None:
+        self._region, self._clock, self._time_scale = region, clock, time_scale
+        self._client_for, self._changed = client_for, changed
         self.deliveries: list[Delivery] = []
         self._wake = threading.Condition()
         self._queue: list[Delivery] = []
@@ -173,8 +170,7 @@ class Events:
     # sources -------------------------------------------------------------------------------------------------------
 
     def _rules(self, *, timed: bool) -> list[Any]:
-        """The enabled rules: those that fire at a rate, or those that have a pattern."""
-        buses = events_backends[ACCOUNT][self._account.region].event_buses.values()
+        buses = events_backends[ACCOUNT][self._region].event_buses.values()
         rules = [rule for bus in buses for rule in bus.rules.values()]
         return [rule for rule in rules if rule.state != "DISABLED" and bool(rule.scheduled_expression) == timed]
 
@@ -219,7 +215,7 @@ class Events:
 
     def schedules(self) -> list[Any]:
         """The schedules of EventBridge Scheduler."""
-        groups = list(scheduler_backends[ACCOUNT][self._account.region].schedule_groups.values())
+        groups = list(scheduler_backends[ACCOUNT][self._region].schedule_groups.values())
         return [schedule for group in groups for schedule in list(group.schedules.values())]
 
     def _waiting(self) -> list[tuple[datetime, Any]]:
@@ -272,7 +268,7 @@ class Events:
             except Exception as error:
                 delivery.error = f"{type(error).__name__}: {error}"
                 # A moment between the attempts; a minute for AWS.
-                threading.Event().wait(min(1.0, 60 / self._account.time_scale))
+                threading.Event().wait(min(1.0, 60 / self._time_scale))
         with self._wake:
             self.deliveries.append(delivery)
             self._busy -= 1
@@ -281,14 +277,13 @@ class Events:
         self._changed()
 
     def _deliver(self, delivery: Delivery) -> None:
-        """Start the execution or run the function that the target names."""
         role, content = delivery.role or f"service-{delivery.source}", json.dumps(delivery.event)
         if ":stateMachine:" in delivery.target:
-            self._account.client_for("stepfunctions", role).start_execution(
+            self._client_for("stepfunctions", role).start_execution(
                 stateMachineArn=delivery.target, name=f"{delivery.source}-{uuid4()}", input=content
             )
         elif ":function:" in delivery.target:
-            client = self._account.client_for("lambda", role)
+            client = self._client_for("lambda", role)
             answer = client.invoke(FunctionName=delivery.target, Payload=content.encode())
             if "FunctionError" in answer:  # Lambda tries an event again that a function has failed on
                 raise RuntimeError(answer["Payload"].read().decode())

@@ -52,15 +52,9 @@ def _plain(value: Any) -> Any:
 
 
 def evaluate(text: str, variables: Mapping[str, Any], clock: Clock = MACHINE_CLOCK) -> Any:
-    """Return what the expression gives, as plain JSON values.
+    """What an expression without its {% %} gives, as plain JSON values; `clock` is the time of $millis.
 
-    Args:
-        text: the expression without its {% %}.
-        variables: values by name without the dollar sign; `states` among them.
-        clock: the time of $millis; that of this machine where none is given.
-
-    Raises:
-        ExpressionError: for what AWS calls States.QueryEvaluationError.
+    Variables are named without the dollar sign; `states` is among them. Raises ExpressionError for what AWS calls States.QueryEvaluationError.
     """
     bindings = {
         name: Utils.NULL_VALUE if value is None else json.loads(json.dumps(value, default=str))

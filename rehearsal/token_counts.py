@@ -1,4 +1,4 @@
-"""python -m rehearsal.token_counts [--project FOLDER]
+"""captune tokens [--project FOLDER]
 
 Counts the texts of data/ in words and in tokens of Llama 2, and compares them with the figures in lambdas/common/text.py
 that the estimates of time and cost use. Needs npm, once. Exit code 1 when they differ.
@@ -17,7 +17,6 @@ from preflight.texts import text_file
 from .conductor.files import WEIGHTS
 from .conductor.options import PROJECT
 from .models.llama_2 import ensure_vocabulary
-from .models.weights import PackageMissing
 
 TOLERANCE = 0.005  # tokens a word: the figures are kept with three digits after the point
 
@@ -32,14 +31,10 @@ def count(path: Path, tokenizer: Any) -> tuple[int, int]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Counts, prints and compares; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m rehearsal.token_counts", description=__doc__)
+    parser = argparse.ArgumentParser(prog="captune tokens", description=__doc__)
     parser.add_argument("--project", type=Path, default=PROJECT, help="the folder with data/ (default: this checkout)")
     project = parser.parse_args(arguments).project
-    try:
-        folder = ensure_vocabulary((project / WEIGHTS).absolute())
-    except PackageMissing as error:
-        print(error, file=sys.stderr)
-        return 1
+    folder = ensure_vocabulary((project / WEIGHTS).absolute())
     from transformers import AutoTokenizer
     from transformers.utils import logging
 
@@ -53,7 +48,3 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"  lambdas/common/text.py says {figure} a word", file=sys.stderr)
             differ = True
     return 1 if differ else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

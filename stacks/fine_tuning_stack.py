@@ -103,7 +103,8 @@ class FineTuningStack(cdk.Stack):
                 permissions.invoke(*invoked.values()),
                 permissions.create_training_job(self._arns),
                 *permissions.create_endpoint(self._arns),
-                permissions.look_for_adapter(bucket_arn),
+                # Whether a job that was cut has left its adapter.
+                permissions.allow(["s3:ListBucket"], bucket_arn, StringLike={"s3:prefix": Keys.TRAINING}),
                 permissions.allow(["scheduler:CreateSchedule", "scheduler:UpdateSchedule"], self._arns.schedules()),
                 permissions.pass_role("sagemaker", training_role.role_arn, hosting_role.role_arn),
                 permissions.pass_role("scheduler", self._scheduler_role.role_arn),
@@ -176,7 +177,11 @@ class StateMachine(Construct):
             f"{construct_id}Role",
             service="states",
             purpose=purpose,
-            statements=[*statements, *permissions.machine_observability()],
+            # Its log and its traces, as AWS documents it.
+            statements=[
+                *statements,
+                *(permissions.everywhere(*permissions.beginning(one)) for one in ("logs:", "xray:")),
+            ],
             source_arn=Arns(cdk.Stack.of(self)).machine(name),
         )
         # Vended log groups of this path need no resource policy of their own, which has a limit of 5,120 characters.

@@ -83,6 +83,7 @@ class Functions(Construct):
             "TRAINING_ASSET_KEY": training.s3_object_key,
         }
         with_version = {"DEFINITION_VERSION": definition_version(settings)}
+        used = training_image(settings.region), hosting_image(settings.region, settings.hosting_image)
         # These two objects, and not the whole bucket of the assets.
         objects = (f"{arns.bucket(one.s3_bucket_name)}/{one.s3_object_key}" for one in (data, training))
         read_assets = permissions.allow(["s3:GetObject"], *objects)
@@ -113,8 +114,9 @@ class Functions(Construct):
                 *ask_hub(arns, settings),
                 read_assets,
                 permissions.table(ledger, "GetItem", "Scan", "PutItem"),
-                permissions.look_for_images(
-                    arns, training_image(settings.region), hosting_image(settings.region, settings.hosting_image)
+                # The registries are AWS's own and let every account read.
+                permissions.allow(
+                    ["ecr:BatchGetImage"], *(arns.repository(one.registry_account, one.repository) for one in used)
                 ),
                 permissions.everywhere(
                     "servicequotas:GetServiceQuota",
@@ -130,7 +132,11 @@ class Functions(Construct):
                     ["sagemaker:DescribeTrainingJob", "sagemaker:ListTags"], arns.sagemaker("training-job")
                 ),
                 permissions.allow(["sagemaker:ListTags"], arns.sagemaker("endpoint")),
-                *permissions.look_for_guards(arns),
+                # What ends a run: the rule for its end, the sweeper's rule, and the subscriptions of the kill switch.
+                permissions.allow(
+                    ["events:DescribeRule", "events:ListTargetsByRule"], *map(arns.rule, (RUN_ENDED_RULE, SWEEP_RULE))
+                ),
+                permissions.allow(["sns:ListSubscriptionsByTopic"], arns.topic(KILL_SWITCH_TOPIC)),
             ],
         )
         self._function(
@@ -280,7 +286,11 @@ class Functions(Construct):
             f"{name}Role",
             service="lambda",
             purpose=f"Captune: {purpose}",
-            statements=[*statements, *permissions.function_observability(log_group.log_group_arn)],
+            statements=[
+                *statements,
+                permissions.allow(["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn),
+                permissions.everywhere("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+            ],
         )
         function = lambda_.Function(
             self,

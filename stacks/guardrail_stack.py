@@ -44,7 +44,16 @@ class GuardrailStack(cdk.Stack):
         self._add_kill_switch(self.budget.kill_switch)
         self._add_tear_down_rule()
         self._add_sweep()
-        self._add_alarms(settings)
+        # In this stack, like their topic: FineTuning must not depend on it.
+        Alarms(
+            self,
+            "Alarms",
+            tear_down_arn=runs.tear_down.arn,
+            functions=runs.functions,
+            undelivered=self.undelivered,
+            deadline_minutes=settings.endpoint_deadline_minutes,
+            topic=self.budget.warnings,
+        )
         # AWS Budgets may refuse a role for up to two minutes after IAM has made it. So the action is made last of all: a queue alone takes
         # CloudFormation more than one.
         for one in self.node.children:
@@ -142,16 +151,4 @@ class GuardrailStack(cdk.Stack):
                     retry_attempts=3,
                 )
             ],
-        )
-
-    def _add_alarms(self, settings: Settings) -> None:
-        """In this stack, like their topic: FineTuning must not depend on it."""
-        Alarms(
-            self,
-            "Alarms",
-            tear_down_arn=self._runs.tear_down.arn,
-            functions=self._runs.functions,
-            undelivered=self.undelivered,
-            deadline_minutes=settings.endpoint_deadline_minutes,
-            topic=self.budget.warnings,
         )

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from captune.check.findings import Finding, Findings, Level, later, ok, problem, unless, warning
+from captune.check.findings import Finding, Findings, Level, later, ok, problem, warning
 from captune.destroy import GUARDRAIL, RUNS, STORAGE
+from common.aws import unless
 from preflight.account.guardrail import Guards, missing
 from stacks.names import ONE_PER_ACCOUNT
 
@@ -36,7 +37,7 @@ class Deployed:
 
 def bootstrap(ssm: Any, parameter: str, needed: int) -> Findings:
     """Whether `cdk bootstrap` was run in this account and region, and new enough for these stacks."""
-    kept = unless("ParameterNotFound", lambda: ssm.get_parameter(Name=parameter))
+    kept = unless("ParameterNotFound", ssm.get_parameter, Name=parameter)
     version = int(kept["Parameter"]["Value"]) if kept else 0
     if not kept:
         yield problem("cdk bootstrap", "was not run in this account and region", _BOOTSTRAP)
@@ -48,7 +49,7 @@ def bootstrap(ssm: Any, parameter: str, needed: int) -> Findings:
 
 def assets_key(s3: Any, cloudformation: Any, bucket: str) -> Findings:
     """Whether Preflight may decrypt its own files. The key that the bootstrap makes lets every role of the account do so."""
-    found = unless("NoSuchBucket", lambda: s3.get_bucket_encryption(Bucket=bucket))
+    found = unless("NoSuchBucket", s3.get_bucket_encryption, Bucket=bucket)
     if not found:
         return  # the missing bootstrap was reported already
     rules = found["ServerSideEncryptionConfiguration"]["Rules"]
@@ -56,7 +57,7 @@ def assets_key(s3: Any, cloudformation: Any, bucket: str) -> Findings:
     given = [key for key in keys if key and not key.endswith("alias/aws/s3")]
     # ValidationError: no such stack, or no such resource in it.
     own = {"StackName": TOOLKIT, "LogicalResourceId": _OWN_KEY}
-    if not given or unless("ValidationError", lambda: cloudformation.describe_stack_resource(**own)):
+    if not given or unless("ValidationError", cloudformation.describe_stack_resource, **own):
         yield ok("bootstrap's key", "Preflight may read what is deployed")
         return
     fix = "its policy must let roles of this account decrypt through S3 (kms:Decrypt with kms:ViaService); else runs end as AssetUnreadable"
@@ -91,7 +92,7 @@ def only_region(iam: Any, account: str, deployed: Deployed) -> Findings:
     if deployed.stacks is None or STORAGE in deployed.stacks:
         return  # not known, or it is this one
     arn = f"arn:aws:iam::{account}:policy/{ONE_PER_ACCOUNT}"
-    if not unless("NoSuchEntity", lambda: iam.get_policy(PolicyArn=arn)):
+    if not unless("NoSuchEntity", iam.get_policy, PolicyArn=arn):
         yield ok("one region", "no other region of this account has a deployment")
         return
     text = f"another region of this account has a deployment, or its data ({ONE_PER_ACCOUNT} exists), and a second one would have a cap of its own"
@@ -176,7 +177,7 @@ def budget(budgets: Any, deny_policy: str, limit_usd: int) -> Findings:
         yield problem("budget", "no budget action attaches the deny policy", _PUT_BACK)
         return
     named = {"AccountId": account, "BudgetName": actions[0]["BudgetName"], "ShowFilterExpression": True}
-    answer = unless("NotFoundException", lambda: budgets.describe_budget(**named))
+    answer = unless("NotFoundException", budgets.describe_budget, **named)
     if not answer:
         yield problem("budget", f"there is no budget {named['BudgetName']}", _PUT_BACK)
         return
@@ -220,7 +221,11 @@ def email(sns: Any, topic: str, address: str, subject: str, unconfirmed: Level) 
 
     Without an address, whether anybody else gets it. `unconfirmed` is how much a missing confirmation matters.
     """
-    found = _subscriptions(sns, topic)
+    pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+    listed = [one for page in pages for one in page["Subscriptions"]]
+    # One that has ended stays listed for days beside its successor, which counts.
+    confirmed_last = sorted(listed, key=lambda one: str(one["SubscriptionArn"]).startswith(_CONFIRMED))
+    found = {one["Endpoint"]: one["SubscriptionArn"] for one in confirmed_last}
     heard = sorted(endpoint for endpoint, arn in found.items() if arn.startswith(_CONFIRMED))
     if address and address not in found:
         yield problem(subject, f"{address} is not subscribed", _PUT_BACK)
@@ -250,11 +255,3 @@ def alarms(cloudwatch: Any, names: Collection[str]) -> Findings:
         yield warning("alarms", f"their actions are switched off: {', '.join(muted)}", _PUT_BACK)
     if not missing and not on and not muted:
         yield ok("alarms", f"none of {len(found)} is on")
-
-
-def _subscriptions(sns: Any, topic: str) -> dict[str, str]:
-    """The ARN by endpoint, or what SNS answers in its place. One that has ended stays listed for days beside its successor."""
-    pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
-    found = [one for page in pages for one in page["Subscriptions"]]
-    confirmed_last = sorted(found, key=lambda one: str(one["SubscriptionArn"]).startswith(_CONFIRMED))
-    return {one["Endpoint"]: one["SubscriptionArn"] for one in confirmed_last}

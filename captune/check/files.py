@@ -41,7 +41,7 @@ class Given:
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
-class _Folder:
+class Folder:
     """Files of this machine in place of a bucket, by the names that Preflight gives them."""
 
     bucket = "this machine"
@@ -92,7 +92,7 @@ def _sentences(given: Given, settings: Settings, attempt: Callable[[Callable[[],
     model = catalogued(of_run)
     most = settings.corpus_words, most_bytes_learned(of_run, request, model)
     data = {path.name: path.read_bytes() for path in DATA.glob("control.txt")}
-    files = Files(cast(Storage, _Folder(paths)), data, settings.domain, {}, *most, attempt=attempt)
+    files = Files(cast(Storage, Folder(paths)), data, settings.domain, {}, *most, attempt=attempt)
     material: Material | None = attempt(lambda: staging.read_material(files, request))
     if material is None:
         return

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
@@ -74,16 +73,6 @@ def order_of_mending(found: Iterable[Finding]) -> str:
     slow, own = [one for one in _OTHERS_ACT if one in subjects], [one for one in subjects if one not in _OTHERS_ACT]
     parts = [f"first what others have to do, which takes hours to days ({', '.join(slow)})"] if slow else []
     return f"Mend {'; then '.join([*parts, *([', '.join(own)] if own else [])])}."
-
-
-def unless(missing: str, call: Callable[[], Any]) -> Any:
-    """What AWS answers to a call, or None where it answers with the error that says that there is no such thing."""
-    try:
-        return call()
-    except ClientError as error:
-        if error_code(error) != missing:
-            raise
-        return None
 
 
 def one_line(message: str) -> str:

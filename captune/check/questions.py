@@ -9,12 +9,12 @@ from typing import Any
 
 from captune.check import deployment, rights, supplies
 from captune.check.findings import BUDGETS, Findings, Level, asking, later, ok, problem, warning
-from captune.check.templates import Templates, Unresolved
+from captune.check.templates import Templates
 from captune.destroy import GUARDRAIL
 from common.clock import now
 from preflight import checks
 from preflight.checks import Clients
-from stacks.configuration.images import newer_images, training_successors
+from stacks.configuration.images import training_successors
 from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
 
@@ -31,18 +31,15 @@ class Project:
 
 
 def findings(aws: Clients, account: str, project: Project) -> Findings:
-    """All findings, as they come. A question that AWS refuses or does not answer becomes a warning."""
-    try:
-        yield from _all(aws, account, project)
-    except Unresolved as error:
-        yield problem("templates", str(error), "add that reference to captune/check/templates.py")
+    """All findings, one question at a time: what the stacks answer decides which follow.
 
-
-def _all(aws: Clients, account: str, project: Project) -> Findings:
-    """The findings, one question at a time: what the stacks answer decides which follow."""
+    A question that AWS refuses or does not answer becomes a warning.
+    """
     settings, deployed = project.settings, deployment.Deployed()
     cloudformation, s3, iam = aws("cloudformation"), aws("s3"), aws("iam")
-    yield from _settings(settings)
+    for said in settings.warnings():
+        text, _, fix = said.partition("; ")
+        yield warning("settings", text, fix or "see cdk.json")
     yield from supplies.room(supplies.written_to())
     # The plan of an account is kept in one region.
     yield from asking("account plan", "freetier:GetAccountPlanState", supplies.plan(aws("freetier", "us-east-1")))
@@ -60,8 +57,7 @@ def _all(aws: Clients, account: str, project: Project) -> Findings:
         validation = deployment.definition(aws("stepfunctions"), name, text)
         yield from asking(f"definition of {name}", "states:ValidateStateMachineDefinition", validation)
     yield from _preflight(aws, settings)
-    ecr = partial(aws, "ecr")
-    newer = supplies.newer_images(newer_images(settings.region), ecr, training_successors(settings.region))
+    newer = supplies.newer_images(partial(aws, "ecr"), training_successors(settings.region))
     yield from asking("newer images", "ecr:BatchGetImage", newer)
     for types, use in ((settings.training_instance_type, "Training"), (settings.hosting_instance_type, "Hosting")):
         # The Price List has endpoints in a few regions only.
@@ -70,12 +66,6 @@ def _all(aws: Clients, account: str, project: Project) -> Findings:
     for role in templates.roles():
         yield from asking(f"rights of {role.name}", "iam:SimulatePrincipalPolicy", rights.check(iam, role, account))
     yield from _guards(aws, settings, deployed, templates)
-
-
-def _settings(settings: Settings) -> Findings:
-    for said in settings.warnings():
-        text, _, fix = said.partition("; ")
-        yield warning("settings", text, fix or "see cdk.json")
 
 
 def _preflight(aws: Clients, settings: Settings) -> Findings:

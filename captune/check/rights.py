@@ -36,7 +36,7 @@ def check(iam: Any, role: Role, account: str) -> Findings:
     undecided = {
         resource
         for _, resource, reason in refused
-        if reason == _NOBODY_ALLOWS and _account_of(resource) not in ("", account)
+        if reason == _NOBODY_ALLOWS and resource.startswith("arn:") and resource.split(":")[4] not in ("", account)
     }
     for action, resource, reason in refused:
         if resource not in undecided:
@@ -82,11 +82,6 @@ def _reason(result: dict[str, Any]) -> str:
 def _example(pattern: str) -> str:
     """A value that a pattern matches; "*" alone stays, which IAM takes for no resource in particular."""
     return pattern if pattern == "*" else pattern.replace("*", _ANY)
-
-
-def _account_of(resource: str) -> str:
-    """The account in an ARN; "" where it names none."""
-    return resource.split(":")[4] if resource.startswith("arn:") else ""
 
 
 def _listed(value: Any) -> list[str]:

@@ -11,8 +11,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from captune import account
-from captune.check.findings import BUDGETS, Findings, ok, one_line, problem, unless, warning
-from common.aws import error_message
+from captune.check.findings import BUDGETS, Findings, ok, one_line, problem, warning
+from common.aws import error_message, unless
 from common.clock import date_in_words
 from common.errors import PriceUnknown
 from preflight import money
@@ -20,7 +20,7 @@ from preflight.account import images
 
 # What cdk deploy wrote in a fresh environment: 213 MB of the CDK's library for Node, 121 of templates and assets.
 NEEDED_BYTES = 400_000_000
-_TRY = "try make conformance ARGS=training-image with its library versions, then change stacks/configuration/images.py"
+_TRY = "use a newer version of this project, or try make conformance ARGS=training-image with its library versions, then change stacks/configuration/images.py"
 
 
 def room(
@@ -42,17 +42,14 @@ def written_to() -> list[Path]:
     return [folder for folder in folders if folder.is_dir()]
 
 
-def newer_images(
-    listed: Sequence[tuple[str, str]], ecr_in: Callable[[str], Any], successors: Sequence[str] = ()
-) -> Findings:
-    """Whether AWS has images that nobody of this project has looked at: those that the SDK lists, and successors that only the registry may have."""
+def newer_images(ecr_in: Callable[[str], Any], successors: Sequence[str]) -> Findings:
+    """Whether the registry has an image that follows the training image, which the SDK does not list."""
     # Neither missing nor unanswered.
     there = [address.rpartition("/")[2] for address in successors if images.problem(ecr_in, address) == ("", "")]
-    found = [*listed, *((f"the registry has {one}, a successor of the training image", _TRY) for one in there)]
-    for text, fix in found:
-        yield warning("newer images", text, f"use a newer version of this project, or {fix}")
-    if not found:
-        yield ok("newer images", "there is none that nobody looked at")
+    for one in there:
+        yield warning("newer images", f"the registry has {one}, a successor of the training image", _TRY)
+    if not there:
+        yield ok("newer images", "the training image has no successor yet")
 
 
 def plan(freetier: Any) -> Findings:

@@ -28,10 +28,6 @@ _REF_IS_ARN = ("AWS::IAM::ManagedPolicy", "AWS::SNS::Topic", "AWS::StepFunctions
 _NAMES = ("StateMachineName", "LogGroupName", "TopicName")  # where the template gives one
 
 
-class Unresolved(ValueError):
-    """A template uses a reference that the check cannot fill in."""
-
-
 @dataclass(frozen=True)
 class Templates:
     """The templates of an account and region. `deployed` holds physical ids by stack and logical id."""
@@ -42,7 +38,7 @@ class Templates:
     deployed: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def machines(self) -> list[tuple[str, str]]:
-        """Name and definition of every state machine, its substitutions filled in. Raises Unresolved for a reference of an unknown kind."""
+        """Name and definition of every state machine, its substitutions filled in. Raises ValueError for a reference of an unknown kind."""
         found = []
         for stack, properties in self._of_type("AWS::StepFunctions::StateMachine"):
             given = self.resolve(stack, properties.get("DefinitionSubstitutions", {}))
@@ -73,7 +69,7 @@ class Templates:
         return found
 
     def resolve(self, stack: str, value: Any) -> Any:
-        """A piece of a stack's template without references. Raises Unresolved for one of an unknown kind."""
+        """A piece of a stack's template without references. Raises ValueError for one of an unknown kind."""
         match value:
             case list():
                 return [self.resolve(stack, part) for part in value]
@@ -86,7 +82,7 @@ class Templates:
             case {"Fn::Join": [separator, parts]}:
                 return separator.join(str(self.resolve(stack, part)) for part in parts)
             case dict() if any(key.startswith("Fn::") for key in value):
-                raise Unresolved(f"{stack} uses {value}, which the check cannot fill in")
+                raise ValueError(f"{stack} uses {value}, which the check cannot fill in")
             case dict():
                 return {name: self.resolve(stack, part) for name, part in value.items()}
         return value
@@ -105,7 +101,7 @@ class Templates:
         if (kind, attribute) == ("AWS::SQS::Queue", "QueueName"):
             return own
         if attribute != "Arn" or kind not in _ARNS:
-            raise Unresolved(f"{stack} uses {attribute} of {kind}, which the check cannot fill in")
+            raise ValueError(f"{stack} uses {attribute} of {kind}, which the check cannot fill in")
         if name.startswith("arn:"):
             return name
         return f"arn:aws:{_ARNS[kind].format(region=self.region, account=self.account, name=own)}"
@@ -115,12 +111,12 @@ class Templates:
             for entry in template.get("Outputs", {}).values():
                 if entry.get("Export", {}).get("Name") == export:
                     return self.resolve(stack, entry["Value"])
-        raise Unresolved(f"no stack exports {export}")
+        raise ValueError(f"no stack exports {export}")
 
     def _resource(self, stack: str, logical_id: str) -> tuple[str, str]:
         """Type and physical id of a resource; before it is deployed, a name of the right form."""
         if logical_id not in self.stacks[stack]["Resources"]:
-            raise Unresolved(f"{stack} has no resource {logical_id}")
+            raise ValueError(f"{stack} has no resource {logical_id}")
         resource = self.stacks[stack]["Resources"][logical_id]
         given = [one for name in _NAMES if isinstance(one := resource.get("Properties", {}).get(name), str)]
         # Lower case, because the names of buckets are.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -57,6 +57,16 @@ def error_code(error: ClientError) -> str:
 def error_message(error: ClientError) -> str:
     """The message of a service error."""
     return str(error.response.get("Error", {}).get("Message", error))
+
+
+def unless(codes: str, call: Callable[..., Any], **request: Any) -> Any:
+    """What AWS answers to a call, or None where it answers with one of these error codes, which are separated by blanks."""
+    try:
+        return call(**request)
+    except ClientError as error:
+        if error_code(error) not in codes.split():
+            raise
+        return None
 
 
 def is_missing(error: ClientError) -> bool:

@@ -317,7 +317,7 @@ class ReportDamaged(CaptuneError):
     """A file that the last report is made from is damaged. The cost is settled all the same."""
 
     when = REMOVED
-    advice = "The answers lie under answers/ of the run, the damaged summary beside the report, and the bucket keeps earlier versions of it."
+    advice = "The answers lie under answers/ of the run, and the bucket keeps earlier versions of the file that the cause names."
 
 
 OF_STATUSES = {

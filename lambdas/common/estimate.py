@@ -108,25 +108,20 @@ def of_run(
     nothing else; `strength_tokens` are those by which the adapter's strength is chosen.
     """
     download = shape.weights_bytes if downloaded_bytes is None else downloaded_bytes
-    learning = _learning(shape, card, tokens, instances * cards, sequences)
-    training = _training(learning, download, _choosing(shape, card, strength_tokens)) if trains else ()
+    seconds = math.ceil(WEIGHTS_DOWNLOAD_SECONDS * download / _DOWNLOADED_BYTES)
+    training = (
+        Phase("image", IMAGE_PULL_SECONDS, f"{LOGS}: 3 to 12 minutes"),
+        Phase("weights", seconds, f"{LOGS}: 180 s for 13.5 GB, in proportion"),
+        Phase("load, measure, save", LOAD_MEASURE_SAVE_SECONDS, f"{LOGS}, for 7 billion parameters"),
+        _learning(shape, card, tokens, instances * cards, sequences),
+        *_choosing(shape, card, strength_tokens),
+    )
     comparing = math.ceil(COMPARISON_SECONDS * max(1.0, answers / COMPARED_ANSWERS))
     endpoint = (
         Phase("endpoint starts", ENDPOINT_START_SECONDS, f"{LOGS}: 9 to 10 minutes for 7 billion parameters"),
         Phase("answers, report, removal", comparing, "assumed; in proportion beyond 690 answers of each model"),
     )
-    return Estimate(tokens if trains else 0, training, endpoint, instances)
-
-
-def _training(learning: Phase, downloaded_bytes: int, choosing: tuple[Phase, ...]) -> tuple[Phase, ...]:
-    download = math.ceil(WEIGHTS_DOWNLOAD_SECONDS * downloaded_bytes / _DOWNLOADED_BYTES)
-    return (
-        Phase("image", IMAGE_PULL_SECONDS, f"{LOGS}: 3 to 12 minutes"),
-        Phase("weights", download, f"{LOGS}: 180 s for 13.5 GB, in proportion"),
-        Phase("load, measure, save", LOAD_MEASURE_SAVE_SECONDS, f"{LOGS}, for 7 billion parameters"),
-        learning,
-        *choosing,
-    )
+    return Estimate(tokens if trains else 0, training if trains else (), endpoint, instances)
 
 
 def _choosing(shape: Shape, card: Card | None, tokens: int) -> tuple[Phase, ...]:

@@ -180,7 +180,6 @@ class _Reader:
         return str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
     def _turns(self, messages: Any) -> tuple[tuple[str, str], ...]:
-        """The turns of a conversation. Raises _Fault."""
         if not isinstance(messages, list) or not messages:
             raise _Fault(f"has no list of messages in `{self._names[MESSAGES]}`")
         turns: list[tuple[str, str]] = []

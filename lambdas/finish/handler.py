@@ -11,7 +11,6 @@ from common.aws import client, reaching
 from common.contracts import run_folder
 from common.contracts.tear_down import Finished, Record
 from common.environment import required
-from common.errors import ReportDamaged
 from common.logs import log
 from common.storage import Storage
 from finish import last_report
@@ -25,7 +24,7 @@ from settle import notice
 def handle(event: Record, context: Any) -> Finished:
     """Takes the settlement's record; answers subject and message with what only the report knows, and the verdict.
 
-    Raises ReportDamaged when no report can be written, ServiceUnreachable when S3 does not answer.
+    Raises ReportDamaged for a file that cannot be read or drawn, ServiceUnreachable when S3 does not answer.
     """
     told = ""
     if not event.get("ownsPrefix", True):
@@ -41,22 +40,20 @@ def handle(event: Record, context: Any) -> Finished:
     storage = Storage(client("s3"), required("BUCKET_NAME"))
     prefix = run_folder.key(event["run"], run_folder.REPORT)
     with reaching("Finishing the report"):
-        made = last_report.write(storage, prefix, event)
-    record: Record = {**event}
-    if not made.problems:
-        record |= {"verdict": made.document["verdict"], "reason": made.document["verdict_reason"]}
-        record = _closer(record, made.document)
-    log("finished", run=event["run"], verdict=record["verdict"], problems=made.problems, not_made=made.not_made)
+        document, not_made = last_report.write(storage, prefix, event)
+    record = _closer({**event, "verdict": document["verdict"], "reason": document["verdict_reason"]}, document)
+    log("finished", run=event["run"], verdict=record["verdict"], not_made=not_made)
     where = [
         f"Report: {storage.uri(prefix)}{run_folder.PAGE}",
         f"Fetch it: aws s3 cp --recursive {storage.uri(prefix)} {run_folder.REPORT}",
     ]
-    where += [f"{told}." for told in made.not_made]
-    if made.problems:
-        where.insert(0, f"{ReportDamaged.__name__}: {'; '.join(made.problems)}. The report is without its figures.")
+    where += [f"{told}." for told in not_made]
+    limits = [f"{title}: {text}" for title, text in circumstances.notes(document)]
+    if document.get("heldout") and document.get("outside") is None:
+        limits.append(NO_OUTSIDE_TEXT)
     return {
         "subject": notice.subject(record),
-        "message": notice.message(record, _limits(made.document), where),
+        "message": notice.message(record, limits, where),
         "verdict": record["verdict"],
     }
 
@@ -72,10 +69,3 @@ def _closer(record: Record, document: Summary) -> Record:
         # A subject is short: the reason after the colon and whose documents they were stand in the message.
         closer["outcome"] = title.partition(":")[0].removesuffix(" of the same corpus")
     return closer
-
-
-def _limits(document: Summary) -> list[str]:
-    limits = [f"{title}: {text}" for title, text in circumstances.notes(document)]
-    if document.get("heldout") and document.get("outside") is None:
-        limits.append(NO_OUTSIDE_TEXT)
-    return limits

@@ -157,7 +157,6 @@ def _axis(
 
 
 def _heights(drawing: Drawing, up: Scale, left: float, right: float) -> None:
-    """Horizontal grid lines with their values on the left."""
     for tick in up.ticks:
         drawing.line(left, up.place(tick), right, up.place(tick), "grid")
         drawing.label(left - 6, up.place(tick) + 4, number(tick, up.decimals), anchor="end")

@@ -62,12 +62,13 @@ def handle(event: ReportEvent, context: Any) -> Reported:
     with reaching("Writing the report"):
         not_made = render.write(storage, plan["report"]["prefix"], document)
     log("reported", run=plan["runName"], verdict=document["verdict"], not_made=not_made)
+    console = f"https://{plan['region']}.console.aws.amazon.com/s3/buckets/{storage.bucket}"
     return {
         "run": plan["runName"],
         "verdict": document["verdict"],
         "reason": document["verdict_reason"],
         "report": f"{plan['report']['uri']}{run_folder.PAGE}",
-        "reportConsole": _console_url(plan["region"], storage.bucket, plan["report"]["prefix"]),
+        "reportConsole": f"{console}?region={plan['region']}&prefix={plan['report']['prefix']}",
         "summary": f"{plan['report']['uri']}{run_folder.SUMMARY}",
         "reservedCents": event["reservation"]["reservedCents"],
     }
@@ -79,19 +80,8 @@ def _corpus(storage: Storage, prefix: str) -> str:
     if text is not None:
         return text.decode("utf-8")
     try:
-        return "\n".join(
-            part for record in storage.read_lines(f"{prefix}{run_folder.RECORDS}") for part in _texts(record)
-        )
+        records = storage.read_lines(f"{prefix}{run_folder.RECORDS}")
+        turns = [one.get("messages") or [{"content": one["prompt"]}, {"content": one["completion"]}] for one in records]
+        return "\n".join(str(turn["content"]) for record in turns for turn in record)
     except KeyError as error:
         raise ValueError(f"a record of {run_folder.RECORDS} has no {error}") from error
-
-
-def _texts(record: dict[str, Any]) -> list[str]:
-    if "messages" in record:
-        return [str(message["content"]) for message in record["messages"]]
-    return [str(record["prompt"]), str(record["completion"])]
-
-
-def _console_url(region: str, bucket: str, prefix: str) -> str:
-    """Where a person sees the report's folder in the S3 console."""
-    return f"https://{region}.console.aws.amazon.com/s3/buckets/{bucket}?region={region}&prefix={prefix}"

@@ -195,8 +195,7 @@ def _sections(summary: Summary, kind: Kind) -> dict[str, str]:
     described = summary.get("base_model") or summary.get("region") or any(settings.values())
     again = figures.start_command(summary) or summary.get("report_uri") or summary.get("resamples")
     titles = {
-        # A run that succeeded has an error only where its report was damaged afterwards.
-        "failure": ("What happened", summary["status"] in meaning.FAILED or summary.get("error")),
+        "failure": ("What happened", summary["status"] in meaning.FAILED),
         "meaning": ("What the verdict says, and what it does not", results),
         "heldout": (f"Loss on held-out {kind.things}", results),
         "outside": ("Text of the field by others", results),
@@ -292,5 +291,4 @@ def _figure_on_paper(files: dict[str, bytes]) -> Callable[..., Markup]:
 
 
 def _unescaped(text: str) -> str:
-    """A text as typst writes it in a message, with its escapes undone."""
     return re.sub(r"\\u\{(\w+)\}", lambda match: chr(int(match[1], 16)), text).replace('\\"', '"').replace("\\\\", "\\")

@@ -32,13 +32,14 @@ def run_facts(
     server = _used(reported.get("hostingInstanceType"), to_serve)
     training_cents = _hourly_cents(budget, "training", trainer)
     on_spot = training.get("spot") and not adapter
+    given, evaluation = or_empty(trained_by.get("input")), or_empty(trained_by.get("evaluation"))
     execution = (
         f"{region}.console.aws.amazon.com/states/home?region={region}#/v2/executions/details/{plan['executionArn']}"
     )
     return {
         "run": plan.get("runName"),
         # A text of the user's own has no domain, whichever one the deployment is for.
-        "domain": None if or_empty(trained_by.get("input")).get("corpus") else trained_by.get("domain"),
+        "domain": None if given.get("corpus") else trained_by.get("domain"),
         "execution_arn": plan["executionArn"],
         "console_url": f"https://{execution}" if region else None,
         "report_uri": or_empty(plan.get("report")).get("uri"),
@@ -70,17 +71,12 @@ def run_facts(
         "adapter_uri": adapter or None,
         "adapter_run": run_folder.run_of_uri(adapter),
         "trained_adapter_uri": None if adapter else reported.get("adapterUri"),
-        "outside_given": outside_given(trained_by),
-        "outside_text": or_empty(trained_by.get("evaluation")).get("outsideText") or None,
+        # What was deployed may bring text by others. The plan of an older deployment has the input's alone.
+        "outside_given": bool(evaluation.get("outsideDocuments", given.get("heldOutside"))),
+        "outside_text": evaluation.get("outsideText") or None,
         "records": _records(or_empty(trained_by.get("corpus"))),
         "corpus_note": or_empty(trained_by.get("corpus")).get("note") or None,
     }
-
-
-def outside_given(plan: Mapping[str, Any]) -> bool:
-    """Whether a run measures text by others: the input's, or what was deployed. A plan of an older deployment has the input alone."""
-    named = or_empty(plan.get("input")).get("heldOutside")
-    return bool(or_empty(plan.get("evaluation")).get("outsideDocuments", named))
 
 
 def _expected(estimate: Mapping[str, Any]) -> dict[str, Any] | None:

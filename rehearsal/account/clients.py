@@ -23,12 +23,7 @@ _lock = threading.Lock()  # a session must not make two clients at once
 
 
 class Clients:
-    """The clients of one cloud.
-
-    Args:
-        url: the address of every service.
-        region: the region of every client.
-    """
+    """The clients of one cloud, all of one region and one address."""
 
     def __init__(self, url: str, region: str) -> None:
         self._url, self.region = url, region

@@ -43,23 +43,9 @@ _one_at_a_time = threading.Lock()  # moto keeps one account per process
 class Cloud:
     """One account, empty at first. Use it in a with-statement; one at a time in a process.
 
-    Args:
-        workdir: a folder for everything that is written.
-        training, hosting: the stand-in's engines; the real ones when left out.
-        gated_weights: the folder that plays the gated bucket, for the real engines.
-        time_scale: Wait seconds and retry intervals are divided by it; TimeoutSeconds are not, for real work is not faster here.
-        on_training_line: called with (job name, line) for each line a training container prints.
-        quotas, prices: see `StandIn`.
-
-    Attributes:
-        sagemaker: the stand-in.
-        events: deliveries, which a test may drop or repeat.
-        functions: the Lambda workers.
-        clock: the time of schedules and of SageMaker.
-        deployment: what `deploy` made.
-        messages: what was published to SNS, as (topic ARN, subject, message).
-        refused: the calls that were refused because the deployed policies forbid them, as "role: action on resource".
-        on_history: called with (execution ARN, history event) as executions go on.
+    `training` and `hosting` are the stand-in's engines, the real ones when left out; `gated_weights`, `on_training_line`, `quotas` and `prices`
+    are the stand-in's too. Wait seconds and retry intervals are divided by `time_scale`; TimeoutSeconds are not, for real work is not faster here.
+    `messages` are those published to SNS, as (topic ARN, subject, message), and `on_history` is called with (execution ARN, history event).
     """
 
     def __init__(
@@ -121,7 +107,7 @@ class Cloud:
             self.clock,
         )
         undo.callback(self.functions.close)
-        self.events = Events(self, self._notify)
+        self.events = Events(self.region, self.clock, self.time_scale, self.client_for, self._notify)
         undo.callback(self.executions.stop_all)
         undo.callback(self._gateway.clear)  # releases the calls that a fault holds
         undo.callback(self.events.stop)

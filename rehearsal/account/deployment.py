@@ -23,16 +23,10 @@ _WEIGHTS_MARKERS = ("config.json", "tokenizer.model", "model-00001-of-00002.safe
 
 
 class Deployment:
-    """What was deployed.
+    """What was deployed: `outputs` of all stacks by name, the `definitions` that the state machines (ARNs) run, resource types that moto leaves out
+    (`unsupported`), and `functions` by the first part of their handler, for example "preflight".
 
-    Attributes:
-        outputs: the outputs of all stacks by name.
-        definitions: the definition that each state machine (ARN) runs.
-        unsupported: resource types that moto leaves out.
-        fine_tuning, tear_down: ARNs of the state machines.
-        fine_tuning_role: name of FineTuning's role, by which its own calls are known.
-        bucket, table, topic: names of the bucket and the ledger table, ARN of the topic of results.
-        functions: names of the Lambda functions by the first part of their handler, for example "preflight".
+    FineTuning's own calls are known by the name of its role; `topic` is the ARN of the topic of results.
     """
 
     def __init__(self, clients: Clients, assembly: Assembly) -> None:

@@ -59,16 +59,8 @@ def moto() -> DomainDispatcherApplication:
 class Gateway:
     """A running server. `stop` ends it.
 
-    Args:
-        clock: the time of every call.
-        rights: what each role may do; left out, everybody may do everything.
-
-    Attributes:
-        url: its address.
-        clock: may be changed.
-        faults: the faults in force.
-        players: what answers the calls of a service in place of moto.
-        on_done: called with each call that moto has done, whatever its caller hears.
+    Without `rights` everybody may do everything. `players` answer the calls of a service in place of moto, and `on_done` is called with each call
+    that moto has done, whatever its caller hears.
     """
 
     def __init__(self, clock: Callable[[], datetime], rights: Rights | None = None) -> None:
@@ -188,7 +180,6 @@ def _refusal(service: str, error: ServiceError) -> Response:
 
 
 def _error_in(answer: Response) -> tuple[str, str]:
-    """The code and the message of an error that a service answered."""
     text, content = answer.get_data(as_text=True), _json(answer.get_data())
     found = re.search(r"<Code>([^<]*)</Code>", text)
     code = answer.headers.get("x-amzn-errortype") or str(content.get("__type", "")) or (found[1] if found else "")

@@ -53,8 +53,7 @@ class Need(NamedTuple):
 class Rights:
     """The inline policies of every deployed role. Before `read` there are none, and every call may be made.
 
-    Attributes:
-        refused: the calls that were refused, as "role: action on resource".
+    `refused` are the calls that were refused, as "role: action on resource".
     """
 
     def __init__(self, region: str) -> None:

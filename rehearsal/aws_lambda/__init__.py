@@ -1,1 +1,1 @@
-"""Lambda: each function in separate processes, forked from one that has loaded boto3."""
+"""Lambda: each function in warm processes of its own."""

@@ -46,8 +46,6 @@ def link_packages(names: Iterable[str], folder: Path) -> Path:
 
 
 class _Worker:
-    """One process that serves one function, one event at a time."""
-
     def __init__(self, specification: Mapping[str, Any]) -> None:
         self._connection, theirs = socket.socketpair()
         # -I and -S: no site-packages, no user's folder, no PYTHONPATH; an AWS profile of this machine stays unread.
@@ -92,17 +90,9 @@ class _Worker:
 
 
 class Functions:
-    """The functions of one cloud.
+    """The functions of one cloud, each given the variables in `environment`.
 
-    Args:
-        folder: where code is unpacked and logs are written.
-        environment: variables that every function is given.
-        region: the region passed to functions.
-        clock: their time.
-
-    Attributes:
-        outcomes: of each invocation the function's name, and whether it failed.
-        at_work: how many events are being answered.
+    `outcomes` are the name of the function and whether it failed, for each invocation; `at_work` is how many events are being answered.
     """
 
     def __init__(

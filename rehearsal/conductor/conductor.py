@@ -20,12 +20,12 @@ from common.names import run_name
 from common.pricing.costs import for_runs
 from rehearsal.account.cloud import Cloud
 from rehearsal.models import STAND_INS
-from rehearsal.models.weights import Substitute, WeightsMissing
+from rehearsal.models.weights import Substitute
+from rehearsal.programs import CannotRun
 from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.real.hosting import ModelHost, Vllm
 from rehearsal.sagemaker.real.training import TrainingHost
 from rehearsal.sagemaker.vllm import environment as vllm_environment
-from rehearsal.sagemaker.vllm.environment import VllmMissing
 from rehearsal.step_functions.executions import Execution
 from stacks.assembly import Assembly, SynthesisFailed, synthesize
 from stacks.configuration.settings import Settings, SettingsError
@@ -33,18 +33,11 @@ from stacks.configuration.settings import Settings, SettingsError
 from . import files, results
 from .display import Display
 from .files import STATE, WEIGHTS, RunFolders, clear_abandoned, new_name
-from .options import NeedsLinux, Options, refuse_what_needs_linux
-from .results import NoPlace
+from .options import Options, refuse_what_needs_linux
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
-_REFUSALS = (
-    SynthesisFailed,
-    NeedsLinux,
-    WeightsMissing,
-    VllmMissing,
-    SettingsError,
-    NoPlace,
-)  # each says what a person has to change first
+# Each says what a person has to change first.
+_REFUSALS = (SynthesisFailed, CannotRun, SettingsError)
 
 
 Check = Callable[[Options, Settings], str]
@@ -65,15 +58,8 @@ class FilesRefused(Exception):
 class Conductor:
     """One rehearsal.
 
-    Args:
-        options: of the command line.
-        display: where it is shown.
-        keep: copies a run out of its bucket, as `captune fetch` does.
-        check: says what a run would refuse the person's files for, as `captune check` does; empty where it would not.
-        engines: training and hosting engines for the stand-in; the real ones when empty.
-        time_scale: Wait seconds of the state machines are divided by it.
-        assembly: a cloud assembly to deploy instead of synthesizing the project.
-        model: what is trained and served in place of Llama 2 7B, where it is not one that the options name.
+    `keep` copies a run out of its bucket, as `captune fetch` does, and `check` says what a run would refuse the person's files for, as `captune
+    check` does. Tests give engines, a `time_scale` for Wait seconds, an assembly that is deployed in place of the project, and another model.
     """
 
     def __init__(
@@ -186,8 +172,9 @@ class Conductor:
         if settings.training_instance_count > 1:
             cloud.sagemaker.market.allow_training(settings.training_instance_type, settings.training_instance_count)
         run_input = files.upload(cloud, self.options, settings.domain)
-        names = {deployment.fine_tuning: "FineTuning", deployment.tear_down: "TearDown"}
-        cloud.on_history = lambda arn, event: self.display.history(names.get(_machine_of(arn), "machine"), event)
+        arns = {"FineTuning": deployment.fine_tuning, "TearDown": deployment.tear_down}
+        machines = {arn.replace(":stateMachine:", ":execution:"): name for name, arn in arns.items()}
+        cloud.on_history = lambda arn, event: self.display.history(machines[arn.rpartition(":")[0]], event)
         self.display.say(f"Starting FineTuning with {escape(json.dumps(run_input))}")
         self._cloud = cloud  # from here on a Ctrl-C stops the execution
         execution = self.execution = cloud.start(run_input, name=self._name)
@@ -255,8 +242,6 @@ class Conductor:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         handlers = {signal.SIGINT: self._interrupt, signal.SIGTERM: self._interrupt}
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
-            handlers[signal.SIGHUP] = self._hang_up
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
@@ -271,11 +256,6 @@ class Conductor:
         if self._interrupts == 1 and self.execution is not None:
             # In another thread: a handler must not wait for a lock that the interrupted code may hold.
             threading.Thread(target=self._stop, daemon=True).start()
-
-    def _hang_up(self, number: int, frame: FrameType | None) -> None:
-        """The terminal was closed: that is one Ctrl-C, although the shell and the kernel send a signal each."""
-        if not self._interrupts:
-            self._interrupt(number, frame)
 
     def _stop(self) -> None:
         assert self._cloud is not None
@@ -306,7 +286,3 @@ def _begun(work: Callable[[], Path]) -> Future[Path]:
 
     threading.Thread(target=run, daemon=True).start()
     return result
-
-
-def _machine_of(execution_arn: str) -> str:
-    return execution_arn.replace(":execution:", ":stateMachine:").rpartition(":")[0]

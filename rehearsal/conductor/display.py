@@ -79,16 +79,11 @@ class _TolerantFile:
 
 
 class Display:
-    """Prints steps, states and training. Thread-safe; use it in a with-statement.
-
-    Args:
-        plain: no live display even on a terminal.
-        console: where to print; the standard output when left out.
-    """
+    """Prints steps, states and training; `plain` without a live display even on a terminal. Thread-safe; use it in a with-statement."""
 
     def __init__(self, plain: bool = False, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True)
-        # From the first line on: between the end of a terminal and its signal, rich would end the thread that prints.
+        # Where the reader of a pipe has gone, rich would end the thread that prints.
         self.console.file = cast(IO[str], _TolerantFile(self.console.file))
         self.live = self.console.is_terminal and not plain
         self._lock = threading.RLock()
@@ -119,7 +114,6 @@ class Display:
             self.console.print(text)
 
     def _doing(self, what: str) -> None:
-        """Show in the live line what is done now, or nothing."""
         with self._lock:
             self._progress.reset(self._now, description=escape(what), visible=bool(what))
 

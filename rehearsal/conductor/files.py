@@ -47,7 +47,8 @@ def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
             text_file.refuse_too_large(path.name, path.stat().st_size, most)
             files[key] = path.read_bytes()
             # With its role: two files may have one name, and every name without a Latin letter becomes the same.
-            run_input[key] = f"corpora/{key.lower()}-{_safe(path.stem)}{ending}"
+            safe = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-.") or "text"
+            run_input[key] = f"corpora/{key.lower()}-{safe}{ending}"
     data = options.project / "data"
     prepared = _quick(data, domain) if options.quick else {}
     if not options.quick and options.corpus is None and "corpus_words" not in options.settings:
@@ -66,10 +67,6 @@ def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
     for key, content in files.items():
         cloud.client("s3").put_object(Bucket=cloud.deployment.bucket, Key=run_input[key], Body=content)
     return {**run_input, **options.input}
-
-
-def _safe(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "text"
 
 
 def _quick(data: Path, domain: str) -> dict[str, bytes]:

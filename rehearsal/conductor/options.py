@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.models import DEFAULT, STAND_INS
+from rehearsal.programs import CannotRun
 
 # From wherever it is called, it is this checkout that is rehearsed; the results go where the person stands.
 PROJECT = Path(__file__).resolve().parents[2]
@@ -66,14 +67,10 @@ class Options:
         return {**DEFAULT_SETTINGS, **(quick or {}), **self.settings}
 
 
-class NeedsLinux(ValueError):
-    """A setting that is sound, and that a rehearsal on this system cannot follow; the message says what to do."""
-
-
 def refuse_what_needs_linux(training_instance_count: int) -> None:
-    """Raise NeedsLinux for several training processes on another system: they are launched with a call to Linux's kernel."""
+    """Raise CannotRun for several training processes on another system: they are launched with a call to Linux's kernel."""
     if training_instance_count > 1 and platform.system() != "Linux":
-        raise NeedsLinux(
+        raise CannotRun(
             f"training_instance_count={training_instance_count} trains with as many processes, which a rehearsal can do on Linux only. "
             "Rehearse here with --set training_instance_count=1; a run on AWS is not concerned."
         )
@@ -191,7 +188,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a slice of the text, a few prompts, a few steps: about a minute where nothing else runs",
     )
-    model = "what is trained and served in place of the real model; gemma-3-270m is fetched, and Google's Gemma Terms of Use then apply to you"
+    model = (
+        "what is trained and served in place of the real model; gemma-3-270m is fetched, and Google's Gemma Terms of Use then apply to you; "
+        "llama-2-7b-shape has Llama 2 7B's size and random weights, and takes 18 GB of memory, 15 GB of disk and half an hour"
+    )
     add("--model", choices=tuple(STAND_INS), default=DEFAULT, help=model)
     server = "what answers on the endpoint: transformers and PEFT (default), or the real vLLM where `captune vllm` installed it"
     add("--server", choices=("transformers", "vllm"), default="transformers", help=server)

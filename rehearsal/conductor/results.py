@@ -20,6 +20,7 @@ from common.contracts import run_folder
 from common.storage import Storage
 from rehearsal.account.cloud import Cloud
 from rehearsal.models.weights import Substitute
+from rehearsal.programs import CannotRun
 from rehearsal.step_functions.executions import Execution
 from report.content.meaning import NO_OUTSIDE_TEXT
 
@@ -52,12 +53,8 @@ def answers_of(cloud: Cloud, run: str) -> int:
     return 2 * sum(1 + samples_of(prompt, samples) for prompt in prompts)
 
 
-class NoPlace(ValueError):
-    """The results cannot be kept where they were to go."""
-
-
 def try_place(target: Path, adapter_bytes: int) -> None:
-    """Try, before anything runs, whether a run of this adapter can be kept in `target`. Raises NoPlace."""
+    """Try, before anything runs, whether a run of this adapter can be kept in `target`. Raises CannotRun."""
     folder, needed = target.parent, adapter_bytes + REPORT_BYTES + run_folder.SPARE_BYTES
     try:
         if files := [one for one in (folder, target) if one.exists() and not one.is_dir()]:
@@ -68,7 +65,7 @@ def try_place(target: Path, adapter_bytes: int) -> None:
         if (free := shutil.disk_usage(folder).free) < needed:
             raise OSError(errno.ENOSPC, f"{free:,} bytes are free and {needed:,} are needed")
     except OSError as error:
-        raise NoPlace(
+        raise CannotRun(
             f"The results cannot be kept in {folder}: {error.strerror}. Name another folder: --results FOLDER"
         ) from error
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .gemma_3 import GEMMA
+from .llama_2 import LARGE
 from .weights import SMALL, Substitute
 
 DEFAULT = "smollm2-135m"
-STAND_INS: Mapping[str, Substitute] = {DEFAULT: SMALL, "gemma-3-270m": GEMMA}
+STAND_INS: Mapping[str, Substitute] = {DEFAULT: SMALL, "gemma-3-270m": GEMMA, "llama-2-7b-shape": LARGE}

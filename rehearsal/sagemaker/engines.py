@@ -23,13 +23,8 @@ Thing = TypeVar("Thing")
 class Context:
     """What the stand-in gives its engines.
 
-    Attributes:
-        workdir: a folder for jobs, endpoints and logs.
-        s3_of: returns a boto3 client that reaches the rehearsed S3 as a role (ARN).
-        gated_weights: the folder that plays the gated bucket's objects.
-        on_training_line: called with (job name, line) for each line a training container prints.
-        time_scale: real seconds for each second of SageMaker's own limits (MaxRuntimeInSeconds, the 120 s
-            between SIGTERM and SIGKILL, the 60 s of InvokeEndpoint); below 1 in tests.
+    `s3_of` returns a client that reaches the rehearsed S3 as a role (ARN), and `gated_weights` plays the gated bucket's objects. `time_scale` is real
+    seconds for each second of SageMaker's own limits (MaxRuntimeInSeconds, the 120 s from SIGTERM to SIGKILL, the 60 s of InvokeEndpoint).
     """
 
     workdir: Path
@@ -56,17 +51,7 @@ class InvocationTimedOut(Exception):
 class Engine(ABC, Generic[Thing]):
     """Runs training jobs or endpoints. It reports how they go by calling their own methods, such as `enter` and `become`."""
 
-    _context: Context | None = None
-
-    @property
-    def context(self) -> Context:
-        """What the stand-in gave."""
-        assert self._context is not None, "attach comes first"
-        return self._context
-
-    def attach(self, context: Context) -> None:
-        """Take the context; called once, before the first start."""
-        self._context = context
+    context: Context  # the stand-in sets it before the first start
 
     @abstractmethod
     def start(self, thing: Thing, /) -> None:
@@ -92,7 +77,4 @@ class HostingEngine(Engine[Endpoint]):
 
     @abstractmethod
     def invoke(self, endpoint: Endpoint, body: bytes, content_type: str, custom_attributes: str = "") -> Answer:
-        """Return the container's answer to InvokeEndpoint; the custom attributes reach it as a header.
-
-        Raises InvocationTimedOut after 60 seconds.
-        """
+        """Return the container's answer to InvokeEndpoint; the custom attributes reach it as a header. Raises InvocationTimedOut after 60 seconds."""

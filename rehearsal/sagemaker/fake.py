@@ -52,13 +52,10 @@ METRICS: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How one fake training job goes. The second look sees its end.
+    """How one fake training job goes. The second look sees its end; `stop_looks` looks see it Stopping after StopTrainingJob.
 
-    Attributes:
-        outcome: "completed", "cut" (stopped when MaxRuntimeInSeconds is over, and writes what it has), or "hangs" (runs
-            until MaxRuntimeInSeconds by the clock, or until it is stopped).
-        stop_looks: how many looks see it Stopping after StopTrainingJob.
-        metrics: metrics.json.
+    One that is "cut" is stopped when MaxRuntimeInSeconds is over, and writes what it has; one that "hangs" runs until then by the clock, or until
+    it is stopped.
     """
 
     outcome: Literal["completed", "cut", "hangs"] = "completed"

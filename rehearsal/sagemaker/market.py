@@ -35,13 +35,8 @@ _Instances = Endpoint | TrainingJob
 class Market:
     """Answers the operations on prices, quotas and images. Every image is there.
 
-    Args:
-        prices: instance type to dollars an hour in us-east-1 and us-west-2; ml.g5.2xlarge at 1.515 when left out.
-        quotas: quota name to number of instances, where it is not 1.
-
-    Attributes:
-        quotas: may be changed while it runs.
-        without_capacity: instance types of which none is free, for training or hosting.
+    `prices` are dollars an hour in us-east-1 and us-west-2, `quotas` numbers of instances where they are not 1. Both `quotas` and the instance
+    types `without_capacity` may be changed while it runs.
     """
 
     def __init__(
@@ -62,11 +57,7 @@ class Market:
         return bool(free)
 
     def check_limit(self, usage: str, wanted: _Instances, running: Iterable[_Instances]) -> None:
-        """Check the service quota of a use, for example "training job"; one instance where there is no such quota.
-
-        Raises:
-            ServiceError: ResourceLimitExceeded, the running instances of that type leave too few.
-        """
+        """Check the service quota of a use, for example "training job"; one instance where there is no such quota. Raises ServiceError."""
         kind, count = wanted.instance_type, wanted.instance_count
         used = sum(one.instance_count for one in running if one.instance_type == kind)
         limit = int(self.quotas.get(f"{kind} for {usage} usage", 1))
@@ -100,7 +91,10 @@ class Market:
     def _quota_rows(self, region: str) -> list[dict[str, Any]]:
         """The quotas as Service Quotas describes them: of every type that has a price, and what else is set."""
         priced = (f"{instance} for {use}" for instance in self._prices for uses in _USES.values() for use in uses)
-        codes = {name: _CODES.get(name) or _code_of(name) for name in (*priced, *self.quotas)}
+        codes = {
+            name: _CODES.get(name) or f"L-{hashlib.sha256(name.encode()).hexdigest()[:8].upper()}"
+            for name in (*priced, *self.quotas)
+        }
         return [
             {
                 "ServiceCode": "sagemaker",
@@ -130,8 +124,3 @@ class Market:
                 }
                 entries.append(json.dumps(entry))
         return {"FormatVersion": "aws_v1", "PriceList": entries}
-
-
-def _code_of(name: str) -> str:
-    """A code of AWS's form for the quota of a name; always the same one."""
-    return f"L-{hashlib.sha256(name.encode()).hexdigest()[:8].upper()}"

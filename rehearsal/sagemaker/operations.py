@@ -31,15 +31,10 @@ def listed(
     status: str | None = None,
     ascending: bool = False,
 ) -> dict[str, Any]:
-    """Return one page of `rows`, by the time of their creation, as a list operation of SageMaker answers it.
+    """One page of `rows`, by the time of their creation, as a list operation of SageMaker answers it.
 
-    Args:
-        answer_name: the member that holds the rows, for example "Endpoints".
-        name: the rows' name member; `status` their status member, for StatusEquals.
-        ascending: the order, which differs between the operations.
-
-    Raises:
-        ServiceError: NextToken is not one of ours, or a member is not played here.
+    The rows stand in the member `answer_name`; `name` and `status` are members of theirs. The order differs between the operations. Raises
+    ServiceError for a NextToken that is not one of ours, or a member that is not played here.
     """
     if odd := sorted(request.keys() - _LIST_MEMBERS):
         raise invalid(f"The rehearsal does not play {', '.join(odd)} of a list.")
@@ -149,10 +144,7 @@ def _missing(kind: str, where: str) -> ServiceError:
 class Shelf:
     """Models, or endpoint configurations: what is created, described, listed and deleted, and nothing else.
 
-    Args:
-        items: where they are kept, by name.
-        member: the beginning of their members in requests, for example "EndpointConfig".
-        kind: their kind in ARNs; in messages `words`.
+    `member` is the beginning of their members in requests, for example "EndpointConfig"; ARNs name their `kind`, messages their `words`.
     """
 
     def __init__(

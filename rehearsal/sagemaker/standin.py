@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Container, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +39,9 @@ def _hub_files(request: Mapping[str, Any], region: str) -> dict[str, Any]:
 class StandIn:
     """A local AWS for what moto cannot play. It answers calls that a `Gateway` passes on.
 
-    Args:
-        workdir: a folder of the caller's for the jobs, endpoints and logs.
-        s3_of: returns the S3 client with which a container acts as its role (ARN).
-        clock: the time of every record, and so of the billing.
-        gated_weights: the folder that plays the gated bucket; needed by the real engines only.
-        training, hosting: engines; left out, the real ones, which run the containers' commands here.
-        on_training_line: called with (job name, line) for each line a training container prints.
-        quotas, prices: see `Market`.
-        time_scale: real seconds for each second of SageMaker's own limits.
-
-    Attributes:
-        store: what exists.
-        market: prices, quotas, images and free instances, which may be changed on the way.
-        training, hosting: the operations on training jobs and on all that hosting needs.
+    The engines are the real ones when left out, which run the containers' commands here; `gated_weights` is needed by them only, and plays the
+    gated bucket. `on_training_line` is called with (job name, line) for each line a training container prints, `time_scale` is that of `Context`, and
+    `quotas` and `prices` those of `Market`.
     """
 
     def __init__(
@@ -84,8 +72,7 @@ class StandIn:
         workdir.mkdir(parents=True, exist_ok=True)
         on_line = on_training_line or (lambda job, line: None)
         context = Context(workdir, s3_of, gated_weights, clock, on_line, time_scale)
-        training.attach(context)
-        hosting.attach(context)
+        training.context = hosting.context = context
         self.training = jobs = TrainingApi(self.store, training, self.market, clock)
         self.hosting = endpoints = HostingApi(self.store, hosting, self.market, clock, self._has_objects)
         models, configurations = endpoints.models, endpoints.configurations
@@ -128,7 +115,7 @@ class StandIn:
             variant = {"x-Amzn-Invoked-Production-Variant": "primary"}
             return Response(said.body, 200, variant, content_type=said.content_type)
         content = self.perform(call.service, call.operation, call.request, region)
-        text = "" if content is None else json.dumps(content, default=_jsonable)
+        text = "" if content is None else json.dumps(content, default=lambda moment: round(moment.timestamp(), 3))
         return Response(text, content_type="application/x-amz-json-1.1")
 
     def perform(self, service: str, operation: str, request: Mapping[str, Any], region: str) -> Any:
@@ -166,9 +153,3 @@ class StandIn:
         except s3.exceptions.NoSuchBucket:
             return False
         return bool(found.get("KeyCount"))
-
-
-def _jsonable(value: object) -> object:
-    if isinstance(value, datetime):
-        return round(value.timestamp(), 3)
-    raise TypeError(f"not JSON: {value!r}")

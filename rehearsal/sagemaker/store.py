@@ -128,13 +128,9 @@ class TrainingJob:
     def finish(
         self, status: str, secondary: str | None = None, reason: str | None = None, *, at: datetime | None = None
     ) -> None:
-        """End the job; only the first end counts.
+        """End the job as "Completed", "Failed" or "Stopped"; only the first end counts.
 
-        Args:
-            status: "Completed", "Failed" or "Stopped".
-            secondary: the secondary status if it is another, for example "MaxRuntimeExceeded".
-            reason: FailureReason; AWS cuts it at 1024 characters.
-            at: the moment it ended, now when left out.
+        The secondary status may be another, for example "MaxRuntimeExceeded". `reason` is FailureReason, which AWS cuts at 1024 characters.
         """
         with self.lock:
             if self.is_over:

@@ -73,12 +73,7 @@ class Execution:
 
 
 class Executions:
-    """All executions of one cloud.
-
-    Args:
-        region: where they run.
-        changed: notified when one ends.
-    """
+    """All executions of one cloud; `changed` is notified when one ends."""
 
     def __init__(self, region: str, changed: threading.Condition) -> None:
         self._region, self._changed = region, changed

@@ -187,14 +187,9 @@ _SERVICE_NAMES = {
 
 
 def aws_error_name(service: str, code: str, shape: str | None) -> str:
-    """Return the name of a service error in an AWS SDK integration.
+    """The name of a service error in an AWS SDK integration, by boto3's name of the service.
 
-    Args:
-        service: boto3's name of the service.
-        code: the code in the answer.
-        shape: the exception of the service's model that the code belongs to, None for a code it does not know.
-
-    Step Functions uses the AWS SDK for Java: a modelled error is `<Service>.<Shape>`, with "Exception" at its end;
+    Step Functions uses the AWS SDK for Java: an error with a `shape` in the service's model is `<Service>.<Shape>`, with "Exception" at its end;
     any other code is `<Service>.<Service>Exception`.
     """
     name = _SERVICE_NAMES.get(service.lower(), service[:1].upper() + service[1:])

@@ -73,10 +73,7 @@ _ROLES: Mapping[str, Sequence[str]] = {
 
 
 def acknowledge_findings(storage: cdk.Stack, runs: FineTuningStack, guardrail: cdk.Stack, settings: Settings) -> None:
-    """Acknowledges every finding that stays, on the construct where it arises.
-
-    Raises RuntimeError (from jsii) when a construct named here no longer exists.
-    """
+    """Acknowledges every finding that stays, on the construct where it arises. Raises RuntimeError (from jsii) when a construct named here no longer exists."""
     weights = settings.weights
     facts = {
         "bucket": BUCKET_ARN_EXPORT,

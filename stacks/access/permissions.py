@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from aws_cdk import aws_iam as iam
 
 from stacks.configuration.images import Image
-from stacks.names import KILL_SWITCH_TOPIC, RUN_ENDED_RULE, SWEEP_RULE, Arns, Keys
+from stacks.names import Arns
 
 Statements = list[iam.PolicyStatement]
 
@@ -38,6 +38,11 @@ _REASONS: dict[str, tuple[str, ...]] = {
 EVERYWHERE = {action: reason for reason, actions in _REASONS.items() for action in actions}
 
 
+def beginning(service: str) -> list[str]:
+    """The actions in `EVERYWHERE` that begin like this, such as `logs:`."""
+    return [action for action in EVERYWHERE if action.startswith(service)]
+
+
 def allow(actions: Sequence[str], *resources: str, **conditions: dict[str, object]) -> iam.PolicyStatement:
     """Allows actions on resources. Each keyword is a condition operator with its map, e.g. StringEquals={…}."""
     return iam.PolicyStatement(actions=list(actions), resources=list(resources), conditions=conditions or None)
@@ -48,22 +53,6 @@ def everywhere(*actions: str, **conditions: dict[str, object]) -> iam.PolicyStat
     for action in actions:
         EVERYWHERE[action]
     return allow(actions, "*", **conditions)
-
-
-def function_observability(log_group_arn: str) -> Statements:
-    """A Lambda writes its traces, and its log into its own log group, which the stack has made."""
-    return [
-        allow(["logs:CreateLogStream", "logs:PutLogEvents"], log_group_arn),
-        everywhere("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
-    ]
-
-
-def machine_observability() -> Statements:
-    """What a state machine needs for its log and its traces, as AWS documents it."""
-    return [
-        everywhere(*(action for action in EVERYWHERE if action.startswith("logs:"))),
-        everywhere(*(action for action in EVERYWHERE if action.startswith("xray:"))),
-    ]
 
 
 def invoke(*function_arns: str) -> iam.PolicyStatement:
@@ -140,26 +129,6 @@ def container(arns: Arns, image: Image, log_group: str) -> Statements:
     ]
 
 
-def look_for_images(arns: Arns, *images: Image) -> iam.PolicyStatement:
-    """Preflight looks whether the images exist. The registries are AWS's own and let every account read."""
-    return allow(
-        ["ecr:BatchGetImage"], *(arns.repository(image.registry_account, image.repository) for image in images)
-    )
-
-
-def look_for_guards(arns: Arns) -> Statements:
-    """Preflight checks what ends a run: the rule for its end, the sweeper's rule, and the subscriptions of the kill switch."""
-    return [
-        allow(["events:DescribeRule", "events:ListTargetsByRule"], *map(arns.rule, (RUN_ENDED_RULE, SWEEP_RULE))),
-        allow(["sns:ListSubscriptionsByTopic"], arns.topic(KILL_SWITCH_TOPIC)),
-    ]
-
-
-def look_for_adapter(bucket_arn: str) -> iam.PolicyStatement:
-    """FineTuning looks whether a job that was cut has left its adapter."""
-    return allow(["s3:ListBucket"], bucket_arn, StringLike={"s3:prefix": Keys.TRAINING})
-
-
 def create_training_job(arns: Arns) -> iam.PolicyStatement:
     """FineTuning starts and watches training jobs of the project."""
     return allow(
@@ -190,7 +159,7 @@ def remove_resources(arns: Arns) -> Statements:
     ListTags tells the project's resources from others of similar names; DescribeEndpoint and its configuration give an endpoint's cost.
     """
     return [
-        everywhere(*(action for action in EVERYWHERE if action.startswith("sagemaker:List"))),
+        everywhere(*beginning("sagemaker:List")),
         allow(["sagemaker:StopTrainingJob", "sagemaker:ListTags"], arns.sagemaker("training-job")),
         allow(
             ["sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint", "sagemaker:ListTags"], arns.sagemaker("endpoint")
@@ -210,11 +179,4 @@ def deny_new_spending() -> iam.PolicyStatement:
     """
     return iam.PolicyStatement(
         effect=iam.Effect.DENY, actions=["sagemaker:Create*", "sagemaker:UpdateEndpoint*"], resources=["*"]
-    )
-
-
-def attach_deny(role_arn: str, deny_policy_arn: str) -> iam.PolicyStatement:
-    """AWS Budgets may attach this one policy to this one role, and take it off again."""
-    return allow(
-        ["iam:AttachRolePolicy", "iam:DetachRolePolicy"], role_arn, ArnEquals={"iam:PolicyARN": deny_policy_arn}
     )

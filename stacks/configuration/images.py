@@ -7,14 +7,13 @@ takes two seconds of every synthesis and brings pandas and scipy with it. So its
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from stacks.configuration.checks import IMAGE_ADDRESS, WRITE_AN_ADDRESS
+from stacks.configuration.checks import IMAGE_ADDRESS
 from stacks.configuration.settings import SettingsError
 
 # The newest Hugging Face PyTorch training image of the SDK; its PyTorch has had no patches since 15 October 2026.
@@ -32,8 +31,6 @@ TRAINING_SUCCESSORS = ("2.11-transformers5.13-cu130-amzn2023-sagemaker", "2.11.0
 # args.py,serve.py} and .github/config/image/vllm/sagemaker-amzn2023.yml; AWS asks a real endpoint by the same attribute in
 # test/vllm/sagemaker/amzn2023/test_sm_model_serving.py. The source of 2.5 and 2.6, which the SDK 3.27.0 lists too, was not read.
 VLLM_SERVER_VERSION = "2.4"
-# The newest that was looked at: `captune check` warns when the SDK lists a newer one.
-CONSIDERED_VLLM_SERVER_VERSION = "2.6"
 # It is built for CUDA 13. The default machine image of endpoints has a driver too old for that: the container would die
 # without a log. This one has driver 580 (test/test_utils/constants.py of the same repository).
 INFERENCE_AMI_VERSION = "al2023-ami-sagemaker-inference-gpu-4-1"
@@ -81,57 +78,20 @@ def training_successors(region: str) -> list[str]:
     return [replace(training_image(region), tag=tag).uri for tag in TRAINING_SUCCESSORS]
 
 
-def newer_images(region: str) -> list[tuple[str, str]]:
-    """What the SDK lists for a region beyond the images that were looked at, and what to do before it is used."""
-    training = [
-        f"{transformers} on PyTorch {base.removeprefix('pytorch')}"
-        for transformers, bases in _listed("huggingface")["training"]["versions"].items()
-        for base, entry in bases.items()
-        if base.startswith("pytorch") and region in entry["registries"]
-    ]
-    hosting = [
-        version for version, entry in _listed("vllm-server")["versions"].items() if region in entry["registries"]
-    ]
-    compared = (
-        (f"{TRANSFORMERS_VERSION} on PyTorch {PYTORCH_VERSION}", training, "transformers", "make conformance ARGS=training-image"),
-        (CONSIDERED_VLLM_SERVER_VERSION, hosting, "vLLM server", "read its entrypoint"),
-    )  # fmt: skip
-    return [
-        (
-            f"the SageMaker SDK lists {what} {newest}, newer than {ours}",
-            f"{first}, then change its version in {__name__}",
-        )
-        for ours, listed, what, first in compared
-        if _numbers(newest := max(listed, key=_numbers, default=ours)) > _numbers(ours)
-    ]
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(digits) for digits in re.findall(r"\d+", version)]
-
-
 def hosting_image(region: str, replacement: str = "") -> Image:
     """The serving image: AWS's vLLM server, or the one of the setting `hosting_image`.
 
-    Raises SettingsError where AWS does not publish its image, and for a replacement that is no address or lies in another
-    region: SageMaker pulls an endpoint's image from the endpoint's own region.
+    Raises SettingsError where AWS does not publish its image, and for a replacement that lies in another region: SageMaker pulls an endpoint's image from the endpoint's own region.
     """
-    if replacement:
-        return _replaced(region, replacement)
+    if match := IMAGE_ADDRESS.fullmatch(replacement):
+        if match["region"] != region:
+            raise SettingsError(
+                f"hosting_image lies in {match['region']}, but SageMaker pulls from {region} only: copy the image there, or set "
+                f"region to {match['region']}."
+            )
+        return Image(registry_account=match["account"], region=region, repository=match["repository"], tag=match["tag"])
     entry = _listed("vllm-server")["versions"][VLLM_SERVER_VERSION]
     return _image(region, entry, f"{entry['tag_prefix']}-{entry['container_version']['gpu']}")
-
-
-def _replaced(region: str, address: str) -> Image:
-    match = IMAGE_ADDRESS.fullmatch(address)
-    if not match:
-        raise SettingsError(f"hosting_image is {address!r}: {WRITE_AN_ADDRESS}")
-    if match["region"] != region:
-        raise SettingsError(
-            f"hosting_image lies in {match['region']}, but SageMaker pulls from {region} only: copy the image there, or set "
-            f"region to {match['region']}."
-        )
-    return Image(registry_account=match["account"], region=region, repository=match["repository"], tag=match["tag"])
 
 
 def _image(region: str, entry: dict[str, Any], tag: str) -> Image:

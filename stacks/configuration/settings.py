@@ -206,7 +206,8 @@ class Settings:
                     values[key] = _CHECKS[key].read(raw)
                 except ValueError as error:
                     problems.append(f"{key} is {raw!r}: {error}")
-            elif not _belongs_to_cdk(key):
+            # Feature flags (@aws-cdk/…), CLI switches (aws:cdk:…) and cached look-ups (ssm:account=…) are the CDK's.
+            elif not (key.startswith("@") or ":" in key or key in _CDK_KEYS):
                 nearest = difflib.get_close_matches(key.lower().replace("-", "_"), _CHECKS, n=1, cutoff=0.0)
                 problems.append(f"{key} is not a setting; the nearest one is {nearest[0]}")
         if not problems:
@@ -238,11 +239,6 @@ def _together(settings: Settings) -> list[str]:
             "and name it in weights_uri"
         )
     return problems
-
-
-def _belongs_to_cdk(key: str) -> bool:
-    """Feature flags (@aws-cdk/…), CLI switches (aws:cdk:…) and cached look-ups (ssm:account=…) are not ours to judge."""
-    return key.startswith("@") or ":" in key or key in _CDK_KEYS
 
 
 _CHECKS: dict[str, Check[object]] = {one.name: one.metadata["check"] for one in fields(Settings)}

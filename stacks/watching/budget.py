@@ -120,7 +120,14 @@ class Budget(Construct):
             "ActionRole",
             service="budgets",
             purpose="Captune: AWS Budgets attaches the deny policy to the FineTuning role.",
-            statements=[permissions.attach_deny(spender.role_arn, self.deny_policy.managed_policy_arn)],
+            # This one policy, to this one role, and off again.
+            statements=[
+                permissions.allow(
+                    ["iam:AttachRolePolicy", "iam:DetachRolePolicy"],
+                    spender.role_arn,
+                    ArnEquals={"iam:PolicyARN": self.deny_policy.managed_policy_arn},
+                )
+            ],
             source_arn=_budgets_arn(self),
         )
         action = budgets.CfnBudgetsAction(

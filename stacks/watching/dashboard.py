@@ -44,7 +44,13 @@ def add_dashboard(
     dashboard.add_widgets(
         _graph("Training: GPU use", hardware, "per cent"), _graph("Endpoint: requests and errors", requests)
     )
-    dashboard.add_widgets(_graph("Tear-downs: a failed one needs a person", _executions(tear_down_arn)), _alarms(scope))
+    # By name: a reference to their stack would be circular.
+    arns = {name: Arns(Stack.of(scope)).alarm(alarm_name(name)) for name in NAMES}
+    alarms = [cloudwatch.Alarm.from_alarm_arn(scope, f"Alarm-{name}", arn) for name, arn in arns.items()]
+    dashboard.add_widgets(
+        _graph("Tear-downs: a failed one needs a person", _executions(tear_down_arn)),
+        cloudwatch.AlarmStatusWidget(title="Alarms: red needs a person", alarms=alarms, width=_HALF, height=_HEIGHT),
+    )
     return dashboard
 
 
@@ -53,13 +59,6 @@ def _graph(title: str, metrics: Sequence[Any], unit: str = "", **more: Any) -> c
     if unit:
         more["left_y_axis"] = cloudwatch.YAxisProps(min=0, label=unit, show_units=False)
     return cloudwatch.GraphWidget(title=title, left=list(metrics), width=_HALF, **more)
-
-
-def _alarms(scope: Construct) -> cloudwatch.AlarmStatusWidget:
-    """The state of each alarm, by name: a reference to their stack would be circular."""
-    arns = {name: Arns(Stack.of(scope)).alarm(alarm_name(name)) for name in NAMES}
-    alarms = [cloudwatch.Alarm.from_alarm_arn(scope, f"Alarm-{name}", arn) for name, arn in arns.items()]
-    return cloudwatch.AlarmStatusWidget(title="Alarms: red needs a person", alarms=alarms, width=_HALF, height=_HEIGHT)
 
 
 def _dollars(metric: str, label: str) -> cloudwatch.MathExpression:

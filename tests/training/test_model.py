@@ -26,7 +26,8 @@ from model.loss import OutputLayer
 from model.memory import plan, sizes_of
 from records.record import Tokens
 from rehearsal.models import weights
-from rehearsal.models.weights import WeightsMissing, find_gguf
+from rehearsal.models.weights import find_gguf
+from rehearsal.programs import CannotRun
 from stacks.configuration.catalog import BASE_MODELS
 from text import IGNORED, Boundaries, Document
 
@@ -269,5 +270,5 @@ def test_a_stand_in_model_that_is_missing_or_damaged_is_named(
         (tmp_path / weights.GGUF).parent.mkdir()
         (tmp_path / weights.GGUF).write_bytes(content)
     monkeypatch.setattr(weights, "distribution", distribution)
-    with pytest.raises(WeightsMissing, match=told):
+    with pytest.raises(CannotRun, match=told):
         find_gguf()

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from captune.programs import FOREIGN, PROJECT, CannotRun
+from rehearsal.programs import FOREIGN, PROJECT, CannotRun
 from stacks.assembly import SynthesisFailed, synthesize
 from verification.conformance.contracts import PLANTS, Contract, Setting, table
 

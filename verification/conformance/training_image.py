@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from captune import programs
-from rehearsal.models.weights import WeightsMissing, ensure_weights
+from rehearsal import programs
+from rehearsal.models.weights import ensure_weights
 from verification.conformance.contracts import Contract, Setting
 from verification.experiments import bench
 
@@ -31,12 +31,9 @@ def run(setting: Setting) -> list[Contract]:
         CannotRun: the libraries or the weights of the rehearsal's model cannot be had on this machine.
     """
     setting.say("installing the image's libraries: some minutes, once")
-    python = programs.python_packages(REQUIREMENTS, _FOLDER.name, with_hashes=False)
+    python = programs.python_packages(_FOLDER.name, REQUIREMENTS, with_hashes=False)
     _add_what_tests_need()
-    try:
-        weights = ensure_weights(programs.FOREIGN / "weights")
-    except WeightsMissing as reason:
-        raise programs.CannotRun(str(reason)) from None
+    weights = ensure_weights(programs.FOREIGN / "weights")
     against = f"the image's libraries: {_versions()}"
     setting.say("training's tests with them")
     contracts = [_tests(python, against)]

@@ -19,12 +19,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jinja2
 
+from captune.check.files import Folder
 from captune.outside import TARGET
-from captune.report import Folder
 from common.contracts import run_folder
 from common.errors import CaptuneError
 from common.storage import Storage
@@ -33,7 +33,7 @@ from preflight.request import NONE, Request
 from preflight.texts.text_file import Document, Files
 from rehearsal.conductor.options import DEFAULT_WORDS
 from rehearsal.models import DEFAULT, STAND_INS
-from rehearsal.models.weights import WeightsMissing
+from rehearsal.programs import CannotRun
 from rehearsal.sagemaker.real.container import environment_of
 from report.findings.intervals import figure, interval
 from report.summary_types import Estimate
@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m verification
             bench = Bench(model_folder, *gather(given.words, given.documents, given.outside))
             seeds = {seed: bench.seed(seed) for seed in given.seed or SEEDS}
             figures = summarise(seeds) | _circumstances(bench, seeds, load, (time.monotonic() - begun) / 60)
-        except (ValueError, CaptuneError, WeightsMissing) as error:
+        except (ValueError, CaptuneError, CannotRun) as error:
             raise SystemExit(f"captune: {error}") from error
         given.write.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
@@ -115,9 +115,8 @@ def gather(words: int, most_documents: int, outside: Path | None = None) -> tupl
     """
     data = {path.name: path.read_bytes() for path in DATA.iterdir() if path.is_file()}
     request = Request(held_outside=str(outside.resolve()) if outside else NONE)
-    read = Files(
-        Storage(Folder(Path("/")), "this machine"), data, "medical", corpus_words=words, measures_strength=True
-    )
+    storage = cast(Storage, Folder({str(outside.resolve()): outside} if outside else {}))
+    read = Files(storage, data, "medical", corpus_words=words, measures_strength=True)
     material = staging.read_material(read, request)
     if material is None:
         raise ValueError("Preflight refuses the texts of the benchmark")

@@ -50,9 +50,8 @@ BASE_ANSWERS = f"{ANSWERS}pre-trained.jsonl"
 TUNED_ANSWERS = f"{ANSWERS}fine-tuned.jsonl"
 
 REPORT = "report/"
-# What is in the folder of a report. A damaged summary is put aside before another takes its place.
+# What is in the folder of a report.
 SUMMARY = "summary.json"
-DAMAGED_SUMMARY = "summary.damaged.json"
 PAGE = "report.html"
 PDF = "report.pdf"
 MODEL_CARD = "MODEL_CARD.md"

@@ -10,13 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from common.aws import error_code
+from common.aws import unless
 from common.environment import required
 
 _ON = "ENABLED"  # also of ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS
-_MISSING = {"ResourceNotFoundException", "NotFound", "NotFoundException"}
+_MISSING = "ResourceNotFoundException NotFound NotFoundException"
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,10 @@ def missing(events: Any, sns: Any, guards: Guards) -> list[str]:
         *_of_rule(events, guards.run_ended_rule, guards.tear_down_arn, after_every_end),
         *_of_rule(events, guards.sweep_rule, guards.sweeper_arn, "starts the sweeper every quarter of an hour"),
     ]
-    if guards.sweeper_arn not in _functions_of(sns, guards.kill_switch_topic):
+    heard = unless(_MISSING, sns.list_subscriptions_by_topic, TopicArn=guards.kill_switch_topic) or {
+        "Subscriptions": []
+    }
+    if not any((one["Protocol"], one["Endpoint"]) == ("lambda", guards.sweeper_arn) for one in heard["Subscriptions"]):
         found.append(
             f"nothing hears the kill switch ({guards.kill_switch_topic}), which stops every run at 100 % of the budget"
         )
@@ -56,26 +57,10 @@ def missing(events: Any, sns: Any, guards: Guards) -> list[str]:
 
 
 def _of_rule(events: Any, name: str, target: str, does: str) -> Iterator[str]:
-    rule = _unless_missing(events.describe_rule, Name=name)
+    rule = unless(_MISSING, events.describe_rule, Name=name)
     if not rule:
         yield f"the rule {name}, which {does}, does not exist"
     elif not str(rule["State"]).startswith(_ON):
         yield f"the rule {name}, which {does}, is {rule['State']}"
     elif target not in [one["Arn"] for one in events.list_targets_by_rule(Rule=name)["Targets"]]:
         yield f"the rule {name}, which {does}, has lost its target"
-
-
-def _functions_of(sns: Any, topic: str) -> set[str]:
-    listed = _unless_missing(sns.list_subscriptions_by_topic, TopicArn=topic)
-    return {one["Endpoint"] for one in listed.get("Subscriptions", []) if one["Protocol"] == "lambda"}
-
-
-def _unless_missing(question: Any, **request: str) -> dict[str, Any]:
-    """The answer, or an empty one where the resource does not exist."""
-    try:
-        answer: dict[str, Any] = question(**request)
-    except ClientError as error:
-        if error_code(error) not in _MISSING:
-            raise
-        return {}
-    return answer

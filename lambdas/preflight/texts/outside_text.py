@@ -55,7 +55,6 @@ def read(content: bytes, name: str) -> list[Document]:
 
 
 def _document(row: dict[str, Any] | str, number: int, name: str) -> Document:
-    """The document of a line. Raises DatasetRejected."""
     if isinstance(row, str):
         raise DatasetRejected(f"{name}, line {number} {row}. {_FORM}")
     text = row.get("text")

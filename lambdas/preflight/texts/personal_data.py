@@ -53,14 +53,14 @@ def looks_personal(text: str) -> bool:
     return any(_kinds(text))
 
 
-def shown(value: str, characters: int = _SHOWN_CHARACTERS) -> str:
-    """A value for a message, cut after `characters`; nothing of personal data, since messages end up in logs.
+def shown(value: str) -> str:
+    """A value for a message, cut where it is long; nothing of personal data, since messages end up in logs.
 
     The whole value is looked at: the part of an address that a cut leaves does not look like one.
     """
     if looks_personal(value):
         return NOT_SHOWN
-    return repr(value) if len(value) <= characters else repr(value[:characters]) + "…"
+    return repr(value) if len(value) <= _SHOWN_CHARACTERS else repr(value[:_SHOWN_CHARACTERS]) + "…"
 
 
 def _refuse(places: list[tuple[int, str]], name: str, reason: str) -> None:
@@ -72,7 +72,6 @@ def _refuse(places: list[tuple[int, str]], name: str, reason: str) -> None:
 
 
 def _kinds(line: str) -> Iterator[str]:
-    """The kinds of personal data that a line seems to hold."""
     line = _plain(line)
     return (kind for kind, pattern in _conceivable(line) if pattern.search(line))
 

@@ -49,16 +49,9 @@ def environment_of(given: Mapping[str, str], root: Path, *, isolated: bool) -> d
 
 
 class Container:
-    """A running command.
+    """A running command with `root` as its working folder; `on_line` is called with each line of its output, which `log` keeps.
 
-    Args:
-        command, environment, root: what runs; `root` is its working folder.
-        log: the file to which its output is added.
-        on_line: called with each line of its output.
-
-    Attributes:
-        ended: set when the command has ended and its output is read to the end.
-        ended_at: when the command ended, by the machine's clock; None while it runs.
+    `ended` is set when the command has ended and its output is read to the end; `ended_at` is when it did, by the machine's clock.
     """
 
     def __init__(

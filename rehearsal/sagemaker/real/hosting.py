@@ -58,16 +58,10 @@ class OwnServer:
 
 
 class Vllm:
-    """The real vLLM, started as AWS's images start it.
+    """The real vLLM, started as AWS's images start it; `dtype` is the number format to compute in, None for that of the container's environment."""
 
-    Args:
-        python: the interpreter of an environment that holds it (see `vllm.environment`).
-        additions: further variables of vLLM's own.
-        dtype: the number format to compute in, whatever the container's environment says; None follows the environment.
-    """
-
-    def __init__(self, python: Path, additions: Mapping[str, str] | None = None, dtype: str | None = None) -> None:
-        self._python, self._additions, self.dtype = python, additions or {}, dtype
+    def __init__(self, python: Path, dtype: str | None = None) -> None:
+        self._python, self.dtype = python, dtype
 
     @classmethod
     def on_this_machine(cls, python: Path) -> Vllm:
@@ -93,7 +87,7 @@ class Vllm:
         words += [*arguments_of(wanted), "--middleware", "captune_route.routing.RouteMiddleware"]
         # Its sockets lie outside the container's folder: their names may have 107 characters in all.
         own = {"PYTHONPATH": str(package.parent), "VLLM_RPC_BASE_PATH": tempfile.gettempdir()}
-        return Start([str(self._python), *words], ON_THIS_MACHINE | own | dict(self._additions), port_file)
+        return Start([str(self._python), *words], ON_THIS_MACHINE | own, port_file)
 
 
 def arguments_of(environment: Mapping[str, str]) -> list[str]:
@@ -118,8 +112,6 @@ STOP_LIMIT = 10  # seconds that a server has to end by itself
 
 
 class _Server:
-    """One endpoint on its way."""
-
     def __init__(self) -> None:
         self.wake = threading.Event()
         self.stopping = False
@@ -129,11 +121,7 @@ class _Server:
 
 
 class ModelHost(HostingEngine):
-    """Runs each endpoint's model server as a subprocess in a separate folder.
-
-    Args:
-        program: what plays the container; the rehearsal's own server when left out.
-    """
+    """Runs each endpoint's model server, the rehearsal's own when left out, as a subprocess in a separate folder."""
 
     def __init__(self, program: Program | None = None) -> None:
         self._program = program or OwnServer()

@@ -1,9 +1,10 @@
-"""Training jobs for real: the container's command runs here, with the files that SageMaker promises it."""
+"""Training jobs for real: the container's command runs here on each host, with the files that SageMaker promises it."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import threading
@@ -17,15 +18,7 @@ from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.engines import TrainingEngine
 from rehearsal.sagemaker.store import TrainingJob
 
-from .container import Container, command_of, environment_of, signal_of
-from .training_hosts import (
-    Cluster,
-    environment,
-    host_folders,
-    host_names,
-    keep_checkpoints,
-    resource_config,
-)
+from .container import Container, command_of, environment_of, free_port, signal_of
 
 GRACE = 120  # seconds between SIGTERM and SIGKILL, SageMaker's own
 # resourceconfig.json says ml.g5.2xlarge and this machine has no GPU: without this permission the training script would refuse,
@@ -33,7 +26,58 @@ GRACE = 120  # seconds between SIGTERM and SIGKILL, SageMaker's own
 NO_GPU = {"CAPTUNE_ACCELERATOR": "cpu"}
 SPOT_SECONDS = 3.0  # real seconds until another spot instance comes
 _STEP = re.compile(r"progress step=(\d+) ")
+_LEFT_ALONE = ".sagemaker-ignore"  # how files end that are no checkpoints
 _FAILURE_LENGTH = 1024  # characters of output/failure that become FailureReason
+
+
+class Cluster:
+    """The containers of a job as one, in the order of the hosts. The first one's lines are the job's."""
+
+    def __init__(self, on_end: Callable[[], None]) -> None:
+        self.containers: list[Container] = []
+        self._on_end = on_end
+
+    def add(self, start: Callable[[Callable[[], None]], Container]) -> None:
+        """Add the container that `start` makes, given what to call at its end."""
+        known = threading.Event()
+
+        def ended() -> None:
+            known.wait()
+            # A host that fails ends the job, whatever the others do.
+            if self.first_failed is not None or self.has_ended:
+                self._on_end()
+
+        self.containers.append(start(ended))
+        known.set()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether every host has."""
+        return all(container.ended.is_set() for container in self.containers)
+
+    @property
+    def first_failed(self) -> int | None:
+        """The number of the host whose command failed first, by the machine's clock: the ends may be reported in another order."""
+        failed = {
+            number: container.ended_at or 0.0
+            for number, container in enumerate(self.containers)
+            if container.ended.is_set() and container.exit_code != 0
+        }
+        return min(failed, key=failed.__getitem__, default=None)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for the end of every host; return whether it came in time."""
+        return all(container.ended.wait(seconds) for container in self.containers)
+
+    def terminate(self) -> None:
+        """Ask every host to end."""
+        for container in self.containers:
+            container.terminate()
+
+    def kill(self) -> None:
+        """End every host and everything it started, at once."""
+        for container in self.containers:
+            container.kill()
 
 
 class _Run:
@@ -45,9 +89,11 @@ class _Run:
         self.stopped = self.closed = self.taken = False
         self.interruptions = sorted(interruptions)
         self.begun = time.monotonic()
-        self.hosts = host_names(job.instance_count)
+        self.hosts = [f"algo-{number}" for number in range(1, job.instance_count + 1)]
         self.root = folder.resolve()
-        self.roots = host_folders(self.root, self.hosts)
+        self.roots = (
+            [self.root] if len(self.hosts) == 1 else [self.root / host for host in self.hosts]
+        )  # each plays /opt/ml
         self.cluster = Cluster(self.wake.set)
         self.thread: threading.Thread | None = None
 
@@ -148,7 +194,7 @@ class TrainingHost(TrainingEngine):
         files = {
             "hyperparameters": dict(request.get("HyperParameters") or {}),
             "inputdataconfig": channels,
-            "resourceconfig": resource_config(run.job.instance_type, run.hosts, host),
+            "resourceconfig": _resource_config(run.job.instance_type, run.hosts, host),
         }
         for name, content in files.items():
             (root / f"input/config/{name}.json").write_text(json.dumps(content), encoding="utf-8")
@@ -163,7 +209,7 @@ class TrainingHost(TrainingEngine):
             job.finish("Stopped")
             return
         given = {"TRAINING_JOB_NAME": job.name, "TRAINING_JOB_ARN": job.arn} | (job.request.get("Environment") or {})
-        given |= NO_GPU | environment(run.hosts)
+        given |= NO_GPU | _together(run.hosts)
         run.cluster = Cluster(run.wake.set)
         for number in range(len(run.hosts)):
             run.cluster.add(partial(self._container, run, words, given, number))
@@ -241,10 +287,24 @@ class TrainingHost(TrainingEngine):
             job.finish("Failed", reason=_failure(run.roots[failed or 0], code))
 
     def _keep_checkpoints(self, run: _Run) -> None:
-        """Bring them to the bucket."""
-        if run.checkpoints_uri:
-            folders = [root / "checkpoints" for root in run.roots]
-            keep_checkpoints(self._s3(run.job), folders, run.checkpoints_uri)
+        """Make the S3 folder of checkpoints hold what the hosts' folders do, the first host's file where several have one name, and nothing else.
+
+        SageMaker keeps the folder of every host and the one in S3 alike, and what training deletes is deleted there; here it is copied when
+        the instance goes. Of the marks that SageMaker puts beside files it copies, training's own tests know.
+        """
+        if not run.checkpoints_uri:
+            return
+        s3, (bucket, prefix) = self._s3(run.job), s3_folders.split(f"{run.checkpoints_uri.rstrip('/')}/")
+        kept: set[str] = set()
+        for folder in (root / "checkpoints" for root in reversed(run.roots)):
+            for path in sorted(folder.rglob("*")):
+                if path.name.endswith(_LEFT_ALONE) or not path.is_file():
+                    continue
+                key = f"{prefix}{path.relative_to(folder).as_posix()}"
+                s3.upload_file(str(path), bucket, key)
+                kept.add(key)
+        for key in set(s3_folders.keys(s3, bucket, prefix)) - kept:
+            s3.delete_object(Bucket=bucket, Key=key)
 
 
 def _failure(root: Path, code: int) -> str:
@@ -256,3 +316,24 @@ def _failure(root: Path, code: int) -> str:
         reason = f"{reason} The training process was killed by {killer}.".strip()
     tail = f", exit code: {code}"
     return f"AlgorithmError: {reason}"[: _FAILURE_LENGTH - len(tail)] + tail
+
+
+def _resource_config(instance: str, hosts: Sequence[str], current: str) -> dict[str, Any]:
+    """Return the content of a host's resourceconfig.json."""
+    group = {"instance_group_name": "homogeneousCluster", "instance_type": instance, "hosts": list(hosts)}
+    return {
+        "current_host": current,
+        "current_instance_type": instance,
+        "hosts": list(hosts),
+        "current_group_name": "homogeneousCluster",
+        "instance_groups": [group],
+        "network_interface_name": "lo",
+    }
+
+
+def _together(hosts: Sequence[str]) -> dict[str, str]:
+    """Return what several hosts on one machine need: an address to meet at, as their names do not resolve here, and a share of the cores each."""
+    if len(hosts) == 1:
+        return {}
+    cores = max(1, (os.cpu_count() or 1) // len(hosts))
+    return {"CAPTUNE_MEETING_POINT": f"127.0.0.1:{free_port()}", "OMP_NUM_THREADS": str(cores)}

@@ -16,7 +16,7 @@ from common.pricing import prices
 from preflight.account import quotas
 from rehearsal.calls import ServiceError
 from rehearsal.sagemaker.real.container import Container
-from rehearsal.sagemaker.real.training_hosts import Cluster
+from rehearsal.sagemaker.real.training import Cluster
 from rehearsal.sagemaker.store import TrainingJob
 from rehearsal.sagemaker.validation import check_request, service_model, violations
 from tests.doubles.rehearsal.sagemaker_account import (

@@ -12,7 +12,8 @@ from typing import Any
 import openai
 import pytest
 
-from captune.engines import EngineFailed, Here
+from captune.account import Refused
+from captune.engines import Here
 from captune.kept_run import REHEARSED_ACCOUNT, KeptRun, kept
 from rehearsal.sagemaker.real.hosting import OwnServer
 from tests.doubles.rehearsal.toy_models import Folders
@@ -94,5 +95,5 @@ def test_a_server_that_does_not_start_is_told_in_its_own_words(run: KeptRun, fol
     broken = tmp_path / "base"
     shutil.copytree(folders[0], broken)
     (broken / "model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(EngineFailed, match="did not start: .*afetensor"):
+    with pytest.raises(Refused, match="did not start: .*afetensor"):
         Here(run, broken, PROGRAM).wait()

@@ -190,7 +190,7 @@ def test_a_job_without_a_base_model_ends_by_name_with_a_way_out(tmp_path: Path, 
         assert execution.cause.startswith(
             f"Training job {RUN} found no base model that it can train in its model channel, "
         )
-        assert f"after 130 billed seconds: {reason} A copy of your own" in execution.cause
+        assert f"after 130 billed seconds: {reason} To use a copy of your own" in execution.cause
         assert "weights_uri" in execution.cause
 
 

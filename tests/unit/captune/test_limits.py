@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from captune import limits
-from captune.kept_run import RunNotFound
+from captune.account import Refused
 from captune.limits import ROWS, Evidence
 from settle.history import Execution
 from tests.doubles.lambda_fakes import NOW
@@ -126,5 +126,5 @@ def test_a_refused_run_answers_that_preflight_runs_and_nothing_later(plan: dict[
 
 def test_an_unknown_run_is_refused_with_those_that_there_are() -> None:
     bucket = RunBucket({RUN: {"plan.json": b"{}"}})
-    with pytest.raises(RunNotFound, match=RUN):
+    with pytest.raises(Refused, match=RUN):
         limits.read_evidence(lambda service: bucket, BUCKET, "captune-two")

@@ -200,9 +200,7 @@ class TestAccepting:
         ledger = FakeLedger().with_run("a")
         whole: Any = ledger.run("captune-a")
         ledger.damage("RUN#captune-a", "training_instances", {"BOOL": True}).damage("RUN#captune-a")
-        with pytest.raises(
-            listing.NotAccepted, match="training_instances must be a whole number from 0 on, not {'BOOL'"
-        ):
+        with pytest.raises(Refused, match="training_instances must be a whole number from 0 on, not {'BOOL'"):
             listing.accepted(ledger, "RUN#captune-a", {}, 2500)
         listing.accepted(ledger, "RUN#captune-a", {"training_instances": "1", "note": ""}, 2500)
         assert ledger.run("captune-a") == whole
@@ -220,7 +218,7 @@ class TestAccepting:
     )  # fmt: skip
     def test_what_no_reader_could_use_is_not_accepted(self, changes: dict[str, str], words: str) -> None:
         ledger = FakeLedger().with_run("a").damage("RUN#captune-a")
-        with pytest.raises(listing.NotAccepted, match=words):
+        with pytest.raises(Refused, match=words):
             listing.accepted(ledger, "RUN#captune-a", changes, 2500)
         assert ledger.rows()[0].is_damaged
 
@@ -234,15 +232,15 @@ class TestAccepting:
         ledger = FakeLedger()
         ledger.count_start("2026-11", 9)
         ledger.damage("STARTS#2026-11", "starts", {"S": "many"})
-        with pytest.raises(listing.NotAccepted, match="starts must be"):
+        with pytest.raises(Refused, match="starts must be"):
             listing.accepted(ledger, "STARTS#2026-11", {}, 2500)
         listing.accepted(ledger, "STARTS#2026-11", {"starts": "3"}, 2500)
         assert ledger.count_start("2026-11", 9) == 4
 
     def test_only_what_is_there_can_be_accepted(self) -> None:
-        with pytest.raises(listing.NotAccepted, match="no item RUN#captune-a"):
+        with pytest.raises(Refused, match="no item RUN#captune-a"):
             listing.accepted(FakeLedger(), "RUN#captune-a", {}, 2500)
-        with pytest.raises(listing.NotAccepted, match="NAME=VALUE, not 'x'"):
+        with pytest.raises(Refused, match="NAME=VALUE, not 'x'"):
             listing._change("x")
         assert listing._change("a=b=c") == ("a", "b=c")
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from captune import account, runs
-from captune.compare import DifferentTexts, NotMeasured, OtherModel, compare, page
-from captune.kept_run import REHEARSED_ACCOUNT, RunNotFound, RunRefused, SeveralRuns, kept
+from captune.account import Refused
+from captune.compare import DifferentTexts, compare, page
+from captune.kept_run import REHEARSED_ACCOUNT, kept
 from captune.runs import FETCHED, REHEARSED, Run, find
 from report.findings.recall import clustered_mean
 from report.findings.statistics import compare_losses
@@ -125,9 +126,9 @@ def test_only_documents_that_all_measured_count() -> None:
         (lambda summary: summary["heldout"]["documents"][3].update(tokens=9), DifferentTexts, "heldout-004 has"),
         (lambda summary: summary["heldout"]["documents"][3].update(base_loss=2.0), DifferentTexts, "base loss of 2.000"),
         (lambda summary: [one.update(id="x") for one in summary["heldout"]["documents"]], DifferentTexts, "captune-1, captune-2"),
-        (lambda summary: summary["base_model"].update(name="Llama 2 7B"), OtherModel, "captune-2 on Llama 2 7B"),
-        (lambda summary: summary["base_model"].update(quantization="nf4"), OtherModel, "Instruct (nf4)"),
-        (lambda summary: summary.update(heldout=None), NotMeasured, "captune-2 measured no held-out loss"),
+        (lambda summary: summary["base_model"].update(name="Llama 2 7B"), Refused, "captune-2 on Llama 2 7B"),
+        (lambda summary: summary["base_model"].update(quantization="nf4"), Refused, "Instruct (nf4)"),
+        (lambda summary: summary.update(heldout=None), Refused, "captune-2 measured no held-out loss"),
     ],
     ids=["tokens", "base loss", "other ids", "model", "precision", "no losses"],
 )  # fmt: skip
@@ -193,14 +194,14 @@ def test_runs_says_so_where_no_account_answers(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(account, "session", lambda region: deployed(stacks=()))
     code, text = said("runs", "--results", str(written(tmp_path, seeded(1))))
     assert code == 0 and "captune-1" in text and "the account did not answer" in text
-    with pytest.raises(RunNotFound, match="captune-1"):
+    with pytest.raises(Refused, match="captune-1"):
         find(["captune-7"], tmp_path, None)
 
 
 def test_a_run_that_is_not_here_is_found_in_the_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_an_account(monkeypatch, "captune-one")
     assert [(run.name, run.where) for run in find(["one"], tmp_path, None)] == [("captune-one", runs.ACCOUNT)]
-    with pytest.raises(RunNotFound, match=r"no run captune-two .* nor in the bucket bucket. There are: captune-one"):
+    with pytest.raises(Refused, match=r"no run captune-two .* nor in the bucket bucket. There are: captune-one"):
         find(["captune-two"], tmp_path, None)
 
 
@@ -250,9 +251,9 @@ def test_latest_and_the_beginning_of_a_name_name_a_run(tmp_path: Path, capsys: p
         "",
     ]
     assert found("captune-21", whole_name=True) == "captune-21" and not found("mi", whole_name=True)
-    with pytest.raises(SeveralRuns, match="captune-21, captune-22"):
+    with pytest.raises(Refused, match="captune-21, captune-22"):
         found("captune-2")
-    with pytest.raises(RunRefused):
+    with pytest.raises(Refused, match="was refused and has left no model"):
         found("refused")
 
 

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from captune import serving
 from captune.__main__ import app
-from captune.kept_run import REHEARSED_ACCOUNT, NoAdapter, RunNotFound
-from captune.serving import AlreadyServed, DeadlineNotMoved, Deployment, NothingToStop, extend, serve, stop
+from captune.account import Refused
+from captune.kept_run import REHEARSED_ACCOUNT
+from captune.serving import Deployment, extend, serve, stop
 from common.errors import ExtensionRefused
 from tests.doubles.aws_account import Answers, deployed
 from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN, StepFunctions, arn, refusal
@@ -84,25 +85,24 @@ class TestServing:
 
     def test_two_at_once_are_refused(self, site: FakeProject) -> None:
         serve(site.deployment, RUN, 45)
-        with pytest.raises(AlreadyServed, match=f"captune stop {SERVED}"):
+        with pytest.raises(Refused, match=f"captune stop {SERVED}"):
             serve(site.deployment, RUN, 45)
         site.machines.executions.clear()  # long ended, and its endpoint is kept
         site.ledger.with_run("serve-one-1")
-        with pytest.raises(AlreadyServed):
+        with pytest.raises(Refused, match="serves this adapter already"):
             serve(site.deployment, RUN, 45)
         assert len(site.machines.started) == 1
-        site.ledger.settled(SERVED)
-        site.machines.troubles["start_execution"] = [
-            refusal("ExecutionAlreadyExists")
-        ]  # both looked at the same moment
-        with pytest.raises(AlreadyServed):
+
+    def test_of_two_who_look_at_the_same_moment_one_is_refused(self, site: FakeProject) -> None:
+        site.machines.troubles["start_execution"] = [refusal("ExecutionAlreadyExists")]
+        with pytest.raises(Refused, match="serves this adapter already"):
             serve(site.deployment, RUN, 45)
 
     def test_what_is_not_there_is_not_served(self, site: FakeProject) -> None:
-        with pytest.raises(RunNotFound, match="no run captune-nobody"):
+        with pytest.raises(Refused, match="no run captune-nobody"):
             serve(site.deployment, "captune-nobody", 45)
         del site.s3.objects[BUCKET, ADAPTER.removeprefix(f"s3://{BUCKET}/") + "metrics.json"]
-        with pytest.raises(NoAdapter, match="no whole adapter"):
+        with pytest.raises(Refused, match="no whole adapter"):
             serve(site.deployment, RUN, 45)
         assert site.machines.started == []
 
@@ -124,12 +124,12 @@ class TestExtending:
     def test_money_is_set_aside_before_anything_is_moved(self, site: FakeProject) -> None:
         site.keep()
         site.scheduler.troubles["update_schedule"] = [refusal("AccessDeniedException")]
-        with pytest.raises(DeadlineNotMoved, match="ends when it was to end before"):
+        with pytest.raises(Refused, match="ends when it was to end before"):
             extend(site.deployment, SERVED, 30, NOW)
         assert site.ledger.committed_cents("2026-11") == 728
 
     def test_where_nothing_is_set_aside_nothing_is_moved(self, site: FakeProject) -> None:
-        with pytest.raises(RunNotFound):
+        with pytest.raises(Refused, match="There is no run"):
             extend(site.deployment, SERVED, 30, NOW)
         site.keep(minutes=220)
         with pytest.raises(ExtensionRefused, match="240 minutes at most, .* kept for 220"):
@@ -171,11 +171,11 @@ class TestStopping:
         assert site.scheduler.calls == []
 
     def test_what_is_over_or_never_was_is_told(self, site: FakeProject) -> None:
-        with pytest.raises(RunNotFound):
+        with pytest.raises(Refused, match="There is no run"):
             stop(site.deployment, SERVED, NOW)
         site.keep()
         site.ledger.settled(SERVED, NOW + timedelta(hours=1))
-        with pytest.raises(NothingToStop, match=r"settled at .*: it did cost \$0.32"):
+        with pytest.raises(Refused, match=r"settled at .*: it did cost \$0.32"):
             stop(site.deployment, SERVED, NOW)
 
 

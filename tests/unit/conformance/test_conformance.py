@@ -16,8 +16,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from captune import programs
-from captune.programs import PROJECT, CannotRun, StepFailed
+from rehearsal import programs
+from rehearsal.programs import PROJECT, CannotRun, StepFailed
 from stacks import assembly as rehearsed_assembly
 from tests.doubles import PATIENCE_SECONDS
 from verification.conformance.__main__ import PARTS, check, exit_code

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from captune.programs import CannotRun
 from rehearsal import jsonata
+from rehearsal.programs import CannotRun
 from verification.conformance.expressions import assigned, of_names, of_results, places
 from verification.conformance.expressions.evaluations import Evaluation, Recorder, ask_reference
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from captune import data, outside, text_style
 from captune.__main__ import app
-from captune.account import PROJECT
+from captune.account import PROJECT, Refused
 from captune.data import Fact, Statements
 from preflight.texts import outside_text
 from preflight.texts.text_file import documents
@@ -59,7 +59,7 @@ def test_words_are_counted_by_register_and_area_without_titles(folder: Path) -> 
 def test_a_text_that_differs_from_its_index_is_refused(folder: Path, change: tuple[str, str], words: str) -> None:
     text = folder / "lawdataset.txt"
     text.write_text(text.read_text("utf-8").replace(*change), "utf-8")
-    with pytest.raises(data.IndexDiffers, match=words):
+    with pytest.raises(Refused, match=words):
         data.pairs(folder, "law")
 
 
@@ -141,7 +141,7 @@ def test_what_is_fetched_shares_nothing_with_the_corpus(
     assert "7 abstracts" in printed and "1 more share" in printed
     assert list(target.parent.iterdir()) == [target]
     file.write_bytes(content + b" ")
-    with pytest.raises(outside.OutsideUnavailable, match="its SHA-256 is"):
+    with pytest.raises(Refused, match="its SHA-256 is"):
         outside.fetch(file, tmp_path / "other.jsonl")
     assert not (tmp_path / "other.jsonl").exists()
 

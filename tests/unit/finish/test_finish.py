@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
 import pytest
 
-from common.contracts import run_folder
 from common.errors import ReportDamaged
 from common.names import run_name
-from finish import last_report
 from report.summary_types import Summary
 from tests.doubles.lambda_fakes import NOW, arn
 from tests.doubles.run_end import SettledSite as Site
@@ -62,7 +60,6 @@ class TestReport:
         assert (cost["remaining_cents"], cost["cap_cents"]) == (2468 - 100, 2500)
         files = {key for _, key in site.s3.objects}
         assert files >= {f"{FOLDER}report/report.{ending}" for ending in ("html", "pdf")}
-        assert f"{FOLDER}report/{run_folder.DAMAGED_SUMMARY}" not in files
 
     def test_report_of_an_earlier_execution_is_not_taken_over(self, site: Site) -> None:
         site.s3.objects[SUMMARY] = site.s3.objects[SUMMARY].replace(arn("abc").encode(), b"arn:of:an:older:abc")
@@ -108,40 +105,21 @@ class TestFailure:
 
 class TestDamage:
     @pytest.mark.parametrize("content", DAMAGED_SUMMARIES.values(), ids=DAMAGED_SUMMARIES)
-    def test_damaged_summary_is_named_put_aside_and_the_cost_reported(self, site: Site, content: bytes) -> None:
+    def test_damaged_summary_is_a_named_error(self, site: Site, content: bytes) -> None:
         site.s3.objects[SUMMARY] = content
-        outcome = site.end()
-        # The verdict is the execution's own output; the report no longer has the figures for it.
-        assert outcome["result"]["verdict"] == "improved"
-        assert "ReportDamaged: summary.json is damaged (" in outcome["message"]
-        document = site.report()
-        assert (document["verdict"], document["error"]) == ("not shown", "ReportDamaged")
-        assert document["cost"]["actual_cents"] == 32
-        aside = site.s3.objects["bucket", f"{FOLDER}report/{run_folder.DAMAGED_SUMMARY}"]
-        assert aside == content or content not in DAMAGED.values()
-        page = site.s3.objects["bucket", f"{FOLDER}report/report.html"].decode()
-        assert "the report was damaged" in page and "No improvement shown" not in page
-
-    def test_failed_run_keeps_its_own_error(self, site: Site) -> None:
-        site.s3.objects[SUMMARY] = DAMAGED["empty"]
-        site.fails("EndpointFailed", "No luck.")
-        assert "EndpointFailed: No luck." in site.end(status="FAILED")["message"]
-        assert (site.report()["error"], site.report()["cause"]) == ("EndpointFailed", "No luck.")
+        with pytest.raises(ReportDamaged, match=r"summary.json is damaged \("):
+            site.end()
 
     @pytest.mark.parametrize("content", DAMAGED_PLANS.values(), ids=DAMAGED_PLANS)
-    def test_damaged_plan_is_named(self, bare: Site, content: bytes) -> None:
+    def test_damaged_plan_of_a_run_without_a_report_too(self, bare: Site, content: bytes) -> None:
         bare.s3.objects[PLAN] = content
         bare.fails("WeightsNotFound", "No weights.")
-        assert "ReportDamaged: plan.json is damaged (" in bare.end(status="FAILED")["message"]
-        assert bare.report()["error"] == "WeightsNotFound"
+        with pytest.raises(ReportDamaged, match=r"plan.json is damaged \("):
+            bare.end(status="FAILED")
 
-    def test_report_that_cannot_be_drawn_is_an_error(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-        def breaks(*_: Any) -> str:
-            raise ValueError("no page")
-
-        monkeypatch.setattr(last_report.render, "page", breaks)
-        with pytest.raises(ReportDamaged, match=r"summary.json is damaged .* the settlement's record is damaged"):
-            site.end()
+    def test_a_run_that_succeeded_has_its_report(self, bare: Site) -> None:
+        with pytest.raises(ReportDamaged, match="none of this execution, though it succeeded"):
+            bare.end()
 
 
 class TestMessage:
@@ -174,6 +152,6 @@ class TestMessage:
         assert "Verdict: nothing can be shown: only 5 held-out documents. The loss" in outcome["message"]
         assert outcome["subject"].startswith("Captune: nothing can be shown, $0.32")
 
-    def test_cap_below_what_is_spent_is_reported_as_it_is(self, bare: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_cap_below_what_is_spent_is_reported_as_it_is(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CAP_CENTS", "10")
-        assert "the cap of $0.10 this month: -$0.64." in bare.end()["message"]
+        assert "the cap of $0.10 this month: -$0.64." in site.end()["message"]

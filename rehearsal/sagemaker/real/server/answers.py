@@ -23,10 +23,7 @@ _BEFORE = (
 class Text:
     """What an answer says, up to the first of its stop texts.
 
-    Attributes:
-        said: the text so far.
-        safe: how much of it can be shown: no half letter, and nothing that a stop text may begin with.
-        stopped: whether a stop text came.
+    `safe` is how much of it can be shown: no half letter, and nothing that a stop text may begin with.
     """
 
     def __init__(self, tokenizer: Any, prompt: list[int], stops: Sequence[str]) -> None:
@@ -55,11 +52,9 @@ class Text:
 
 
 class Choice:
-    """One answer of a request.
+    """One answer of a request, and why it ended; None before.
 
-    Attributes:
-        reason: why it ended; None before.
-        shown: letters that were sent, and `listed` the tokens whose log-probabilities were.
+    `shown` letters were sent, and the log-probabilities of `listed` tokens.
     """
 
     def __init__(self, index: int, row: Row, text: Text, prompt: str) -> None:
@@ -171,7 +166,12 @@ class Answers:
         tokens, before = [*echoed, *one.tokens], one.listed
         one.listed = len(tokens)
         if self._request.talks:
-            return {"content": [self._as_content(token) for token in tokens[before:]]}
+            return {
+                "content": [
+                    {**self._named(token.id, token.logprob), "top_logprobs": [self._named(*one) for one in token.top]}
+                    for token in tokens[before:]
+                ]
+            }
         words = [self._word(token.id) for token in tokens]
         places = list(accumulate(map(len, words), initial=0))[:-1]
         # The chosen token is among the likeliest, however unlikely it is: so vLLM has it, and lm-eval counts on it.
@@ -183,10 +183,6 @@ class Answers:
             "tokens": words[before:], "token_logprobs": [token.logprob for token in tokens[before:]],
             "top_logprobs": top, "text_offset": places[before:],
         }  # fmt: skip
-
-    def _as_content(self, token: Token) -> dict[str, Any]:
-        top = [self._named(id_, value) for id_, value in token.top]
-        return {**self._named(token.id, token.logprob), "top_logprobs": top}
 
     def _named(self, token: int, logprob: float | None) -> dict[str, Any]:
         word = self._word(token)

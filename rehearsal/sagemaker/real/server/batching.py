@@ -49,14 +49,10 @@ class Ended:
 
 @dataclass(eq=False)
 class Row:
-    """One answer on its way.
+    """One answer on its way, of at most `most` tokens; `on_news` is called with each and at the end, on the engine's thread.
 
-    Attributes:
-        most: tokens that it may have.
-        top: how many log-probabilities are wanted beside that of each token; None for none at all.
-        scored: whether the prompt's tokens are wanted with theirs: `scores`, whole before the first news.
-        on_news: called with each token and at the end, on the engine's thread.
-        left: set once the client has left: the row ends at the next token.
+    `top` is how many log-probabilities are wanted beside that of each token, None for none at all; those of the prompt's tokens, where `scored`
+    wants them, are whole before the first news. Once the client has `left`, the row ends at the next token.
     """
 
     prompt: list[int]
@@ -117,8 +113,7 @@ class _Part:
 class ContinuousBatch(LoadedModel):
     """A causal model with one adapter, or none, whose thread answers every row that is submitted.
 
-    Args:
-        most_at_once: rows in the batch. More wait, the longest waiting first.
+    Of more than `most_at_once` rows, those that have waited longest come first.
     """
 
     def __init__(self, folder: Path, adapter: Path | None, dtype: str, most_at_once: int) -> None:
@@ -214,7 +209,6 @@ class ContinuousBatch(LoadedModel):
             self._batch.join(part)
 
     def _step(self) -> None:
-        """One more token of every answer."""
         if (part := self._batch) is None:
             return
         if any(row.left for row in part.rows):

@@ -16,14 +16,8 @@ HOTTEST = 2.0  # the highest temperature that vLLM takes
 
 @dataclass(frozen=True)
 class Settings:
-    """The SM_VLLM_ variables that the rehearsal's own server plays.
-
-    Attributes:
-        base: SM_VLLM_SERVED_MODEL_NAME, or the model's folder.
-        adapter, adapter_folder: the one of SM_VLLM_LORA_MODULES.
-        longest: SM_VLLM_MAX_MODEL_LEN, prompt and answer together in tokens; None for the model's own.
-        most_at_once: SM_VLLM_MAX_NUM_SEQS, rows in a batch.
-        dtype: SM_VLLM_DTYPE.
+    """The SM_VLLM_ variables that the rehearsal's own server plays: SERVED_MODEL_NAME (or the model's folder), LORA_MODULES,
+    MAX_MODEL_LEN, which is prompt and answer together in tokens (None for the model's own), MAX_NUM_SEQS and DTYPE.
     """
 
     base: str
@@ -59,12 +53,8 @@ def _adapter_of(environment: Mapping[str, str]) -> tuple[str, Path] | None:
         return None
     if environment.get("SM_VLLM_ENABLE_LORA") != "true":
         raise ValueError("SM_VLLM_LORA_MODULES needs SM_VLLM_ENABLE_LORA=true")
-    if modules.startswith("{"):
-        module = json.loads(modules)
-        name, folder = module["name"], Path(module["path"])
-    else:
-        name, _, place = modules.partition("=")
-        folder = Path(place)
+    module = json.loads(modules)
+    name, folder = module["name"], Path(module["path"])
     rank = json.loads((folder / "adapter_config.json").read_text("utf-8"))["r"]
     most = int(environment.get("SM_VLLM_MAX_LORA_RANK", "16"))
     if rank > most:
@@ -82,12 +72,9 @@ class Sampling:
 
 
 class Refused(Exception):
-    """A request that gets an error answer, in the form that vLLM gives it.
+    """A request that gets an error answer, in the form that vLLM gives it; `parameter` is the member at fault.
 
-    Args:
-        status: of the HTTP answer.
-        kind: the error's type: "BadRequestError", "NotFoundError", or "Bad Request" for what fails before it is understood.
-        parameter: the member at fault.
+    Its kind is "BadRequestError", "NotFoundError", or "Bad Request" for what fails before it is understood.
     """
 
     def __init__(self, status: int, kind: str, message: str, parameter: str | None = None) -> None:

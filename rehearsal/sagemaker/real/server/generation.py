@@ -23,15 +23,10 @@ _TYPES = {"float32": torch.float32, "float": torch.float32, "bfloat16": torch.bf
 
 
 def number_format(asked: str, weight_bytes: int) -> torch.dtype:
-    """Return the number format of the weights in memory: 16 bits where that is faster here or where 32 don't fit.
+    """The number format of the weights in memory: 16 bits where that is faster here or where 32 don't fit.
 
-    Args:
-        asked: SM_VLLM_DTYPE: "float32" is taken at its word; "bfloat16" and "auto" stand for weights of 16 bits, which a CPU
-            that is slow in them holds in 32.
-        weight_bytes: size of the weight files, 16 bits a weight.
-
-    Raises:
-        ValueError: a format that the rehearsal does not play.
+    SM_VLLM_DTYPE "float32" is taken at its word; "bfloat16" and "auto" stand for weights of 16 bits, which a CPU that is slow in them holds in
+    32. Raises ValueError for a format that the rehearsal does not play.
     """
     if asked not in (*_TYPES, "auto"):
         raise ValueError(f"SM_VLLM_DTYPE={asked} is not played here; use one of auto, {', '.join(_TYPES)}")
@@ -55,16 +50,9 @@ def bfloat16_is_faster() -> bool:
 
 
 class LoadedModel:
-    """A causal model with one adapter, or none.
+    """A causal model in the Hugging Face layout with one LoRA adapter of PEFT's, or none.
 
-    Args:
-        folder: the model with its tokenizer, in the Hugging Face layout.
-        adapter: the folder of a PEFT LoRA adapter.
-        dtype: see `number_format`.
-
-    Attributes:
-        longest: tokens of context that the model was made for.
-        room: tokens whose keys and values fit `KEY_VALUE_BYTES`.
+    `longest` is the context that the model was made for, and `room` how many tokens' keys and values fit `KEY_VALUE_BYTES`.
     """
 
     def __init__(self, folder: Path, adapter: Path | None, dtype: str = "auto") -> None:

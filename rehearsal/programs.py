@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 1800  # PyTorch's libraries for graphics cards are 3 GB
 
 
 class CannotRun(RuntimeError):
-    """A part of the conformance checks cannot run on this machine; the message says why and what would help."""
+    """What is to run needs something that this machine does not have; the message says what, and how to mend it."""
 
 
 class StepFailed(RuntimeError):
@@ -25,38 +25,39 @@ class StepFailed(RuntimeError):
 
 
 def beside_python(program: str) -> Path:
-    """Return a program of the environment that this process runs in, for example node. Raises CannotRun where it is not there."""
+    """A program of the environment that this process runs in, for example node. Raises CannotRun where it is not there."""
     path = Path(sys.executable).parent / program
     if not path.exists():
         raise CannotRun(f"{program} is not installed beside {sys.executable}: run make setup")
     return path
 
 
-def python_packages(requirements: Path, name: str, *, with_hashes: bool = True) -> Path:
-    """Return the Python of a virtual environment .rehearsal/NAME with the packages of a requirements file.
+def python_packages(name: str | Path, *lists: Path, first: str = "", with_hashes: bool = True) -> Path:
+    """The Python of a virtual environment .rehearsal/NAME with the packages of requirements files, after one that is not in them.
 
-    A file with hashes names every package; of one without them, pip adds what they need.
-
-    Raises:
-        CannotRun: they cannot be installed, with pip's last words.
+    Files with hashes name every package; of those without them, pip adds what they need. Raises CannotRun with pip's last words.
     """
     python = FOREIGN / name / "bin" / "python"
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(requirements)]
-    pip += ["--no-deps", "--require-hashes"] if with_hashes else []
-    _install(FOREIGN / name, requirements, [[sys.executable, "-m", "venv", "."], pip])
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    listed = [word for file in lists for word in ("-r", str(file))]
+    commands = [[sys.executable, "-m", "venv", "."], *([[*pip, first]] if first else [])]
+    commands += [[*pip, *(["--no-deps", "--require-hashes"] if with_hashes else []), *listed]]
+    _install(FOREIGN / name, lists, commands)
     return python
 
 
 def node_packages(source: Path, name: str) -> Path:
-    """Return a folder .rehearsal/NAME with the node_modules of the package-lock.json in `source`.
-
-    Raises:
-        CannotRun: they cannot be installed, with npm's last words.
-    """
+    """A folder .rehearsal/NAME with the node_modules of the package-lock.json in `source`. Raises CannotRun with npm's last words."""
     lock = source / "package-lock.json"
     npm = [str(beside_python("npm")), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    _install(FOREIGN / name, lock, [npm], copied=(source / "package.json", lock))
+    _install(FOREIGN / name, (lock,), [npm], copied=(source / "package.json", lock))
     return FOREIGN / name
+
+
+def is_installed(folder: Path, pinned: Sequence[Path]) -> bool:
+    """Whether a folder holds the packages of these lists."""
+    stamp = folder / "installed-from"
+    return stamp.is_file() and stamp.read_text(encoding="utf-8") == _digest(pinned)
 
 
 def locked_version(source: Path, package: str) -> str:
@@ -65,10 +66,15 @@ def locked_version(source: Path, package: str) -> str:
     return str(lock["packages"][f"node_modules/{package}"]["version"])
 
 
-def _install(folder: Path, pinned: Path, commands: Sequence[Sequence[str]], copied: Sequence[Path] = ()) -> None:
-    """Runs the commands in the emptied folder, unless it was installed from the same list before."""
-    digest, stamp = hashlib.sha256(pinned.read_bytes()).hexdigest(), folder / "installed-from"
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
+def _digest(pinned: Sequence[Path]) -> str:
+    return hashlib.sha256(b"".join(file.read_bytes() for file in pinned)).hexdigest()
+
+
+def _install(
+    folder: Path, pinned: Sequence[Path], commands: Sequence[Sequence[str]], copied: Sequence[Path] = ()
+) -> None:
+    """Runs the commands in the emptied folder, unless it was installed from the same lists before."""
+    if is_installed(folder, pinned):
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -78,16 +84,12 @@ def _install(folder: Path, pinned: Path, commands: Sequence[Sequence[str]], copi
         for command in commands:
             run(command, {}, folder / "install.log", folder)
     except StepFailed as error:
-        raise CannotRun(f"{pinned.name} could not be installed, which needs a network once: {error}") from None
-    stamp.write_text(digest, encoding="utf-8")
+        raise CannotRun(f"{pinned[-1].name} could not be installed, which needs a network once: {error}") from None
+    (folder / "installed-from").write_text(_digest(pinned), encoding="utf-8")
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], log: Path, folder: Path = PROJECT) -> str:
-    """Run a program in a folder, its output in a log file, and return what it printed.
-
-    Raises:
-        StepFailed: it ended with an error, or not in time.
-    """
+    """What a program printed that ran in a folder, its output in a log file. Raises StepFailed where it ended with an error, or not in time."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         try:
