@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+import threading
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 from starlette.applications import Starlette
@@ -30,6 +32,7 @@ _HEADERS = {
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
 }  # fmt: skip
+T = TypeVar("T")
 _ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}")
 
 
@@ -152,10 +155,12 @@ class Proxy:
 
     async def _complete(self, request: Request) -> Response:
         asked = await _object(request)
-        model, stream = self._named(asked.get("model")), asked.get("stream") is True
-        pieces = await run_in_threadpool(self._engine.ask, request.url.path, json.dumps(asked).encode(), stream)
+        model, stream, left = self._named(asked.get("model")), asked.get("stream") is True, threading.Event()
+        asking = run_in_threadpool(self._engine.ask, request.url.path, json.dumps(asked).encode(), stream, left)
+        pieces = await _unless_left(request, asking, left)
         if not stream:
-            return Response(await run_in_threadpool(_whole, pieces, model), media_type="application/json")
+            content = await _unless_left(request, run_in_threadpool(_whole, pieces, model), left)
+            return Response(content, media_type="application/json")
         events = events_of(pieces, model)
         first = await run_in_threadpool(next, events, b"")  # an error is still one with its own status
         return _Streamed(_stream(first, events), media_type="text/event-stream", headers=_HEADERS)
@@ -182,6 +187,21 @@ class Proxy:
 
 def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "captune"}
+
+
+async def _unless_left(request: Request, work: Awaitable[T], left: threading.Event) -> T:
+    """What the work gives; `left` is set as soon as the client leaves."""
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+
+    watching = asyncio.ensure_future(watch())
+    try:
+        return await work
+    finally:
+        watching.cancel()
 
 
 async def _object(request: Request) -> dict[str, Any]:

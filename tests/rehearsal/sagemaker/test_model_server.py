@@ -332,10 +332,11 @@ def test_a_template_that_refuses_a_conversation_is_quoted(service: Service, monk
     assert status == 400 and "turns must alternate" in body
 
 
-def test_a_client_that_leaves_ends_its_stream(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_ends_its_answers(service: Service, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = list[Row]()
     monkeypatch.setattr(service._engine, "submit", rows.append)
-    body = json.dumps({**ASKED, "model": "base", "n": 3, "stream": True}).encode()
+    body = json.dumps({**ASKED, "model": "base", "n": 3, "stream": stream}).encode()
     sending: list[Any] = [{"type": "http.disconnect"}, {"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Any:

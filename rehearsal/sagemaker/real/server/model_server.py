@@ -105,6 +105,23 @@ class Service:
             raise Refused(400, "BadRequestError", f"The model's chat template says: {error}", "messages") from None
 
 
+async def _until_left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _whole_or_left(request: Request, answers: Answers) -> Response:
+    """The whole answer, unless the client leaves before it is there."""
+    answering, leaving = asyncio.ensure_future(answers.whole()), asyncio.ensure_future(_until_left(request))
+    try:
+        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+        return JSONResponse(answering.result()) if answering.done() else Response(status_code=499)
+    finally:
+        for task in (answering, leaving):
+            task.cancel()
+        answers.leave()
+
+
 async def _streamed(answers: Answers) -> AsyncIterator[str]:
     try:
         async for event in answers.events():
@@ -121,7 +138,7 @@ def application(service: Any) -> Starlette:
         try:
             completion, answers = await run_in_threadpool(service.begin, request.url.path, body, loop)
             if not completion.stream:
-                return JSONResponse(await answers.whole())
+                return await _whole_or_left(request, answers)
         except Refused as error:
             return JSONResponse(error.content, error.status)
         return StreamingResponse(_streamed(answers), media_type="text/event-stream")
