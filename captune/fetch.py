@@ -5,6 +5,7 @@ Each file is compared with the checksum that S3 keeps of it. A second call fetch
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -113,12 +114,18 @@ def wanted(s3: Any, bucket: str, run: str) -> list[_Object]:
 def copy(s3: Any, bucket: str, objects: list[_Object], target: Path, advance: Advance = lambda size: None) -> None:
     """Copies objects into a folder. Raises DiskFull and Refused."""
     needed = sum(one.size for one in objects) + run_folder.SPARE_BYTES
-    target.mkdir(parents=True, exist_ok=True)
-    if (free := shutil.disk_usage(target).free) < needed:
-        short = f"{needed:,} bytes are needed and {free:,} are free"
-        raise DiskFull(f"The disk with {target} is too full: {short}. Make room, or name another --results folder.")
-    for one in objects:
-        _copy_one(s3, bucket, one, target / one.path, advance)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        if (free := shutil.disk_usage(target).free) < needed:
+            raise OSError(errno.ENOSPC, f"{needed:,} bytes are needed and {free:,} are free")
+        for one in objects:
+            _copy_one(s3, bucket, one, target / one.path, advance)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull(
+            f"The disk with {target} is full ({error}). Make room, or name another --results folder."
+        ) from error
 
 
 def keep(s3: Any, bucket: str, run: str, target: Path) -> None:

@@ -53,6 +53,8 @@ async def _explained(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         message = f"{request.method} {request.url.path} is not answered here: {error.detail}."
         return refused(AnswerFailed(error.status_code, "UnknownPath", message))
+    if isinstance(error, RecursionError):
+        return refused(AnswerFailed(400, "BadRequest", "The request is nested too deeply."))
     return refused(AnswerFailed(503, type(error).__name__, f"{error} Check that your AWS credentials still hold."))
 
 
@@ -137,7 +139,7 @@ class Proxy:
             Route("/captune/end", self._end, methods=["POST"]),
             *(Route(path, self._file) for path in ("/", "/use.js", "/use.css")),
         ]
-        explained = (AnswerFailed, ClientError, BotoCoreError, HTTPException)
+        explained = (AnswerFailed, ClientError, BotoCoreError, HTTPException, RecursionError)
         handlers: Any = dict.fromkeys(explained, _explained)
         return Starlette(routes=routes, middleware=[Middleware(Guard, port=port)], exception_handlers=handlers)
 

@@ -12,7 +12,7 @@ from common.contracts import run_folder
 from common.errors import InvalidInput
 from common.records import COLUMNS, COMPLETION, PROMPT, are_records
 from common.records import FORMS as RECORDS
-from common.text import encoded, listed
+from common.text import listed
 from preflight.texts import personal_data
 
 # An input may have 256 KiB, the cause of a failed state 32 KiB, and a person reads less than either.
@@ -43,10 +43,10 @@ def _file(*endings: str) -> Rule:
     return Rule(
         f"be the key of a {' or '.join(endings)} file in the project's bucket under {folder}, for example {folder}mine{endings[0]}",
         lambda value: (
-            isinstance(value, str)
+            _is_text(value)
             and value.startswith(folder)
             and value.endswith(endings)
-            and len(encoded(value)) <= _KEY_BYTES
+            and len(value.encode()) <= _KEY_BYTES
         ),
     )
 
@@ -57,7 +57,7 @@ def _or_none(rule: Rule) -> Rule:
 
 def _are_columns(value: Any) -> TypeGuard[Mapping[str, str]]:
     return isinstance(value, Mapping) and all(
-        key in COLUMNS and isinstance(name, str) and bool(name.strip()) for key, name in value.items()
+        key in COLUMNS and _is_text(name) and bool(name.strip()) for key, name in value.items()
     )
 
 
@@ -67,7 +67,7 @@ NAMES = Rule(
 )
 ADAPTER = Rule(
     f"be the folder in which an earlier run has left its adapter, {run_folder.adapter_uri('BUCKET', 'RUN', 'JOB')}",
-    lambda value: isinstance(value, str) and run_folder.ADAPTER_URI.fullmatch(value) is not None,
+    lambda value: _is_text(value) and run_folder.ADAPTER_URI.fullmatch(value) is not None,
 )
 
 
@@ -151,7 +151,11 @@ def parse(execution_input: Any) -> Request:
     """Reads the input of an execution. Raises InvalidInput naming every fault and its fix."""
     if not isinstance(execution_input, Mapping):
         raise InvalidInput(f"The input must be a JSON object such as {{}}, not {type(execution_input).__name__}.")
-    if faults := list(_faults(execution_input)):
+    try:
+        faults = list(_faults(execution_input))
+    except RecursionError:
+        faults = ["it is nested too deeply to be read"]
+    if faults:
         shown = listed(faults, _SHOWN_FAULTS, "; ")
         raise InvalidInput(f"The execution input was refused: {shown}. An input of {{}} uses every default.")
     given = {_FIELDS[key].name: value for key, value in execution_input.items()}
@@ -161,6 +165,7 @@ def parse(execution_input: Any) -> Request:
 
 
 def _faults(given: Mapping[str, Any]) -> Iterator[str]:
+    """Every fault of an input. Raises RecursionError for one that is nested too deeply."""
     yield from (_unknown(key) for key in given if key not in _FIELDS)
     for key, one in _FIELDS.items():
         rule = one.metadata["rule"]
@@ -202,8 +207,19 @@ def _unknown(key: str) -> str:
     alike = {name.lower(): name for name in _FIELDS}
     near = difflib.get_close_matches(key.lower().replace("_", "").replace("-", ""), alike, n=1, cutoff=0.5)
     hint = f" (did you mean `{alike[near[0]]}`?)" if near else f" (known: {', '.join(_FIELDS)})"
-    shown = _short(key).strip('"')
+    shown = key[:_SHOWN_CHARACTERS] if _is_text(key) and not personal_data.looks_personal(key) else _short(key)
     return f"unknown key `{shown}`{hint}"
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value can be written as UTF-8. JSON can name half of a surrogate pair, which no file and no service can hold."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _short(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,7 +105,16 @@ def test_a_wrong_name_and_a_folder_of_another_run_are_told(s3: Any, tmp_path: Pa
     assert files(tmp_path) == {f"{RUN}/plan.json"}
 
 
-def test_a_disk_that_is_too_full_is_refused(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_before_and_while_it_fills(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: Any, **options: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(s3, "download_file", full)
+        with pytest.raises(DiskFull, match="--results"):
+            fetch(s3, BUCKET, RUN, tmp_path)
     monkeypatch.setattr(fetching.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1_000))
     with pytest.raises(DiskFull, match="are free"):
         fetch(s3, BUCKET, RUN, tmp_path)

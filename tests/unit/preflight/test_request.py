@@ -62,6 +62,14 @@ def refusal_of(given: Any) -> str:
     return str(refused.value)
 
 
+@pytest.mark.parametrize("key", ["corpus", "epochs", "columns"])
+def test_an_input_nested_too_deeply_is_refused_by_name(key: str) -> None:
+    deep: Any = 1
+    for _ in range(20_000):
+        deep = [deep]
+    assert "nested too deeply" in refusal_of({key: deep})
+
+
 @pytest.mark.parametrize(
     ("given", "request_"),
     [
@@ -96,7 +104,7 @@ def test_a_refusal_stays_short_however_large_the_input_is() -> None:
     assert "and 293 more" in message
 
 
-@pytest.mark.parametrize("given", [{LONE: 1}, {"seed": {LONE: [LONE]}}])
+@pytest.mark.parametrize("given", [{LONE: 1}, {"corpus": f"corpora/{LONE}.txt"}, {"seed": {LONE: [LONE]}}])
 def test_half_a_surrogate_pair_is_refused_in_writable_text(given: dict[str, Any]) -> None:
     assert r"\ud800" in refusal_of(given)
     refusal_of(given).encode()
