@@ -111,14 +111,6 @@ def table(evidence: Evidence) -> str:
     return "\n".join(lines)
 
 
-def _lambda(evidence: Evidence) -> str:
-    return "Preflight made a plan"
-
-
-def _accepted(evidence: Evidence) -> str:
-    return "both trials were accepted" if evidence.entered("TrainingNeeded?") else ""
-
-
 def _channel(evidence: Evidence) -> str:
     status, phases = evidence.job.get("TrainingJobStatus", ""), evidence.phases()
     if "Training " not in phases:
@@ -201,8 +193,10 @@ def _longest_time(evidence: Evidence) -> str:
 
 # By the first words of each row; None: no run can answer it.
 ROWS: dict[str, Callable[[Evidence], str] | None] = {
-    "Lambda with Python 3.14": _lambda,
-    "SageMaker accepts model and endpoint configuration together": _accepted,
+    "Lambda with Python 3.14": lambda run: "Preflight made a plan",
+    "SageMaker accepts model and endpoint configuration together": lambda run: (
+        "both trials were accepted" if run.entered("TrainingNeeded?") else ""
+    ),
     "SageMaker accepts JumpStart's gated *hosting* weights": _channel,
     "Step Functions hands `InstancePreferences`": _list_of_types,
     "quotas of other types": _quotas,

@@ -27,7 +27,7 @@ from preflight.texts import text_file
 MEGABYTE = 10**6
 DEFAULT_MEGABYTES = 32  # a run of two hours learns 28 MB at most
 CHUNK_BYTES = 8 * 2**20
-# A passage of a text without titles, some 600 words: a document of usual length. A longer document is cut where it is longest.
+# A passage of a text without titles, some 600 words: a document of usual length. A longer document than the second is refused.
 PASSAGE_BYTES, LONGEST_BYTES = 4_000, 4 * 2**20
 _NOTE_BYTES = 4_096
 _TITLE, _BLANK_LINE = re.compile(rb"(?:\A|\n)# "), re.compile(rb"\n\r?\n")
@@ -96,7 +96,7 @@ def _draw(source: BinaryIO, drawn: BinaryIO, units: Iterator[Unit], plan: tuple[
             share = (wanted - written) / max(1, size - done)
             # Of a group all is drawn or none of it: its chance depends on its name alone.
             chance = random.Random(f"{seed}/{group}").random() if group else dice.random()
-            if chance < (wanted / size if group else share) and len(unit) <= wanted - written:
+            if chance < wanted / size if group else chance < share and len(unit) <= wanted - written:
                 drawn.write(unit)
                 kept, written = kept + 1, written + len(unit)
             seen, done = seen + 1, done + len(unit)
@@ -128,8 +128,6 @@ def _note(source: BinaryIO) -> bytes:
 def _documents(source: BinaryIO) -> Iterator[Unit]:
     rest, number, titled = b"", 0, False
     while chunk := source.read(CHUNK_BYTES):
-        if b"\0" in chunk:
-            raise ValueError("it has a zero byte, which no text has")
         titled = titled or (not number and _TITLE.search(chunk) is not None)
         rest, start = rest + chunk, 0
         while (end := _end(rest, start, titled)) > 0:
@@ -148,15 +146,9 @@ def _end(rest: bytes, start: int, titled: bool) -> int:
     else:
         blank = _BLANK_LINE.search(rest, start + PASSAGE_BYTES, start + LONGEST_BYTES)
         end = blank.end() if blank else 0
-    if end or len(rest) - start <= LONGEST_BYTES:
-        return end
-    most = start + LONGEST_BYTES
-    for mark in (b"\n", b" "):
-        if (place := rest.rfind(mark, start, most)) > start:
-            return place + 1
-    while rest[most] & 0xC0 == 0x80:  # inside a character
-        most -= 1
-    return most
+    if not end and len(rest) - start > LONGEST_BYTES:
+        raise ValueError("a document has more than 4 MB; put `# Title` lines, or blank lines, between its parts")
+    return end
 
 
 def _document(content: bytes, number: int, titled: bool) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from captune import limits, serving
+from captune.account import Refused
 from common.contracts import run_folder
 from common.errors import BudgetExceeded
 from common.names import run_name
@@ -82,7 +83,7 @@ def test_an_endpoint_is_started_kept_for_longer_and_ended(project: DeployedProje
     run = serving.serve(deployment(), "captune-earlier", 60)["run"]
     (execution,) = cloud.executions.of_machine(deployed.fine_tuning)
     assert run_name(execution.name) == run
-    with pytest.raises(serving.AlreadyServed):
+    with pytest.raises(Refused, match="serves this adapter already"):
         serving.serve(deployment(), "captune-earlier", 60)
     cloud.settle(execution, timeout=PATIENCE_SECONDS)
     assert execution.status == "SUCCEEDED" and cloud.leftovers()["endpoints"] == [run]
@@ -102,7 +103,7 @@ def test_an_endpoint_is_started_kept_for_longer_and_ended(project: DeployedProje
     assert project.nothing_left()
     settled = project.ledger_item(execution)
     assert settled["state"] == "settled" and 0 < int(settled["actual_cents"]) < reserved
-    with pytest.raises(serving.NothingToStop):
+    with pytest.raises(Refused):
         serving.stop(deployment(), run, cloud.clock())
     # Its number is used, so the next one has another.
     assert serving.serve(deployment(), "captune-earlier", 60)["run"] == "captune-serve-earlier-2"

@@ -51,12 +51,6 @@ def test_what_a_text_says_of_itself_is_said_of_what_is_drawn_too(tmp_path: Path,
     assert not any("Invented" in part.text for part in documents(one, "a"))
 
 
-def test_a_document_without_end_is_cut_between_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample, "LONGEST_BYTES", 5000)
-    parts = documents(drawn(tmp_path, "a.txt", " ".join(UNTITLED.split())), "a")
-    assert len(parts) == 4 and all(f" {part.text} " in f" {' '.join(UNTITLED.split())} " for part in parts)
-
-
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
 def test_all_records_of_a_group_are_drawn_or_none(tmp_path: Path, form: str, request: pytest.FixtureRequest) -> None:
     content = "".join(json.dumps(one) + "\n" for one in RECORDS)
@@ -80,7 +74,7 @@ def test_all_records_of_a_group_are_drawn_or_none(tmp_path: Path, form: str, req
         ("gone.txt", None, "There is no file"),
         ("a.txt", b"", "is empty"),
         ("a.txt", b"short", "use it as it is"),
-        ("a.txt", b"\0" * 2_000_000, "zero byte"),
+        ("a.txt", b"word " * 1_000_000, "a document has more than 4 MB"),
         ("a.txt", b"caf\xe9 " * 400_000, "is not UTF-8"),
         ("a.jsonl", b"{" + b" " * 2_000_000, "cannot be read before byte"),
         ("a.txt", b"# One\n\n" + b"word " * 400_000, "No document"),
