@@ -45,9 +45,13 @@ class Change:
             self._put[item["pk"]] = dict(item)
 
     def add(self, month: str, cents: int) -> None:
-        """Adds cents to what a month has committed; a negative amount gives back. Raises LedgerDamaged."""
-        before = self.item(keys.of_month(month)) or {}
-        self.put({"pk": keys.of_month(month), "committed_cents": max(0, before.get("committed_cents", 0) + cents)})
+        """Adds cents to what a month has committed; a negative amount gives back. Raises LedgerDamaged.
+
+        The month is written where nothing is added too, so that the change of its run holds only while the month is as it was read.
+        """
+        key = keys.of_month(month)
+        before = self.item(key) or {}
+        self._put[key] = {"pk": key, "committed_cents": max(0, before.get("committed_cents", 0) + cents)}
 
     def write(self) -> bool:
         """Writes what was put; answers whether everything was still as it was read."""

@@ -10,6 +10,7 @@ import pytest
 from moto import mock_aws
 
 from common.errors import BudgetExceeded, ExtensionRefused, LedgerDamaged, RunNameTaken, TooManyStarts
+from common.ledger import keys
 from common.ledger.ledger import HIGHEST_CAP_CENTS, Ledger, dollars, way_out
 from common.ledger.rows import cents_by_month
 from stacks.configuration.settings import Settings, SettingsError
@@ -339,6 +340,22 @@ class TestSettling:
         assert ledger.update("captune-a", lambda item: {**item, "keep_until": NOON}) is None
 
         assert (ledger.rows(), ledger.run("captune-a"), committed(ledger)) == ([], None, (0, 0))
+
+    def test_a_settlement_holds_on_its_months_though_it_changes_none(
+        self, ledger: Ledger, table: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ledger.reserve(reservation("a", 587), CAP, NOW)
+        written: list[str] = []
+        write = table.transact_write_items
+
+        def kept(**request: Any) -> Any:
+            written.extend(one["Put"]["Item"]["pk"]["S"] for one in request["TransactItems"])
+            return write(**request)
+
+        monkeypatch.setattr(table, "transact_write_items", kept)
+        ledger.settle("captune-a", {"2026-11": 587}, {}, NOW)
+
+        assert sorted(written) == sorted([keys.of_run("captune-a"), keys.of_month("2026-11")])
 
     def test_what_a_settlement_releases_can_be_reserved(self, ledger: Ledger, table: Any) -> None:
         ledger.reserve(reservation("a", CAP), CAP, NOW)
