@@ -63,7 +63,7 @@ def compare_choices(
         "by_kind": [
             {"kind": kind, CONTROLLED: measure(part, CONTROLLED)}
             for kind in kinds
-            if (part := [row for row in rows if row["kind"] == kind])
+            if 0 < len(part := [row for row in rows if row["kind"] == kind]) < len(rows)
         ],
         "scored": [{key: row[key] for key in ("id", "cluster", CONTROLLED, MARGIN)} for row in rows],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import sys
 from base64 import b64encode
@@ -22,7 +23,7 @@ from rehearsal.models import weights
 from report import render
 from report.content.figures import elapsed_seconds, forgetting, forgotten_kinds, kind_cells
 from report.content.meaning import _share, headline
-from report.findings.analysis import judged
+from report.findings.analysis import analyse, judged
 from report.findings.verdict import IMPROVED, NONE_BETTER, NOT_SHOWN, WORSE, WORSE_OUTSIDE
 from report.formatting import (
     change_text,
@@ -37,8 +38,10 @@ from report.formatting import (
     share,
     with_error,
 )
+from report.summary import build, settle
 from stacks.configuration import catalog
 from tests.doubles.lambda_fakes import S3
+from verification.experiments.made_up_runs import COST, choices, metrics, prompts, run
 from verification.experiments.report_examples import KINDS
 
 HELD_OUT = "held-out documents of the same corpus"
@@ -173,6 +176,19 @@ def test_the_parts_of_one_long_article_are_passages_everywhere(made: dict[str, A
     assert "passages" in document["verdict_reason"] and "passages" in document["says"]
     for text in (page(document), render.card(document)):
         assert "held-out passages" in text.lower() and "Held-out documents" not in text
+
+
+@pytest.mark.parametrize(
+    ("sets", "told"),
+    [(0, "No prompt of this run has choices"), (1, "by chance 25 %"), (24, "would be seen in four of five runs")],
+)
+def test_few_or_no_items_to_choose_from_make_a_report_too(sets: int, told: str) -> None:
+    measured = metrics() | {"choices": choices(random.Random(1), sets, 0.4)}
+    built = build(run(), measured, prompts(4), [], [], analyse(measured, prompts(4), [], [], resamples=200))
+    document = settle(built, status="SUCCEEDED", cost=COST, seconds_by_state={})
+    assert told in page(document) and ("would be seen" in page(document)) is (sets > 1)
+    assert ("What it knows" in render.card(document)) is (sets > 0)
+    assert paper(document).findall(".//p")
 
 
 def test_page_and_pdf_show_every_answer_and_the_deciding_loss_first(made: dict[str, Any]) -> None:
