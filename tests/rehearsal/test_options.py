@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -146,14 +147,17 @@ def test_a_default_rehearsal_asks_some_prompts_and_part_of_the_texts(site: Any, 
     prompts, outside = project / "data" / "medicalprompts.jsonl", tmp_path / "others.txt"
     kinds = {0: "starter", 1: "control", 200: "control"}
     rows = [{"id": str(n), "kind": kinds.get(n, "central")} for n in range(201)]
-    prompts.write_text("\n\n".join(map(json.dumps, rows)))
+    items = [{"id": f"c{n}", "kind": "choice", "cluster": f"set {n // 4}", "choices": ["a", "b"]} for n in range(400)]
+    prompts.write_text("\n\n".join(map(json.dumps, rows + items)))
     outside.write_text("".join(f"# T{n}\n\n{n} of all the {'many different words ' * 82}\n\n" for n in range(56)))
     default = Options(project=project, outside=outside)
     run_input = files.upload(site, default, "medical")
     asked = [json.loads(line) for line in uploaded(site, run_input["prompts"]).splitlines() if line]
-    assert [row["id"] for row in asked] == ["0", "1", *map(str, range(2, 200, 8)), "200"], (
+    assert [row["id"] for row in asked if "choices" not in row] == ["0", "1", *map(str, range(2, 200, 8)), "200"], (
         "starters and control prompts stay"
     )
+    sets = Counter(row["cluster"] for row in asked if "choices" in row)
+    assert len(sets) == 20 and set(sets.values()) == {4}, "whole sets, and enough of them to be judged"
     measured = [json.loads(line) for line in uploaded(site, run_input["heldOutside"]).splitlines()]
     assert run_input["heldOutside"].endswith(".jsonl") and [row["title"] for row in measured] == [
         f"T{n}" for n in range(3, 56, 4)
