@@ -148,7 +148,7 @@ def test_a_default_rehearsal_asks_some_prompts_and_part_of_the_texts(site: Any, 
     kinds = {0: "starter", 1: "control", 200: "control"}
     rows = [{"id": str(n), "kind": kinds.get(n, "central")} for n in range(201)]
     items = [{"id": f"c{n}", "kind": "choice", "cluster": f"set {n // 4}", "choices": ["a", "b"]} for n in range(400)]
-    prompts.write_text("\n\n".join(map(json.dumps, rows + items)))
+    prompts.write_text("\n\n".join(map(json.dumps, [*rows, *items])))
     outside.write_text("".join(f"# T{n}\n\n{n} of all the {'many different words ' * 82}\n\n" for n in range(56)))
     default = Options(project=project, outside=outside)
     run_input = files.upload(site, default, "medical")
