@@ -29,7 +29,7 @@ DATA = PROJECT / "data"
 TRAIN, HELD_OUT = "train", "heldout"
 FILES = {TRAIN: "dataset.txt", HELD_OUT: "heldout.txt"}
 LISTED = "facts.jsonl"  # how the name of a domain's list ends
-_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
+SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
 # Nats a token, measured with the stand-in on 25 November 2026 by the training code of commit 3c9f6b0.
 REFERENCES = (
     ("published abstracts", 2.83, "120 biomedical abstracts of PubMedQA's expert-labelled part (MIT licence)"),
@@ -284,7 +284,7 @@ def facts_in_corpus(file: Path) -> list[Statements]:
 
 def statements(facts: Iterable[Fact], texts: Iterable[Document]) -> list[Statements]:
     """Where these documents state each fact, in the order of the facts. Titles don't count."""
-    split = [_SENTENCE_END.split(text.text.lower()) for text in texts]
+    split = [SENTENCE_END.split(text.text.lower()) for text in texts]
     return [
         Statements(fact.fact, frozenset((n, place) for n, one in enumerate(split) for place in fact.stated_in(one)))
         for fact in facts

@@ -24,9 +24,8 @@ OTHERS = 3  # prompts of other items, where no items share their ends
 MOST_RECORDS = 400  # held-out ones that become items, from all over the file
 OF_A_SET = 4  # held-out records, at most, that are compared with each other's answers
 LIKE_LENGTH = 1.6  # of the longest answer of a set to the shortest, in characters
-MOST_ANSWER_TOKENS = (
-    64  # of a record's answer: its opening decides, and a long one would cost as much as all held-out text
-)
+# Of a record's answer: its opening decides, and a long one would cost as much as all held-out text.
+MOST_ANSWER_TOKENS = 64
 FROM_PROMPTS, FROM_RECORDS = "prompts", "held-out records"
 
 
@@ -66,9 +65,6 @@ class Choices:
                 for item, own, others in zip(self.items, self.own, self.others, strict=True)
             ],
         }
-
-
-NONE = Choices("", (), (), (), ())
 
 
 def _scores(nll: Sequence[float], own: Sequence[int], others: Sequence[Sequence[int]]) -> dict[str, list[float]]:

@@ -262,9 +262,8 @@ def _measure_base(work: Work, watch: Watch) -> Losses:
     base = progress.base_evaluation
     for name, documents in work.sets.items():
         _report_loss("base", name, documents, base[name])
-    texts = [name for name in work.sets if name != CHOICES]
-    scored = [document for name in texts for document in work.sets[name]]
-    loss = mean_loss(scored, [nats for name in texts for nats in base[name]])
+    scored = [document for documents in work.sets.values() for document in documents]
+    loss = mean_loss(scored, [nats for name in work.sets for nats in base[name]])
     refuse_worse_than_guessing(loss, work.network.known_tokens)
     return base
 

@@ -58,6 +58,12 @@ KINDS = tuple(KIND_NAMES)
 RECORD_KIND = "record"  # what a held-out record asks; no file of prompts may hold any
 
 
+def kinds_in_order(kinds: Iterable[str]) -> list[str]:
+    """The kinds that are there, each once: those of prompts in the order of a report, then others by name."""
+    found = set(kinds)
+    return [*(kind for kind in KINDS if kind in found), *sorted(found - set(KINDS))]
+
+
 def composed(text: str) -> str:
     """A text with each letter and its accent as one character (NFC) and without invisible characters; lines stay lines."""
     seen = _INVISIBLE.sub("", text)

@@ -24,7 +24,7 @@ from markupsafe import Markup
 from common.contracts import run_folder
 from common.errors import advice
 from common.storage import Storage
-from common.text import KINDS, kind_name
+from common.text import kind_name, kinds_in_order
 from report import charts, formatting
 from report.content import circumstances, figures, meaning
 from report.findings.intervals import DRAW_LIMIT, RESAMPLES
@@ -162,7 +162,7 @@ def _filled(template: str, summary: Summary, context: Mapping[str, Any], answers
 def _context(summary: Summary, answers: float) -> dict[str, Any]:
     """What the templates read beside the summary, with the first prompts that have `answers` together at most."""
     prompts = summary.get("prompts") or []
-    kinds = [*KINDS, *sorted({row["kind"] for row in prompts} - set(KINDS))]
+    kinds = kinds_in_order(row["kind"] for row in prompts)
     ordered = [row for kind in kinds for row in prompts if row["kind"] == kind]
     counts = accumulate(
         sum(1 + len(or_empty(row[side])["samples"]) for side in ("base", "tuned") if row[side]) for row in ordered

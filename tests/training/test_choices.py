@@ -93,6 +93,22 @@ def test_held_out_records_of_like_length_are_each_others_near_misses() -> None:
     assert items_of(groups[:1]) == [], "one finds no other"
 
 
+def test_answers_of_other_lengths_are_no_near_misses_and_of_long_ones_the_opening_counts() -> None:
+    answers = [prose(1, 3), prose(2, 12), prose(3, 3), prose(4, 12), prose(5, 90), prose(7, 85)]
+    made = items_of(
+        [
+            of_records([Record(f"r{n}", f"g{n}", prompt=f"Case {n}:", completion=f" {one}")])
+            for n, one in enumerate(answers)
+        ]
+    )
+    sets: dict[str, set[str]] = {}
+    for item in made:
+        sets.setdefault(item.cluster, set()).add(item.id)
+    assert sorted(map(sorted, sets.values())) == [["r0", "r2"], ["r1", "r3"], ["r4", "r5"]]
+    choices = choices_of(made, FROM_RECORDS, bytes_without_a_start())
+    assert max(len(one.tokens) for one in choices.pairs) == MOST_ANSWER_TOKENS
+
+
 def test_of_answers_that_are_labels_each_record_meets_the_other_ones() -> None:
     labels = ["benign", "benign", "pathogen", "benign", "pathogen", "benign"]
     made = items_of(
@@ -106,7 +122,7 @@ def test_of_answers_that_are_labels_each_record_meets_the_other_ones() -> None:
 
 def test_conversations_with_one_answer_keep_their_question() -> None:
     talks = [Record(f"r{n}", f"g{n}", turns=(("user", f"Case {n}?"), ("assistant", prose(n, 3)))) for n in range(4)]
-    more = Record("r9", "g9", turns=(*talks[0].turns, *talks[1].turns))
+    more = Record("r9", "g9", turns=(*talks[0].turns, ("user", "Why?"), ("assistant", prose(9, 3))))
     made = items_of([of_records([record]) for record in (*talks, more)])
     assert sorted(item.id for item in made) == ["r0", "r1", "r2", "r3"]
     assert all(end.turns[0] == item.ends[0].turns[0] for item in made for end in item.ends)

@@ -6,13 +6,13 @@ import ast
 import hashlib
 import json
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
+from captune.data import SENTENCE_END, read_facts, statements
 from common.storage import Storage
 from preflight import staging
 from preflight.request import Request
@@ -38,7 +38,6 @@ SETTINGS = sorted((
     "samples_per_prompt", "seed", "sequence_length",
 ))  # fmt: skip
 SHUFFLED_WORDS = 6000
-SENTENCES = re.compile(r"(?<=[.?!])\s+(?=[A-Z0-9])")
 # Declared before any of them was run (DECLARATION.md); the results of the seeds 1 to 12 on earlier texts were known.
 SEEDS = (13, 14, 15)
 # What each seed must gain on text by others, in nats a token, and the bound below which its whole interval must lie.
@@ -66,12 +65,10 @@ class Experiment:
     held_out: Path = DATA / "medicalheldout.txt"
     outside: Path | None = None  # the file of text by others, where this machine has it
     outside_sha256: str | None = None
-    must_be: str | None = (
-        None  # the declared verdict, where `not improved` is not enough for a null; ANY where none is declared
-    )
-    must_know: bool = (
-        False  # whether the second line must be improved; it must not be where this is False, but for a seed
-    )
+    # The declared verdict, where `not improved` is not enough for a null; ANY where none is declared.
+    must_be: str | None = None
+    # Whether a null's second line must be improved; otherwise it must not be.
+    must_know: bool = False
 
     def inputs(self) -> dict[str, Any]:
         """What the figures depend on, by name: staged texts and prompts, settings, weights, code, and what the training script does.
@@ -215,18 +212,17 @@ def without_core_facts(folder: Path) -> Path:
 
 @cache
 def _texts_without_core_facts() -> list[str]:
-    """Each text with its title, in any order. Takes seconds: hundreds of patterns for each sentence."""
-    facts = [json.loads(line) for line in (DATA / "medicalfacts.jsonl").read_text("utf-8").splitlines()]
-    patterns = [(re.compile(fact["subject"]), re.compile(fact["object"])) for fact in facts]
-
-    def states_none(sentence: str) -> bool:
-        lowered = sentence.lower()
-        return not any(subject.search(lowered) and named.search(lowered) for subject, named in patterns)
-
+    """Each text with its title, in any order; what a sentence is and whether it states a fact, `captune data` says. Takes seconds."""
+    texts = documents(without_note((DATA / "medicaldataset.txt").read_text("utf-8")), "medicaldataset")
+    stated = {place for one in statements(read_facts(DATA / "medicalfacts.jsonl"), texts) for place in one.places}
     kept = []
-    for one in documents(without_note((DATA / "medicaldataset.txt").read_text("utf-8")), "medicaldataset"):
-        lines = [" ".join(filter(states_none, SENTENCES.split(line))) for line in one.text.split("\n")]
-        kept.append("\n\n".join([f"# {one.title}", *filter(None, lines)]))
+    for number, one in enumerate(texts):
+        ends = [*SENTENCE_END.findall(one.text), ""]
+        parts = [
+            sentence + end if (number, place) not in stated else "\n\n" * ("\n" in end)
+            for place, (sentence, end) in enumerate(zip(SENTENCE_END.split(one.text), ends, strict=True))
+        ]
+        kept.append(f"# {one.title}\n\n{''.join(parts).strip()}")
     random.Random(7).shuffle(kept)
     return kept
 

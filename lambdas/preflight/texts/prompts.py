@@ -25,9 +25,8 @@ PARSE_SECONDS = 40  # of Preflight's 180; 10,000 prompts with as many sound patt
 _FORM = "Each line is a JSON object with id, kind, prompt and facts or choices."
 CHOICES = "choices"  # the right end of a prompt, and then near misses; scored in the training job, never asked
 CHOICES_OF_A_PROMPT = range(2, 9)
-MAXIMUM_CHOICE_PROMPTS = (
-    1_000  # with eight ends after four prompts each, four minutes of a 7B model on one A10G, before and after
-)
+# With eight ends after four prompts each, about four minutes of a 7B model on one A10G, before training and after it.
+MAXIMUM_CHOICE_PROMPTS = 1_000
 # An answer has 64 tokens, some 300 characters.
 PROBE_CHARACTERS = 1_000
 # Hundreds of patterns are searched for in hundreds of answers. A sound one takes less than a thousandth of this.

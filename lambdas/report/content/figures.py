@@ -50,7 +50,7 @@ def choice_rows(choices: Block) -> list[tuple[str, dict[str, float | None], str]
     """Rows of the chart of controlled choices: name, change in percentage points, style."""
     named = (
         ("With the control", "controlled", "tuned"),
-        ("Without", "plain", "base"),
+        ("Without the control", "plain", "base"),
         ("Control alone", "other_prompts", "base"),
     )
     return [(name, points(choices[key]["difference"]), style) for name, key, style in named]

@@ -15,9 +15,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.text import KINDS
+from common.text import kinds_in_order
 from report.findings.intervals import RESAMPLES
-from report.findings.recall import compare_shares
+from report.findings.recall import cluster_of, compare_shares
 from report.findings.statistics import finite
 
 CONTROLLED, PLAIN, OTHER_PROMPTS, MARGIN = "controlled", "plain", "other_prompts", "margin"
@@ -37,33 +37,27 @@ def compare_choices(
     if not measured or not items:
         return None
     usable = [item for item in items if _is_usable(item)]
-    rows = [
-        {
-            "id": str(item["id"]),
-            "kind": str(item["kind"]),
-            "cluster": f"set {item['cluster']}" if item.get("cluster") else f"prompt {item['id']}",
-            **_scored(item),
-        }
+    rows: list[dict[str, Any]] = [
+        {"id": str(item["id"]), "kind": str(item["kind"]), "cluster": cluster_of(item), **_scored(item)}
         for item in usable
     ]
-
-    def measure(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any] | None:
-        return compare_shares(rows, name, seed, resamples)
-
-    controlled = measure(rows, CONTROLLED)
+    measures = {
+        name: compare_shares(rows, name, seed, resamples) for name in (CONTROLLED, PLAIN, OTHER_PROMPTS, MARGIN)
+    }
+    controlled = measures[CONTROLLED]
     error = controlled["difference"]["standard_error"] if controlled else None
-    kinds = [*KINDS, *sorted({str(row["kind"]) for row in rows} - set(KINDS))]
+    kinds = kinds_in_order(row["kind"] for row in rows)
+    parts = {kind: [row for row in rows if row["kind"] == kind] for kind in kinds if len(kinds) > 1}
     return {
         "source": str(measured.get("source", "")),
         "items": len(items),
         "missing": len(items) - len(usable),
         "chance": sum(1 / len(item["tokens"]) for item in usable) / len(usable) if usable else None,
         "smallest_visible": None if error is None else SEEN_STANDARD_ERRORS * error,
-        **{name: measure(rows, name) for name in (CONTROLLED, PLAIN, OTHER_PROMPTS, MARGIN)},
+        **measures,
         "by_kind": [
-            {"kind": kind, CONTROLLED: measure(part, CONTROLLED)}
-            for kind in kinds
-            if 0 < len(part := [row for row in rows if row["kind"] == kind]) < len(rows)
+            {"kind": kind, CONTROLLED: compare_shares(part, CONTROLLED, seed, resamples)}
+            for kind, part in parts.items()
         ],
         "scored": [{key: row[key] for key in ("id", "cluster", CONTROLLED, MARGIN)} for row in rows],
     }

@@ -17,7 +17,7 @@ from typing import Any
 
 from common.errors import ReportIncomplete
 from common.key_facts import mentioned, own_answer, readings, stated, time_limit
-from common.text import KINDS
+from common.text import kinds_in_order
 from report.findings.intervals import RESAMPLES, Side, interval
 from report.findings.statistics import FLIPS, sign_flip
 from report.summary_types import Estimate
@@ -131,7 +131,6 @@ def compare_recall(
     knowledge = [row for row in scored if row["kind"] != CONTROL]
     # A starter asks for an open list, which fits many answers.
     closed = [row for row in knowledge if row["kind"] != STARTER]
-    kinds = [*KINDS, *sorted({row["kind"] for row in scored} - set(KINDS))]
     return {
         "missing_prompts": missing,
         "facts_given_away": given_away,
@@ -139,7 +138,8 @@ def compare_recall(
         "mismatched": compare_shares(_mismatched(closed, seed), "all", seed, resamples),
         "control": measure([row for row in scored if row["kind"] == CONTROL]),
         "by_kind": [
-            {"kind": kind, **measure(rows)} for kind in kinds if (rows := [r for r in scored if r["kind"] == kind])
+            {"kind": kind, **measure([row for row in scored if row["kind"] == kind])}
+            for kind in kinds_in_order(row["kind"] for row in scored)
         ],
     }
 

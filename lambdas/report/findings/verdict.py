@@ -34,9 +34,9 @@ RULE = (
     f"{MINIMUM_DOCUMENTS} documents of any of the texts included. Without outside text the verdict says nothing about text by others."
 )
 KNOWLEDGE_RULE = (
-    "Declared in advance as a second line that never changes the verdict. Of the ends of a prompt, one right and the others near misses, that one is "
-    "chosen to which the prompt adds most: its log-probability after its prompt, less the mean after other items' prompts, a token. "
-    "Improved: of the share chosen rightly, the 95 % interval of the change, clustered by fact, lies above zero and the sign-flip p is below 0.05. "
+    "Declared in advance as a second line that never changes the verdict. A prompt has one right end and near misses. The end is chosen to which the "
+    "prompt adds most: the end's log-probability a token after its own prompt, less the mean of that after other items' prompts. "
+    "Improved: of the change of the share chosen rightly, the 95 % interval, clustered by set of items, lies above zero and the sign-flip p is below 0.05. "
     "What the models say freely is shown beside it and judges nothing."
 )
 

@@ -80,6 +80,12 @@ def test_a_prompt_with_choices_is_scored_and_without_facts_not_asked(site: Site)
     assert plan["corpus"]["prompts"] == 2
 
 
+def test_a_smoke_run_scores_no_choices(site: Site) -> None:
+    site.data["medicalprompts.jsonl"] = lines([{**GOOD, "choices": ["one", "two"]}])
+    site.begin({"smoke": True})
+    assert "input/prompts.jsonl" in site.staged and "input/evaluation/choices.jsonl" not in site.staged
+
+
 @pytest.mark.parametrize(("corpus_words", "measured"), [(0, 60), (1000, 20), (9900, 25), (20_000, 50), (24_000, 60)])
 def test_with_a_part_of_the_corpus_half_is_measured(site: Site, corpus_words: int, measured: int) -> None:
     """At least LEAST_HELD_OUT_WORDS of it, in whole documents from all over it."""

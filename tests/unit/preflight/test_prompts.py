@@ -96,6 +96,7 @@ class TestFile:
         assert "has only prompts with `choices`" in refusal_of(CHOICE)
         many = [{**CHOICE, "id": str(n)} for n in range(MAXIMUM_CHOICE_PROMPTS + 1)]
         assert "1001 prompts with `choices`; at most 1000" in refusal_of(GOOD, *many)
+        assert len(parse(lines([GOOD, *many[1:]]), "p")) == MAXIMUM_CHOICE_PROMPTS + 1
 
     def test_more_prompts_than_a_run_can_ask_are_refused(self) -> None:
         refusal_of(*({**STARTER, "id": str(n)} for n in range(MAXIMUM_PROMPTS + 1)))

@@ -11,6 +11,8 @@ from report.findings.choices import compare_choices
 from report.findings.verdict import IMPROVED, NOT_SHOWN, judge_knowledge
 from verification.experiments.made_up_runs import choices
 
+ONE_END = {"tokens": [1], **{model: {"own": [-1.0], "other": [-2.0]} for model in ("base", "tuned")}}
+
 
 def compared(measured: Any) -> dict[str, Any]:
     block = compare_choices(measured, resamples=500)
@@ -60,7 +62,9 @@ def test_sets_that_share_their_ends_are_clusters_and_taste_does_not_pass(seed: i
     assert liked["smallest_visible"] == pytest.approx(2.8 * error)
 
 
-@pytest.mark.parametrize("damage", [{"tuned": None}, {"base": {"own": [-1.0], "other": [-1.0, -1.0]}}, {"tokens": []}])
+@pytest.mark.parametrize(
+    "damage", [{"tuned": None}, {"base": {"own": [-1.0], "other": [-1.0, -1.0]}}, {"tokens": []}, ONE_END]
+)
 def test_an_item_without_the_scores_of_both_models_is_missing_and_nothing_is_judged(damage: dict[str, Any]) -> None:
     measured = choices(random.Random(1), 30, 1.0)
     assert judge_knowledge(compared(measured)).verdict == IMPROVED
