@@ -3,7 +3,7 @@
 An end has a likelihood of its own, whatever it is asked after: a model that learns how the field writes likes its words more, and would seem to
 know. So each end is scored after its own prompt and after the prompts of other items, and the report takes the second from the first: the
 pointwise mutual information of prompt and end (as PMI_DC in Holtzman et al. 2021, "Surface Form Competition", with the prompts of other
-items in place of one neutral prompt). Items that share their ends are each other's others, so that what an end is worth by itself cancels.
+items in place of one neutral prompt). Items with the same ends are scored after each other's prompts, so what an end is worth by itself cancels.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ OUTSIDE_GAIN, OUTSIDE_GAIN_SHOWN = 0.15, 0.10
 # The declared text by others: the file that `captune outside` writes.
 OUTSIDE_SHA256 = "566bdfd7ec3fcf82eb7fc173579a585694e1bef0d43c76a0478cc6f108008e56"
 FIRST_CORPUS_WORDS, FIRST_CORPUS_EPOCHS = 20_000, 3
-# Of what proves the choices: trained on until the items are known, and as much text of the field as a default rehearsal learns twice.
+# Of the two experiments that prove the choices: passes over the items themselves, and words of the corpus without its core facts.
 ITEM_EPOCHS, WORDS_WITHOUT_FACTS = 6, 20_000
 ANY = "any"
 # A result must not depend on how fast the machine is: on two old cores the whole corpus takes two hours.

@@ -29,6 +29,7 @@ METRICS: Mapping[str, Any] = {
     "evaluation": {
         name: made_up.documents(random.Random(1), 2, -0.2, 0.05, 3.0) for name in ("heldout", "training_text")
     },
+    # One set: intervals over more would take most of the simulation's time.
     "choices": made_up.choices(random.Random(1), 1, 0.4),
 }
 

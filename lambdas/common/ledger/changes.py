@@ -47,7 +47,7 @@ class Change:
     def add(self, month: str, cents: int) -> None:
         """Adds cents to what a month has committed; a negative amount gives back. Raises LedgerDamaged.
 
-        The month is written where nothing is added too, so that the change of its run holds only while the month is as it was read.
+        A month to which nothing is added is written too: so a settlement is refused, and made again, where its month has changed since it was read.
         """
         key = keys.of_month(month)
         before = self.item(key) or {}
