@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
 from common import aws
@@ -12,8 +17,8 @@ from verification.simulation.__main__ import main, replay
 from verification.simulation.account import calm
 from verification.simulation.controls import CONTROLS
 from verification.simulation.definitions import PROJECT, functions
-from verification.simulation.interpreter import Failure, catches
-from verification.simulation.world import SERVICES
+from verification.simulation.interpreter import Failure, Interpreter, catches
+from verification.simulation.world import SERVICES, Execution, Steps, World
 
 pytestmark = pytest.mark.slow
 # Some controls take hundreds of months: `make test` looks for each third one, `make test-thorough` for the others.
@@ -36,6 +41,36 @@ def test_a_state_cannot_ask_for_what_the_services_own_model_lacks() -> None:
 
     assert refused.value.error == "States.Runtime"
     assert "Unknown parameter 'Force'" in (refused.value.cause or "")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_run_that_is_over_hears_no_answer(fails: bool) -> None:
+    moment = datetime(2026, 11, 10, 12, tzinfo=UTC)
+    execution = Execution("one", "arn:one", moment)
+    states = {
+        "First": {
+            "Type": "Task",
+            "Resource": "a call",
+            "Next": "Second",
+            "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Second"}],
+        },
+        "Second": {"Type": "Succeed"},
+    }
+
+    def lands_late(state: str, resource: str, asked: Any) -> Steps[Any]:
+        yield 60.0, True
+        if fails:
+            raise Failure("TooLate")
+        return {}
+
+    definition = {"StartAt": "First", "States": states}
+    steps = Interpreter(World(random.Random(1), moment, 2500), definition, {}, lands_late, execution).run({})
+    next(steps)
+    execution.end("ABORTED", moment)
+    with suppress(Failure, StopIteration):
+        next(steps)
+
+    assert (execution.states(), execution.errors) == (["First"], [])
 
 
 def test_small_items_that_nothing_reserved_are_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,9 @@ class Interpreter:
 
     def _machine(self, definition: State, given: Any, variables: dict[str, Any]) -> Steps[Any]:
         name = definition["StartAt"]
-        while True:
+        while (
+            self.execution.status == "RUNNING"
+        ):  # else a call that was under way has landed, and nobody hears its answer
             self.execution.visited.append((name, self.world.now))
             self.world.log(f"{self.execution.name}: {name}")
             self.transitions += 1
@@ -96,6 +98,7 @@ class Interpreter:
             if following is None:
                 return given
             name = following
+        return None
 
     def _state(
         self, definition: State, name: str, state: State, given: Any, variables: dict[str, Any]
@@ -130,6 +133,8 @@ class Interpreter:
                     result = yield from self.call(name, state["Resource"], asked)
                 return state.get("Next"), self._leave(state, given, result, variables, result=result)
             except Failure as failure:
+                if self.execution.status != "RUNNING":
+                    raise
                 self.execution.errors.append((name, failure.error))
                 self.world.log(f"{self.execution.name}: {name} met {failure.error}: {str(failure.cause)[:160]}")
                 if failure.seconds:
