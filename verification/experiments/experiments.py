@@ -38,8 +38,8 @@ SETTINGS = sorted((
     "samples_per_prompt", "seed", "sequence_length",
 ))  # fmt: skip
 SHUFFLED_WORDS = 6000
-# Declared before any of them was run (DECLARATION.md); the results of the seeds 1 to 12 on earlier texts were known.
-SEEDS = (13, 14, 15)
+# Declared before any of them was run (DECLARATION.md); the results of the seeds 1 to 15 on earlier texts were known.
+SEEDS = (16, 17, 18)
 # What each seed must gain on text by others, in nats a token, and the bound below which its whole interval must lie.
 OUTSIDE_GAIN, OUTSIDE_GAIN_SHOWN = 0.15, 0.10
 # The declared text by others: the file that `captune outside` writes.
