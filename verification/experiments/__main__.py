@@ -105,13 +105,14 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
         )
     rows = [row(one, found[one.name]) for one in known if one.name in found]
     lacking = sorted({one.name for one in known} - found.keys())
-    seeds = [one for one in known if not one.is_null]
-    complete = found.keys() >= {one.name for one in seeds}
-    verdict, together = (knowledge_together({one.seed: found[one.name] for one in seeds}) if complete else None) or (
-        "",
-        "",
-    )
-    notes = [_measured_on(known, found), together]
+    notes, failing = [_measured_on(known, found)], []
+    for must_know in (False, True):
+        seeds = [one.name for one in known if not one.is_null and one.must_know is must_know]
+        if found.keys() >= set(seeds):
+            verdict, words = knowledge_together({name: found[name] for name in seeds}) or ("", "")
+            notes.append(words)
+            # Seeds that cannot be put together have shown nothing.
+            failing += seeds if must_know and verdict != IMPROVED else []
     if lacking:
         notes.append(
             f"Not in this table, since they were not run with today's texts and settings: {', '.join(lacking)}."
@@ -120,12 +121,11 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
     TABLE.write_text(table + "\n", "utf-8")
     print(f"\n{table}")
     unexpected = [one.name for one in rows if not one.as_declared]
-    together_fails = complete and verdict != IMPROVED  # seeds that cannot be put together have shown nothing
-    if unexpected or together_fails:
-        print(f"\nNot as declared: {', '.join(unexpected + ['choices over the seeds together'] * together_fails)}.")
+    if unexpected or failing:
+        print(f"\nNot as declared: {', '.join(unexpected + ['choices over the seeds together'] * bool(failing))}.")
     elif not lacking:
         print("\nEverything came out as declared.")
-    return 1 if chosen & {*unexpected, *lacking} or (together_fails and chosen & {one.name for one in seeds}) else 0
+    return 1 if chosen & {*unexpected, *lacking, *failing} else 0
 
 
 def _measured_on(known: list[Experiment], found: dict[str, dict[str, Any]]) -> str:

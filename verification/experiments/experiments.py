@@ -12,13 +12,13 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
-from captune.data import SENTENCE_END, read_facts, statements
+from captune.data import ABSTRACT, SENTENCE_END, TRAIN, pairs, read_facts, statements
 from common.storage import Storage
 from preflight import staging
 from preflight.request import Request
-from preflight.texts.text_file import Files, as_lines, as_text, documents, without_note
+from preflight.texts.text_file import Files, as_lines, as_text, without_note
 from rehearsal.conductor.options import DEFAULT_SETTINGS
-from report.findings.verdict import WORSE_OUTSIDE
+from report.findings.verdict import IMPROVED, WORSE_OUTSIDE
 from stacks.configuration.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -47,6 +47,7 @@ OUTSIDE_SHA256 = "566bdfd7ec3fcf82eb7fc173579a585694e1bef0d43c76a0478cc6f108008e
 FIRST_CORPUS_WORDS, FIRST_CORPUS_EPOCHS = 20_000, 3
 # Of the two experiments that prove the choices: passes over the items themselves, and words of the corpus without its core facts.
 ITEM_EPOCHS, WORDS_WITHOUT_FACTS = 6, 20_000
+FACTS_OF_A_TEXT = 15  # sentences, some 300 words: an abstract's length
 ANY = "any"
 # A result must not depend on how fast the machine is: on two old cores the whole corpus takes two hours.
 MAX_TRAINING_SECONDS = 4 * 3600
@@ -67,7 +68,7 @@ class Experiment:
     outside_sha256: str | None = None
     # The declared verdict, where `not improved` is not enough for a null; ANY where none is declared.
     must_be: str | None = None
-    # Whether a null's second line must be improved; otherwise it must not be.
+    # Whether the second line must be improved: a null's own, which otherwise must not be, and that of seeds together.
     must_know: bool = False
 
     def inputs(self) -> dict[str, Any]:
@@ -184,6 +185,13 @@ def all_experiments(folder: Path, outside: Path | None = None) -> list[Experimen
             corpus=without_core_facts(folder), arguments=_passes(1, WORDS_WITHOUT_FACTS), must_be=ANY,
         ),
         *(declared(f"seed-{n}", f"the whole corpus, 1 epoch, seed {n}", False, seed=n, arguments=_passes(1)) for n in SEEDS),
+        *(
+            declared(
+                f"facts-{n}", f"the corpus's sentences with core facts twice, then its abstracts, seed {n}", False, seed=n,
+                corpus=facts_first(folder), arguments=(*_passes(1), "--set", "document_order=written"), must_be=IMPROVED, must_know=True,
+            )
+            for n in SEEDS
+        ),
     ]  # fmt: skip
 
 
@@ -206,25 +214,44 @@ def items_with_right_ends(folder: Path) -> Path:
 
 
 def without_core_facts(folder: Path) -> Path:
-    """The corpus without the sentences that state a core fact: it sounds like the field and says little of what is asked."""
-    return _write(folder / "without_core_facts.txt", _texts_without_core_facts())
+    """The corpus without the sentences that state a core fact, its texts in any order: it sounds like the field and says little of what is asked."""
+    texts = list(_corpus_told_apart()[1])
+    random.Random(7).shuffle(texts)
+    return _write(folder / "without_core_facts.txt", texts)
+
+
+def facts_first(folder: Path) -> Path:
+    """The sentences of the corpus that state a core fact, in two orders, and then its abstracts: facts are taught, and the language that they lack
+    comes last."""
+    sentences, _, abstracts = _corpus_told_apart()
+    chance, parts = random.Random(7), []
+    for number in range(2):
+        said = chance.sample(sentences, len(sentences))
+        parts += [
+            "\n\n".join((f"# Facts {number}.{start}", *said[start : start + FACTS_OF_A_TEXT]))
+            for start in range(0, len(said), FACTS_OF_A_TEXT)
+        ]
+    return _write(folder / "facts_first.txt", [*parts, *abstracts])
 
 
 @cache
-def _texts_without_core_facts() -> list[str]:
-    """Each text with its title, in any order; what a sentence is and whether it states a fact, `captune data` says. Takes seconds."""
-    texts = documents(without_note((DATA / "medicaldataset.txt").read_text("utf-8")), "medicaldataset")
+def _corpus_told_apart() -> tuple[list[str], list[str], list[str]]:
+    """The corpus's sentences that state a core fact, its texts without them, and its abstracts whole. Texts have their titles; what a sentence is and
+    whether it states a fact, `captune data` says. Takes seconds."""
+    entries, texts = zip(*(row for row in pairs(DATA, "medical") if row[0].split == TRAIN), strict=True)
     stated = {place for one in statements(read_facts(DATA / "medicalfacts.jsonl"), texts) for place in one.places}
-    kept = []
+    sentences, without = [], []
     for number, one in enumerate(texts):
         ends = [*SENTENCE_END.findall(one.text), ""]
-        parts = [
+        parts = list(zip(SENTENCE_END.split(one.text), ends, strict=True))
+        kept = [
             sentence + end if (number, place) not in stated else "\n\n" * ("\n" in end)
-            for place, (sentence, end) in enumerate(zip(SENTENCE_END.split(one.text), ends, strict=True))
+            for place, (sentence, end) in enumerate(parts)
         ]
-        kept.append(f"# {one.title}\n\n{''.join(parts).strip()}")
-    random.Random(7).shuffle(kept)
-    return kept
+        without.append(f"# {one.title}\n\n{''.join(kept).strip()}")
+        sentences += [sentence for place, (sentence, _) in enumerate(parts) if (number, place) in stated]
+    whole = zip(entries, texts, strict=True)
+    return sentences, without, [f"# {one.title}\n\n{one.text}" for entry, one in whole if entry.register == ABSTRACT]
 
 
 def _write(target: Path, parts: Sequence[str]) -> Path:

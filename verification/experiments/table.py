@@ -132,11 +132,11 @@ def as_markdown(rows: Sequence[Row], notes: Sequence[str] = ()) -> str:
     return "\n\n".join(["\n".join(lines), note, *filter(None, notes)])
 
 
-def knowledge_together(runs: Mapping[int, Mapping[str, Any]]) -> tuple[str, str] | None:
+def knowledge_together(runs: Mapping[str, Mapping[str, Any]]) -> tuple[str, str] | None:
     """Controlled choices over several seeds: the verdict by the rule of the second line, on the change of each item averaged over them,
     and a sentence with the figures.
 
-    `runs` are figures by seed. None for fewer than two seeds, or where they did not choose among the same items.
+    `runs` are figures by experiment. None for fewer than two seeds, or where they did not choose among the same items.
     """
     scored = [{item["id"]: item for item in (run.get("choices") or {}).get("scored") or []} for run in runs.values()]
     if len(scored) < 2 or not scored[0] or any(run.keys() != scored[0].keys() for run in scored):
@@ -148,9 +148,9 @@ def knowledge_together(runs: Mapping[int, Mapping[str, Any]]) -> tuple[str, str]
     measure = {"prompts": len(means), "clusters": clusters, "difference": change, "p_value": p_value}
     missing = sum(run["choices"]["missing"] for run in runs.values())
     verdict = judge_knowledge({"missing": missing, "controlled": measure}).verdict
-    *others, last = map(str, runs)
+    *others, last = runs
     return verdict, (
-        f"Controlled choices over the seeds {', '.join(others)} and {last} together, each of {len(means)} items in {clusters} clusters averaged over "
+        f"Controlled choices over {', '.join(others)} and {last} together, each of {len(means)} items in {clusters} clusters averaged over "
         f"them: **{verdict}**, {with_interval(change, '+.1f', 100)} percentage points, sign-flip {format_p(p_value)}."
     )
 

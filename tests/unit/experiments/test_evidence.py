@@ -27,13 +27,15 @@ pytestmark = pytest.mark.slow
 # What is declared, and what the figures depend on ---------------------------------------------------------------------
 
 
-def test_three_seeds_three_nulls_the_first_corpus_and_the_proof_of_the_choices_are_declared(tmp_path: Path) -> None:
+def test_three_seeds_of_either_recipe_three_nulls_the_first_corpus_and_the_proof_of_the_choices_are_declared(
+    tmp_path: Path,
+) -> None:
     found = all_experiments(tmp_path)
-    assert sorted(one.is_null for one in found) == [False] * 3 + [True] * 6
+    assert sorted(one.is_null for one in found) == [False] * 6 + [True] * 6
     assert len({one.seed for one in found if not one.is_null}) == 3
     assert all(one.corpus is not None and one.corpus.is_file() for one in found if one.is_null)
     kept = [word for one in found for word in one.arguments if word.startswith("adapter_strength=")]
-    assert kept == [f"adapter_strength={one}" for one in ("0.6", "0.6", "0.6", "1", "1", "0.6", "0.6", "0.6", "0.6")], (
+    assert kept == [f"adapter_strength={one}" for one in ("0.6", "0.6", "0.6", "1", "1", *["0.6"] * 7)], (
         "none is measured: what was declared keeps the declared part"
     )
 
@@ -158,7 +160,7 @@ ALL = {str(n): 1.0 for n in range(24)}
     ],
 )
 def test_choices_of_seeds_are_judged_together(changes: dict[str, float], missing: int, verdict: str) -> None:
-    together = knowledge_together({4: seed(changes), 5: seed(changes, missing)})
+    together = knowledge_together({"seed-4": seed(changes), "seed-5": seed(changes, missing)})
     assert together is not None and together[0] == verdict
     assert f"{len(changes)} items" in together[1], "each counts once, however many seeds there are"
     assert "+50.0 (" in together[1] or verdict != "improved"
@@ -172,8 +174,8 @@ def test_facts_of_other_prompts_that_answers_state_stand_beside_those_of_their_o
 
 
 def test_seeds_with_other_items_are_not_put_together() -> None:
-    assert knowledge_together({4: seed({"a": 1.0}), 5: seed({"b": 1.0})}) is None
-    assert knowledge_together({4: seed({"a": 1.0})}) is None
+    assert knowledge_together({"seed-4": seed({"a": 1.0}), "seed-5": seed({"b": 1.0})}) is None
+    assert knowledge_together({"seed-4": seed({"a": 1.0})}) is None
 
 
 @pytest.mark.parametrize(
@@ -190,6 +192,11 @@ def test_text_without_core_facts_states_none_and_items_stand_with_their_right_en
     whole = (experiments.DATA / "medicaldataset.txt").read_text("utf-8")
     assert 0.4 * len(whole) < len(text) < 0.8 * len(whole)
     assert "bcr::abl1 fusion" in whole.lower() and not re.search(r"imatinib[^.]*bcr::abl1", text.lower())
+    facts = experiments.facts_first(tmp_path).read_text("utf-8")
+    first, again = facts.index("# Facts 0.0\n"), facts.index("# Facts 1.0\n")
+    said = [part for part in facts[first:again].split("\n\n") if part and not part.startswith("#")]
+    assert first == 0 and len(said) > 4500 and all(part in facts[again:] for part in said), "each in both passes"
+    assert facts.rindex("# Facts 1.") < facts.rindex("\n\n# "), "the abstracts come last"
     items = experiments.items_with_right_ends(tmp_path).read_text("utf-8")
     assert items.count("\n\n") > 520 and "# Items 26" in items
 
@@ -262,14 +269,24 @@ def test_figures_of_today_are_not_made_again(ran: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "code", "says"), [({}, 0, "seeds 4, 5 and 6"), ({"choices": None}, 1, "Not as declared")]
-)
-def test_seeds_are_judged_together(
-    finished: Path, ran: list[str], capsys: pytest.CaptureFixture[str], changes: dict[str, Any], code: int, says: str
+    ("taught", "changes", "code", "says"),
+    [
+        ("seed", {}, 0, "over seed-4, seed-5 and seed-6 together"), ("facts", {}, 0, "over facts-4, facts-5 and facts-6 together"),
+        ("seed", {"choices": None}, 0, "seed-4"), ("facts", {"choices": None}, 1, "Not as declared: choices over the seeds together"),
+    ],
+)  # fmt: skip
+def test_seeds_are_judged_together_where_they_must_know(
+    finished: Path,
+    ran: list[str],
+    capsys: pytest.CaptureFixture[str],
+    taught: str,
+    changes: dict[str, Any],
+    code: int,
+    says: str,
 ) -> None:
     summary = json.loads((finished / "summary.json").read_text("utf-8")) | changes
     (finished / "summary.json").write_text(json.dumps(summary))
-    assert command.main(only("seed-4", "seed-5", "seed-6")) == code
+    assert command.main(only(*(f"{taught}-{n}" for n in (4, 5, 6)))) == code
     assert says in capsys.readouterr().out
 
 
@@ -281,7 +298,7 @@ def test_table_is_made_of_the_figures_of_today_alone(tmp_path: Path, ran: list[s
     assert command.TABLE.read_text("utf-8") == table
     assert command.main(["--table"]) == 1, "the others were never run"
     assert (
-        "field-without-facts, first-corpus, items-themselves, null-other-language, null-other-subject, null-shuffled, seed-6"
+        "facts-4, facts-5, facts-6, field-without-facts, first-corpus, items-themselves, null-other-language, null-other-subject, null-shuffled, seed-6"
         in table
     )
     older("seed-4")
