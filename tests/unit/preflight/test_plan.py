@@ -214,12 +214,13 @@ SERVING = {**ADAPTER, "serveOnly": True, "keepEndpointMinutes": 60}
 
 # Settings, input, and what the plan has at a path.
 CHOSEN: list[tuple[dict[str, Any], dict[str, Any], str, Any]] = [
-    ({}, {}, "training.maxPendingSeconds", 6000),
     ({}, {}, "training.maxWaitSeconds", 0),
+    ({}, {"spot": True}, "training.maxWaitSeconds", 7200 + 3600),
+    ({}, {"spot": True}, "budget.ledgerDetails.max_training_seconds", 7200 + 3600 + 420),
+    ({}, {}, "budget.ledgerDetails.max_training_seconds", 7200 + 720 + 180 + 420),
+    ({}, {}, "budget.ledgerDetails.endpoint_deadline_seconds", 3600),
     ({}, {}, "hosting.pauseSeconds", 300),
     ({}, {}, "hosting.tryAgainSeconds", 1860 - 300),
-    ({}, {}, "hosting.downloadSeconds", 1200),
-    ({}, {}, "hosting.startSeconds", 900),
     ({}, {"epochs": 1}, f"{ARGUMENT}epochs", "1"),
     ({}, {"seed": 0}, "seed", 0),
     ({}, {"seed": 7}, f"{ARGUMENT}seed", "7"),
