@@ -214,14 +214,9 @@ class Ledger:
         """The one way of writing: reads items, makes them anew, and puts them whole while all of them are as they were read."""
         for attempt in range(CONFLICT_ATTEMPTS):
             change = Change(self._table)
-            try:
-                made = make(change)
-            except BudgetExceeded:
-                if change.is_as_read():
-                    raise
-            else:
-                if change.write():
-                    return made
+            made = make(change)
+            if change.write():
+                return made
             # Somebody else has written one of them at this very moment: they are read again.
             self._table.pause(attempt)
         raise busy()

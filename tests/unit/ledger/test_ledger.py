@@ -248,13 +248,6 @@ class TestExtending:
             ledger.extend("captune-a", seconds, CAP, NOW)
         assert (ledger.committed_cents("2026-11") == 600) is bool(words)
 
-    def test_beside_a_damaged_run_nothing_is_kept_longer(self, ledger: Ledger, table: Any) -> None:
-        self.keep(ledger)
-        ledger.reserve(reservation("b", 100), CAP, NOW)
-        edit(table, "RUN#captune-b", "reserved_cents", None)
-        with pytest.raises(BudgetExceeded, match="captune-b"):
-            ledger.extend("captune-a", 1800, CAP, NOW)
-
     @pytest.mark.parametrize("settled", [True, False])
     def test_without_a_kept_endpoint_nothing_is_set_aside(self, ledger: Ledger, settled: bool) -> None:
         with pytest.raises(ExtensionRefused, match="captune-a has reserved nothing"):
