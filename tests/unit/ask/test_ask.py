@@ -154,6 +154,16 @@ class TestConcurrency:
         assert ask(runtime, 5, shelf, done=shelf[-1]) == ["p0", "p1", "p2", "p3", "p4"]
         assert {body["prompt"] for body in runtime.bodies} == {"Prompt 3", "Prompt 4"}
 
+    def test_no_more_requests_are_in_flight_than_allowed(self) -> None:
+        barrier = threading.Barrier(4, timeout=PATIENCE_SECONDS)
+
+        def meet(body: dict[str, Any]) -> None:
+            barrier.wait()
+
+        runtime = Runtime(meet)
+        ask(runtime, 12, Shelf(), settings=settings(4))
+        assert runtime.busiest == 4
+
 
 def test_largest_run_fits_into_the_functions_memory() -> None:
     """10,000 prompts with 8 samples; one character of four bytes makes Python hold each of a text at four bytes."""
