@@ -69,6 +69,16 @@ def unless(codes: str, call: Callable[..., Any], **request: Any) -> Any:
         return None
 
 
+def or_none(call: Callable[..., Any], **request: Any) -> Any:
+    """What AWS answers to a call, or None where what it names does not exist."""
+    try:
+        return call(**request)
+    except ClientError as error:
+        if not is_missing(error):
+            raise
+        return None
+
+
 def is_missing(error: ClientError) -> bool:
     """Whether a service error means that the resource does not exist.
 
@@ -76,6 +86,6 @@ def is_missing(error: ClientError) -> bool:
     (`Could not find endpoint "…"`, `Requested resource not found.`).
     """
     code, message = error_code(error), error_message(error).lower()
-    if code in {"ResourceNotFound", "ResourceNotFoundException", "NoSuchKey", "404"}:
+    if code in {"ResourceNotFound", "ResourceNotFoundException", "NoSuchKey", "NoSuchVersion", "404"}:
         return True
     return code == "ValidationException" and ("could not find" in message or "not found" in message)

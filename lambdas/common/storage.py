@@ -9,9 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from common.aws import error_code, is_missing
+from common.aws import or_none
 from common.text import encoded
 
 
@@ -44,22 +42,15 @@ class Storage:
 
     def size(self, key: str) -> int | None:
         """The size of an object in bytes, or None when there is no such object."""
-        try:
-            return int(self._s3.head_object(Bucket=self.bucket, Key=key)["ContentLength"])
-        except ClientError as error:
-            if is_missing(error):
-                return None
-            raise
+        found = or_none(self._s3.head_object, Bucket=self.bucket, Key=key)
+        return None if found is None else int(found["ContentLength"])
 
     def fetch(self, key: str, most_bytes: int, version: str = "") -> Fetched | None:
         """An object, in this version where one is named, or None when there is no such object. More than `most_bytes` is not read."""
         wanted = {"VersionId": version} if version else {}
-        try:
-            answer = self._s3.get_object(Bucket=self.bucket, Key=key, **wanted)
-        except ClientError as error:
-            if is_missing(error) or error_code(error) == "NoSuchVersion":
-                return None
-            raise
+        answer = or_none(self._s3.get_object, Bucket=self.bucket, Key=key, **wanted)
+        if answer is None:
+            return None
         size = int(answer["ContentLength"])
         content: bytes = answer["Body"].read() if size <= most_bytes else b""
         return Fetched(size, str(answer.get("VersionId", "")), content)

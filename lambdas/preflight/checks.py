@@ -299,9 +299,8 @@ class Check(NamedTuple):
     """
 
     name: str
-    look: Callable[
-        [Any, PreflightResult], str | None
-    ]  # of a Context, or of an AccountContext where nothing has to be deployed
+    # Of a Context, or of an AccountContext where nothing has to be deployed.
+    look: Callable[[Any, PreflightResult], str | None]
     right: str = ""
 
 

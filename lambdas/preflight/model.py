@@ -8,15 +8,7 @@ from dataclasses import dataclass
 
 from common import estimate
 from common.architecture import Shape
-from common.cards import (
-    CARDS,
-    Card,
-    card_of,
-    cards_in,
-    serving_bytes,
-    speed_up,
-    training_memory,
-)
+from common.cards import CARDS, Card, card_of, cards_in, serving_bytes, speed_up, training_memory
 from common.environment import RunSettings
 from common.errors import ModelDoesNotFit
 from common.memory import sequences_per_step

@@ -151,11 +151,7 @@ def parse(execution_input: Any) -> Request:
     """Reads the input of an execution. Raises InvalidInput naming every fault and its fix."""
     if not isinstance(execution_input, Mapping):
         raise InvalidInput(f"The input must be a JSON object such as {{}}, not {type(execution_input).__name__}.")
-    try:
-        faults = list(_faults(execution_input))
-    except RecursionError:
-        faults = ["it is nested too deeply to be read"]
-    if faults:
+    if faults := list(_faults(execution_input)):
         shown = listed(faults, _SHOWN_FAULTS, "; ")
         raise InvalidInput(f"The execution input was refused: {shown}. An input of {{}} uses every default.")
     given = {_FIELDS[key].name: value for key, value in execution_input.items()}
@@ -165,7 +161,7 @@ def parse(execution_input: Any) -> Request:
 
 
 def _faults(given: Mapping[str, Any]) -> Iterator[str]:
-    """Every fault of an input. Raises RecursionError for one that is nested too deeply."""
+    """Every fault of an input."""
     yield from (_unknown(key) for key in given if key not in _FIELDS)
     for key, one in _FIELDS.items():
         rule = one.metadata["rule"]

@@ -156,10 +156,11 @@ def _axis(
     drawing.label((across.start + across.end) / 2, bottom + 33, unit, anchor="middle")
 
 
-def _heights(drawing: Drawing, up: Scale, left: float, right: float) -> None:
+def _heights(drawing: Drawing, up: Scale, left: float, right: float, *, changes: bool = False) -> None:
     for tick in up.ticks:
-        drawing.line(left, up.place(tick), right, up.place(tick), "grid")
-        drawing.label(left - 6, up.place(tick) + 4, number(tick, up.decimals), anchor="end")
+        style = "zero" if changes and abs(tick) < 1e-12 else "grid"
+        drawing.line(left, up.place(tick), right, up.place(tick), style)
+        drawing.label(left - 6, up.place(tick) + 4, number(tick, up.decimals, signed=changes), anchor="end")
 
 
 def _bands(top: float, pitch: float, count: int) -> Bands:
@@ -297,9 +298,7 @@ def strength(width: float, block: Mapping[str, Any]) -> Drawing:
     across = Scale(0.0, 1.0, left, right, tuple(part / 5 for part in range(6)), 1)
     described = "; ".join(f"{point['strength']:g}: {number(point['difference'], 3, signed=True)}" for point in points)
     drawing = Drawing(width, bottom + 38, "Loss by strength of the adapter", f"{described}. Kept: {kept:g}.")
-    for tick in up.ticks:
-        drawing.line(left, up.place(tick), right, up.place(tick), "zero" if abs(tick) < 1e-12 else "grid")
-        drawing.label(left - 6, up.place(tick) + 4, number(tick, up.decimals, signed=True), anchor="end")
+    _heights(drawing, up, left, right, changes=True)
     for tick in across.ticks:
         drawing.label(across.place(tick), bottom + 15, number(tick, 1), anchor="middle")
     places = [(across.place(point["strength"]), up.place(point["difference"])) for point in points]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
-from common.clock import date_in_words
+from common.clock import date_in_words, from_iso
 
 MINUS = "\u2212"
 NONE = "\u2013"
@@ -167,9 +167,7 @@ def whole(value: Any) -> str:
 def moment(stamp: Any) -> str:
     """An ISO time as `24 November 2026, 14:31 UTC`; the text itself where it is not a time."""
     try:
-        parsed = datetime.fromisoformat(str(stamp).replace("Z", "+00:00"))
+        parsed = from_iso(str(stamp)).astimezone(UTC)
     except ValueError:
         return str(stamp) if stamp else NONE
-    if parsed.tzinfo:
-        parsed = parsed.astimezone(UTC)
     return f"{date_in_words(parsed)}, {parsed:%H:%M} UTC"

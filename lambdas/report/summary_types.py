@@ -1,4 +1,7 @@
-"""The form of summary.json, as types: what WriteReport builds, and what every form of the report reads."""
+"""The form of summary.json, as types: what WriteReport builds, and what every form of the report reads.
+
+A block of figures has the keys that its function in report/findings/ gives it: `Summary` names the function of each.
+"""
 
 # Without deferred annotations: a TypedDict would not see in a text which keys need not be there.
 from collections.abc import Mapping
@@ -8,11 +11,7 @@ Verdict = Literal["improved", "not shown", "worse", "worse outside", "none bette
 KnowledgeVerdict = Literal["improved", "not shown", "worse"]
 # UNKNOWN is an execution that Step Functions has forgotten.
 Status = Literal["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "UNKNOWN"]
-Method = Literal["exact", "sampled", "none"]
-
-Count = int  # 0 or more
-Counted = int  # 1 or more
-Share = float | None  # from 0 to 1
+Block = dict[str, Any]
 
 
 class Estimate(TypedDict):
@@ -22,161 +21,6 @@ class Estimate(TypedDict):
     standard_error: float | None
     low: float | None
     high: float | None
-
-
-class MeasuredDocument(TypedDict):
-    """One text, and its loss before and after."""
-
-    id: str
-    title: str
-    tokens: Counted
-    base_loss: float
-    tuned_loss: float
-    difference: float
-
-
-class Losses(TypedDict):
-    """Base against tuned on one set of texts; of a set without usable documents, the two counts alone."""
-
-    documents_count: Count
-    unusable_documents: Count
-    tokens: NotRequired[int]
-    base_loss: NotRequired[float]
-    base_loss_standard_error: NotRequired[float | None]
-    tuned_loss: NotRequired[float]
-    tuned_loss_standard_error: NotRequired[float | None]
-    difference: NotRequired[Estimate]
-    p_value: NotRequired[Share]
-    p_method: NotRequired[Method]
-    base_perplexity: NotRequired[Estimate]
-    tuned_perplexity: NotRequired[Estimate]
-    perplexity_ratio: NotRequired[Estimate]
-    bits_per_byte: NotRequired[dict[str, Estimate] | None]
-    lower_documents: NotRequired[Count]
-    documents: NotRequired[list[MeasuredDocument]]
-
-
-class LossesOfKind(Losses):
-    """The same for the control text of one kind, without its documents."""
-
-    kind: str
-
-
-class ControlLosses(Losses):
-    """Base against tuned on control text."""
-
-    by_kind: NotRequired[list[LossesOfKind]]  # where every title names a kind, as in `Dialogue: At the shop`
-
-
-class Gains(TypedDict):
-    """The loss difference on held-out text less that on control text."""
-
-    heldout_documents: Counted
-    control_documents: Counted
-    unusable_documents: Count  # of either text; with any, nothing is shown
-    difference: Estimate
-    p_value: Share
-    p_method: Literal["sampled"]
-
-
-class Paired(TypedDict):
-    """Recall of both models on the same prompts, and how many prompts got better and worse."""
-
-    prompts: Counted
-    clusters: NotRequired[Counted]  # prompts that ask the same fact are one cluster; the interval resamples clusters
-    base: Estimate
-    tuned: Estimate
-    difference: Estimate
-    p_value: Share
-    p_method: Method
-    better: int
-    worse: int
-
-
-class Measures(TypedDict):
-    """Recall by the greedy answer, by the sampled ones, and by all of them."""
-
-    all: Paired | None
-    greedy: Paired | None
-    sampled: Paired | None
-
-
-class MeasuresOfKind(Measures):
-    """The same for the prompts of one kind."""
-
-    kind: str
-
-
-class Recall(TypedDict):
-    """How many of the key facts the answers state."""
-
-    missing_prompts: list[str]
-    facts_given_away: Count
-    knowledge: Measures
-    mismatched: NotRequired[Paired | None]  # the same answers against the facts of other prompts
-    control: Measures
-    by_kind: list[MeasuresOfKind]
-
-
-class ChoicesOfKind(TypedDict):
-    """The controlled choices of the items of one kind."""
-
-    kind: str
-    controlled: Paired | None
-
-
-class ChosenItem(TypedDict):
-    """One item: [base, tuned] of whether the right end was chosen with the control, and of its margin."""
-
-    id: str
-    cluster: str
-    controlled: list[float]
-    margin: list[float]
-
-
-class Choices(TypedDict):
-    """How often the right end was chosen among near misses, and by how much, in nats a token, it was ahead of them."""
-
-    source: str
-    items: Counted
-    missing: Count
-    chance: Share
-    smallest_visible: Share  # a change of this size is seen in four of five runs
-    controlled: Paired | None  # by what the prompt adds to each end
-    plain: Paired | None  # by the log-probability after the prompt: partly taste
-    other_prompts: Paired | None  # by the same after other items' prompts: taste alone
-    margin: Paired | None
-    by_kind: list[ChoicesOfKind]
-    scored: list[ChosenItem]
-
-
-class Copying(TypedDict):
-    """The longest runs of words that one model copied from the corpus."""
-
-    answers: int
-    longest_words: int
-    median_words: int
-    notable_answers: int
-    mean_longest: Estimate
-
-
-class Copies(TypedDict):
-    """Copied runs of both models."""
-
-    notable_words: int
-    prompts: int
-    base: Copying
-    tuned: Copying
-    difference: Estimate
-    p_value: Share
-    p_method: NotRequired[Method]
-
-
-class Memorisation(TypedDict):
-    """What the model can say by heart."""
-
-    training_text: Losses | None
-    copies: Copies | None
 
 
 class Copied(TypedDict):
@@ -203,7 +47,7 @@ class Answer(TypedDict):
     greedy: Marked
     samples: list[Marked]
     seeds: list[int]
-    recall: Share
+    recall: float | None  # from 0 to 1
     seconds: NotRequired[float | None]
 
 
@@ -232,55 +76,6 @@ class BaseModel(TypedDict):
     trainable_parameters: NotRequired[int | None]
     quantization: NotRequired[str | None]
     dtype: NotRequired[str | None]
-
-
-class CurvePoint(TypedDict):
-    """One point of the training's loss."""
-
-    step: int
-    loss: float
-    learning_rate: NotRequired[float | None]
-
-
-class Training(TypedDict):
-    """How the training went: what metrics.json says of it, and its curve."""
-
-    loss_curve: list[CurvePoint]
-    steps: NotRequired[int | None]
-    planned_steps: NotRequired[int | None]
-    epochs: NotRequired[float | None]
-    tokens_seen: NotRequired[int | None]
-    seconds: NotRequired[float | None]
-    tokens_per_second: NotRequired[float | None]
-    peak_memory_bytes: NotRequired[int | None]
-    stopped_early: NotRequired[str | None]
-    unmeasured: NotRequired[str | None]  # why losses of the tuned model lack; null where none do
-    starts: NotRequired[int | None]
-    steps_again: NotRequired[int | None]
-
-
-class StrengthPoint(TypedDict):
-    """The loss at one strength of the adapter; 0 is the base model, from which the difference is counted."""
-
-    strength: float
-    loss: float
-    difference: float
-    standard_error: float
-
-
-class Strength(TypedDict):
-    """How much of the adapter is kept, and what chose it."""
-
-    strength: float
-    how: Literal["set", "measured", "not measured"]
-    why: str  # why it was not measured; empty otherwise
-    by: NotRequired[
-        Literal["", "text by others", "control text"]
-    ]  # an earlier version measured it on text by others alone
-    documents: list[str]  # the ids of the text that it was measured on, and nothing else
-    tokens: int
-    seconds: float
-    curve: list[StrengthPoint]
 
 
 class Cost(TypedDict):
@@ -376,17 +171,17 @@ class Summary(TypedDict):
     error: str | None
     cause: str | None
     base_model: BaseModel | None
-    heldout: Losses | None
+    heldout: Block | None  # compare_losses, as `outside` and `control`
     # Text of the field by others; null where none was given, without documents where none was measured.
-    outside: Losses | None
-    strength: Strength | None  # null in summaries of earlier versions
-    beyond_control: Gains | None
-    control: ControlLosses | None
-    memorisation: Memorisation | None
-    choices: NotRequired[Choices | None]  # what the model knows, by choice; null where no prompt has choices
-    recall: Recall | None
-    training: Training | None
-    corpus: dict[str, Any] | None
+    outside: Block | None
+    strength: Block | None  # how much of the adapter is kept, and what chose it: of metrics.json
+    beyond_control: Block | None  # compare_gains: the change on held-out text less that on control text
+    control: Block | None  # with `by_kind` where every title names a kind, as in `Dialogue: At the shop`
+    memorisation: Block | None  # compare_losses of the training text, and compare_copies
+    choices: NotRequired[Block | None]  # compare_choices: what the model knows; null where no prompt has choices
+    recall: Block | None  # compare_recall: how many of the key facts the answers state
+    training: Block | None  # of metrics.json, with its curve
+    corpus: Block | None  # of metrics.json
     prompts: list[PromptRow]
     cost: Cost
     seconds_by_state: dict[str, float]

@@ -12,9 +12,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from common.aws import is_missing
+from common.aws import or_none
 from common.clock import from_iso, months_between
 from common.endpoint_lives import Life, Seen, attribute, of_item, together
 from common.errors import PriceUnknown
@@ -27,9 +25,8 @@ from common.pricing.prices import Price, dearest, dearest_pinned, pinned
 from common.resources import TRAINING_JOB, find_all
 
 CLOCKS_APART = timedelta(days=1)  # far more than a Lambda's clock and SageMaker's can differ
-_SECOND = timedelta(
-    seconds=1
-)  # moments are written in whole seconds, so the second in which something was seen to be gone counts
+# Moments are written in whole seconds, so the second in which something was seen to be gone counts.
+_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -133,12 +130,7 @@ class StillRunning(RuntimeError):
 
 
 def bill(
-    sagemaker: Any,
-    run: str,
-    item: RunItem,
-    entered_at: Mapping[str, datetime],
-    now: datetime,
-    seen: Seen | None = None,
+    sagemaker: Any, run: str, item: RunItem, entered_at: Mapping[str, datetime], now: datetime, seen: Seen | None = None
 ) -> Bill:
     """Adds up a run whose resources are gone: its ledger item, when its execution first entered each state, and what its tear-down saw.
 
@@ -189,12 +181,9 @@ def _training_jobs(sagemaker: Any, run: str, reserved_at: datetime, until: datet
         name = one.name
         if not belongs_to(name, run):
             continue
-        try:
-            job = sagemaker.describe_training_job(TrainingJobName=name)
-        except ClientError as error:
-            if is_missing(error):
-                continue  # deleted since it was listed
-            raise
+        job = or_none(sagemaker.describe_training_job, TrainingJobName=name)
+        if job is None:
+            continue  # deleted since it was listed
         if job["TrainingJobStatus"] in {"InProgress", "Stopping"}:
             raise StillRunning(f"Training job {name} is {job['TrainingJobStatus']}; its seconds are not final.")
         start = job.get("TrainingStartTime", job["CreationTime"])
@@ -206,9 +195,8 @@ def _training_jobs(sagemaker: Any, run: str, reserved_at: datetime, until: datet
         resources = job["ResourceConfig"]
         # Of a list, SageMaker says which type it has selected.
         kind = resources.get("SelectedInstanceType") or resources.get("InstanceType", "")
-        count = int(
-            resources.get("SelectedInstanceCount") or resources.get("InstanceCount") or 1
-        )  # a missing count is 1
+        # A missing count is 1.
+        count = int(resources.get("SelectedInstanceCount") or resources.get("InstanceCount") or 1)
         yield name, Use(start, end, kind, count, seconds)
 
 
@@ -220,9 +208,8 @@ def _add_small_items(by_month: dict[str, int], item: RunItem, until: datetime, e
     reserved = item["months"].split(",")
     longer = asking_cents(endpoint_seconds) - asking_cents(item["max_endpoint_seconds"])
     each = item["other_cents"] // len(reserved) + max(0, longer)
-    lived = [month for month in reserved if month in months_between(from_iso(item["reserved_at"]), until)] or reserved[
-        :1
-    ]
+    months = months_between(from_iso(item["reserved_at"]), until)
+    lived = [month for month in reserved if month in months] or reserved[:1]
     for month in lived:
         by_month[month] = by_month.get(month, 0) + each
     return each * len(lived)

@@ -54,10 +54,7 @@ def handle(event: TearDownEvent, context: Any) -> Settled:
     if bill is not None and (is_first or later):
         # Once a run, and once for what came later: a second tear-down must not count its cost again.
         metric(
-            ActualCents=later,
-            CommittedCents=committed,
-            CapCents=cap_cents,
-            UnreservedInstances=len(bill.unreserved),
+            ActualCents=later, CommittedCents=committed, CapCents=cap_cents, UnreservedInstances=len(bill.unreserved)
         )
     cost = notice.cost(None if is_earlier else item, left, cap_cents, month)
     record: Record = {

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from common.aws import error_code, reaching
+from common.aws import reaching, unless
 from settle.billing import StillRunning
 
 # Step Functions keeps up to 32,768 characters of a cause. The settlement's answer holds it twice and has to stay below the
@@ -41,11 +39,8 @@ def read(step_functions: Any, execution_arn: str, told_status: str) -> Execution
     if not execution_arn:
         return Execution(told_status)
     with reaching("Asking Step Functions how the execution ended"):
-        try:
-            described = step_functions.describe_execution(executionArn=execution_arn)
-        except ClientError as error:
-            if error_code(error) != "ExecutionDoesNotExist":
-                raise
+        described = unless("ExecutionDoesNotExist", step_functions.describe_execution, executionArn=execution_arn)
+        if described is None:
             return Execution(told_status)
         if described["status"] == "RUNNING":
             raise StillRunning(f"Execution {execution_arn} is still RUNNING; what it creates is not known yet.")

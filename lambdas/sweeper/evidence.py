@@ -43,9 +43,8 @@ class Evidence:
     rows: dict[str, Row] | None
     running: dict[str, str] | None
     damaged: list[str] = field(default_factory=list)  # keys of the ledger's items
-    unbooked: set[str] = field(
-        default_factory=set
-    )  # settled runs of which a job has ended that their settlement did not know
+    # Settled runs of which a job has ended that their settlement did not know.
+    unbooked: set[str] = field(default_factory=set)
     problems: list[Exception] = field(default_factory=list)
 
     def endpoint_since(self, run: str) -> datetime | None:

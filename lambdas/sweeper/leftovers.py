@@ -9,9 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from botocore.exceptions import ClientError
-
-from common.aws import error_code
+from common.aws import unless
 from common.contracts.tear_down import TearDownEvent
 from common.ledger.ledger import Ledger
 from common.logs import log
@@ -90,13 +88,8 @@ class Sweep:
         """Starts a TearDown, unless this minute's was started."""
         name = f"{run}{_SWEEP}{self.now.strftime('%y%m%d%H%M')}"
         machine, event = self.tear_down_arn, json.dumps(_event(run, judge))
-        try:
-            self.step_functions.start_execution(stateMachineArn=machine, name=name, input=event)
-        except ClientError as error:
-            if error_code(error) != "ExecutionAlreadyExists":
-                raise
-            return False
-        return True
+        start = self.step_functions.start_execution
+        return unless("ExecutionAlreadyExists", start, stateMachineArn=machine, name=name, input=event) is not None
 
     def _remove(self, run: str, judge: Judge) -> None:
         """Makes one pass of removal over a run, by itself."""

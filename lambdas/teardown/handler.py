@@ -14,12 +14,7 @@ from teardown.removal import Removal
 
 
 def handle(event: TearDownEvent, context: Any) -> Removed:
-    """Takes {runName?, executionName?, executionArn?, status?, reason?, seen?}, of which one of the first three suffices.
-
-    Answers {runName, found, quiet, keep, keepUntil?, running, seen, problems}: what there was of the run; whether there was
-    nothing at all and no trouble to see it; whether its endpoint is to be kept, until when; whether the run goes on and nothing
-    was touched; and the life of its endpoint. Raises InvalidInput when the event names no run.
-    """
+    """Takes an event that names a run or its execution; answers what this pass saw of it. Raises InvalidInput when it names none."""
     removal = Removal(
         run=run_of_event(event),
         sagemaker=hasty_client("sagemaker"),

@@ -28,8 +28,8 @@ class TearDownEvent(TypedDict, total=False):
 class Removed(TypedDict):
     """What one pass of RemoveResources answers.
 
-    `cutOff` tells that the execution may have ended in the middle of a call, which can still arrive. What is in `leftAlone` has the
-    run's name and somebody else's tags.
+    It is `quiet` when nothing was found and no trouble met. `running` tells that the run goes on and nothing was touched, `cutOff` that the
+    execution may have ended in the middle of a call, which can still arrive. What is in `leftAlone` has the run's name and somebody else's tags.
     """
 
     runName: str

@@ -58,10 +58,6 @@ class Change:
         as_read = {key: row.raw if row else None for key, row in self._read.items()}
         return not self._put or self._table.replace((item, as_read[key]) for key, item in self._put.items())
 
-    def is_as_read(self) -> bool:
-        """Whether everything is still as it was read."""
-        return all(self._table.read(key) == (row.raw if row else None) for key, row in self._read.items())
-
 
 @dataclass(frozen=True)
 class Month:

@@ -29,6 +29,7 @@ from common.ledger.rows import Row, RunItem
 from common.ledger.seal import Item
 from common.ledger.table import CONFLICT_ATTEMPTS, Table, busy
 from common.pricing.costs import cap_for
+from common.text import listed
 
 T = TypeVar("T")
 
@@ -66,12 +67,9 @@ def way_out(needed_cents: int, cap_cents: int, committed: Mapping[str, int]) -> 
 
 def damage_note(items: Iterable[str]) -> str:
     """A sentence about damaged items, for a refusal to which they contribute; empty without any."""
-    named = sorted(items)
-    more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+    named = listed(sorted(items), most=3)
     return (
-        f" The ledger's items of {', '.join(named[:3])}{more} are damaged and count as the whole cap; see captune ledger."
-        if named
-        else ""
+        f" The ledger's items of {named} are damaged and count as the whole cap; see captune ledger." if named else ""
     )
 
 
@@ -216,14 +214,9 @@ class Ledger:
         """The one way of writing: reads items, makes them anew, and puts them whole while all of them are as they were read."""
         for attempt in range(CONFLICT_ATTEMPTS):
             change = Change(self._table)
-            try:
-                made = make(change)
-            except BudgetExceeded:
-                if change.is_as_read():
-                    raise
-            else:
-                if change.write():
-                    return made
+            made = make(change)
+            if change.write():
+                return made
             # Somebody else has written one of them at this very moment: they are read again.
             self._table.pause(attempt)
         raise busy()

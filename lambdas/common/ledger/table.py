@@ -46,9 +46,7 @@ class Table:
         """Every item in its newest version. A ledger has a few hundred of them, which is one page or two."""
 
         def pages() -> list[Any]:
-            return list(
-                self._dynamodb.get_paginator("scan").paginate(TableName=self.name, ConsistentRead=True),
-            )
+            return list(self._dynamodb.get_paginator("scan").paginate(TableName=self.name, ConsistentRead=True))
 
         return [item for page in _passing(pages) for item in page["Items"]]
 

@@ -170,12 +170,7 @@ class RunCost:
 
 
 def worst_case(
-    training: Price,
-    hosting: Price,
-    training_seconds: int,
-    endpoint_seconds: int,
-    months: int = 1,
-    kept: int = 0,
+    training: Price, hosting: Price, training_seconds: int, endpoint_seconds: int, months: int = 1, kept: int = 0
 ) -> RunCost:
     """The cost of a run whose training and endpoint both last as long as they are allowed to. `kept` are the cents of its checkpoints
     and its answers.

@@ -5,9 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from common.aws import is_missing
+from common.aws import or_none
 from common.clock import month_of, next_month_start
 from common.errors import LedgerLost, RunNameTaken
 from common.ledger.ledger import Ledger
@@ -24,15 +22,8 @@ def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: s
     item = ledger.run(run)
     if item is not None and (item["execution_arn"], item["state"]) == (execution_arn, "reserved"):
         return
-    known = item is not None
-    try:
-        # A list would be read through all that the account ever trained.
-        sagemaker.describe_training_job(TrainingJobName=run)
-        known = True
-    except ClientError as error:
-        if not is_missing(error):
-            raise
-    if known:
+    # A list would be read through all that the account ever trained.
+    if item is not None or or_none(sagemaker.describe_training_job, TrainingJobName=run) is not None:
         raise RunNameTaken(
             f"The run name {run} was used before. Start a new execution and leave its name to the console, or choose another."
         )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from common.aws import error_code
+from common.aws import error_code, unless
 from common.environment import RunSettings
 from common.errors import QuotaTooLow, RunInFlight
 from common.pricing.costs import ENDPOINT_INSTANCES
@@ -84,14 +85,11 @@ def read(service_quotas: Any, wanted: Sequence[Quota], clock: Callable[[], float
         return question(ServiceCode="sagemaker", **request)
 
     def by_code(code: str) -> dict[str, Any]:
-        try:
-            found: dict[str, Any] = ask(service_quotas.get_service_quota, QuotaCode=code)["Quota"]
-        except ClientError as error:
-            # A quota that was never raised has no applied value, only AWS's default.
-            if error_code(error) != "NoSuchResourceException":
-                raise
-            found = ask(service_quotas.get_aws_default_service_quota, QuotaCode=code)["Quota"]
-        return found
+        # A quota that was never raised has no applied value, only AWS's default.
+        applied = unless("NoSuchResourceException", partial(ask, service_quotas.get_service_quota), QuotaCode=code)
+        found: dict[str, Any] = applied or ask(service_quotas.get_aws_default_service_quota, QuotaCode=code)
+        row: dict[str, Any] = found["Quota"]
+        return row
 
     def by_name(listing: Callable[..., Any]) -> None:
         more: dict[str, str] = {}

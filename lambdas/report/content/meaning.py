@@ -10,16 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from report.content.circumstances import is_smoke
-from report.findings.verdict import (
-    IMPROVED,
-    NONE_BETTER,
-    NOT_SHOWN,
-    TEXT,
-    WORSE,
-    WORSE_OUTSIDE,
-    Kind,
-    Verdict,
-)
+from report.findings.verdict import IMPROVED, NONE_BETTER, NOT_SHOWN, TEXT, WORSE, WORSE_OUTSIDE, Kind, Verdict
 from report.formatting import percent, plural
 from report.summary_types import Summary, has_figures
 
@@ -91,10 +82,7 @@ def title(judged: Verdict, outside: Mapping[str, Any] | None, kind: Kind = TEXT)
 
 
 def plain_meaning(
-    verdict: str,
-    heldout: Mapping[str, Any] | None,
-    outside: Mapping[str, Any] | None = None,
-    kind: Kind = TEXT,
+    verdict: str, heldout: Mapping[str, Any] | None, outside: Mapping[str, Any] | None = None, kind: Kind = TEXT
 ) -> str:
     """What the verdict says, in sentences without statistics. The blocks are of `report.findings.statistics.compare_losses`."""
     if verdict == WORSE_OUTSIDE:

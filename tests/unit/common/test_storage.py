@@ -9,7 +9,6 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from common.aws import is_missing, reaching
-from common.contracts import run_folder
 from common.environment import MisconfiguredFunction, RunSettings
 from common.errors import ServiceUnreachable
 from common.resources import LONGEST_TRAINING_JOB, MODEL, TRAINING_JOB, Resource, Tags, find_all, find_present
@@ -69,13 +68,6 @@ class TestBucket:
         assert storage.key_of(storage.uri("runs/a/b.txt")) == "runs/a/b.txt"
         with pytest.raises(ValueError, match="s3://bucket-2/a is not in the bucket bucket"):
             storage.key_of("s3://bucket-2/a")
-
-
-def test_address_of_an_adapter_names_its_run() -> None:
-    uri = run_folder.adapter_uri("bucket", "captune-a", "captune-a-try2")
-    assert uri == "s3://bucket/runs/captune-a/training/captune-a-try2/output/model/"
-    assert run_folder.run_of_uri(uri) == "captune-a"
-    assert run_folder.run_of_uri("s3://bucket/corpora/mine.txt") is None
 
 
 MINE = Resource(MODEL, "captune-a", resource_arn("model", "captune-a"), "", NOW)

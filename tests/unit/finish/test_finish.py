@@ -9,9 +9,8 @@ from typing import get_type_hints
 import pytest
 
 from common.errors import ReportDamaged
-from common.names import run_name
 from report.summary_types import Summary
-from tests.doubles.lambda_fakes import NOW, arn
+from tests.doubles.lambda_fakes import arn
 from tests.doubles.run_end import SettledSite as Site
 from tests.doubles.run_end import visit
 
@@ -66,17 +65,6 @@ class TestReport:
         site.fails("WeightsNotFound", "No weights.")
         site.end(status="FAILED")
         assert (site.report()["verdict"], site.report()["error"]) == ("not shown", "WeightsNotFound")
-
-    def test_execution_refused_for_its_name_leaves_the_other_run_alone(self, site: Site) -> None:
-        before, other = dict(site.s3.objects), arn("_abc")
-        failed = {"status": "FAILED", "error": "RunNameTaken", "cause": "Taken.", "stopDate": NOW}
-        site.step_functions.executions[other] = failed
-        outcome = site.end(executionArn=other, executionName="_abc", status="FAILED")
-        assert outcome["result"]["actualCents"] == 0
-        assert (site.ledger.run("captune-abc") or {})["state"] == "reserved"
-        assert {key: site.s3.objects[key] for key in before} == before
-        assert site.report(run_name("_abc"))["error"] == "RunNameTaken"
-        assert f"runs/{run_name('_abc')}/report/report.html" in outcome["message"]
 
     def test_forgotten_execution_gets_a_report_of_the_same_form(self, bare: Site) -> None:
         bare.step_functions.executions.clear()
@@ -151,7 +139,3 @@ class TestMessage:
         outcome = bare.end()
         assert "Verdict: nothing can be shown: only 5 held-out documents. The loss" in outcome["message"]
         assert outcome["subject"].startswith("Captune: nothing can be shown, $0.32")
-
-    def test_cap_below_what_is_spent_is_reported_as_it_is(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("CAP_CENTS", "10")
-        assert "the cap of $0.10 this month: -$0.64." in site.end()["message"]

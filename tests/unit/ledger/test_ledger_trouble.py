@@ -129,23 +129,6 @@ class TestTwoRunsAtOnce:
         assert table.rows["MONTH#2026-11"]["committed_cents"] == {"N": str(700 + item["reserved_cents"])}
         assert len(pauses) == 1
 
-    @pytest.mark.parametrize("at", [2, 3])
-    def test_room_made_while_a_run_is_looked_at_is_seen(self, at: int) -> None:
-        table = Table()
-        ledger = quiet_ledger(table)
-        ledger.reserve(reservation("a", CAP), CAP, NOW)
-        calls = iter(range(1, 99))
-
-        def another_run_settles(operation: str) -> None:
-            # The run's own item is read, then the month, then all the runs.
-            if next(calls) == at:
-                table.pause = lambda other: None
-                quiet_ledger(table).settle("captune-a", {"2026-11": 0}, {}, NOW)
-
-        table.pause = another_run_settles
-        assert ledger.reserve(reservation("b", CAP), CAP, NOW)["state"] == "reserved"
-        assert ledger.committed_cents("2026-11") == CAP
-
     # What was settled before, what the rival and this settlement book, and what holds: a first settlement is final.
     @pytest.mark.parametrize(
         ("before", "rival", "mine", "booked"), [(None, 91, 50, 91), (91, 130, 120, 130), (91, 130, 150, 150)]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
+from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
 
 from common.environment import BaseModel, RunSettings
 from common.errors import EulaNotAccepted, LedgerLost, RunNameTaken
@@ -86,12 +86,6 @@ class TestNames:
     def test_used_name_is_refused(self, jobs: dict[str, str], ledger: FakeLedger, used: bool) -> None:
         with pytest.raises(RunNameTaken, match="Start a new execution") if used else nullcontext():
             refuse_taken_name(SageMaker(jobs=jobs), ledger, "captune-abc", arn("abc"))
-
-    def test_name_is_not_free_where_sagemaker_does_not_answer(self) -> None:
-        sagemaker = SageMaker()
-        sagemaker.troubles["describe_training_job"] = [refusal("ThrottlingException")]
-        with pytest.raises(ClientError, match="ThrottlingException"):
-            refuse_taken_name(sagemaker, FakeLedger(), "captune-abc", arn("abc"))
 
 
 class TestLeftovers:

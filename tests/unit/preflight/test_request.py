@@ -62,14 +62,6 @@ def refusal_of(given: Any) -> str:
     return str(refused.value)
 
 
-@pytest.mark.parametrize("key", ["corpus", "epochs", "columns"])
-def test_an_input_nested_too_deeply_is_refused_by_name(key: str) -> None:
-    deep: Any = 1
-    for _ in range(20_000):
-        deep = [deep]
-    assert "nested too deeply" in refusal_of({key: deep})
-
-
 @pytest.mark.parametrize(
     ("given", "request_"),
     [

@@ -235,14 +235,6 @@ def begin(site: Site, content: bytes, given: dict[str, str]) -> Any:
     return site.begin(given)
 
 
-def test_outside_text_is_staged_and_never_trained_on(site: Site) -> None:
-    plan = begin(site, lines(OTHERS), JSON_LINES)
-    assert site.documents(OUTSIDE) == OTHERS
-    assert not [one for one in OTHERS if one["text"] in site.staged["input/corpus/corpus.txt"].decode()]
-    assert plan["evaluation"]["outsideDocuments"] == 8 and plan["warnings"] == []
-    assert "corpora/others.jsonl has 8 documents" in plan["evaluation"]["outsideText"]
-
-
 def test_titled_text_and_bare_lines_get_id_and_title(site: Site) -> None:
     begin(site, titled(7, 60, 700), TEXT)
     first = site.documents(OUTSIDE)[0]

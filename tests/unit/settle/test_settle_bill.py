@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from common.errors import ServiceUnreachable
 from common.pricing import prices
 from settle.billing import Tariff, Use, bill, endpoint_uses
 from tests.doubles.lambda_fakes import NOW, SageMaker, arn, logged, refusal
@@ -253,11 +252,6 @@ class TestTrainingSeconds:
         made = bill(SageMaker(), "captune-abc", item, {"WaitForTraining": midnight - HOUR}, midnight + 2 * HOUR)
         # Of 8,100 seconds on each of two instances, 3,600 before midnight.
         assert (made.by_month, made.unreserved) == ({"2026-11": 303, "2026-12": 379}, ())
-
-    def test_another_trouble_with_a_job_settles_nothing(self, site: Site) -> None:
-        site.sagemaker.troubles["describe_training_job"] = [refusal("ValidationException", "Not this way.")]
-        with pytest.raises(ServiceUnreachable, match="Not this way"):
-            site.settle()
 
     def test_further_jobs_count_and_those_of_other_runs_do_not(self, site: Site) -> None:
         site.sagemaker.jobs = {"captune-abc-d": job(seconds=7200)}

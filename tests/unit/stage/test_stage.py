@@ -42,13 +42,6 @@ def test_file_whose_checked_version_is_gone_is_refused(site: Site, name: str) ->
     assert not site.staged
 
 
-def test_file_of_a_bucket_without_versions_is_refused_where_it_changed(site: Site) -> None:
-    plan = {**site.run(MINE), "inputVersions": {}}
-    site.upload("mine.txt", prose(3000, 7).encode() + b" more.")
-    with pytest.raises(DatasetChanged, match=r"corpora/mine\.txt"):
-        site.stage(plan)
-
-
 def test_other_deployed_data_is_refused(site: Site) -> None:
     plan = site.run()
     site.data["control.txt"] += b" More."

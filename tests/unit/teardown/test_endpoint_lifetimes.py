@@ -13,7 +13,7 @@ from common.contracts.tear_down import Removed
 from common.endpoint_lives import of_item, together
 from teardown.removal import Removal
 from tests.doubles.lambda_fakes import MACHINE, NOW, logged, refusal
-from tests.doubles.ledger_fakes import FakeLedger, clock_of_tokyo
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.run_end import EVENT
 from tests.doubles.run_end import TornDownSite as Site
 
@@ -53,11 +53,6 @@ class TestFromCreationToEnd:
 
         removal = Removal("captune-abc", site.sagemaker, site.step_functions, site.ledger, MACHINE, clock)
         assert removal.one_pass(EVENT)["seen"] == {"noneAt": GONE_AT}
-
-    def test_its_creation_is_kept_in_utc_on_any_machine(self) -> None:
-        site = Site(endpoints={"captune-abc": "Creating"})
-        with clock_of_tokyo():
-            assert site.tear_down()["seen"] == {"lives": [life()]}
 
     def test_an_endpoint_that_came_back_has_a_second_life(self) -> None:
         site = Site(endpoints={"captune-abc": "Deleting"})
