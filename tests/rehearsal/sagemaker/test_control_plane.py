@@ -205,7 +205,7 @@ def test_tags_belong_to_what_exists(aws: SageMakerAccount) -> None:
 
 
 def test_of_two_hosts_that_failed_the_first_by_the_clock_gives_the_reason() -> None:
-    cluster, ended = Cluster(lambda: None), threading.Event()
+    cluster, ended = Cluster(), threading.Event()
     ended.set()
     for at, code in ((1.1, 1), (1.0, 3), (0.5, 0)):
         cluster.containers.append(cast(Container, SimpleNamespace(ended=ended, ended_at=at, exit_code=code)))
