@@ -75,13 +75,6 @@ def test_both_models_answer_differently_and_the_same_streamed_as_whole(site: Run
     assert texts["base"] != texts[DOMAIN]
 
 
-def test_what_the_engine_refuses_keeps_its_name(site: RunningServer) -> None:
-    asked = {"model": "base", "prompt": PROMPT, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
-    for stream in (False, True):
-        assert site.error("/v1/chat/completions", {**asked, "stream": stream})[:2] == (400, "NoChatTemplate")
-        assert site.error("/v1/completions", {**asked, "logprobs": 1, "stream": stream})[:2] == (400, "BadRequestError")
-
-
 def test_the_end_leaves_nothing_and_is_told(run: KeptRun, folders: Folders) -> None:
     engine = Here(run, folders[0], PROGRAM)
     engine.wait()

@@ -174,6 +174,8 @@ def test_what_cannot_succeed_is_refused_before_it_starts(
         changed.setattr(export.weights, "ensure_weights", lambda cache: toys[0])
         assert "as *.safetensors" in exported(results, *merged)[0]
     assert "as *.safetensors" in exported(results, *merged, "--base", str(other))[0]
+    (other / "config.json").write_text("cut off")
+    assert "holds no model" in exported(results, "--to", "gguf", "--base", str(other))[0]
     (other / "config.json").write_text('{"hidden_size": 64}')
     assert "hidden_size 32 and not 64" in exported(results, "--to", "gguf", "--base", str(other))[0]
     assert "--gguf is for --to merged" in exported(results, "--to", "gguf", "--gguf", "f16")[0]

@@ -23,7 +23,7 @@ from ask.questions import CHAT_ROUTE, ROUTE
 from captune import engines
 from captune.__main__ import app
 from captune.account import Refused
-from captune.engines import AnswerFailed, ClientLeft, Deployed, Pieces, refuse_other_base
+from captune.engines import AnswerFailed, ClientLeft, Deployed, Pieces
 from captune.kept_run import REHEARSED_ACCOUNT, KeptRun
 from captune.use import listening, stand_in_words
 from common import clock
@@ -358,16 +358,3 @@ def test_a_person_is_told_how_the_stand_in_differs(tmp_path: Path, planned: str,
     (tmp_path / "adapter" / "metrics.json").write_text(json.dumps({"base_model": {"name": weights.NAME}}))
     words = stand_in_words(KeptRun(tmp_path, {**PLAN, "baseModel": {"name": planned}}))
     assert said in words and not_said not in words and "60 seconds" in words
-
-
-def test_another_base_model_is_refused(tmp_path: Path) -> None:
-    made_for = {"name": "Tiny", "architecture": "LlamaForCausalLM", "hidden_size": 32, "layers": 2}
-    (tmp_path / "metrics.json").write_text(json.dumps({"base_model": made_for}))
-    with pytest.raises(Refused, match="holds no model"):
-        refuse_other_base(tmp_path, tmp_path)
-    shape = {"architectures": ["LlamaForCausalLM"], "hidden_size": 32, "num_hidden_layers": 2}
-    (tmp_path / "config.json").write_text(json.dumps(shape))
-    refuse_other_base(tmp_path, tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({**shape, "hidden_size": 64}))
-    with pytest.raises(Refused, match="trained on Tiny, .* hidden_size 32 and not 64"):
-        refuse_other_base(tmp_path, tmp_path)
