@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from rehearsal.account.cloud import Cloud
-from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from stacks.assembly import SynthesisFailed, substituted, synthesize
 from tests.doubles.rehearsal.deployed import ROLE, Workbench
+from verification.fake_engines import FakeHosting, FakeTraining
 
 
 def new(folder: Path) -> Cloud:

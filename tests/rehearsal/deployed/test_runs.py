@@ -13,9 +13,9 @@ from botocore.exceptions import ClientError
 from captune import limits
 from common.contracts import run_folder
 from common.names import run_name
-from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.step_functions.executions import Execution
 from tests.doubles.rehearsal.deployed import DeployedProject
+from verification.fake_engines import FakeHosting, FakeTraining
 
 
 @pytest.fixture(scope="class")

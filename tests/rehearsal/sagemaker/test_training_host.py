@@ -286,7 +286,7 @@ def test_a_command_dies_with_a_rehearsal_that_is_killed(tmp_path: Path) -> None:
         sys.path[:0] = {[str(Path(__file__).parents[3])]!r}
         from rehearsal.account.clients import Clients
         from rehearsal.events import Clock
-        from rehearsal.sagemaker.fake import FakeHosting
+        from verification.fake_engines import FakeHosting
         from rehearsal.sagemaker.real.training import TrainingHost
         from rehearsal.sagemaker.standin import StandIn
         host, folder = TrainingHost(), pathlib.Path({str(tmp_path)!r})
