@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import threading
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from starlette.applications import Starlette
@@ -32,7 +30,6 @@ _HEADERS = {
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
 }  # fmt: skip
-T = TypeVar("T")
 _ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}")
 
 
@@ -53,8 +50,6 @@ async def _explained(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         message = f"{request.method} {request.url.path} is not answered here: {error.detail}."
         return refused(AnswerFailed(error.status_code, "UnknownPath", message))
-    if isinstance(error, RecursionError):
-        return refused(AnswerFailed(400, "BadRequest", "The request is nested too deeply."))
     return refused(AnswerFailed(503, type(error).__name__, f"{error} Check that your AWS credentials still hold."))
 
 
@@ -139,7 +134,7 @@ class Proxy:
             Route("/captune/end", self._end, methods=["POST"]),
             *(Route(path, self._file) for path in ("/", "/use.js", "/use.css")),
         ]
-        explained = (AnswerFailed, ClientError, BotoCoreError, HTTPException, RecursionError)
+        explained = (AnswerFailed, ClientError, BotoCoreError, HTTPException)
         handlers: Any = dict.fromkeys(explained, _explained)
         return Starlette(routes=routes, middleware=[Middleware(Guard, port=port)], exception_handlers=handlers)
 
@@ -157,12 +152,10 @@ class Proxy:
 
     async def _complete(self, request: Request) -> Response:
         asked = await _object(request)
-        model, stream, left = self._named(asked.get("model")), asked.get("stream") is True, threading.Event()
-        asking = run_in_threadpool(self._engine.ask, request.url.path, json.dumps(asked).encode(), stream, left)
-        pieces = await _unless_left(request, asking, left)
+        model, stream = self._named(asked.get("model")), asked.get("stream") is True
+        pieces = await run_in_threadpool(self._engine.ask, request.url.path, json.dumps(asked).encode(), stream)
         if not stream:
-            content = await _unless_left(request, run_in_threadpool(_whole, pieces, model), left)
-            return Response(content, media_type="application/json")
+            return Response(await run_in_threadpool(_whole, pieces, model), media_type="application/json")
         events = events_of(pieces, model)
         first = await run_in_threadpool(next, events, b"")  # an error is still one with its own status
         return _Streamed(_stream(first, events), media_type="text/event-stream", headers=_HEADERS)
@@ -191,25 +184,10 @@ def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "captune"}
 
 
-async def _unless_left(request: Request, work: Awaitable[T], left: threading.Event) -> T:
-    """What the work gives; `left` is set as soon as the client leaves."""
-
-    async def watch() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        left.set()
-
-    watching = asyncio.ensure_future(watch())
-    try:
-        return await work
-    finally:
-        watching.cancel()
-
-
 async def _object(request: Request) -> dict[str, Any]:
     try:
         asked = json.loads(await request.body())
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise AnswerFailed(400, "BadRequest", f"The request is not JSON: {error}") from None
     if not isinstance(asked, dict):
         raise AnswerFailed(400, "BadRequest", "The request is not a JSON object.")
