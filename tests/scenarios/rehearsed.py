@@ -374,7 +374,7 @@ def _kill(case: _Case) -> None:
 
 
 def _event_twice(case: _Case) -> None:
-    case.cloud.events.duplicate()
+    case.cloud.events.times.append(2)
     if case.in_tear_down:
         case.fault(hang=True)
     else:
@@ -390,7 +390,7 @@ def _release_when_the_other_is_over(case: _Case) -> None:
 
 
 def _lose(case: _Case) -> None:
-    case.cloud.events.drop_next()
+    case.cloud.events.times.append(0)
     if case.in_tear_down:
         _throttle(case, 1)
     else:
