@@ -29,7 +29,7 @@ from rehearsal.models import weights
 from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.aws_account import Answers, FakeSession, deployed
 from tests.doubles.lambda_fakes import NOW, TEAR_DOWN, SageMaker, Service, StepFunctions, refusal
-from tests.doubles.run_bucket import BUCKET, PLAN, RUN, RunBucket, files_of_run
+from tests.doubles.run_bucket import BUCKET, PLAN, RUN, RunBucket, files_of_run, kept_here
 from tests.doubles.use_site import DOMAIN, NEVER, TEXTS, FakeEngine, RunningServer, serving
 
 ASK = "/v1/completions"
@@ -302,10 +302,7 @@ def test_what_the_command_cannot_use_is_named(tmp_path: Path, monkeypatch: pytes
     assert f"captune fetch {RUN}" in said("one", "--base", str(tmp_path))
     plan.write_bytes(files_of_run(executionArn=f"x:{REHEARSED_ACCOUNT}:y")["plan.json"])
     assert "has left no adapter" in said(RUN)
-    (tmp_path / RUN / "adapter").mkdir()
-    (tmp_path / RUN / "adapter" / "adapter_config.json").write_text("{}")
-    (tmp_path / RUN / "adapter" / "adapter_model.safetensors").write_bytes(b"")
-    (tmp_path / RUN / "adapter" / "metrics.json").write_text(json.dumps({"base_model": {"name": weights.NAME}}))
+    kept_here(tmp_path, {"name": weights.NAME}, executionArn=f"x:{REHEARSED_ACCOUNT}:y")
 
     def missing(cache: Path) -> Path:
         raise weights.CannotRun("The small model is not installed. Run: make setup")
@@ -330,9 +327,6 @@ def test_a_port_that_is_taken_is_told() -> None:
     ],
 )
 def test_a_person_is_told_how_the_stand_in_differs(tmp_path: Path, planned: str, said: str, not_said: str) -> None:
-    (tmp_path / "adapter").mkdir()
-    for name in ("adapter_model.safetensors", "adapter_config.json"):
-        (tmp_path / "adapter" / name).write_text("{}")
-    (tmp_path / "adapter" / "metrics.json").write_text(json.dumps({"base_model": {"name": weights.NAME}}))
-    words = stand_in_words(KeptRun(tmp_path, {**PLAN, "baseModel": {"name": planned}}))
+    folder = kept_here(tmp_path, {"name": weights.NAME})
+    words = stand_in_words(KeptRun(folder, {**PLAN, "baseModel": {"name": planned}}))
     assert said in words and not_said not in words and "60 seconds" in words
