@@ -158,7 +158,7 @@ class Proxy:
             return Response(await run_in_threadpool(_whole, pieces, model), media_type="application/json")
         events = events_of(pieces, model)
         first = await run_in_threadpool(next, events, b"")  # an error is still one with its own status
-        return StreamingResponse(_stream(first, events), media_type="text/event-stream", headers=_HEADERS)
+        return _Streamed(_stream(first, events), media_type="text/event-stream", headers=_HEADERS)
 
     async def _state(self, request: Request) -> Response:
         state = await run_in_threadpool(self._engine.state)
@@ -201,11 +201,20 @@ def _whole(pieces: Pieces, model: str) -> bytes:
         raise _cut_off(f" ({type(error).__name__})") from error
 
 
-async def _stream(first: bytes, events: Pieces) -> AsyncIterator[bytes]:
-    """The events of an answer; one that breaks off or changes its model ends with an error, which clients raise.
+class _Streamed(StreamingResponse):
+    """Ends the answer with the response, however that ends: a client that leaves keeps no model busy."""
 
-    Where the client leaves, the answer is closed with this: nobody keeps a model busy.
-    """
+    body_iterator: Any
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self.body_iterator.aclose()
+
+
+async def _stream(first: bytes, events: Pieces) -> AsyncIterator[bytes]:
+    """The events of an answer; one that breaks off or changes its model ends with an error, which clients raise."""
     try:
         yield first
         while event := await run_in_threadpool(next, events, b""):
