@@ -121,7 +121,7 @@ class Conductor:
         deployed = Settings.from_context({**context, **settings})
         refuse_what_needs_linux(deployed.training_instance_count)
         target = options.results / (options.name or run_name(self._name))
-        results.try_place(target)
+        results.try_place(target, model.adapter_bytes(deployed.lora_rank))
         self._check_files(deployed)
         # Neither waits for the other, and each keeps about one core busy.
         made = None if self._engines else _begun(lambda: model.ensure((options.project / WEIGHTS).absolute()))

@@ -28,8 +28,10 @@ from .display import Display, cause_of
 SHOWN_PROMPTS = 3
 _MORE_TIME = " --set max_training_seconds=14400 gives it more time."
 _SWEEP_SECONDS = 120
-ROOM_BYTES = 256 << 20  # for an adapter and a report with all answers, and what is left free
-Keep = Callable[[Any, str, str, Path], None]  # (s3, bucket, run, folder)
+REPORT_BYTES = 8 << 20  # of a report with all answers
+Keep = Callable[
+    [Any, str, str, Path], None
+]  # (s3, bucket, run, folder); raises OSError where the folder does not take it
 
 
 def set_aside(target: Path) -> Path | None:
@@ -50,17 +52,17 @@ def answers_of(cloud: Cloud, run: str) -> int:
     return 2 * sum(1 + samples_of(prompt, samples) for prompt in prompts)
 
 
-def try_place(target: Path) -> None:
-    """Try, before anything runs, whether a run can be kept in `target`. Raises CannotRun."""
-    folder = target.parent
+def try_place(target: Path, adapter_bytes: int) -> None:
+    """Try, before anything runs, whether a run of this adapter can be kept in `target`. Raises CannotRun."""
+    folder, needed = target.parent, adapter_bytes + REPORT_BYTES + run_folder.SPARE_BYTES
     try:
         if files := [one for one in (folder, target) if one.exists() and not one.is_dir()]:
             raise NotADirectoryError(errno.ENOTDIR, f"{files[0].name} is a file")
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"captune")
-        if (free := shutil.disk_usage(folder).free) < ROOM_BYTES:
-            raise OSError(errno.ENOSPC, f"{free:,} bytes are free and {ROOM_BYTES:,} are needed")
+        if (free := shutil.disk_usage(folder).free) < needed:
+            raise OSError(errno.ENOSPC, f"{free:,} bytes are free and {needed:,} are needed")
     except OSError as error:
         raise CannotRun(
             f"The results cannot be kept in {folder}: {error.strerror}. Name another folder: --results FOLDER"
@@ -70,7 +72,7 @@ def try_place(target: Path) -> None:
 def copy_out(cloud: Cloud, run: str, target: Path, display: Display, keep: Keep) -> dict[str, Any]:
     """Copy what is kept of a run to a folder, for the bucket goes with the rehearsal; return its summary, empty if it has none.
 
-    Raises what `keep` does where the folder does not take it.
+    Raises OSError where the folder does not take it.
     """
     assert cloud.deployment is not None
     if earlier := set_aside(target):

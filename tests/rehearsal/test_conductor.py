@@ -20,12 +20,13 @@ from rich.console import Console
 
 from captune import fetch
 from captune.rehearse import check
+from common.contracts import run_folder
 from common.errors import BudgetExceeded
 from rehearsal.conductor import results
 from rehearsal.conductor.conductor import Conductor
 from rehearsal.conductor.display import Display
 from rehearsal.conductor.options import parse
-from rehearsal.models.weights import Substitute
+from rehearsal.models.weights import SMALL, Substitute
 from rehearsal.programs import CannotRun
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 from stacks.assembly import Assembly
@@ -143,7 +144,7 @@ def test_the_results_place_is_tried_first(conduct: Conduct, tmp_path: Path, monk
     assert code == 2 and "--results FOLDER" in said
     assert f"cannot begin: The results cannot be kept in {tmp_path}/results: taken is a file." in said
     assert "Deploying" not in said
-    enough = results.ROOM_BYTES
+    enough = SMALL.adapter_bytes(16) + results.REPORT_BYTES + run_folder.SPARE_BYTES
     for free, code in ((enough - 1, 2), (enough, 0)):
         monkeypatch.setattr(results.shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
         found, said = conduct()
