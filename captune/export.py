@@ -23,6 +23,7 @@ from rich.console import Console
 from captune import account, converters
 from captune.account import PROJECT, Refused
 from captune.engines import refuse_other_base
+from captune.fetch import DiskFull
 from captune.kept_run import KeptRun, kept, not_found
 from common.architecture import CONFIGURATION
 from common.contracts import run_folder
@@ -84,7 +85,7 @@ def command(
 
 
 def export(run: KeptRun, to: Form, base: Path | None, gguf: Precision | None, final: Path) -> list[str]:
-    """Writes a folder and answers the names of its files. Raises Refused."""
+    """Writes a folder and answers the names of its files. Raises Refused, and DiskFull."""
     adapter, base = run.adapter(), _base_here(run, to, base)
     if final.exists():
         raise Refused(f"{final} is there already. Move it away, or name another folder with --out.")
@@ -92,14 +93,19 @@ def export(run: KeptRun, to: Form, base: Path | None, gguf: Precision | None, fi
     if to == "merged":
         needed += (1 + _GGUF_SHARE[gguf]) * _refuse_without_weights(run, base)
     there = next(folder for folder in final.absolute().parents if folder.is_dir())
+    full = f"The disk with {there} is too full: {{}}. Nothing was kept there. Make room, or name another folder with --out."
     if (free := shutil.disk_usage(there).free) < needed:
-        room = f"{needed / 1e9:.2f} GB are needed, and {free / 1e9:.2f} GB are free"
-        raise Refused(f"The disk with {there} is too full: {room}. Make room, or name another folder with --out.")
+        raise DiskFull(full.format(f"{needed / 1e9:.2f} GB are needed, and {free / 1e9:.2f} GB are free"))
     with tempfile.TemporaryDirectory(prefix="captune-export-") as folder:
         if base is None and to == "gguf":
             session = account.session(str(run.plan["region"]))
             base = configuration_from_hub(session.client("sagemaker"), run, Path(folder))
-        weights.make_once(final.parent, final.name, lambda part: _write(run, to, base, gguf, part))
+        try:
+            weights.make_once(final.parent, final.name, lambda part: _write(run, to, base, gguf, part))
+        except Exception as error:  # safetensors and the converters have errors of their own for it
+            if "No space left" not in str(error):
+                raise
+            raise DiskFull(full.format("writing stopped")) from error
     return sorted(path.name for path in final.iterdir())
 
 

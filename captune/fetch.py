@@ -5,6 +5,7 @@ Each file is compared with the checksum that S3 keeps of it. A second call fetch
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -28,6 +29,10 @@ from common.storage import Storage
 # In one request: the checksum is of the whole object. boto3 tries again where the connection breaks.
 _WHOLE = TransferConfig(multipart_threshold=1 << 40, use_threads=False)
 Advance = Callable[[int], object]
+
+
+class DiskFull(Refused, OSError):
+    """The run does not fit on the disk."""
 
 
 def command(
@@ -58,7 +63,7 @@ class _Object:
 
 
 def fetch(s3: Any, bucket: str, run: str, results: Path) -> list[str]:
-    """Fetches a run into a folder of its name; answers its files. Raises Refused, of a run without an adapter once all else is there."""
+    """Fetches a run into a folder of its name; answers its files. Raises Refused, of a run without an adapter once all else is there, and DiskFull."""
     target, objects = results / run, wanted(s3, bucket, run)
     if not objects:
         raise not_found(run, runs_in(s3, bucket), f"in the bucket {bucket}")
@@ -107,14 +112,20 @@ def wanted(s3: Any, bucket: str, run: str) -> list[_Object]:
 
 
 def copy(s3: Any, bucket: str, objects: list[_Object], target: Path, advance: Advance = lambda size: None) -> None:
-    """Copies objects into a folder. Raises Refused where there is no room for them, and OSError."""
+    """Copies objects into a folder. Raises DiskFull and Refused."""
     needed = sum(one.size for one in objects) + run_folder.SPARE_BYTES
-    target.mkdir(parents=True, exist_ok=True)
-    if (free := shutil.disk_usage(target).free) < needed:
-        full = f"The disk with {target} is full: {needed:,} bytes are needed and {free:,} are free."
-        raise Refused(f"{full} Make room, or name another --results folder.")
-    for one in objects:
-        _copy_one(s3, bucket, one, target / one.path, advance)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        if (free := shutil.disk_usage(target).free) < needed:
+            raise OSError(errno.ENOSPC, f"{needed:,} bytes are needed and {free:,} are free")
+        for one in objects:
+            _copy_one(s3, bucket, one, target / one.path, advance)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull(
+            f"The disk with {target} is full ({error}). Make room, or name another --results folder."
+        ) from error
 
 
 def keep(s3: Any, bucket: str, run: str, target: Path) -> None:

@@ -144,10 +144,17 @@ def test_ollamas_template_asks_as_the_models_own_does(toys: tuple[Path, Path], t
     assert "TEMPLATE" not in export.modelfile("x.gguf", tmp_path)
 
 
-def test_a_converter_that_fails_leaves_nothing(results: Path, toys: tuple[Path, Path]) -> None:
-    (results / converters.ADAPTER).write_text(CONVERTER.replace('ENDS = ""', 'ENDS = "Model is unknown"'))
+@pytest.mark.parametrize(
+    ("ends", "reason"),
+    [
+        ("Model is unknown", "could not convert .*unknown"),
+        ("OSError: [Errno 28] No space left on device", "The disk with"),
+    ],
+)
+def test_a_converter_that_fails_leaves_nothing(results: Path, toys: tuple[Path, Path], ends: str, reason: str) -> None:
+    (results / converters.ADAPTER).write_text(CONVERTER.replace('ENDS = ""', f"ENDS = {ends!r}"))
     said, out = exported(results, "--to", "gguf", "--base", str(toys[0]))
-    assert re.search("could not convert .*unknown", said) and "Traceback" not in said
+    assert re.search(reason, said) and "Traceback" not in said
     assert not out.exists() and not list(results.glob(".out*"))
     (results / converters.ADAPTER).write_text("print('done')")
     assert "wrote nothing: done" in exported(results, "--to", "gguf", "--base", str(toys[0]))[0] and not out.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from moto.s3.models import s3_backends
 
 from captune import fetch as fetching
 from captune.account import Refused
-from captune.fetch import fetch
+from captune.fetch import DiskFull, fetch
 from captune.kept_run import REHEARSED_ACCOUNT, kept
 from tests.doubles.aws_account import deployed, said
 from tests.doubles.run_bucket import ADAPTER, BUCKET, RUN, RunBucket, files_of_run
@@ -104,13 +105,19 @@ def test_a_wrong_name_and_a_folder_of_another_run_are_told(s3: Any, tmp_path: Pa
     assert files(tmp_path) == {f"{RUN}/plan.json"}
 
 
-def test_a_full_disk_is_told_before_anything_is_fetched(
+def test_a_full_disk_is_told_before_and_while_it_fills(
     s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def full(*given: Any, **options: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(s3, "download_file", full)
+        with pytest.raises(DiskFull, match="--results"):
+            fetch(s3, BUCKET, RUN, tmp_path)
     monkeypatch.setattr(fetching.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1_000))
-    with pytest.raises(Refused, match="1,000 are free.*--results"):
+    with pytest.raises(DiskFull, match="are free"):
         fetch(s3, BUCKET, RUN, tmp_path)
-    assert files(tmp_path) == set()
 
 
 def test_the_command_finds_the_bucket_and_prints_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
