@@ -81,6 +81,7 @@ class Counting(Proxy):
         self._room = asyncio.Semaphore(at_once)
 
     async def _complete(self, request: Request) -> Response:
+        await request.body()  # before its client may be gone
         async with self._room:
             answer = await super()._complete(request)
         self.answered()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import select
 import tempfile
+import threading
 import time
 from collections.abc import Generator
 from contextlib import closing
@@ -28,6 +30,7 @@ from stacks.configuration.images import server_lora_rank
 
 BASE, CHAT_PATH = "base", "/v1/chat/completions"
 START_SECONDS, ANSWER_SECONDS = 900, 480
+LOOK_SECONDS = 0.2  # between two looks whether the client has left
 # SageMaker gives a whole answer 60 seconds.
 PATIENCE = Config(retries={"total_max_attempts": 2}, connect_timeout=5, read_timeout=70, max_pool_connections=50)
 BROKEN = (BotoCoreError, EventStreamError, HTTPError, http.client.HTTPException, OSError)  # a connection
@@ -42,11 +45,15 @@ class AnswerFailed(Exception):
         self.status, self.kind, self.parameter = status, kind, parameter
 
 
+class ClientLeft(AnswerFailed):
+    """The client has left before its answer was whole."""
+
+
 class Engine(Protocol):
     """A server of a base model and a tuned one."""
 
-    def ask(self, path: str, body: bytes, stream: bool) -> Pieces:
-        """Put a completion request. Raises AnswerFailed."""
+    def ask(self, path: str, body: bytes, stream: bool, left: threading.Event) -> Pieces:
+        """Put a completion request; `left` is set when its client has left, before or while it is answered. Raises AnswerFailed."""
 
     def state(self) -> dict[str, Any]:
         """Where it runs, whether it is running, its cost so far and the minutes left."""
@@ -79,7 +86,7 @@ class Deployed:
             f"again: captune serve {self._run}"
         )
 
-    def ask(self, path: str, body: bytes, stream: bool) -> Pieces:
+    def ask(self, path: str, body: bytes, stream: bool, left: threading.Event) -> Pieces:
         """See `Engine`. SageMaker ends no answer before it is whole."""
         call = self._runtime.invoke_endpoint_with_response_stream if stream else self._runtime.invoke_endpoint
         request = {"EndpointName": self._run, "ContentType": "application/json", "Body": body}
@@ -176,15 +183,25 @@ class Here:
         said = self._container.last_line or "it said nothing"
         raise Refused(f"The model server did not start: {said}. Is there memory enough for the model?")
 
-    def _send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> http.client.HTTPResponse:
-        """Send a request and wait for the first bytes of its answer."""
+    def _send(
+        self, method: str, path: str, body: bytes, headers: dict[str, str], left: threading.Event | None = None
+    ) -> http.client.HTTPResponse:
+        """Send a request and wait for the first bytes of its answer. Raises ClientLeft."""
         port = int(self._port_file.read_text())
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
         # Its end is then the end of the connection, which the server notices.
         connection.request(method, path, body, {**headers, "Connection": "close"})
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while left is not None and not select.select([connection.sock], [], [], LOOK_SECONDS)[0]:
+            if time.monotonic() > deadline:
+                connection.close()
+                raise TimeoutError(f"no answer within {ANSWER_SECONDS} seconds")
+            if left.is_set():
+                connection.close()
+                raise ClientLeft(499, "ClientLeft", "The client has left.")
         return connection.getresponse()
 
-    def ask(self, path: str, body: bytes, stream: bool) -> Pieces:
+    def ask(self, path: str, body: bytes, stream: bool, left: threading.Event) -> Pieces:
         """See `Engine`."""
         from rehearsal.sagemaker.vllm.routing import CUSTOM_ATTRIBUTES, INVOCATIONS
 
@@ -193,7 +210,7 @@ class Here:
         if self._ended:
             raise AnswerFailed(410, "NoEndpoint", f"The model server was ended. {again}")
         try:
-            answer = self._send("POST", INVOCATIONS, body, headers)
+            answer = self._send("POST", INVOCATIONS, body, headers, left)
             refused = answer.read() if answer.status >= 400 else b""
         except BROKEN as error:
             message = f"The model server does not answer ({error!r}). {again}"

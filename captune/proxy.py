@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+import threading
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 from starlette.applications import Starlette
@@ -30,6 +32,7 @@ _HEADERS = {
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
 }  # fmt: skip
+T = TypeVar("T")
 _ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}")
 
 
@@ -50,6 +53,8 @@ async def _explained(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         message = f"{request.method} {request.url.path} is not answered here: {error.detail}."
         return refused(AnswerFailed(error.status_code, "UnknownPath", message))
+    if isinstance(error, RecursionError):
+        return refused(AnswerFailed(400, "BadRequest", "The request is nested too deeply."))
     return refused(AnswerFailed(503, type(error).__name__, f"{error} Check that your AWS credentials still hold."))
 
 
@@ -134,7 +139,7 @@ class Proxy:
             Route("/captune/end", self._end, methods=["POST"]),
             *(Route(path, self._file) for path in ("/", "/use.js", "/use.css")),
         ]
-        explained = (AnswerFailed, ClientError, BotoCoreError, HTTPException)
+        explained = (AnswerFailed, ClientError, BotoCoreError, HTTPException, RecursionError)
         handlers: Any = dict.fromkeys(explained, _explained)
         return Starlette(routes=routes, middleware=[Middleware(Guard, port=port)], exception_handlers=handlers)
 
@@ -152,10 +157,12 @@ class Proxy:
 
     async def _complete(self, request: Request) -> Response:
         asked = await _object(request)
-        model, stream = self._named(asked.get("model")), asked.get("stream") is True
-        pieces = await run_in_threadpool(self._engine.ask, request.url.path, json.dumps(asked).encode(), stream)
+        model, stream, left = self._named(asked.get("model")), asked.get("stream") is True, threading.Event()
+        asking = run_in_threadpool(self._engine.ask, request.url.path, json.dumps(asked).encode(), stream, left)
+        pieces = await _unless_left(request, asking, left)
         if not stream:
-            return Response(await run_in_threadpool(_whole, pieces, model), media_type="application/json")
+            content = await _unless_left(request, run_in_threadpool(_whole, pieces, model), left)
+            return Response(content, media_type="application/json")
         events = events_of(pieces, model)
         first = await run_in_threadpool(next, events, b"")  # an error is still one with its own status
         return _Streamed(_stream(first, events), media_type="text/event-stream", headers=_HEADERS)
@@ -184,10 +191,25 @@ def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "captune"}
 
 
+async def _unless_left(request: Request, work: Awaitable[T], left: threading.Event) -> T:
+    """What the work gives; `left` is set as soon as the client leaves."""
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+
+    watching = asyncio.ensure_future(watch())
+    try:
+        return await work
+    finally:
+        watching.cancel()
+
+
 async def _object(request: Request) -> dict[str, Any]:
     try:
         asked = json.loads(await request.body())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AnswerFailed(400, "BadRequest", f"The request is not JSON: {error}") from None
     if not isinstance(asked, dict):
         raise AnswerFailed(400, "BadRequest", "The request is not a JSON object.")

@@ -45,7 +45,7 @@ class FakeEngine:
     ended: bool = False
     closed: threading.Event = field(default_factory=threading.Event)
 
-    def ask(self, path: str, body: bytes, stream: bool) -> Pieces:
+    def ask(self, path: str, body: bytes, stream: bool, left: threading.Event) -> Pieces:
         asked = json.loads(body)
         self.asked.append((path, asked))
         if self.refusal or self.ended:

@@ -214,12 +214,12 @@ def test_no_more_requests_at_once_than_an_engine_survives(at_once: int) -> None:
     now, most, together = 0, 0, threading.Barrier(at_once, timeout=PATIENCE_SECONDS)
 
     class Slow(FakeEngine):
-        def ask(self, path: str, body: bytes, stream: bool) -> Pieces:
+        def ask(self, path: str, body: bytes, stream: bool, left: threading.Event) -> Pieces:
             nonlocal now, most
             now, most = now + 1, max(most, now + 1)
             together.wait()
             now -= 1
-            return super().ask(path, body, stream)
+            return super().ask(path, body, stream, left)
 
     proxy, answers = benchmark.Counting(Slow(), DOMAIN, at_once), list[int]()
     proxy.answered = lambda: answers.append(1)

@@ -6,6 +6,8 @@ import io
 import json
 import logging
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +23,7 @@ from ask.questions import CHAT_ROUTE, ROUTE
 from captune import engines
 from captune.__main__ import app
 from captune.account import Refused
-from captune.engines import AnswerFailed, Deployed
+from captune.engines import AnswerFailed, ClientLeft, Deployed, Pieces
 from captune.kept_run import REHEARSED_ACCOUNT, KeptRun
 from captune.use import listening, stand_in_words
 from common import clock
@@ -99,7 +101,7 @@ def test_what_is_no_completion_is_an_error(site: RunningServer, whole: bytes, st
 @pytest.mark.parametrize(
     ("body", "named"),
     [
-        (b"{nope", (400, "BadRequest")), ([1], (400, "BadRequest")),
+        (b"{nope", (400, "BadRequest")), ([1], (400, "BadRequest")), (b"[" * 50_000 + b"]" * 50_000, (400, "BadRequest")),
         ({"prompt": "A gene"}, (404, "UnknownModel")),
         ({**ASKED, "model": "nobody"}, (404, "UnknownModel")),
     ],
@@ -145,6 +147,26 @@ def test_models_and_paths_are_answered_as_openais_clients_read_them(site: Runnin
         assert site.error(path, body)[:2] == (status, "UnknownPath")
     site.engine.refusal = AnswerFailed(400, "BadRequestError", "no", "tools")
     assert json.loads(site.call(ASK, ASKED)[1])["error"]["param"] == "tools"
+
+
+def test_a_client_that_leaves_before_its_whole_answer_is_known_to_have_left(site: RunningServer) -> None:
+    heard, left = threading.Event(), list[bool]()
+
+    def ask(path: str, body: bytes, stream: bool, gone: threading.Event) -> Pieces:
+        heard.set()
+        left.append(gone.wait(60))
+        raise ClientLeft(499, "ClientLeft", "The client has left.")
+
+    site.engine.ask = ask
+    for stream in (False, True):
+        body = json.dumps({**ASKED, "stream": stream})
+        with raw(site, body, len(body)):
+            assert heard.wait(60)
+        heard.clear()
+    assert site.call("/captune/state")[0] == 200
+    while len(left) < 2:
+        time.sleep(0.01)
+    assert left == [True, True]
 
 
 def test_a_client_that_leaves_ends_its_answer(site: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
