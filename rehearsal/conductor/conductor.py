@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -31,7 +32,7 @@ from stacks.configuration.settings import Settings, SettingsError
 
 from . import files, results
 from .display import Display
-from .files import WEIGHTS, RunFolders, clear_abandoned, new_name
+from .files import STATE, WEIGHTS, RunFolders, clear_abandoned, new_name
 from .options import Options, refuse_what_needs_linux
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
@@ -210,8 +211,12 @@ class Conductor:
 
     def _finish(self, cloud: Cloud, execution: Execution) -> int:
         run, options = run_name(execution.name), self.options
-        target = options.results / (options.name or run)
-        self.summary = results.copy_out(cloud, run, target, self.display, self._keep)
+        name = options.name or run
+        places = [
+            folder / name
+            for folder in (options.results, options.project / STATE / "results", Path(tempfile.gettempdir()))
+        ]
+        target, self.summary = results.copy_out(cloud, run, places, self.model, self.display, self._keep)
         summary, succeeded = self.summary, execution.status == "SUCCEEDED"
         if succeeded and summary:
             results.show_summary(self.display, summary)

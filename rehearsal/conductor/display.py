@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -57,13 +57,34 @@ def duration(seconds: float) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
 
 
+class _TolerantFile:
+    """A file whose reader may have gone: errors of writing are ignored."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        """Write, and ignore errors."""
+        with suppress(OSError):
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, and ignore errors."""
+        with suppress(OSError):
+            self._file.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
 class Display:
     """Prints steps, states and training; `plain` without a live display even on a terminal. Thread-safe; use it in a with-statement."""
 
     def __init__(self, plain: bool = False, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True)
         # Where the reader of a pipe has gone, rich would end the thread that prints.
-        self.console.on_broken_pipe = lambda: setattr(self.console, "quiet", True)  # type: ignore[method-assign]
+        self.console.file = cast(IO[str], _TolerantFile(self.console.file))
         self.live = self.console.is_terminal and not plain
         self._lock = threading.RLock()
         self._progress = Progress(

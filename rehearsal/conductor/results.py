@@ -19,6 +19,7 @@ from common import errors
 from common.contracts import run_folder
 from common.storage import Storage
 from rehearsal.account.cloud import Cloud
+from rehearsal.models.weights import Substitute
 from rehearsal.programs import CannotRun
 from rehearsal.step_functions.executions import Execution
 from report.content.meaning import NO_OUTSIDE_TEXT
@@ -69,17 +70,40 @@ def try_place(target: Path, adapter_bytes: int) -> None:
         ) from error
 
 
-def copy_out(cloud: Cloud, run: str, target: Path, display: Display, keep: Keep) -> dict[str, Any]:
-    """Copy what is kept of a run to a folder, for the bucket goes with the rehearsal; return its summary, empty if it has none.
+def copy_out(
+    cloud: Cloud, run: str, places: Sequence[Path], model: Substitute, display: Display, keep: Keep
+) -> tuple[Path, dict[str, Any]]:
+    """Copy what is kept of a run to the first of the places that takes it: the bucket goes with the rehearsal.
 
-    Raises OSError where the folder does not take it.
+    Return the place and the run's summary, empty if it has none. Raises what the last place says.
     """
     assert cloud.deployment is not None
-    if earlier := set_aside(target):
-        display.say(f"\nWhat an earlier run left in {escape(str(target))} is now in {escape(str(earlier))}.")
-    keep(cloud.client("s3"), cloud.deployment.bucket, run, target)
-    file = target / run_folder.SUMMARY
-    return dict(json.loads(file.read_bytes())) if file.is_file() else {}
+    for place in places:
+        try:
+            if earlier := set_aside(place):
+                display.say(f"\nWhat an earlier run left in {escape(str(place))} is now in {escape(str(earlier))}.")
+            keep(cloud.client("s3"), cloud.deployment.bucket, run, place)
+        except OSError as error:
+            if place == places[-1]:
+                raise
+            display.say(f"[red]The results cannot be kept in {escape(str(place))}:[/] {escape(str(error))}")
+            continue
+        if place != places[0]:
+            display.say(f"[bold]They are in {escape(str(place))}.[/]")
+        break
+    return place, _summary(place / run_folder.SUMMARY, model)
+
+
+def _summary(file: Path, model: Substitute) -> dict[str, Any]:
+    """A run's summary, empty if it has none. One of a run that ended before its model was measured names the planned one: here it is another."""
+    if not file.is_file():
+        return {}
+    found: dict[str, Any] = json.loads(file.read_bytes())
+    named = found.get("base_model") or {}
+    if named.get("planned_name") and named.get("matches_plan") is None:
+        named |= {"name": model.name, "parameters": model.parameters, "matches_plan": False}
+        file.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return found
 
 
 def dollars(cents: Any) -> str:

@@ -151,6 +151,26 @@ def test_the_results_place_is_tried_first(conduct: Conduct, tmp_path: Path, monk
         assert found == code and (f"{enough - 1:,} bytes are free and {enough:,} are needed" in said) is (code == 2)
 
 
+def test_what_was_trained_is_kept_elsewhere_where_the_disk_fills_up_meanwhile(
+    conduct: Conduct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = fetch.copy
+
+    def full(s3: Any, bucket: str, objects: Any, target: Path, *more: Any) -> Any:
+        if tmp_path in target.parents:
+            raise fetch.DiskFull("The disk is full.")
+        return copy(s3, bucket, objects, target, *more)
+
+    monkeypatch.setattr(fetch, "copy", full)
+    code, said = conduct("--as", f"elsewhere-{os.getpid()}")
+    kept = PROJECT / ".rehearsal" / "results" / f"elsewhere-{os.getpid()}"
+    try:
+        assert code == 0 and f"They are in {kept}." in said and f"Report: {kept}/report.html" in said
+        assert (kept / "adapter" / "adapter_config.json").is_file()
+    finally:
+        shutil.rmtree(kept, ignore_errors=True)
+
+
 def test_a_type_without_capacity_ends_the_run_as_on_aws(conduct: Conduct) -> None:
     code, said = conduct("--plain", "--no-capacity", "ml.g5.2xlarge")
     assert code == 1, said

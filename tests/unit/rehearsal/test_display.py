@@ -151,8 +151,17 @@ def test_plain_lines_can_be_asked_for_on_a_terminal() -> None:
     assert last.startswith("✓ Deploying  ") and last.endswith(" s  [x] left out")
 
 
-def test_a_reader_that_is_gone_ends_no_thread_that_prints() -> None:
+class Closed(io.StringIO):
+    """A terminal that somebody has closed."""
+
+    def write(self, text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+
+def test_a_closed_terminal_or_a_reader_that_is_gone_ends_no_thread_that_prints() -> None:
     """rich leaves such a thread by SystemExit, and an execution that ran in it would never come to its end."""
+    with Display(console=Console(file=Closed())) as display:
+        display.say("to nobody")
     reading, writing = os.pipe()
     with os.fdopen(writing, "w", buffering=1) as pipe:
         display = Display(console=Console(file=pipe))
