@@ -48,11 +48,6 @@ class Evidence:
         """How many instances train together."""
         return int(self.plan["training"]["instanceCount"])
 
-    def seconds_until_in_service(self) -> float | None:
-        """From the creation of the endpoint until the run went on with it."""
-        created, served = self.entered("CreateEndpoint"), self.entered(*_SERVING)
-        return (served - created).total_seconds() if created and served else None
-
     def phases(self) -> str:
         """The seconds of each phase of the job, by SageMaker's names."""
         return ", ".join(
@@ -138,9 +133,9 @@ def _hub(evidence: Evidence) -> str:
 
 
 def _server(evidence: Evidence) -> str:
-    seconds = evidence.seconds_until_in_service()
+    created, served = evidence.entered("CreateEndpoint"), evidence.entered(*_SERVING)
     answered = " and both models answered" if evidence.entered("WriteReport") else ""
-    return f"in service after {seconds:.0f} s{answered}" if seconds is not None else ""
+    return f"in service after {(served - created).total_seconds():.0f} s{answered}" if created and served else ""
 
 
 def _capacity(evidence: Evidence) -> str:

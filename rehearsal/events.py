@@ -1,7 +1,7 @@
 """The rehearsal's clock, and what AWS delivers by itself: Step Functions' events by EventBridge rules, due schedules, SNS to Lambda.
 
 Rules, targets, transformers and schedules are those that the deployed template and the running code made; nothing of
-them is known here. A test can drop or repeat deliveries.
+them is known here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
-from zoneinfo import ZoneInfo
 
 import jmespath
 from moto.events.models import events_backends
@@ -72,12 +71,11 @@ class Delivery:
 
 
 def moment_of(schedule: Any) -> datetime | None:
-    """When a one-time schedule falls due, in UTC; None for any other."""
+    """When a one-time schedule falls due; None for any other. The project's are in UTC."""
     found = _AT.fullmatch(schedule.schedule_expression)
     if found is None:
         return None
-    zone = ZoneInfo(schedule.schedule_expression_timezone or "UTC")
-    return datetime.fromisoformat(found.group(1)).replace(tzinfo=zone).astimezone(UTC)
+    return datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
 
 
 def shaped(target: Mapping[str, Any], event: Mapping[str, Any]) -> Any:
@@ -128,7 +126,10 @@ def sns_event(topic_arn: str, subject: str | None, message: str) -> dict[str, An
 
 
 class Events:
-    """Deliveries of one account, by clients that act as a role (service, ARN). `changed` is called after each of them."""
+    """Deliveries of one account, by clients that act as a role (service, ARN). `changed` is called after each of them.
+
+    `times` is how often the next events of rules come, in their order: EventBridge may lose one or deliver it twice. All others come once.
+    """
 
     def __init__(
         self,
@@ -141,25 +142,15 @@ class Events:
         self._region, self._clock, self._time_scale = region, clock, time_scale
         self._client_for, self._changed = client_for, changed
         self.deliveries: list[Delivery] = []
+        self.times: list[int] = []
         self._wake = threading.Condition()
         self._queue: list[Delivery] = []
         self._busy = 0
-        self._to_drop = self._to_repeat = 0
         self._fired: set[tuple[str, str]] = set()
         self._stopped = self._muted = False
         self.version = 0  # grows with every delivery that is planned or done
         self._clock.on_advance(self.look_again)
         threading.Thread(target=self._run, daemon=True, name="events").start()
-
-    def drop_next(self) -> None:
-        """Lose the next delivery of a rule, as if the event had never come."""
-        with self._wake:
-            self._to_drop += 1
-
-    def duplicate(self) -> None:
-        """Deliver the next event of a rule twice, as EventBridge may."""
-        with self._wake:
-            self._to_repeat += 1
 
     @property
     def is_idle(self) -> bool:
@@ -184,14 +175,9 @@ class Events:
         for target in rule.targets:
             delivery = Delivery("rule", rule.name, target["Arn"], target.get("RoleArn", ""), shaped(target, event))
             with self._wake:
-                if self._to_drop and not self._muted:
-                    self._to_drop -= 1
-                    self.version += 1
-                    continue
-                if self._to_repeat and not self._muted:
-                    self._to_repeat -= 1
+                self.version += 1
+                for _ in range(self.times.pop(0) if self.times and not self._muted else 1):
                     self.send(replace(delivery))
-                self.send(delivery)
 
     def send(self, delivery: Delivery) -> None:
         """Deliver soon."""
@@ -300,7 +286,7 @@ class Events:
         yield
         with self._wake:
             self.deliveries, self._queue = [], []
-            self._to_drop = self._to_repeat = 0
+            self.times.clear()
             self._fired.clear()
             self._muted = False
 

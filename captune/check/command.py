@@ -117,10 +117,9 @@ def load(settings: Settings, given: dict[str, str], account_id: str) -> Project:
             raise Refused(str(error)) from error
         artifacts = json.loads((Path(folder) / "manifest.json").read_text("utf-8"))["artifacts"].values()
         stacks = {stack.name: stack.template for stack in assembly.stacks()}
-        bucket = assembly.assets(account_id, settings.region)[0].bucket
     needed = [one["properties"] for one in artifacts if one["type"] == "aws:cloudformation:stack"]
     version = max(int(properties["requiresBootstrapStackVersion"]) for properties in needed)
-    return Project(settings, stacks, bucket, needed[0]["bootstrapStackVersionSsmParameter"], version)
+    return Project(settings, stacks, needed[0]["bootstrapStackVersionSsmParameter"], version)
 
 
 def show(console: Console, finding: Finding) -> None:

@@ -15,8 +15,6 @@ from common.aws import unless
 from preflight.account.guardrail import Guards, missing
 from stacks.names import ONE_PER_ACCOUNT
 
-TOOLKIT = "CDKToolkit"  # the stack that `cdk bootstrap` makes
-_OWN_KEY = "FileAssetsBucketEncryptionKey"
 _HEALTHY = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE")
 _NEVER_MADE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS")
 _BOOTSTRAP = "make bootstrap"
@@ -45,23 +43,6 @@ def bootstrap(ssm: Any, parameter: str, needed: int) -> Findings:
         yield problem("cdk bootstrap", f"is of version {version}, and {needed} is needed", _BOOTSTRAP)
     else:
         yield ok("cdk bootstrap", f"version {version}")
-
-
-def assets_key(s3: Any, cloudformation: Any, bucket: str) -> Findings:
-    """Whether Preflight may decrypt its own files. The key that the bootstrap makes lets every role of the account do so."""
-    found = unless("NoSuchBucket", s3.get_bucket_encryption, Bucket=bucket)
-    if not found:
-        return  # the missing bootstrap was reported already
-    rules = found["ServerSideEncryptionConfiguration"]["Rules"]
-    keys = [rule.get("ApplyServerSideEncryptionByDefault", {}).get("KMSMasterKeyID") for rule in rules]
-    given = [key for key in keys if key and not key.endswith("alias/aws/s3")]
-    # ValidationError: no such stack, or no such resource in it.
-    own = {"StackName": TOOLKIT, "LogicalResourceId": _OWN_KEY}
-    if not given or unless("ValidationError", cloudformation.describe_stack_resource, **own):
-        yield ok("bootstrap's key", "Preflight may read what is deployed")
-        return
-    fix = "its policy must let roles of this account decrypt through S3 (kms:Decrypt with kms:ViaService); else runs end as AssetUnreadable"
-    yield warning("bootstrap's key", f"the assets are encrypted with a key of yours, {given[0]}", fix)
 
 
 def read(cloudformation: Any, names: Mapping[str, dict[str, Any]], deployed: Deployed) -> Findings:

@@ -25,7 +25,6 @@ class Project:
 
     settings: Settings
     stacks: Mapping[str, dict[str, Any]]
-    assets_bucket: str
     bootstrap_parameter: str
     bootstrap_version: int
 
@@ -36,7 +35,7 @@ def findings(aws: Clients, account: str, project: Project) -> Findings:
     A question that AWS refuses or does not answer becomes a warning.
     """
     settings, deployed = project.settings, deployment.Deployed()
-    cloudformation, s3, iam = aws("cloudformation"), aws("s3"), aws("iam")
+    cloudformation, iam = aws("cloudformation"), aws("iam")
     for said in settings.warnings():
         text, _, fix = said.partition("; ")
         yield warning("settings", text, fix or "see cdk.json")
@@ -47,8 +46,6 @@ def findings(aws: Clients, account: str, project: Project) -> Findings:
     yield from asking(BUDGETS, "budgets:ViewBudget", supplies.budgets(aws("budgets"), account))
     version = deployment.bootstrap(aws("ssm"), project.bootstrap_parameter, project.bootstrap_version)
     yield from asking("cdk bootstrap", "ssm:GetParameter", version)
-    key = deployment.assets_key(s3, cloudformation, project.assets_bucket)
-    yield from asking("bootstrap's key", "s3:GetEncryptionConfiguration", key)
     reading = "cloudformation:DescribeStacks, ListStackResources and GetTemplate"
     yield from asking("stacks", reading, deployment.read(cloudformation, project.stacks, deployed))
     yield from asking("one region", "iam:GetPolicy", deployment.only_region(iam, account, deployed))

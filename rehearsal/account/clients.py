@@ -44,7 +44,3 @@ class Clients:
                     config=_CONFIG,
                 )
             return self._made[service, identity]
-
-    def of_role(self, service: str, role_arn: str) -> Any:
-        """Return the client that acts as a role."""
-        return self.get(service, role_arn.rpartition("/")[2] or "no-role")

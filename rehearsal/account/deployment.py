@@ -23,8 +23,7 @@ _WEIGHTS_MARKERS = ("config.json", "tokenizer.model", "model-00001-of-00002.safe
 
 
 class Deployment:
-    """What was deployed: `outputs` of all stacks by name, the `definitions` that the state machines (ARNs) run, resource types that moto leaves out
-    (`unsupported`), and `functions` by the first part of their handler, for example "preflight".
+    """What was deployed: the `definitions` that the state machines (ARNs) run, resource types that moto leaves out (`unsupported`), and `functions` by the first part of their handler, for example "preflight".
 
     FineTuning's own calls are known by the name of its role; `topic` is the ARN of the topic of results.
     """
@@ -32,7 +31,6 @@ class Deployment:
     def __init__(self, clients: Clients, assembly: Assembly) -> None:
         self._clients = clients
         self.assembly = assembly
-        self.outputs: dict[str, str] = {}
         self.definitions: dict[str, str] = {}
         self.unsupported: set[str] = set()
         self.functions: dict[str, str] = {}
@@ -77,7 +75,6 @@ class Deployment:
             raise RuntimeError(
                 f"stack {stack.name} is {described['StackStatus']}: {described.get('StackStatusReason')}"
             )
-        self.outputs.update({item["OutputKey"]: item["OutputValue"] for item in described.get("Outputs", [])})
         backend = cloudformation_backends[ACCOUNT][self._clients.region]
         resources = backend.get_stack(stack.name).resource_map
         for logical_id, resource in stack.template.get("Resources", {}).items():

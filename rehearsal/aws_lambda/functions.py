@@ -92,14 +92,13 @@ class _Worker:
 class Functions:
     """The functions of one cloud, each given the variables in `environment`.
 
-    `outcomes` are the name of the function and whether it failed, for each invocation; `at_work` is how many events are being answered.
+    `at_work` is how many events are being answered.
     """
 
     def __init__(
         self, folder: Path, environment: Mapping[str, str], region: str, clock: Callable[[], datetime]
     ) -> None:
         self.folder = folder
-        self.outcomes: list[tuple[str, bool]] = []
         self.at_work = 0
         self._environment, self._region, self._clock = environment, region, clock
         self._idle: defaultdict[str, list[_Worker]] = defaultdict(list)  # by what they were made from
@@ -164,7 +163,6 @@ class Functions:
             with self._changed:
                 self.at_work -= 1
                 self._changed.notify_all()
-        self.outcomes.append((function.function_name, "error" in answer))
         return (json.dumps(answer["error"]), True) if "error" in answer else (str(answer["result"]), False)
 
     def _answer(self, function: Any, event: Any) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from itertools import product
 from typing import Any
 
 from rehearsal.calls import ServiceError
@@ -107,20 +106,11 @@ class Market:
         ]
 
     def _products(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The entries of the price list that pass the request's filters, in its own JSON form."""
-        entries = []
-        for (instance, dollars), component, region in product(self._prices.items(), _USES, _REGIONS):
-            attributes = {
-                "servicecode": "AmazonSageMaker", "regionCode": region, "instanceName": instance, "component": component,
-            }  # fmt: skip
-            filters = request.get("Filters") or []
-            if request["ServiceCode"] == "AmazonSageMaker" and all(
-                attributes.get(term["Field"]) == term["Value"] for term in filters
-            ):
-                rate = {"unit": "Hrs", "pricePerUnit": {"USD": f"{Decimal(str(dollars)):.10f}"}}
-                entry = {
-                    "product": {"productFamily": "ML Instance", "attributes": attributes},
-                    "terms": {"OnDemand": {"term": {"priceDimensions": {"rate": rate}}}},
-                }
-                entries.append(json.dumps(entry))
+        """The price list's entry for each use of the instance type that the filters name, in its own JSON form; none where it has no price."""
+        asked = {term["Field"]: term["Value"] for term in request["Filters"]}
+        dollars = self._prices.get(asked["instanceName"]) if asked["regionCode"] in _REGIONS else None
+        rate = {"unit": "Hrs", "pricePerUnit": {"USD": f"{Decimal(str(dollars or 0)):.10f}"}}
+        terms = {"OnDemand": {"term": {"priceDimensions": {"rate": rate}}}}
+        uses = _USES if dollars is not None else ()
+        entries = [json.dumps({"product": {"attributes": {"component": use}}, "terms": terms}) for use in uses]
         return {"FormatVersion": "aws_v1", "PriceList": entries}

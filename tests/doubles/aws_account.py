@@ -111,7 +111,7 @@ class CloudFormation(Service):
         self.statuses = dict.fromkeys(self.templates, "CREATE_COMPLETE")
         self.outputs: dict[str, dict[str, str]] = {}
         self.ids: dict[str, dict[str, str]] = {}
-        self.bootstrap_key = self.protected = False
+        self.protected = False
         self.resource_status = "CREATE_COMPLETE"
 
     def on_describe_stacks(self, StackName: str = "", NextToken: str | None = None) -> dict[str, Any]:
@@ -145,11 +145,6 @@ class CloudFormation(Service):
             resource["Metadata"] = {"aws:cdk:path": f"{StackName}/{logical_id}/Resource"}
         text = json.dumps(template, ensure_ascii=False)
         return {"TemplateBody": text.encode("ascii", errors="replace").decode()}
-
-    def on_describe_stack_resource(self, StackName: str, LogicalResourceId: str) -> dict[str, Any]:
-        if not self.bootstrap_key:
-            raise refusal("ValidationError")
-        return {"StackResourceDetail": {"LogicalResourceId": LogicalResourceId}}
 
 
 class Budgets(Service):
@@ -253,18 +248,15 @@ def cloudwatch(*names: str, **changed: Any) -> Answers:
     )
 
 
-def s3(key: str = "") -> Answers:
-    """S3 with weights in a folder, and the bootstrap's bucket with its encryption."""
+def s3() -> Answers:
+    """S3 with weights in a folder."""
     there = {"config.json": 600, "model-1.safetensors": 10**10}
-    rule = {"SSEAlgorithm": "aws:kms", **({"KMSMasterKeyID": key} if key else {})}
-    rules = [{"ApplyServerSideEncryptionByDefault": rule}]
 
     def listed(Bucket: str, Prefix: str, MaxKeys: int = 1000) -> Any:
         rows = [{"Key": f"{Prefix}{name}", "Size": size} for name, size in there.items()]
         return {"Contents": rows, "KeyCount": len(rows)}
 
-    encryption = {"ServerSideEncryptionConfiguration": {"Rules": rules}}
-    return Answers("s3", list_objects_v2=listed, get_bucket_encryption=encryption)
+    return Answers("s3", list_objects_v2=listed)
 
 
 def step_functions(result: str = "OK", *diagnostics: dict[str, str]) -> Answers:

@@ -39,6 +39,18 @@ def files_of_run(run: str = RUN, **plan: Any) -> dict[str, bytes]:
     }
 
 
+def kept_here(results: Path, base: dict[str, Any], adapter: Path | None = None, **plan: Any) -> Path:
+    """The folder of the run as it is kept in `results`, with an adapter (of other weights where one is given) that was trained on this base model."""
+    folder = results / RUN / "adapter"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in ADAPTER.items():
+        given = adapter / name if adapter else None
+        (folder / name).write_bytes(given.read_bytes() if given and given.is_file() else content)
+    (folder / "metrics.json").write_text(json.dumps({"base_model": base}))
+    (results / RUN / "plan.json").write_bytes(files_of_run(**plan)["plan.json"])
+    return results / RUN
+
+
 class RunBucket(S3):
     """Runs by name, each with its files by path, which were written a second apart."""
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from rehearsal.account.cloud import Cloud
-from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from tests.doubles.rehearsal.deployed import DeployedProject, Workbench, deployed_project, shared_assembly
 from tests.doubles.rehearsal.sagemaker_account import SageMakerAccount, StoppedClock, account
+from verification.fake_engines import FakeHosting, FakeTraining
 
 
 @pytest.fixture(scope="session")

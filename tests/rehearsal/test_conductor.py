@@ -28,9 +28,9 @@ from rehearsal.conductor.display import Display
 from rehearsal.conductor.options import parse
 from rehearsal.models.weights import SMALL, Substitute
 from rehearsal.programs import CannotRun
-from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, TrainingPlan
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 from stacks.assembly import Assembly
+from verification.fake_engines import FakeHosting, FakeTraining, TrainingPlan
 
 PROJECT = Path(__file__).parents[2]
 Conduct = Callable[..., tuple[int, str]]

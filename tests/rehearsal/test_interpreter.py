@@ -40,15 +40,6 @@ def test_an_expression_without_a_value_is_a_query_evaluation_error(bench: Workbe
         assert expression in str(execution.cause)
 
 
-def test_a_variable_keeps_every_character(bench: Workbench) -> None:
-    states = {
-        "Keep": {"Type": "Pass", "Assign": {"text": "{% $states.input %}"}, "Output": {}, "Next": "Give"},
-        "Give": {"Type": "Pass", "Output": "{% $text %}", "End": True},
-    }
-    text = "“quoted” 'single' \"double\" \\ back\nline\ttab {% %} $money"
-    assert bench.run(states, text).output == text
-
-
 @pytest.mark.parametrize("field", ["Arguments", "Output"])
 def test_a_failed_expression_of_a_task_can_be_caught(bench: Workbench, field: str) -> None:
     catch = [{"ErrorEquals": ["States.QueryEvaluationError"], "Next": "Caught"}]

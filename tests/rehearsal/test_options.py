@@ -143,58 +143,49 @@ def test_a_quick_rehearsal_takes_a_slice_of_everything_that_the_domain_has(site:
     assert set(files.upload(site, quick, "medical")) == {"prompts"}
 
 
-def test_a_default_rehearsal_asks_some_prompts_and_part_of_the_texts(site: Any, project: Path, tmp_path: Path) -> None:
-    prompts, outside = project / "data" / "medicalprompts.jsonl", tmp_path / "others.txt"
-    kinds = {0: "starter", 1: "control", 200: "control"}
-    rows = [{"id": str(n), "kind": kinds.get(n, "central")} for n in range(201)]
-    items = [{"id": f"c{n}", "kind": "choice", "cluster": f"set {n // 4}", "choices": ["a", "b"]} for n in range(400)]
-    prompts.write_text("\n\n".join(map(json.dumps, [*rows, *items])))
-    outside.write_text("".join(f"# T{n}\n\n{n} of all the {'many different words ' * 82}\n\n" for n in range(56)))
-    default = Options(project=project, outside=outside)
-    run_input = files.upload(site, default, "medical")
-    asked = [json.loads(line) for line in uploaded(site, run_input["prompts"]).splitlines() if line]
-    assert [row["id"] for row in asked if "choices" not in row] == ["0", "1", *map(str, range(2, 200, 8)), "200"], (
-        "starters and control prompts stay"
-    )
-    sets = Counter(row["cluster"] for row in asked if "choices" in row)
+ROWS = [{"id": str(n), "kind": {0: "starter", 1: "control", 200: "control"}.get(n, "central")} for n in range(201)]
+ITEMS = [{"id": f"c{n}", "kind": "choice", "cluster": f"set {n // 4}", "choices": ["a", "b"]} for n in range(400)]
+
+
+def test_a_default_rehearsal_asks_some_prompts(site: Any, project: Path) -> None:
+    prompts = project / "data" / "medicalprompts.jsonl"
+
+    def asked(*rows: dict[str, Any], more: str = "") -> str:
+        prompts.write_text("\n\n".join([*map(json.dumps, rows), more]))
+        run_input = files.upload(site, Options(project=project), "medical")
+        return uploaded(site, run_input["prompts"]) if run_input else ""
+
+    found = [json.loads(line) for line in asked(*ROWS, *ITEMS).splitlines() if line]
+    starters_and_control_stay = ["0", "1", *map(str, range(2, 200, 8)), "200"]
+    assert [row["id"] for row in found if "choices" not in row] == starters_and_control_stay
+    sets = Counter(row["cluster"] for row in found if "choices" in row)
     assert len(sets) == 20 and set(sets.values()) == {4}, "whole sets, and enough of them to be judged"
+    assert asked(*ROWS, more="no prompt").endswith("\nno prompt"), "Preflight names it"
+    assert asked(*ROWS[:43]).count("id") == 23, "every other one of 41"
+    assert not asked(*ROWS[:30]), "so few are all asked"
+    assert files.upload(site, Options(project=project), "nosuch") == {}
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["given", "what captune outside fetched"])
+def test_a_default_rehearsal_measures_a_part_of_text_by_others(
+    site: Any, project: Path, tmp_path: Path, given: bool
+) -> None:
+    texts = [f"{n} of all the {'many different words ' * 82}" for n in range(56)]
+    rows = [json.dumps({"id": f"o{n}", "title": f"T{n}", "text": text}) for n, text in enumerate(texts)]
+    outside = tmp_path / "others.txt" if given else project / "data" / "medicaloutside.jsonl"
+    outside.write_text("".join(f"# T{n}\n\n{text}\n\n" for n, text in enumerate(texts)) if given else "\n".join(rows))
+    default = Options(project=project, outside=outside if given else None)
+    run_input = files.upload(site, default, "medical")
     measured = [json.loads(line) for line in uploaded(site, run_input["heldOutside"]).splitlines()]
-    assert run_input["heldOutside"].endswith(".jsonl") and [row["title"] for row in measured] == [
-        f"T{n}" for n in range(3, 56, 4)
-    ]
+    assert run_input["heldOutside"].endswith(".jsonl")
+    assert [row["title"] for row in measured] == [f"T{n}" for n in range(3, 56, 4)]
     assert measured[0]["text"].startswith("3 of all the many different words")
-    for words in ("0", "500"):
+    for words in ("0", "500"):  # all of it, as a person's own file or as what is deployed
         whole = files.upload(site, replace(default, settings={"corpus_words": words}), "medical")
-        assert set(whole) == {"heldOutside"} and uploaded(site, whole["heldOutside"]) == outside.read_text("utf-8")
+        assert set(whole) == ({"heldOutside"} if given else set())
+        assert not given or uploaded(site, whole["heldOutside"]) == outside.read_text("utf-8")
     own = files.upload(site, replace(default, corpus=outside), "medical")
-    assert set(own) == {"corpus", "heldOutside"} and uploaded(site, own["heldOutside"]) == outside.read_text("utf-8")
-    prompts.write_text("\n".join([*map(json.dumps, rows), "no prompt"]))
-    assert uploaded(site, files.upload(site, default, "medical")["prompts"]).endswith("\nno prompt"), (
-        "Preflight names it"
-    )
-    assert set(files.upload(site, default, "nosuch")) == {"heldOutside"}
-    prompts.write_text("\n".join(map(json.dumps, rows[:43])))
-    assert uploaded(site, files.upload(site, default, "medical")["prompts"]).count("id") == 23, "every other one of 41"
-    prompts.write_text("\n".join(map(json.dumps, rows[:30])))
-    assert set(files.upload(site, default, "medical")) == {"heldOutside"}, "so few are all asked"
-
-
-def test_a_default_rehearsal_measures_a_part_of_what_captune_outside_fetched(site: Any, project: Path) -> None:
-    rows = [
-        {"id": f"o{n}", "title": f"T{n}", "text": f"{n} of all the {'many different words ' * 82}"} for n in range(56)
-    ]
-    deployed = project / "data" / "medicaloutside.jsonl"
-    deployed.write_text("\n".join(map(json.dumps, rows)))
-    options = Options(project=project)
-    run_input = files.upload(site, options, "medical")
-    measured = [json.loads(line) for line in uploaded(site, run_input["heldOutside"]).splitlines()]
-    assert [row["id"] for row in measured] == [f"o{n}" for n in range(3, 56, 4)]
-    assert "heldOutside" not in files.upload(site, replace(options, settings={"corpus_words": "0"}), "medical"), (
-        "a run of the whole corpus measures all of the deployed file"
-    )
-    assert "heldOutside" not in files.upload(site, replace(options, quick=True), "medical")
-    deployed.unlink()
-    assert "heldOutside" not in files.upload(site, options, "medical")
+    assert set(own) == {"corpus", *(["heldOutside"] if given else [])}
 
 
 def test_another_model_stands_in_where_an_option_names_it() -> None:

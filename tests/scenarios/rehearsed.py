@@ -12,12 +12,12 @@ from common.ledger.ledger import Ledger
 from common.names import run_name
 from rehearsal.account.cloud import Cloud
 from rehearsal.calls import Call, Fault
-from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, TrainingPlan
 from rehearsal.step_functions.executions import Execution
 from tests import surroundings
 from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.deployed import DeployedProject
 from tests.scenarios.seen import Seen, ledger_of, states_of
+from verification.fake_engines import FakeHosting, FakeTraining, TrainingPlan
 from verification.simulation import material, rows
 from verification.simulation.account import DOWN
 from verification.simulation.definitions import task_states
@@ -374,7 +374,7 @@ def _kill(case: _Case) -> None:
 
 
 def _event_twice(case: _Case) -> None:
-    case.cloud.events.duplicate()
+    case.cloud.events.times.append(2)
     if case.in_tear_down:
         case.fault(hang=True)
     else:
@@ -390,7 +390,7 @@ def _release_when_the_other_is_over(case: _Case) -> None:
 
 
 def _lose(case: _Case) -> None:
-    case.cloud.events.drop_next()
+    case.cloud.events.times.append(0)
     if case.in_tear_down:
         _throttle(case, 1)
     else:

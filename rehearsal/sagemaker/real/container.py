@@ -61,7 +61,6 @@ class Container:
         root: Path,
         log: Path,
         on_line: Callable[[str], None],
-        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._pid_file = root / "container.pid"
@@ -80,7 +79,7 @@ class Container:
         self.ended = threading.Event()
         self.ended_at: float | None = None
         self.last_line = ""
-        self._on_line, self._on_end, self._log = on_line, on_end, log
+        self._on_line, self._log = on_line, log
         threading.Thread(target=self._pump, daemon=True, name=f"container {root.name}").start()
         threading.Thread(target=self._reap, daemon=True, name=f"end of {root.name}").start()
 
@@ -108,7 +107,6 @@ class Container:
                     self._on_line(text)
         self._await_end()
         self.ended.set()
-        self._on_end()
 
     @property
     def pid(self) -> int | None:

@@ -109,12 +109,12 @@ def arguments_of(environment: Mapping[str, str]) -> list[str]:
 
 INVOCATION_LIMIT = 60  # seconds within which a container must answer InvokeEndpoint
 STOP_LIMIT = 10  # seconds that a server has to end by itself
+LOOK_SECONDS = 0.1  # between two looks whether a server has started or ended
 
 
 class _Server:
     def __init__(self) -> None:
-        self.wake = threading.Event()
-        self.stopping = False
+        self.stopping = threading.Event()
         self.container: Container | None = None
         self.port = 0
         self.thread: threading.Thread | None = None
@@ -157,9 +157,7 @@ class ModelHost(HostingEngine):
 
     def stop(self, endpoint: Endpoint) -> None:
         """Take the server down; the endpoint vanishes when it has ended."""
-        server = self._servers[endpoint]
-        server.stopping = True
-        server.wake.set()
+        self._servers[endpoint].stopping.set()
 
     def close(self) -> None:
         """Take every server down and wait until its folder is removed."""
@@ -182,9 +180,7 @@ class ModelHost(HostingEngine):
                 server.container.kill()
             shutil.rmtree(root, ignore_errors=True)
             # A failed endpoint stays until somebody deletes it, as on AWS.
-            while not server.stopping:
-                server.wake.wait()
-                server.wake.clear()
+            server.stopping.wait()
             endpoint.vanish()
 
     def _serve(self, endpoint: Endpoint, server: _Server, root: Path) -> None:
@@ -197,27 +193,27 @@ class ModelHost(HostingEngine):
         isolated = bool(endpoint.model.get("EnableNetworkIsolation"))
         environment = environment_of(container.get("Environment") or {}, root, isolated=isolated)
         start = self._program.start(root, environment)
-        if server.stopping:
+        if server.stopping.is_set():
             return
         log = self.log_of(endpoint.name)
         server.container = running = Container(
-            start.command, environment | start.environment, root, log, lambda _: None, server.wake.set
+            start.command, environment | start.environment, root, log, lambda _: None
         )
         ping = PING.format(variant=endpoint.variant["VariantName"])
         limit = int(endpoint.variant.get("ContainerStartupHealthCheckTimeoutInSeconds", START_LIMIT))
         deadline = time.monotonic() + limit * context.time_scale
-        while not server.stopping and not running.ended.is_set() and not self._pinged(server, start.port_file):
+        while not running.ended.is_set() and not self._pinged(server, start.port_file):
             if time.monotonic() > deadline:
                 running.kill()
                 endpoint.become("Failed", ping)
                 return
-            server.wake.wait(0.1)
-        if not server.stopping and not running.ended.is_set():
+            if server.stopping.wait(LOOK_SECONDS):
+                break
+        if not server.stopping.is_set() and not running.ended.is_set():
             endpoint.become("InService")
-        while not server.stopping and not running.ended.is_set():
-            server.wake.wait()
-            server.wake.clear()
-        if server.stopping:
+        while not running.ended.is_set() and not server.stopping.wait(LOOK_SECONDS):
+            pass
+        if server.stopping.is_set():
             running.terminate()
             if not running.ended.wait(STOP_LIMIT * context.time_scale):
                 running.kill()

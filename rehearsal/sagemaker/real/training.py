@@ -9,7 +9,8 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,30 +26,17 @@ GRACE = 120  # seconds between SIGTERM and SIGKILL, SageMaker's own
 # as it should on AWS.
 NO_GPU = {"CAPTUNE_ACCELERATOR": "cpu"}
 SPOT_SECONDS = 3.0  # real seconds until another spot instance comes
+LOOK_SECONDS = 0.05  # between two looks whether a host has ended
 _STEP = re.compile(r"progress step=(\d+) ")
 _LEFT_ALONE = ".sagemaker-ignore"  # how files end that are no checkpoints
 _FAILURE_LENGTH = 1024  # characters of output/failure that become FailureReason
 
 
+@dataclass
 class Cluster:
     """The containers of a job as one, in the order of the hosts. The first one's lines are the job's."""
 
-    def __init__(self, on_end: Callable[[], None]) -> None:
-        self.containers: list[Container] = []
-        self._on_end = on_end
-
-    def add(self, start: Callable[[Callable[[], None]], Container]) -> None:
-        """Add the container that `start` makes, given what to call at its end."""
-        known = threading.Event()
-
-        def ended() -> None:
-            known.wait()
-            # A host that fails ends the job, whatever the others do.
-            if self.first_failed is not None or self.has_ended:
-                self._on_end()
-
-        self.containers.append(start(ended))
-        known.set()
+    containers: list[Container] = field(default_factory=list)
 
     @property
     def has_ended(self) -> bool:
@@ -85,8 +73,8 @@ class _Run:
 
     def __init__(self, job: TrainingJob, folder: Path, interruptions: Sequence[int]) -> None:
         self.job = job
-        self.wake = threading.Event()
-        self.stopped = self.closed = self.taken = False
+        self.ends_early = threading.Event()  # somebody has stopped the job or closed the rehearsal
+        self.closed = self.taken = False
         self.interruptions = sorted(interruptions)
         self.begun = time.monotonic()
         self.hosts = [f"algo-{number}" for number in range(1, job.instance_count + 1)]
@@ -94,18 +82,13 @@ class _Run:
         self.roots = (
             [self.root] if len(self.hosts) == 1 else [self.root / host for host in self.hosts]
         )  # each plays /opt/ml
-        self.cluster = Cluster(self.wake.set)
+        self.cluster = Cluster()
         self.thread: threading.Thread | None = None
 
     @property
     def checkpoints_uri(self) -> str:
         """The S3 folder of the job's checkpoints; empty where it keeps none."""
         return str((self.job.request.get("CheckpointConfig") or {}).get("S3Uri", ""))
-
-    @property
-    def ends_early(self) -> bool:
-        """Whether somebody has stopped the job or closed the rehearsal."""
-        return self.stopped or self.closed
 
 
 class TrainingHost(TrainingEngine):
@@ -137,16 +120,14 @@ class TrainingHost(TrainingEngine):
 
     def stop(self, job: TrainingJob) -> None:
         """Have the command stopped: SIGTERM, 120 seconds, SIGKILL."""
-        run = self._runs[job.name]
-        run.stopped = True
-        run.wake.set()
+        self._runs[job.name].ends_early.set()
 
     def close(self) -> None:
         """Kill every command and wait until its folder is removed."""
         runs = list(self._runs.values())
         for run in runs:
             run.closed = True
-            run.wake.set()
+            run.ends_early.set()
         for run in runs:
             if run.thread is not None:
                 run.thread.join()
@@ -205,29 +186,27 @@ class TrainingHost(TrainingEngine):
         if not words:
             job.finish("Failed", reason="ClientError: The rehearsal has no images: name a ContainerEntrypoint.")
             return
-        if run.ends_early:
+        if run.ends_early.is_set():
             job.finish("Stopped")
             return
         given = {"TRAINING_JOB_NAME": job.name, "TRAINING_JOB_ARN": job.arn} | (job.request.get("Environment") or {})
         given |= NO_GPU | _together(run.hosts)
-        run.cluster = Cluster(run.wake.set)
+        run.cluster = Cluster()
         for number in range(len(run.hosts)):
-            run.cluster.add(partial(self._container, run, words, given, number))
+            run.cluster.containers.append(self._container(run, words, given, number))
         job.enter("Training", "Training image download completed. Training in progress.")
         out_of_time = self._await_end(run)
-        run.taken = run.taken and not run.ends_early
+        run.taken = run.taken and not run.ends_early.is_set()
         if run.closed:
             job.finish("Stopped", reason="The rehearsal ended while the job ran.")
         elif not run.taken:
             self._upload(run, out_of_time)
 
-    def _container(
-        self, run: _Run, words: Sequence[str], given: Mapping[str, str], number: int, on_end: Callable[[], None]
-    ) -> Container:
+    def _container(self, run: _Run, words: Sequence[str], given: Mapping[str, str], number: int) -> Container:
         root = run.roots[number]
         environment = environment_of(given, root, isolated=bool(run.job.request.get("EnableNetworkIsolation")))
         on_line = partial(self._on_line, run) if number == 0 else lambda line: None
-        return Container(command_of(words, root), environment, root, self.log_of(run.job.name, number), on_line, on_end)
+        return Container(command_of(words, root), environment, root, self.log_of(run.job.name, number), on_line)
 
     def _on_line(self, run: _Run, line: str) -> None:
         """Take a line of the first host. At the step that the next interruption waits for, the instances are lost."""
@@ -239,27 +218,27 @@ class TrainingHost(TrainingEngine):
         self.context.on_training_line(run.job.name, line)
 
     def _await_another_instance(self, run: _Run) -> None:
-        run.wake.clear()
         run.taken = False
-        if not run.ends_early:
-            run.wake.wait(SPOT_SECONDS)
-        if run.ends_early:
+        if run.ends_early.wait(SPOT_SECONDS):
             run.job.finish("Stopped")
         elif time.monotonic() - run.begun > run.job.max_wait.total_seconds() * self.context.time_scale:
             run.job.finish("Stopped", "MaxWaitTimeExceeded")
-        run.wake.clear()
 
     def _await_end(self, run: _Run) -> bool:
         """Wait for the end of all hosts, hasten it where needed, and return whether their time was up."""
         job, hosts, scale = run.job, run.cluster, self.context.time_scale
-        run.wake.wait(max(0.0, job.max_runtime.total_seconds() * scale - job.ran_seconds(job.clock())))
+        longest = time.monotonic() + job.max_runtime.total_seconds() * scale - job.ran_seconds(job.clock())
+        # A host that fails ends the job, whatever the others do.
+        while not hosts.has_ended and hosts.first_failed is None and time.monotonic() < longest:
+            if run.ends_early.wait(LOOK_SECONDS):
+                break
         if hosts.has_ended:
             return False
-        out_of_time = not run.ends_early and hosts.first_failed is None
+        out_of_time = not run.ends_early.is_set() and hosts.first_failed is None
         if not run.closed:
             hosts.terminate()
             grace = time.monotonic() + GRACE * scale
-            while not run.closed and time.monotonic() < grace and not hosts.wait(0.05):
+            while not run.closed and time.monotonic() < grace and not hosts.wait(LOOK_SECONDS):
                 pass
         hosts.kill()
         hosts.wait()
@@ -267,7 +246,10 @@ class TrainingHost(TrainingEngine):
 
     def _upload(self, run: _Run, out_of_time: bool) -> None:
         job, s3, failed = run.job, self._s3(run.job), run.cluster.first_failed
-        code, early = 0 if failed is None else run.cluster.containers[failed].exit_code, out_of_time or run.stopped
+        code, early = (
+            0 if failed is None else run.cluster.containers[failed].exit_code,
+            out_of_time or run.ends_early.is_set(),
+        )
         try:
             if code == 0 or early:
                 job.enter("Uploading", "Uploading generated training model")

@@ -20,10 +20,10 @@ from common.names import run_name
 from rehearsal.account.cloud import Cloud
 from rehearsal.conductor.files import upload
 from rehearsal.conductor.options import Options
-from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.step_functions.executions import Execution
 from stacks.assembly import Assembly, synthesize
 from tests.doubles import PATIENCE_SECONDS
+from verification.fake_engines import FakeHosting, FakeTraining
 
 PROJECT = Path(__file__).parents[3]
 

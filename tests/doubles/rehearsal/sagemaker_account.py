@@ -18,9 +18,9 @@ from botocore.exceptions import ClientError
 from rehearsal.account.gateway import Gateway
 from rehearsal.calls import Call
 from rehearsal.events import Clock
-from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.sagemaker.standin import PLAYED, StandIn
 from tests.doubles import PATIENCE_SECONDS
+from verification.fake_engines import FakeHosting, FakeTraining
 
 ROLE = "arn:aws:iam::123456789012:role/captune-training"
 GATED = "s3://jumpstart-private-cache-prod-us-east-1/meta-textgeneration/llama/"

@@ -130,13 +130,6 @@ def test_an_answer_whose_client_left_ends_at_the_next_token(patient: ContinuousB
     assert [one.row.count for one in leaving] == told and max(told) < 250 and told[3:] == [0, 0, 0]
 
 
-def test_no_more_rows_are_answered_at_once_than_there_is_room_for(patient: ContinuousBatch) -> None:
-    long = [submit(patient, PROMPTS[0], 100) for _ in range(3)]
-    waiting = submit(patient, PROMPTS[1], 4)
-    waiting.next()
-    assert any(one.row.count == 100 for one in long)
-
-
 @pytest.mark.parametrize(
     ("lengths", "answer", "most", "room", "chosen"),
     [

@@ -17,7 +17,7 @@ from captune.engines import Here
 from captune.kept_run import REHEARSED_ACCOUNT, KeptRun, kept
 from rehearsal.sagemaker.real.hosting import OwnServer
 from tests.doubles.rehearsal.toy_models import Folders
-from tests.doubles.run_bucket import RUN, files_of_run
+from tests.doubles.run_bucket import RUN, kept_here
 from tests.doubles.use_site import DOMAIN, RunningServer, serving
 
 PROGRAM = OwnServer()
@@ -29,11 +29,8 @@ pytestmark = pytest.mark.slow
 def run(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> KeptRun:
     """A rehearsed run whose adapter is of the toy model."""
     results: Path = tmp_path_factory.mktemp("results")
-    shutil.copytree(folders[1], results / RUN / "adapter")
     shape = {"name": "Tiny", "architecture": "LlamaForCausalLM", "hidden_size": 32, "layers": 2}
-    (results / RUN / "adapter" / "metrics.json").write_text(json.dumps({"base_model": shape}))
-    plan = files_of_run(executionArn=f"arn:aws:states:us-east-1:{REHEARSED_ACCOUNT}:execution:m:one")["plan.json"]
-    (results / RUN / "plan.json").write_bytes(plan)
+    kept_here(results, shape, folders[1], executionArn=f"x:{REHEARSED_ACCOUNT}:y")
     found = kept(RUN, results)
     assert found is not None
     return found
@@ -73,13 +70,6 @@ def test_both_models_answer_differently_and_the_same_streamed_as_whole(site: Run
     # What a model of drawn weights says, and how soon it ends, nobody knows; but not all of its answers are empty.
     assert most_parts > 1 and len(set(texts["base"])) > 1
     assert texts["base"] != texts[DOMAIN]
-
-
-def test_what_the_engine_refuses_keeps_its_name(site: RunningServer) -> None:
-    asked = {"model": "base", "prompt": PROMPT, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
-    for stream in (False, True):
-        assert site.error("/v1/chat/completions", {**asked, "stream": stream})[:2] == (400, "NoChatTemplate")
-        assert site.error("/v1/completions", {**asked, "logprobs": 1, "stream": stream})[:2] == (400, "BadRequestError")
 
 
 def test_the_end_leaves_nothing_and_is_told(run: KeptRun, folders: Folders) -> None:

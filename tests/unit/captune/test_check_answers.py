@@ -23,7 +23,7 @@ from preflight import checks
 from stacks.configuration.images import training_successors
 from stacks.names import ONE_PER_ACCOUNT
 from tests.doubles import aws_account as aws
-from tests.doubles.aws_account import ACCOUNT, Budgets, CloudFormation, Iam, s3, sns, ssm, without_successors
+from tests.doubles.aws_account import ACCOUNT, Budgets, CloudFormation, Iam, sns, ssm, without_successors
 from tests.doubles.lambda_fakes import NOW, Ecr, refusal
 from tests.doubles.preflight_site import SETTINGS
 
@@ -87,12 +87,6 @@ def stack(status: str, there: Any = EMPTY, here: Any = EMPTY) -> Iterator[Findin
     return deployment.read(stacks, {"Captune-Storage": here}, Deployed())
 
 
-def key(given: str, made_by_bootstrap: bool = False) -> Iterator[Finding]:
-    stacks = CloudFormation()
-    stacks.bootstrap_key = made_by_bootstrap
-    return deployment.assets_key(s3(key=given), stacks, "assets")
-
-
 def region(exists: bool, *here: str) -> Iterator[Finding]:
     iam = Iam()
     iam.policies = {f"arn:aws:iam::{ACCOUNT}:policy/{ONE_PER_ACCOUNT}"} if exists else set()
@@ -103,9 +97,6 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (deployment.bootstrap(ssm("33"), "/v", 6), [OK], "version 33"),
     (deployment.bootstrap(ssm("5"), "/v", 6), [PROBLEM], "6 is needed"),
     (deployment.bootstrap(ssm(None), "/v", 6), [PROBLEM], "make bootstrap"),
-    (key(""), [OK], ""),
-    (key("arn:k", made_by_bootstrap=True), [OK], ""),
-    (key("arn:k"), [WARNING], "AssetUnreadable"),
     (region(False), [OK], ""),
     (region(True), [PROBLEM], "another region"),
     (region(True, "Captune-Storage"), [], ""),

@@ -104,7 +104,7 @@ def test_a_profile_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pyt
 # What make hands on
 
 
-def make(*arguments: str, folder: Path = ROOT) -> tuple[int, str]:
+def make(*arguments: str, **variables: str) -> tuple[int, str]:
     """How make ends with these arguments, and what it prints. Nothing is set up for a test."""
     done_before = [
         f"--old-file={file}"
@@ -114,7 +114,13 @@ def make(*arguments: str, folder: Path = ROOT) -> tuple[int, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "ARGS"}
     words = ["make", "--silent", *done_before, *arguments]
     done = subprocess.run(
-        words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+        words,
+        cwd=ROOT,
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -168,22 +174,13 @@ def test_a_python_that_is_new_enough_is_found_or_fetched(tmp_path: Path, new: st
         )
     script(tmp_path / "uv" / "bin" / "python", "exit 0")  # of the environment that venv makes for uv
     script(uv, f'case "$*" in *"python find"*) echo {got};; esac')
-    words = ["make", "--silent", "--eval=found: ; @$(FIND_PYTHON)", "found", "PYTHON=python3", f"FETCHED={tmp_path}"]
-    environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
     # The Makefile puts the environment's own folder first, where there may be a Python: another one is named.
-    done = subprocess.run(
-        [*words, f"VENV={tmp_path / 'none'}"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.stdout.strip() == found.replace("FETCHED", str(tmp_path)), done.stderr
-    assert (done.returncode == 0) is bool(found)
-    assert ("There is no Python 3.11 or newer here, so uv fetches 3.12" in done.stderr) is (not new)
-    assert ("Install Python 3.12, then: make PYTHON=python3.12" in done.stderr) is (not found)
+    words = ("--eval=found: ; @$(FIND_PYTHON)", "found", "PYTHON=python3", f"FETCHED={tmp_path}", f"VENV={tmp_path}/no")
+    code, text = make(*words, PATH=f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    assert (code == 0) is bool(found), text
+    assert not found or text.splitlines()[0] == found.replace("FETCHED", str(tmp_path))
+    assert ("There is no Python 3.11 or newer here, so uv fetches 3.12" in text) is (not new)
+    assert ("Install Python 3.12, then: make PYTHON=python3.12" in text) is (not found)
 
 
 def test_make_destroy_asks_once_before_anything_is_destroyed() -> None:

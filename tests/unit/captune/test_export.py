@@ -21,7 +21,7 @@ from rehearsal.models.weights import NAME
 from stacks.configuration.catalog import BASE_MODELS
 from tests.doubles.aws_account import Answers, FakeSession, said
 from tests.doubles.rehearsal.toy_models import FAMILIES, References, make_adapter
-from tests.doubles.run_bucket import PLAN, RUN
+from tests.doubles.run_bucket import RUN, kept_here
 
 LLAMA = BASE_MODELS["llama-2-7b"]
 assert LLAMA.jumpstart
@@ -49,11 +49,9 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def results(toys: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with one fetched run, and converters that say what they were given."""
     shape = {"hidden_size": 32, "layers": 2, "architecture": "LlamaForCausalLM", "name": "Tiny"}
-    shutil.copytree(toys[1], tmp_path / RUN / "adapter")
-    (tmp_path / RUN / "adapter" / "metrics.json").write_text(json.dumps({"base_model": shape}))
-    plan = {**PLAN, "acceptEula": True, "baseModel": {"name": LLAMA.name, "weightsUri": URI}}
-    (tmp_path / RUN / "plan.json").write_text(json.dumps(plan))
-    (tmp_path / RUN / "MODEL_CARD.md").write_text("# The card")
+    model = {"name": LLAMA.name, "weightsUri": URI}
+    folder = kept_here(tmp_path, shape, toys[1], acceptEula=True, baseModel=model)
+    (folder / "MODEL_CARD.md").write_text("# The card")
     for script in (converters.ADAPTER, converters.MODEL):
         (tmp_path / script).write_text(CONVERTER)
     monkeypatch.setattr(converters, "ensure_converters", lambda: tmp_path)
@@ -174,6 +172,8 @@ def test_what_cannot_succeed_is_refused_before_it_starts(
         changed.setattr(export.weights, "ensure_weights", lambda cache: toys[0])
         assert "as *.safetensors" in exported(results, *merged)[0]
     assert "as *.safetensors" in exported(results, *merged, "--base", str(other))[0]
+    (other / "config.json").write_text("cut off")
+    assert "holds no model" in exported(results, "--to", "gguf", "--base", str(other))[0]
     (other / "config.json").write_text('{"hidden_size": 64}')
     assert "hidden_size 32 and not 64" in exported(results, "--to", "gguf", "--base", str(other))[0]
     assert "--gguf is for --to merged" in exported(results, "--to", "gguf", "--gguf", "f16")[0]

@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 
 from captune import limits
-from captune.account import Refused
 from captune.limits import ROWS, Evidence
 from settle.history import Execution
 from tests.doubles.lambda_fakes import NOW
 from tests.doubles.preflight_site import Site
-from tests.doubles.run_bucket import BUCKET, RUN, RunBucket
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "limits.md"
 TOLD = {
@@ -122,9 +120,3 @@ def test_a_refused_run_answers_that_preflight_runs_and_nothing_later(plan: dict[
     known = [start for start, look in ROWS.items() if look and row(text, start) != "not known from this run"]
     assert known == ["Lambda with Python 3.14", "the hub answers a Lambda"]
     assert "AccessDeniedException" in row(text, "the hub answers")
-
-
-def test_an_unknown_run_is_refused_with_those_that_there_are() -> None:
-    bucket = RunBucket({RUN: {"plan.json": b"{}"}})
-    with pytest.raises(Refused, match=RUN):
-        limits.read_evidence(lambda service: bucket, BUCKET, "captune-two")

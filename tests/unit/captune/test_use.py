@@ -23,7 +23,7 @@ from ask.questions import CHAT_ROUTE, ROUTE
 from captune import engines
 from captune.__main__ import app
 from captune.account import Refused
-from captune.engines import AnswerFailed, ClientLeft, Deployed, Pieces, refuse_other_base
+from captune.engines import AnswerFailed, ClientLeft, Deployed, Pieces
 from captune.kept_run import REHEARSED_ACCOUNT, KeptRun
 from captune.use import listening, stand_in_words
 from common import clock
@@ -31,7 +31,7 @@ from rehearsal.models import weights
 from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.aws_account import Answers, FakeSession, deployed
 from tests.doubles.lambda_fakes import NOW, TEAR_DOWN, SageMaker, Service, StepFunctions, refusal
-from tests.doubles.run_bucket import BUCKET, PLAN, RUN, RunBucket, files_of_run
+from tests.doubles.run_bucket import BUCKET, PLAN, RUN, RunBucket, files_of_run, kept_here
 from tests.doubles.use_site import DOMAIN, NEVER, TEXTS, FakeEngine, RunningServer, serving
 
 ASK = "/v1/completions"
@@ -324,10 +324,7 @@ def test_what_the_command_cannot_use_is_named(tmp_path: Path, monkeypatch: pytes
     assert f"captune fetch {RUN}" in said("one", "--base", str(tmp_path))
     plan.write_bytes(files_of_run(executionArn=f"x:{REHEARSED_ACCOUNT}:y")["plan.json"])
     assert "has left no adapter" in said(RUN)
-    (tmp_path / RUN / "adapter").mkdir()
-    (tmp_path / RUN / "adapter" / "adapter_config.json").write_text("{}")
-    (tmp_path / RUN / "adapter" / "adapter_model.safetensors").write_bytes(b"")
-    (tmp_path / RUN / "adapter" / "metrics.json").write_text(json.dumps({"base_model": {"name": weights.NAME}}))
+    kept_here(tmp_path, {"name": weights.NAME}, executionArn=f"x:{REHEARSED_ACCOUNT}:y")
 
     def missing(cache: Path) -> Path:
         raise weights.CannotRun("The small model is not installed. Run: make setup")
@@ -352,22 +349,6 @@ def test_a_port_that_is_taken_is_told() -> None:
     ],
 )
 def test_a_person_is_told_how_the_stand_in_differs(tmp_path: Path, planned: str, said: str, not_said: str) -> None:
-    (tmp_path / "adapter").mkdir()
-    for name in ("adapter_model.safetensors", "adapter_config.json"):
-        (tmp_path / "adapter" / name).write_text("{}")
-    (tmp_path / "adapter" / "metrics.json").write_text(json.dumps({"base_model": {"name": weights.NAME}}))
-    words = stand_in_words(KeptRun(tmp_path, {**PLAN, "baseModel": {"name": planned}}))
+    folder = kept_here(tmp_path, {"name": weights.NAME})
+    words = stand_in_words(KeptRun(folder, {**PLAN, "baseModel": {"name": planned}}))
     assert said in words and not_said not in words and "60 seconds" in words
-
-
-def test_another_base_model_is_refused(tmp_path: Path) -> None:
-    made_for = {"name": "Tiny", "architecture": "LlamaForCausalLM", "hidden_size": 32, "layers": 2}
-    (tmp_path / "metrics.json").write_text(json.dumps({"base_model": made_for}))
-    with pytest.raises(Refused, match="holds no model"):
-        refuse_other_base(tmp_path, tmp_path)
-    shape = {"architectures": ["LlamaForCausalLM"], "hidden_size": 32, "num_hidden_layers": 2}
-    (tmp_path / "config.json").write_text(json.dumps(shape))
-    refuse_other_base(tmp_path, tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({**shape, "hidden_size": 64}))
-    with pytest.raises(Refused, match="trained on Tiny, .* hidden_size 32 and not 64"):
-        refuse_other_base(tmp_path, tmp_path)

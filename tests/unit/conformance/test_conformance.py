@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,23 +83,6 @@ def test_a_command_that_fails_or_hangs_is_an_error(
     monkeypatch.setattr(programs, "PATIENCE_SECONDS", patience)
     with pytest.raises(StepFailed, match=named):
         programs.run([sys.executable, "-c", code], {}, tmp_path / "try.log")
-
-
-def test_packages_are_installed_when_their_list_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs, "FOREIGN", tmp_path / "foreign")
-    for file in ("package.json", "package-lock.json"):
-        (tmp_path / file).write_text("{}", encoding="utf-8")
-
-    def install(npm: str) -> Path:
-        monkeypatch.setattr(programs, "beside_python", lambda _: Path(str(shutil.which(npm))))
-        return programs.node_packages(tmp_path, "packages")
-
-    with pytest.raises(CannotRun, match="package-lock.json could not be installed"):
-        install("false")
-    assert install("true") == install("false")
-    (tmp_path / "package-lock.json").write_text("{ }", encoding="utf-8")
-    with pytest.raises(CannotRun):
-        install("false")
 
 
 # Planted faults -------------------------------------------------------------------------------------------------------

@@ -26,17 +26,20 @@ PLAN = [  # title, area, register, split, words of the text
 ]
 
 
+def made(folder: Path, domain: str, *rows: tuple[str, str, str, str, str]) -> Path:
+    """The folder with an indexed domain, by the title, area, register, split and text of each document."""
+    keys, place = ("title", "area", "register", "split"), {"topic": "invented", "part": "p"}
+    entries = [dict(zip(keys, row[:4], strict=True)) | place | {"number": n} for n, row in enumerate(rows, 1)]
+    (folder / f"{domain}index.jsonl").write_text("".join(f"{json.dumps(entry)}\n" for entry in entries), "utf-8")
+    for split, ending in data.FILES.items():
+        chosen = [f"# {title}\n\n{text}\n" for title, _, _, of, text in rows if of == split]
+        (folder / f"{domain}{ending}").write_text("\n".join(chosen), "utf-8")
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A data folder with one indexed domain."""
-    keys = ("title", "area", "register", "split")
-    place = {"topic": "invented", "part": "p"}
-    lines = [json.dumps(dict(zip(keys, row[:4], strict=True)) | place | {"number": n}) for n, row in enumerate(PLAN, 1)]
-    (tmp_path / "lawindex.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
-    for split, ending in data.FILES.items():
-        chosen = [f"# {title}\n\n{'word ' * words}\n" for title, _, _, of, words in PLAN if of == split]
-        (tmp_path / f"law{ending}").write_text("\n".join(chosen), "utf-8")
-    return tmp_path
+    return made(tmp_path, "law", *((*named, "word " * words) for *named, words in PLAN))  # type: ignore[arg-type]
 
 
 def test_words_are_counted_by_register_and_area_without_titles(folder: Path) -> None:
@@ -212,35 +215,16 @@ def test_documents_share_a_run_of_eight_words_with_another_one_and_not_with_them
 
 
 def test_figures_more_than_a_tenth_apart_are_told_with_those_of_others() -> None:
-    theirs, ours = (
-        dict(zip(text_style.DECIMALS, figures, strict=True))
-        for figures in (
-            (9, 200, 20, 10, 8, 0.05, 3, 30, 2, 10, 8, 20, 100, 200, 2),
-            (1, 221, 18, 11, 7.1, 0.0, 3.3, 0, 52, 10, 8, 20, 100, 200, 2),
-        )
-    )
-    assert text_style.far_apart(ours, theirs) == [
-        "words 221 (200)",
-        "long 7.1 (8.0)",
-        "because 0.00 (0.05)",
-        "tenths 0 (30)",
-        "glosses 52 (2)",
-    ]
+    theirs = dict.fromkeys(text_style.DECIMALS, 10.0)
+    ours = {**theirs, "documents": 1, "words": 11.1, "sentence": 9.0, "long": 8.9, "because": 0.0}
+    assert text_style.far_apart(ours, theirs) == ["words 11 (10)", "long 8.9 (10.0)", "because 0.00 (10.00)"]
     assert text_style.far_apart(theirs, theirs) == []
 
 
 @pytest.fixture
 def medical(tmp_path: Path) -> Path:
-    """A data folder with a domain of two abstracts and a report."""
-    rows = [("One", "abstract"), ("Two", "abstract"), ("Three", "report")]
-    form = (
-        '{{"title": "{}", "area": "a", "register": "{}", "split": "train", "topic": "t", "part": "p", "number": {}}}\n'
-    )
-    (tmp_path / "medicalindex.jsonl").write_text("".join(form.format(*row, n) for n, row in enumerate(rows, 1)))
-    text = "".join(f"# {title}\n\n{body}\n\n" for (title, _), body in zip(rows, [*TWO, prose(60)], strict=True))
-    (tmp_path / "medicaldataset.txt").write_text(text)
-    (tmp_path / "medicalheldout.txt").write_text("")
-    return tmp_path
+    one, two = (("Of two", "a", "abstract", "train", text) for text in TWO)
+    return made(tmp_path, "medical", one, two, ("Third", "a", "report", "train", prose(60)))
 
 
 def test_registers_stand_beside_a_text_by_others(medical: Path, monkeypatch: pytest.MonkeyPatch) -> None:

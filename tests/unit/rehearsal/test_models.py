@@ -72,16 +72,11 @@ def test_a_folder_is_made_by_one_process_at_a_time_and_once(tmp_path: Path) -> N
     assert [(path.name, len(list(path.iterdir()))) for path in (tmp_path / "cache").iterdir()] == [("Llama-1", 1)]
 
 
-def test_what_a_killed_process_left_is_not_taken_for_a_part_of_the_model(tmp_path: Path) -> None:
+def test_what_a_killed_process_or_a_failure_left_is_not_taken_for_the_model(tmp_path: Path) -> None:
     partial = partial_of(tmp_path, "Llama-1")
     partial.mkdir()
     (partial / "model.safetensors").write_text("a part")
-    final = make_once(tmp_path, "Llama-1", write)
-    assert [path.name for path in final.iterdir()] == ["config.json"]
-    assert list(tmp_path.iterdir()) == [final]
 
-
-def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     def fail(folder: Path) -> None:
         write(folder)
         raise OSError(28, "No space left on device")
@@ -89,6 +84,10 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space"):
         make_once(tmp_path, "Llama-1", fail)
     assert list(tmp_path.iterdir()) == []
+    partial.mkdir()
+    (partial / "model.safetensors").write_text("a part")
+    final = make_once(tmp_path, "Llama-1", write)
+    assert [path.name for path in final.iterdir()] == ["config.json"] and list(tmp_path.iterdir()) == [final]
 
 
 def small_llama(hello: int = 15043) -> tuple[list[str], list[str]]:

@@ -10,12 +10,12 @@ from cfnlint.api import ManualArgs, lint
 
 from rehearsal.account.cloud import Cloud
 from rehearsal.programs import FOREIGN, StepFailed
-from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.sagemaker.standin import PLAYED
 from stacks.assembly import Assembly
 from verification.conformance.contracts import Contract, Setting
 from verification.conformance.deploy import account
 from verification.conformance.deploy.journey import Journey, Success, calls_of
+from verification.fake_engines import FakeHosting, FakeTraining
 
 LOGS = FOREIGN / "logs" / "conformance"
 _FOLDER = FOREIGN / "conformance" / "deploy"

@@ -17,9 +17,9 @@ from rehearsal.account.clients import Clients
 from rehearsal.account.gateway import Gateway
 from rehearsal.events import Clock
 from rehearsal.programs import PROJECT, StepFailed, python_packages
-from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.sagemaker.real.container import Container, free_port
 from rehearsal.sagemaker.standin import PLAYED, StandIn
+from verification.fake_engines import FakeHosting, FakeTraining
 
 NUMBER, REGION = "123456789012", "us-east-1"
 REQUIREMENTS = PROJECT / "requirements/ministack.txt"

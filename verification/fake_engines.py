@@ -1,4 +1,4 @@
-"""Engines that follow a plan and do no work: for tests of the workflow, and for failures that no real container has on demand.
+"""Engines of the SageMaker stand-in that follow a plan and do no work: for tests of the workflow, and for failures that no real container has on demand.
 
 A job or endpoint goes on each time that somebody describes, lists, stops or deletes it: a look.
 """
@@ -13,41 +13,17 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
-from .engines import Answer, HostingEngine, TrainingEngine
-from .market import CAPACITY_HOSTING
-from .s3_folders import split
-from .store import Endpoint, TrainingJob
-from .vllm.routing import CHAT_COMPLETIONS, INVOCATIONS, model_asked, path_of
+from rehearsal.sagemaker.engines import Answer, HostingEngine, TrainingEngine
+from rehearsal.sagemaker.market import CAPACITY_HOSTING
+from rehearsal.sagemaker.s3_folders import split
+from rehearsal.sagemaker.store import Endpoint, TrainingJob
+from rehearsal.sagemaker.vllm.routing import CHAT_COMPLETIONS, INVOCATIONS, model_asked, path_of
+from verification.experiments.made_up_runs import metrics
 
 
-def _evaluation(gain: float) -> dict[str, Any]:
-    """Twelve documents of 400 tokens whose loss fell from about 2.9 by about so much."""
-    rows: list[dict[str, Any]] = [
-        {"id": f"doc-{n}", "title": f"Document {n}", "tokens": 400, "bytes": 1500, "base_nll": 1160.0 + n, "tuned_nll": 1160.0 + n % 3 - 400 * gain}
-        for n in range(12)
-    ]  # fmt: skip
-    losses = {f"{one}_loss": sum(row[f"{one}_nll"] for row in rows) / 4800 for one in ("base", "tuned")}
-    return {"documents": rows, **losses, "tokens": 4800}
-
-
-METRICS: Mapping[str, Any] = {
-    "schema": 1,
-    "base_model": {
-        "name": "fake-135m", "architecture": "LlamaForCausalLM", "parameters": 134_515_008,
-        "trainable_parameters": 4_884_480, "hidden_size": 576, "layers": 30, "quantization": "none",
-    },
-    "settings": {},
-    "environment": {
-        "device": "cpu", "device_name": "fake", "python": "3.12", "torch": "2.9", "transformers": "5.3.0", "peft": "0.18.1",
-    },
-    "corpus": {"documents": 12, "tokens": 12_000, "bytes": 60_000, "words": 9_000, "sequences": 24},
-    "training": {
-        "steps": 60, "planned_steps": 60, "epochs": 3.0, "seconds": 300.0, "tokens_seen": 36_000,
-        "tokens_per_second": 120.0, "peak_memory_bytes": 2_000_000_000, "stopped_early": None,
-        "loss_curve": [{"step": step, "loss": 2.9 - step / 100, "learning_rate": 3e-4} for step in range(1, 61)],
-    },
-    "evaluation": {"heldout": _evaluation(0.2), "training_text": _evaluation(0.4), "control": _evaluation(0.0)},
-}  # fmt: skip
+def _metrics() -> Mapping[str, Any]:
+    """Those of an improved model. Choices are left out: intervals over them would take most of a run's time."""
+    return {name: value for name, value in metrics().items() if name != "choices"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +36,7 @@ class TrainingPlan:
 
     outcome: Literal["completed", "cut", "hangs"] = "completed"
     stop_looks: int = 1
-    metrics: Mapping[str, Any] = field(default_factory=lambda: METRICS)
+    metrics: Mapping[str, Any] = field(default_factory=_metrics)
 
 
 class FakeTraining(TrainingEngine):
