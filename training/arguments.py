@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
 from pathlib import Path
@@ -91,9 +90,7 @@ def read_arguments(path: Path) -> Arguments:
     parsed: dict[str, object] = {}
     for key, value in values.items():
         if key not in (known := [*LIMITS, *CHOICES]):
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(known)}."
-            raise TrainingFailure(f"The hyperparameter {key!r} is unknown.", hint)
+            raise TrainingFailure(f"The hyperparameter {key!r} is unknown.", f"Known are {', '.join(known)}.")
         parsed[key] = _parse(key, value)
     return Arguments(**parsed)  # type: ignore[arg-type]
 

@@ -24,8 +24,7 @@ from evaluation import OutOfTime, mean_loss, paired, refuse_unknown_tokens, refu
 from failure import TrainingFailure, explain, mark_adapter_saved, shown, unmark_adapter_saved
 from inputs import STRENGTH_SET, Inputs
 from learning import make_trainer
-from model.accelerator import choose_device, self_test
-from model.network import Network, describe_environment, load_network, seconds_on_cpu
+from model.network import Network, choose_device, describe_environment, load_network, seconds_on_cpu
 from output import memory_of, model_of, publish, publish_metrics, training_of
 from processes import Group, joined, reason_of
 from progress import Clock, say
@@ -76,7 +75,6 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
     """Does the whole job. Raises TrainingFailure with a reason a person can act on, or whatever went wrong."""
     transformers_logging.disable_progress_bar()
     device = choose_device(root)
-    self_test(device)
     with joined(device) as group:
         work = _load(root, inputs, arguments, clock, device, group)
         watch, checkpoint = _watch(work, inputs.model.configuration)

@@ -14,8 +14,7 @@ import driver
 from driver import driver_version, libraries_for_older_driver, restart_with
 from failure import TrainingFailure
 from launching import read_layout
-from model import accelerator
-from model.accelerator import choose_device, self_test, tiny_layer
+from model.network import choose_device
 
 CLOSED = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.57.02  Tue Jul 13 16:14:05 UTC 2021\n"
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (root@builder)\n"
@@ -64,35 +63,6 @@ def test_a_card_without_bfloat16_is_refused_on_aws_alone(tmp_path: Path, monkeyp
         choose_device(root, {})
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     assert choose_device(root, PLAYED).type == "cuda"
-
-
-def test_a_device_that_computes_passes_and_the_random_numbers_stay() -> None:
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    self_test(torch.device("cpu"))
-    assert torch.equal(torch.rand(3), expected)
-
-
-def layer_with(value: float | None) -> Any:
-    """A layer of which one matrix is `value` throughout; with None, one that cannot be computed."""
-    if value is None:
-        raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
-    layer = tiny_layer()
-    with torch.no_grad():
-        next(weight for name, weight in layer.named_parameters() if "v_proj.lora_A" in name).fill_(value)
-    return layer
-
-
-@pytest.mark.parametrize(
-    ("value", "told"),
-    [(0.0, "lora_B.* has the norm 0.0"), (float("nan"), "the loss is nan"), (None, "no kernel image is available")],
-)
-def test_a_device_with_wrong_results_fails(monkeypatch: pytest.MonkeyPatch, value: float | None, told: str) -> None:
-    monkeypatch.setattr(accelerator, "tiny_layer", lambda: layer_with(value))
-    with pytest.raises(TrainingFailure, match=told) as refusal:
-        self_test(torch.device("cpu"))
-    assert f"torch {torch.__version__}" in refusal.value.what
 
 
 def file_with(folder: Path, text: str) -> Path:

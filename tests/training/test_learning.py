@@ -26,7 +26,6 @@ from checkpoints import count_start
 from failure import TrainingFailure
 from learning import Shares, make_trainer
 from model import network as network_module
-from model.accelerator import tiny_layer
 from model.loss import OutputLayer
 from model.network import Network, Plan
 from processes import ALONE, Group, joined
@@ -34,6 +33,7 @@ from progress import Clock
 from records.record import IGNORED
 from rehearsal.sagemaker.real.container import free_port
 from tests.doubles import MovedTime
+from tests.doubles.rehearsal.toy_models import tiny_layer
 from text import Boundaries, Document, Epochs
 from watch import Progress, Watch
 

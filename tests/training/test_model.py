@@ -21,7 +21,6 @@ from common.memory import BLOCK, USABLE, Sizes, needed_bytes
 from evaluation import refuse_unknown_tokens, refuse_worse_than_guessing
 from failure import TrainingFailure
 from inputs import find_model
-from model.accelerator import tiny_layer
 from model.loss import OutputLayer
 from model.network import plan_memory, sizes_of
 from records.record import Tokens
@@ -29,6 +28,7 @@ from rehearsal.models import weights
 from rehearsal.models.weights import find_gguf
 from rehearsal.programs import CannotRun
 from stacks.configuration.catalog import BASE_MODELS
+from tests.doubles.rehearsal.toy_models import tiny_layer
 from text import IGNORED, Boundaries, Document
 
 pytestmark = pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The base model with its LoRA adapter: its memory planned, loaded once, asked for logits, saved as an adapter."""
+"""The base model with its LoRA adapter: on which device, its memory planned, loaded once, asked for logits, saved as an adapter."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import dataclasses
 import math
 import os
 import platform
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+import launching
 from arguments import Arguments
 from common import memory
 from common.memory import MOST_SEQUENCES_PER_STEP, Sizes
+from driver import driver_version, versions
 from failure import TrainingFailure
 from inputs import ModelFolder
 from model.loss import OutputLayer
@@ -34,6 +37,47 @@ from progress import say
 BFLOAT16_WORTH = 1.3  # a CPU must multiply that much faster in bfloat16 before we give up float32's accuracy
 SERVED = torch.bfloat16  # vLLM loads an adapter in the number format of its base model
 WARM_UP_TOKENS, MEASURED_TOKENS = 16, 256  # by which the speed of a CPU is measured
+# Set to "cpu" where a machine without a GPU plays ml.g5.2xlarge on purpose. A job on AWS does not set it.
+PERMISSION = "CAPTUNE_ACCELERATOR"
+ACCELERATED = re.compile(r"ml\.(g|p|trn|inf)\d")  # SageMaker's families of instances with an accelerator
+# NVIDIA's table of least drivers: 525 for CUDA 12, 580 for CUDA 13 (CUDA toolkit release notes).
+ANOTHER_HOST = (
+    "Start again (another host may serve it). If it comes back, choose another training_instance_type; CUDA 13 needs driver "
+    "580 or newer, CUDA 12 driver 525."
+)
+
+
+def choose_device(root: Path, environment: Mapping[str, str] = os.environ) -> torch.device:
+    """This process's GPU, which is the first where it is alone; or the CPU where none is promised.
+
+    Raises TrainingFailure with the versions on an instance whose GPU torch cannot use: on its CPU, 7 billion parameters
+    would train, and bill, until the time is over.
+    """
+    allowed = environment.get(PERMISSION) == "cpu"
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(environment.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+        if not torch.cuda.is_bf16_supported(including_emulation=False):
+            if allowed:  # an older card in a user's own machine
+                return torch.device("cpu")
+            raise TrainingFailure(
+                f"The GPU {torch.cuda.get_device_name(device)} has no bfloat16 ({versions()}).",
+                "Choose a training instance with an A10G, L4, A100 or newer, such as ml.g5.2xlarge.",
+            )
+        return device
+    kind = str(launching.read_resources(root).get("current_instance_type", ""))  # such as "ml.g5.2xlarge"
+    if ACCELERATED.match(kind) and not allowed:
+        raise TrainingFailure(f"The {kind} should have a GPU, but {_why_no_gpu()} ({versions()}).", ANOTHER_HOST)
+    return torch.device("cpu")
+
+
+def _why_no_gpu() -> str:
+    """What torch says when it is made to look for one."""
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return f"torch finds none: {' '.join(str(error).split())[:300].rstrip('.')}"
+    return "torch finds none" if driver_version() else "it has no driver"
 
 
 class Plan(memory.Plan):
