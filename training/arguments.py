@@ -43,7 +43,7 @@ class Arguments:
         return dataclasses.asdict(self)
 
 
-# key: (lowest, highest, what to do about a value outside). Integers where the dataclass says int.
+# key: (lowest, highest). Integers where the dataclass says int.
 LIMITS: dict[str, tuple[float, float]] = {
     "epochs": (1, 50),
     "max_steps": (0, 1_000_000),

@@ -333,11 +333,8 @@ def _checkpoint(folder: Path, identity: str, group: Group) -> tuple[Path, dict[s
 
 def _report_loss(model: str, name: str, documents: Sequence[Document], losses: Sequence[float]) -> None:
     """Prints a line such as `heldout model=base loss=2.9123 tokens=6120`."""
-    say(name.replace("_", "-"), model=model, loss=f"{mean_loss(documents, losses):.4f}", tokens=_tokens(documents))
-
-
-def _tokens(documents: Iterable[Document]) -> int:
-    return sum(len(document.tokens) for document in documents)
+    tokens = sum(len(document.tokens) for document in documents)
+    say(name.replace("_", "-"), model=model, loss=f"{mean_loss(documents, losses):.4f}", tokens=tokens)
 
 
 def _read_tokens(documents: Iterable[Document]) -> int:

@@ -34,14 +34,10 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ml.g5.2xlarge", "ml.p4d.24xlarge"])
-def test_a_gpu_that_is_not_found_ends_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    def too_old() -> None:
-        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040).")
-
-    monkeypatch.setattr(torch.cuda, "init", too_old)
+def test_a_gpu_that_is_not_found_ends_the_job(tmp_path: Path, kind: str) -> None:
     with pytest.raises(TrainingFailure, match=f"The {kind} should have a GPU") as refusal:
         choose_device(configured(tmp_path, current_instance_type=kind), {})
-    for told in (f"torch {torch.__version__} for CUDA", "NVIDIA driver", "too old (found version 11040)"):
+    for told in (f"torch {torch.__version__} for CUDA", "NVIDIA driver"):
         assert told in refusal.value.what
     assert "training_instance_type" in refusal.value.mend
 
@@ -71,30 +67,16 @@ def file_with(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("text", "script", "version"),
-    [
-        (CLOSED, "", "470.57.02"),
-        (OPEN, "", "580.95.05"),
-        (None, "echo 570.133.20", "570.133.20"),
-        (None, "echo NVIDIA-SMI has failed; exit 9", ""),
-    ],
-)
-def test_the_drivers_version_is_read_or_asked_of_its_tool(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, script: str, version: str
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    if script:
-        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / "nvidia-smi").chmod(0o755)
-    assert driver_version(file_with(tmp_path, text) if text else tmp_path / "none") == version
+@pytest.mark.parametrize(("text", "version"), [(CLOSED, "470.57.02"), (OPEN, "580.95.05"), ("NVRM version: none", "")])
+def test_the_drivers_version_is_read(tmp_path: Path, text: str, version: str) -> None:
+    assert driver_version(file_with(tmp_path, text)) == version
+    assert driver_version(tmp_path / "none") == ""
 
 
 @pytest.mark.parametrize(("made_with", "older"), [("580.82.07", True), ("470.9.1", False)])
 def test_the_images_own_libraries_are_for_hosts_with_an_older_driver(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_with: str, older: bool
+    tmp_path: Path, made_with: str, older: bool
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
     place = tmp_path / "compat"
     assert libraries_for_older_driver(place, file_with(tmp_path, CLOSED)) is None
     place.mkdir()

@@ -207,10 +207,9 @@ def test_what_a_model_lacks_is_named(tmp_path: Path, changes: dict[str, Any], to
         find_model(model_of(tmp_path, **changes))
 
 
-@pytest.mark.parametrize("place", ["llama-2-7b", "artifacts/llama-2-7b"])
-def test_a_model_in_a_folder_below_is_refused_as_hosting_would_not_find_it(tmp_path: Path, place: str) -> None:
-    model_of(tmp_path / place)
-    with pytest.raises(TrainingFailure, match=f"in the folder {place}/ .*Add {place}/ to the end of weights_prefix"):
+def test_a_model_in_a_folder_below_is_refused_as_hosting_would_not_find_it(tmp_path: Path) -> None:
+    model_of(tmp_path / "llama-2-7b")
+    with pytest.raises(TrainingFailure, match="holds no config.json among 3 files"):
         find_model(tmp_path)
 
 

@@ -27,7 +27,7 @@ import launching
 from arguments import Arguments
 from common import memory
 from common.memory import MOST_SEQUENCES_PER_STEP, Sizes
-from driver import driver_version, versions
+from driver import versions
 from failure import TrainingFailure
 from inputs import ModelFolder
 from model.loss import OutputLayer
@@ -67,17 +67,8 @@ def choose_device(root: Path, environment: Mapping[str, str] = os.environ) -> to
         return device
     kind = str(launching.read_resources(root).get("current_instance_type", ""))  # such as "ml.g5.2xlarge"
     if ACCELERATED.match(kind) and not allowed:
-        raise TrainingFailure(f"The {kind} should have a GPU, but {_why_no_gpu()} ({versions()}).", ANOTHER_HOST)
+        raise TrainingFailure(f"The {kind} should have a GPU, but torch finds none ({versions()}).", ANOTHER_HOST)
     return torch.device("cpu")
-
-
-def _why_no_gpu() -> str:
-    """What torch says when it is made to look for one."""
-    try:
-        torch.cuda.init()
-    except (RuntimeError, AssertionError) as error:
-        return f"torch finds none: {' '.join(str(error).split())[:300].rstrip('.')}"
-    return "torch finds none" if driver_version() else "it has no driver"
 
 
 class Plan(memory.Plan):
@@ -269,7 +260,7 @@ def load_network(
         sizes = sizes_of(empty, linear_layers(empty), arguments.lora_rank)
         # What the first process finds: beside others that measure at the same time, the answer of each would be chance.
         fast = bool(group.of_first(group.first and _computes_in_bfloat16(device, precision)))
-        free = int(group.lowest(free_bytes(device)))
+        free = -int(group.highest(-free_bytes(device))[0])  # of the fullest card
         plan = plan_memory(sizes, arguments, device.type, free, fast_bfloat16=fast)
         _tell(plan)
         tokenizer = AutoTokenizer.from_pretrained(folder.path)

@@ -58,14 +58,10 @@ def _packed(records: Sequence[Tokens], length: int, seed: int) -> list[_Filling]
         whole = records[index].tokens
         cut = pieces(records[index], length, LEARNT)
         for inputs, labels in cut:
-            last = whole[-1] if len(cut) == 1 else _following(inputs, labels, whole[-1])
+            # After a piece of a split record stands the token that it taught last, or the record's end.
+            last = whole[-1] if len(cut) == 1 or labels[-1] == IGNORED else labels[-1]
             _put(rows, _Filling(list(inputs), list(labels), last), length)
     return rows
-
-
-def _following(inputs: list[int], labels: list[int], end: int) -> int:
-    """The token after a piece of a split record: the one that it taught last, or the record's end."""
-    return labels[-1] if labels[-1] != IGNORED else end
 
 
 def _put(rows: list[_Filling], piece: _Filling, length: int) -> None:
