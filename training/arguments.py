@@ -24,9 +24,7 @@ class Arguments:
     sequences_per_step: int = 0  # 0: by the corpus's size, see `sequences_per_step` in common/memory.py
     lora_rank: int = 16  # as good as 256 on corpora of this size, at a sixteenth of the memory
     lora_alpha: float = 32.0  # twice the rank: the updates' scale
-    adapter_strength: float | None = (
-        None  # share of what was learned that is kept; None ("auto"): measured, see strength.py
-    )
+    adapter_strength: float | None = None  # share of what was learned that is kept; None ("auto"): see strength.py
     lora_dropout: float = 0.0  # none: few passes over a corpus, and on a CPU it costs a third of the speed
     warmup_ratio: float = 0.05  # share of the steps during which the rate rises
     weight_decay: float = 0.0  # a low-rank update is restraint enough

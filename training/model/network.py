@@ -218,9 +218,8 @@ def attach(causal: Any, arguments: Arguments, name: str, *, narrow: bool) -> Any
         task_type="CAUSAL_LM",
     )
     torch.manual_seed(arguments.seed)  # the adapter's initial weights are drawn here
-    adapted = get_peft_model(
-        causal, lora
-    )  # PEFT makes it float32 beside 16-bit weights: small steps would be lost in 16
+    # PEFT makes it float32 beside 16-bit weights: small steps would be lost in 16.
+    adapted = get_peft_model(causal, lora)
     lora.base_model_name_or_path = name  # a path inside this container would say nothing to a server
     if narrow:
         # PEFT would widen bfloat16 activations to the adapter's float32, only for autocast to narrow them again: the same
