@@ -74,7 +74,7 @@ class FineTuningStack(cdk.Stack):
             name=TEAR_DOWN,
             purpose="Captune: removes what bills. Never the FineTuning role, so that a budget's deny cannot block it.",
             statements=[
-                permissions.invoke(*invoked.values()),
+                permissions.allow(["lambda:InvokeFunction"], *invoked.values()),
                 permissions.allow(["sns:Publish"], self.result_topic.topic_arn),
                 # A kept endpoint gets a later deadline; a deleted one needs none.
                 permissions.allow(["scheduler:UpdateSchedule", "scheduler:DeleteSchedule"], self._arns.schedules()),
@@ -100,9 +100,8 @@ class FineTuningStack(cdk.Stack):
             name=FINE_TUNING,
             purpose="Captune: starts training jobs and endpoints. The budget's deny policy is attached to this role.",
             statements=[
-                permissions.invoke(*invoked.values()),
-                permissions.create_training_job(self._arns),
-                *permissions.create_endpoint(self._arns),
+                permissions.allow(["lambda:InvokeFunction"], *invoked.values()),
+                *permissions.create_resources(self._arns),
                 # Whether a job that was cut has left its adapter.
                 permissions.allow(["s3:ListBucket"], bucket_arn, StringLike={"s3:prefix": Keys.TRAINING}),
                 permissions.allow(["scheduler:CreateSchedule", "scheduler:UpdateSchedule"], self._arns.schedules()),

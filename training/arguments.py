@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
 from pathlib import Path
@@ -25,9 +24,7 @@ class Arguments:
     sequences_per_step: int = 0  # 0: by the corpus's size, see `sequences_per_step` in common/memory.py
     lora_rank: int = 16  # as good as 256 on corpora of this size, at a sixteenth of the memory
     lora_alpha: float = 32.0  # twice the rank: the updates' scale
-    adapter_strength: float | None = (
-        None  # share of what was learned that is kept; None ("auto"): measured, see strength.py
-    )
+    adapter_strength: float | None = None  # share of what was learned that is kept; None ("auto"): see strength.py
     lora_dropout: float = 0.0  # none: few passes over a corpus, and on a CPU it costs a third of the speed
     warmup_ratio: float = 0.05  # share of the steps during which the rate rises
     weight_decay: float = 0.0  # a low-rank update is restraint enough
@@ -44,7 +41,7 @@ class Arguments:
         return dataclasses.asdict(self)
 
 
-# key: (lowest, highest, what to do about a value outside). Integers where the dataclass says int.
+# key: (lowest, highest). Integers where the dataclass says int.
 LIMITS: dict[str, tuple[float, float]] = {
     "epochs": (1, 50),
     "max_steps": (0, 1_000_000),
@@ -91,9 +88,7 @@ def read_arguments(path: Path) -> Arguments:
     parsed: dict[str, object] = {}
     for key, value in values.items():
         if key not in (known := [*LIMITS, *CHOICES]):
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(known)}."
-            raise TrainingFailure(f"The hyperparameter {key!r} is unknown.", hint)
+            raise TrainingFailure(f"The hyperparameter {key!r} is unknown.", f"Known are {', '.join(known)}.")
         parsed[key] = _parse(key, value)
     return Arguments(**parsed)  # type: ignore[arg-type]
 

@@ -16,8 +16,7 @@ from typing import Any
 
 from common.records import Record
 from failure import TrainingFailure
-from records.record import SCORED, Tokens
-from records.rendering import tokens_of
+from records.record import SCORED, Tokens, tokens_of
 from text import Document
 
 OTHERS = 3  # prompts of other items, where no items share their ends

@@ -91,12 +91,6 @@ def find_model(channel: Path) -> ModelFolder:
             "The model channel is empty.", mend + " Check the EULA acceptance and the role's S3 rights."
         )
     if not (channel / "config.json").is_file():
-        nested = sorted(path.parent.relative_to(channel).as_posix() for path in files if path.name == "config.json")
-        if nested:
-            raise TrainingFailure(
-                f"The model lies in the folder {nested[0]}/ of the model channel, where the endpoint would not find it.",
-                f"Add {nested[0]}/ to the end of weights_prefix in stacks/configuration/catalog.yaml and deploy again.",
-            )
         raise TrainingFailure(f"The model channel holds no config.json among {len(files)} files.", mend)
     problem = _problem(channel)
     if problem is not None:

@@ -16,7 +16,6 @@ from transformers import TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging as transformers_logging
 
-import expected
 from arguments import Arguments, automatic_learning_rate
 from checkpoints import Starts, count_start, fingerprint, newest, precision_of_earlier_starts, step_of
 from choices import FROM_PROMPTS, FROM_RECORDS, Choices, choices_of, items_of
@@ -25,12 +24,11 @@ from evaluation import OutOfTime, mean_loss, paired, refuse_unknown_tokens, refu
 from failure import TrainingFailure, explain, mark_adapter_saved, shown, unmark_adapter_saved
 from inputs import STRENGTH_SET, Inputs
 from learning import make_trainer
-from model.accelerator import choose_device, self_test
-from model.network import Network, describe_environment, load_network
+from model.network import Network, choose_device, describe_environment, load_network, seconds_on_cpu
 from output import memory_of, model_of, publish, publish_metrics, training_of
 from processes import Group, joined, reason_of
 from progress import Clock, say
-from records import choosing
+from records.rows import describe, rows_of, tell_of_long_records
 from strength import SET, STRENGTHS, UNMEASURED, Choice, measured, unmeasured, why_not
 from text import Boundaries, Document, Rows, boundaries, excerpts, tokenize
 from watch import SAVE_SECONDS, Progress, Watch
@@ -77,7 +75,6 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
     """Does the whole job. Raises TrainingFailure with a reason a person can act on, or whatever went wrong."""
     transformers_logging.disable_progress_bar()
     device = choose_device(root)
-    self_test(device)
     with joined(device) as group:
         work = _load(root, inputs, arguments, clock, device, group)
         watch, checkpoint = _watch(work, inputs.model.configuration)
@@ -97,7 +94,7 @@ def _load(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device
     corpus = tokenize(inputs.corpus, network.tokenizer)
     sets = {name: tokenize(documents, network.tokenizer) for name, documents in inputs.evaluation.items()}
     sets["training_text"] = excerpts(corpus, network.tokenizer, arguments.sequence_length, arguments.seed)
-    choosing.tell_of_long_records(corpus, arguments)
+    tell_of_long_records(corpus, arguments)
     given = inputs.choices or items_of(inputs.evaluation["heldout"])
     choices = choices_of(given, FROM_PROMPTS if inputs.choices else FROM_RECORDS, network.tokenizer)
     if choices.items:
@@ -105,7 +102,7 @@ def _load(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device
     wanted, why = arguments.adapter_strength is None, why_not(inputs.strength, by_control=inputs.strength_by_control)
     set_aside = tokenize(inputs.strength, network.tokenizer) if wanted and not why else []
     refuse_unknown_tokens(itertools.chain(corpus, set_aside, *sets.values()), edges, network.known_tokens)
-    rows = choosing.rows_of(corpus, edges, arguments)
+    rows = rows_of(corpus, edges, arguments)
     per_step = arguments.sequences_per_step or sequences_per_step(len(rows))
     if arguments.max_steps:
         rows.stop_after(arguments.max_steps * per_step)
@@ -195,7 +192,7 @@ def _train(work: Work, watch: Watch, checkpoint: Path | None) -> None:
             "settings": arguments.settings | {"learning_rate": peak_rate, "adapter_strength": choice.strength},
             "environment": describe_environment(network) | ({"processes": str(group.size)} if group.size > 1 else {}),
             "memory": memory_of(network),
-            "corpus": choosing.describe(work.corpus, rows.rows_per_epoch, arguments.sequence_length),
+            "corpus": describe(work.corpus, rows.rows_per_epoch, arguments.sequence_length),
             "training": training_of(trainer.state, watch, steps, network, unmeasured),
             "strength": choice.description,
             "evaluation": {
@@ -240,7 +237,7 @@ def _tell_how_long(work: Work, watch: Watch, checkpoint: Path | None) -> None:
     before = 0 if watch.progress.base_evaluation else 1  # the base model's losses travel with a checkpoint
     measured_tokens = _read_tokens(itertools.chain(*work.sets.values()))
     scored = (before + 1) * measured_tokens + (before + len(STRENGTHS)) * _read_tokens(work.set_aside)
-    seconds = expected.seconds_on_cpu(network, trained_tokens=left, scored_tokens=scored) / work.group.size
+    seconds = seconds_on_cpu(network, trained_tokens=left, scored_tokens=scored) / work.group.size
     say("expected", seconds=round(seconds))
 
 
@@ -336,11 +333,8 @@ def _checkpoint(folder: Path, identity: str, group: Group) -> tuple[Path, dict[s
 
 def _report_loss(model: str, name: str, documents: Sequence[Document], losses: Sequence[float]) -> None:
     """Prints a line such as `heldout model=base loss=2.9123 tokens=6120`."""
-    say(name.replace("_", "-"), model=model, loss=f"{mean_loss(documents, losses):.4f}", tokens=_tokens(documents))
-
-
-def _tokens(documents: Iterable[Document]) -> int:
-    return sum(len(document.tokens) for document in documents)
+    tokens = sum(len(document.tokens) for document in documents)
+    say(name.replace("_", "-"), model=model, loss=f"{mean_loss(documents, losses):.4f}", tokens=tokens)
 
 
 def _read_tokens(documents: Iterable[Document]) -> int:

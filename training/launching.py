@@ -83,11 +83,6 @@ def _gpus() -> int:
     return int(torch.cuda.device_count())
 
 
-def is_one_of_several() -> bool:
-    """Whether torchrun has started this process."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
-
-
 def described(environment: Mapping[str, str] = os.environ) -> str:
     """This process among several, such as "process 3 of 4 (number 1 on host 2)"."""
     rank, host = int(environment["RANK"]) + 1, int(environment["GROUP_RANK"]) + 1

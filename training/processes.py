@@ -41,10 +41,6 @@ class Group:
         """The highest of what the processes have, for each value."""
         return list(values)
 
-    def lowest(self, value: float) -> float:
-        """The lowest of what the processes have."""
-        return -self.highest(-value)[0]
-
     def sums(self, values: Sequence[float]) -> list[float]:
         """The sum of what the processes have, for each value."""
         return list(values)

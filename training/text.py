@@ -12,8 +12,7 @@ from typing import Any
 
 from common.records import Record
 from failure import TrainingFailure
-from records.record import IGNORED, Row, Tokens, holds_records, read_records
-from records.rendering import tokens_of
+from records.record import IGNORED, Row, Tokens, holds_records, read_records, tokens_of
 
 NEIGHBORHOOD = 0.05  # how far a document may move where the order is that of the file, as a share of all documents
 RECORDS = "corpus.jsonl"  # the corpus channel's file where it holds records; else it holds *.txt

@@ -54,7 +54,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("/opt/ml"), help="the folder with input/ and model/")
     root = parser.parse_args().root
-    if launching.is_one_of_several():
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun has started this process
         return one_of_several(root)
     driver.restart_with(driver.libraries_for_older_driver())
     clock = Clock()

@@ -19,19 +19,14 @@ from stacks.storage_stack import BUCKET_ARN_EXPORT
 
 # Wildcards in IAM resources, by a short name: the resource as cdk-nag prints it, and why it has to be one.
 _RUN_NAMES = "Run names exist only at run time; the prefix keeps every other resource of the account out."
+_OF_RUNS: Mapping[str, str] = {
+    "runs": Keys.RUNS, "answers": Keys.ANSWERS, "prompts": Keys.PROMPTS, "report": Keys.REPORTS, "code": Keys.CODE, "input": Keys.INPUT,
+    "plans": Keys.PLANS, "trial adapter": Keys.TRIAL, "adapters": Keys.TRAINING, "checkpoints": Keys.CHECKPOINTS,
+}  # fmt: skip
 _WILDCARDS: Mapping[str, tuple[str, str]] = {
     "everywhere": ("*", "AWS authorises these actions on nothing narrower; permissions.EVERYWHERE gives each one's reason."),
     "corpora": (f"{{bucket}}/{Keys.CORPORA}", "Users name their own corpora; nothing else lies below this prefix."),
-    "runs": (f"{{bucket}}/{Keys.RUNS}", _RUN_NAMES),
-    "answers": (f"{{bucket}}/{Keys.ANSWERS}", _RUN_NAMES),
-    "prompts": (f"{{bucket}}/{Keys.PROMPTS}", _RUN_NAMES),
-    "report": (f"{{bucket}}/{Keys.REPORTS}", _RUN_NAMES),
-    "code": (f"{{bucket}}/{Keys.CODE}", _RUN_NAMES),
-    "input": (f"{{bucket}}/{Keys.INPUT}", _RUN_NAMES),
-    "plans": (f"{{bucket}}/{Keys.PLANS}", _RUN_NAMES),
-    "trial adapter": (f"{{bucket}}/{Keys.TRIAL}", _RUN_NAMES),
-    "adapters": (f"{{bucket}}/{Keys.TRAINING}", _RUN_NAMES),
-    "checkpoints": (f"{{bucket}}/{Keys.CHECKPOINTS}", _RUN_NAMES),
+    **{name: (f"{{bucket}}/{keys}", _RUN_NAMES) for name, keys in _OF_RUNS.items()},
     "training jobs": ("arn:{partition}:sagemaker:{region}:{account}:training-job/captune-*", _RUN_NAMES),
     "models": ("arn:{partition}:sagemaker:{region}:{account}:model/captune-*", _RUN_NAMES),
     "endpoint configurations": ("arn:{partition}:sagemaker:{region}:{account}:endpoint-config/captune-*", _RUN_NAMES),

@@ -55,11 +55,6 @@ def everywhere(*actions: str, **conditions: dict[str, object]) -> iam.PolicyStat
     return allow(actions, "*", **conditions)
 
 
-def invoke(*function_arns: str) -> iam.PolicyStatement:
-    """A state machine calls exactly these Lambdas."""
-    return allow(["lambda:InvokeFunction"], *function_arns)
-
-
 def start_execution(machine_arn: str) -> iam.PolicyStatement:
     """Starts a state machine."""
     return allow(["states:StartExecution"], machine_arn)
@@ -129,17 +124,13 @@ def container(arns: Arns, image: Image, log_group: str) -> Statements:
     ]
 
 
-def create_training_job(arns: Arns) -> iam.PolicyStatement:
-    """FineTuning starts and watches training jobs of the project."""
-    return allow(
-        ["sagemaker:CreateTrainingJob", "sagemaker:DescribeTrainingJob", "sagemaker:AddTags"],
-        arns.sagemaker("training-job"),
-    )
-
-
-def create_endpoint(arns: Arns) -> Statements:
-    """FineTuning makes model, endpoint configuration and endpoint, and deletes an endpoint that found no capacity."""
+def create_resources(arns: Arns) -> Statements:
+    """FineTuning starts and watches training jobs, makes model, endpoint configuration and endpoint, and deletes an endpoint that found no capacity."""
     return [
+        allow(
+            ["sagemaker:CreateTrainingJob", "sagemaker:DescribeTrainingJob", "sagemaker:AddTags"],
+            arns.sagemaker("training-job"),
+        ),
         allow(["sagemaker:CreateModel", "sagemaker:AddTags"], arns.sagemaker("model")),
         # CreateEndpoint is authorised on the endpoint and on its configuration.
         allow(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -70,15 +71,17 @@ def test_an_item_alone_has_no_control_and_is_left_out() -> None:
     assert choices_of(alone, FROM_PROMPTS, bytes_without_a_start()).items == ()
 
 
+def cases(answers: Sequence[str]) -> list[Item]:
+    """What becomes of held-out records with these answers, each in a group of its own."""
+    records = [Record(f"r{n}", f"g{n}", prompt=f"Case {n}:", completion=f" {one}") for n, one in enumerate(answers)]
+    return items_of([of_records([record]) for record in records])
+
+
 def test_held_out_records_of_like_length_are_each_others_near_misses() -> None:
     words = [n // 4 + 3 for n in range(32)]
     random.shuffle(words)
     answers = [f"{prose(place, count)} {place}" for place, count in enumerate(words)]
-    groups = [
-        of_records([Record(f"r{n}", f"g{n}", prompt=f"Case {n}:", completion=f" {answer}")])
-        for n, answer in enumerate(answers)
-    ]
-    made = items_of(groups)
+    made = cases(answers)
     assert len(made) >= 24
     for item in made:
         right, *misses = (end.reference for end in item.ends)
@@ -90,17 +93,11 @@ def test_held_out_records_of_like_length_are_each_others_near_misses() -> None:
     assert max(len(one.tokens) for one in choices.pairs) <= MOST_ANSWER_TOKENS
     sizes = Counter(item.cluster for item in made)
     assert len(choices.pairs) == sum(size * size for size in sizes.values()), "each prompt of a set with each answer"
-    assert items_of(groups[:1]) == [], "one finds no other"
+    assert cases(answers[:1]) == [], "one finds no other"
 
 
 def test_answers_of_other_lengths_are_no_near_misses_and_of_long_ones_the_opening_counts() -> None:
-    answers = [prose(1, 3), prose(2, 12), prose(3, 3), prose(4, 12), prose(5, 90), prose(7, 85)]
-    made = items_of(
-        [
-            of_records([Record(f"r{n}", f"g{n}", prompt=f"Case {n}:", completion=f" {one}")])
-            for n, one in enumerate(answers)
-        ]
-    )
+    made = cases([prose(1, 3), prose(2, 12), prose(3, 3), prose(4, 12), prose(5, 90), prose(7, 85)])
     sets: dict[str, set[str]] = {}
     for item in made:
         sets.setdefault(item.cluster, set()).add(item.id)
@@ -110,13 +107,7 @@ def test_answers_of_other_lengths_are_no_near_misses_and_of_long_ones_the_openin
 
 
 def test_of_answers_that_are_labels_each_record_meets_the_other_ones() -> None:
-    labels = ["benign", "benign", "pathogen", "benign", "pathogen", "benign"]
-    made = items_of(
-        [
-            of_records([Record(f"r{n}", f"g{n}", prompt=f"Case {n}:", completion=f" {one}")])
-            for n, one in enumerate(labels)
-        ]
-    )
+    made = cases(["benign", "benign", "pathogen", "benign", "pathogen", "benign"])
     assert Counter(item.cluster for item in made) == {"records 1": 2, "records 2": 2}
 
 

@@ -14,8 +14,7 @@ import driver
 from driver import driver_version, libraries_for_older_driver, restart_with
 from failure import TrainingFailure
 from launching import read_layout
-from model import accelerator
-from model.accelerator import choose_device, self_test, tiny_layer
+from model.network import choose_device
 
 CLOSED = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.57.02  Tue Jul 13 16:14:05 UTC 2021\n"
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (root@builder)\n"
@@ -35,14 +34,10 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ml.g5.2xlarge", "ml.p4d.24xlarge"])
-def test_a_gpu_that_is_not_found_ends_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    def too_old() -> None:
-        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040).")
-
-    monkeypatch.setattr(torch.cuda, "init", too_old)
+def test_a_gpu_that_is_not_found_ends_the_job(tmp_path: Path, kind: str) -> None:
     with pytest.raises(TrainingFailure, match=f"The {kind} should have a GPU") as refusal:
         choose_device(configured(tmp_path, current_instance_type=kind), {})
-    for told in (f"torch {torch.__version__} for CUDA", "NVIDIA driver", "too old (found version 11040)"):
+    for told in (f"torch {torch.__version__} for CUDA", "NVIDIA driver"):
         assert told in refusal.value.what
     assert "training_instance_type" in refusal.value.mend
 
@@ -66,65 +61,22 @@ def test_a_card_without_bfloat16_is_refused_on_aws_alone(tmp_path: Path, monkeyp
     assert choose_device(root, PLAYED).type == "cuda"
 
 
-def test_a_device_that_computes_passes_and_the_random_numbers_stay() -> None:
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    self_test(torch.device("cpu"))
-    assert torch.equal(torch.rand(3), expected)
-
-
-def layer_with(value: float | None) -> Any:
-    """A layer of which one matrix is `value` throughout; with None, one that cannot be computed."""
-    if value is None:
-        raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
-    layer = tiny_layer()
-    with torch.no_grad():
-        next(weight for name, weight in layer.named_parameters() if "v_proj.lora_A" in name).fill_(value)
-    return layer
-
-
-@pytest.mark.parametrize(
-    ("value", "told"),
-    [(0.0, "lora_B.* has the norm 0.0"), (float("nan"), "the loss is nan"), (None, "no kernel image is available")],
-)
-def test_a_device_with_wrong_results_fails(monkeypatch: pytest.MonkeyPatch, value: float | None, told: str) -> None:
-    monkeypatch.setattr(accelerator, "tiny_layer", lambda: layer_with(value))
-    with pytest.raises(TrainingFailure, match=told) as refusal:
-        self_test(torch.device("cpu"))
-    assert f"torch {torch.__version__}" in refusal.value.what
-
-
 def file_with(folder: Path, text: str) -> Path:
     path = folder / "version"
     path.write_text(text, encoding="utf-8")
     return path
 
 
-@pytest.mark.parametrize(
-    ("text", "script", "version"),
-    [
-        (CLOSED, "", "470.57.02"),
-        (OPEN, "", "580.95.05"),
-        (None, "echo 570.133.20", "570.133.20"),
-        (None, "echo NVIDIA-SMI has failed; exit 9", ""),
-    ],
-)
-def test_the_drivers_version_is_read_or_asked_of_its_tool(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, script: str, version: str
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    if script:
-        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / "nvidia-smi").chmod(0o755)
-    assert driver_version(file_with(tmp_path, text) if text else tmp_path / "none") == version
+@pytest.mark.parametrize(("text", "version"), [(CLOSED, "470.57.02"), (OPEN, "580.95.05"), ("NVRM version: none", "")])
+def test_the_drivers_version_is_read(tmp_path: Path, text: str, version: str) -> None:
+    assert driver_version(file_with(tmp_path, text)) == version
+    assert driver_version(tmp_path / "none") == ""
 
 
 @pytest.mark.parametrize(("made_with", "older"), [("580.82.07", True), ("470.9.1", False)])
 def test_the_images_own_libraries_are_for_hosts_with_an_older_driver(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_with: str, older: bool
+    tmp_path: Path, made_with: str, older: bool
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
     place = tmp_path / "compat"
     assert libraries_for_older_driver(place, file_with(tmp_path, CLOSED)) is None
     place.mkdir()

@@ -19,22 +19,21 @@ from transformers import PreTrainedTokenizerFast, TrainerControl, TrainerState
 from trl import SFTTrainer
 
 import checkpoints
-import expected
 import job
 import watch
 from arguments import Arguments
 from checkpoints import count_start
 from failure import TrainingFailure
 from learning import Shares, make_trainer
-from model.accelerator import tiny_layer
+from model import network as network_module
 from model.loss import OutputLayer
-from model.memory import Plan
-from model.network import Network
+from model.network import Network, Plan
 from processes import ALONE, Group, joined
 from progress import Clock
 from records.record import IGNORED
 from rehearsal.sagemaker.real.container import free_port
 from tests.doubles import MovedTime
+from tests.doubles.rehearsal.toy_models import tiny_layer
 from text import Boundaries, Document, Epochs
 from watch import Progress, Watch
 
@@ -67,9 +66,9 @@ def network(micro_batch: int = 1) -> Network:
 
 def test_the_expected_time_is_measured_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     measured, now = network(), itertools.count()
-    monkeypatch.setattr(expected, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(network_module, "time", SimpleNamespace(monotonic=lambda: next(now)))
     before, drawn = {name: value.clone() for name, value in measured.trainable.items()}, torch.get_rng_state()
-    found = expected.seconds_on_cpu(measured, trained_tokens=3 * 256, scored_tokens=5 * 256)
+    found = network_module.seconds_on_cpu(measured, trained_tokens=3 * 256, scored_tokens=5 * 256)
     assert found == 3 + 5, "each sequence took one second of this clock"
     for name, value in measured.trainable.items():
         assert torch.equal(value, before[name]) and value.grad is None

@@ -46,7 +46,7 @@ def test_a_malformed_value_is_refused_by_name(tmp_path: Path, key: str, value: o
     ("content", "told"),
     [
         ({"epochs": "1.5"}, "epochs is '1.5', which is not a whole number"),
-        ({"epoch": "3"}, "'epoch' is unknown. Did you mean epochs?"),
+        ({"epoch": "3"}, "'epoch' is unknown. Known are epochs, "),
         ({"long_records": "cut"}, "long_records is 'cut'. Set long_records to split or refuse"),
         ({"more_seeds": "8,9"}, "'more_seeds' is unknown"),
         *((content, "hyperparameters.json") for content in ("{", "[]", None)),
@@ -85,6 +85,7 @@ TWO = "process 2 of 4"
         (FULL, "", "GPU's memory", "Lower sequence_length"),
         (FULL, TWO, "full in process 2 of 4", "GPUs have more"),
         (MemoryError(), TWO, "machine's memory is full in process 2 of 4", "sequence_length"),
+        (RuntimeError("CUDA error: no kernel image is available for execution"), "", "NVIDIA driver", "another host"),
         (RuntimeError("nvrtc: error: invalid value for --gpu-architecture"), "", "NVIDIA driver", "another host"),
         (ImportError("libcudart.so.13: cannot open shared object file"), "", "this image's code", "another host"),
         (RuntimeError("[gloo/pair.cc:547] Connection closed by peer"), TWO, "Another process", "start again"),

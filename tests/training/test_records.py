@@ -14,12 +14,10 @@ from hypothesis import strategies as st
 from arguments import Arguments
 from common.records import Record
 from failure import TrainingFailure
-from records.choosing import describe, rows_of, tell_of_long_records
-from records.record import CONTEXT, IGNORED, LEARNT, SCORED, Tokens, holds_records, pieces, read_records
-from records.rendering import tokens_of
-from records.rows import RecordRows
+from records.record import CONTEXT, IGNORED, LEARNT, SCORED, Tokens, holds_records, pieces, read_records, tokens_of
+from records.rows import RecordRows, describe, rows_of, tell_of_long_records
 from tests.doubles.rehearsal.toy_models import bytes_with_a_start, bytes_without_a_start, sentence_pieces
-from text import Boundaries, Document, Epochs, read_corpus, read_evaluation
+from text import Boundaries, Document, read_corpus, read_evaluation
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -227,18 +225,7 @@ def test_a_record_longer_than_a_row_is_split_or_refused_by_name(capsys: pytest.C
     assert describe(corpus, made.rows_per_epoch, LENGTH) == {
         "documents": 2, "tokens": 55, "bytes": 18, "words": 4, "sequences": 3, "answer_tokens": 17, "split_records": 1,
     }  # fmt: skip
+    assert "split_records" not in describe([Document("d", "", "text", (1,))], 1, LENGTH)
     with pytest.raises(TrainingFailure, match=r"1 of 2 records .*: r1 \(40\).*Raise sequence_length"):
         tell_of_long_records(corpus, arguments(long_records="refuse"))
     tell_of_long_records(documents((6, 10)), arguments(long_records="refuse"))
-
-
-def test_running_text_is_packed_in_the_order_that_the_settings_name() -> None:
-    corpus = [Document(str(number), "", "text", (number,) * LENGTH) for number in range(100, 140)]
-
-    for order in ("written", "shuffled"):
-        made = rows_of(corpus, Boundaries(1, END), arguments(document_order=order))
-        expected = Epochs(
-            corpus, Boundaries(1, END), length=LENGTH, seed=arguments().seed, epochs=1, document_order=order
-        )
-        assert list(made)[:20] == list(expected)[:20]
-    assert "split_records" not in describe(corpus, 4, LENGTH)

@@ -159,7 +159,9 @@ def test_a_run_killed_at_any_step_ends_alike(container: Container, finished: tup
     resumed = [int(line.split("step=")[1].split()[0]) for line in starting(lines, "resume")] or [0]
     training = container.metrics["training"]
     assert (training["starts"], training["steps_again"]) == (2, noted["step"] - resumed[0])
-    container.ends_as(finished[0])
+    both = container.metrics, finished[0].metrics
+    ends = [(one["training"]["steps"], one["evaluation"]["heldout"]["tuned_loss"]) for one in both]
+    assert ends[0] == pytest.approx(ends[1], abs=1e-5)
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -196,7 +198,11 @@ def test_an_error_in_the_last_measuring_leaves_the_adapter_and_its_reason(
     container: Container, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained_here(container, monkeypatch, lost)
-    container.stands_unmeasured("the card is gone")
+    assert (container.root / "model" / "adapter_model.safetensors").stat().st_size > 0
+    assert not (container.root / "output" / "failure").exists()
+    heldout = container.metrics["evaluation"]["heldout"]
+    assert heldout["base_loss"] is not None and heldout["tuned_loss"] is None
+    assert "the card is gone" in container.metrics["training"]["unmeasured"]
     assert "RuntimeError: the card is gone" in "".join(capsys.readouterr()), "with the traceback before it"
 
 

@@ -1,4 +1,4 @@
-"""The base model with its LoRA adapter: loaded once, asked for logits, saved as an adapter."""
+"""The base model with its LoRA adapter: on which device, its memory planned, loaded once, asked for logits, saved as an adapter."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import dataclasses
 import math
 import os
 import platform
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import peft
+import psutil
 import torch
 import transformers
 import trl
@@ -21,16 +23,106 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+import launching
 from arguments import Arguments
+from common import memory
+from common.memory import MOST_SEQUENCES_PER_STEP, Sizes
+from driver import versions
 from failure import TrainingFailure
 from inputs import ModelFolder
-from model import memory
 from model.loss import OutputLayer
 from processes import ALONE, Group
 from progress import say
 
 BFLOAT16_WORTH = 1.3  # a CPU must multiply that much faster in bfloat16 before we give up float32's accuracy
 SERVED = torch.bfloat16  # vLLM loads an adapter in the number format of its base model
+WARM_UP_TOKENS, MEASURED_TOKENS = 16, 256  # by which the speed of a CPU is measured
+# Set to "cpu" where a machine without a GPU plays ml.g5.2xlarge on purpose. A job on AWS does not set it.
+PERMISSION = "CAPTUNE_ACCELERATOR"
+ACCELERATED = re.compile(r"ml\.(g|p|trn|inf)\d")  # SageMaker's families of instances with an accelerator
+# NVIDIA's table of least drivers: 525 for CUDA 12, 580 for CUDA 13 (CUDA toolkit release notes).
+ANOTHER_HOST = (
+    "Start again (another host may serve it). If it comes back, choose another training_instance_type; CUDA 13 needs driver "
+    "580 or newer, CUDA 12 driver 525."
+)
+
+
+def choose_device(root: Path, environment: Mapping[str, str] = os.environ) -> torch.device:
+    """This process's GPU, which is the first where it is alone; or the CPU where none is promised.
+
+    Raises TrainingFailure with the versions on an instance whose GPU torch cannot use: on its CPU, 7 billion parameters
+    would train, and bill, until the time is over.
+    """
+    allowed = environment.get(PERMISSION) == "cpu"
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(environment.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+        if not torch.cuda.is_bf16_supported(including_emulation=False):
+            if allowed:  # an older card in a user's own machine
+                return torch.device("cpu")
+            raise TrainingFailure(
+                f"The GPU {torch.cuda.get_device_name(device)} has no bfloat16 ({versions()}).",
+                "Choose a training instance with an A10G, L4, A100 or newer, such as ml.g5.2xlarge.",
+            )
+        return device
+    kind = str(launching.read_resources(root).get("current_instance_type", ""))  # such as "ml.g5.2xlarge"
+    if ACCELERATED.match(kind) and not allowed:
+        raise TrainingFailure(f"The {kind} should have a GPU, but torch finds none ({versions()}).", ANOTHER_HOST)
+    return torch.device("cpu")
+
+
+class Plan(memory.Plan):
+    """How the model is to be held, with torch's own name of its number format."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights that are not quantised, and of the multiplications."""
+        found: torch.dtype = getattr(torch, self.dtype_name)
+        return found
+
+
+def sizes_of(causal: Any, adapted_layers: list[str], rank: int) -> Sizes:
+    """Measures a model, which may be one without data (on torch's meta device)."""
+    linear = [
+        layer
+        for name, layer in causal.named_modules()
+        if isinstance(layer, torch.nn.Linear) and name.rpartition(".")[2] in adapted_layers
+    ]
+    configuration = causal.config
+    hidden = configuration.hidden_size
+    return Sizes(
+        parameters=sum(value.numel() for value in causal.parameters()),
+        linear_parameters=sum(layer.weight.numel() for layer in linear),
+        adapter_parameters=sum(rank * (layer.in_features + layer.out_features) for layer in linear),
+        layers=configuration.num_hidden_layers,
+        hidden=hidden,
+        intermediate=getattr(configuration, "intermediate_size", 4 * hidden),
+        vocabulary=configuration.vocab_size,
+    )
+
+
+def free_bytes(device: torch.device) -> int:
+    """What the card, or the machine without one, has free now."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def plan_memory(sizes: Sizes, arguments: Arguments, device_type: str, free: int, *, fast_bfloat16: bool = True) -> Plan:
+    """The most precise way that fits `free` bytes. A CPU without fast bfloat16 computes in float32 where that fits comfortably.
+
+    Raises TrainingFailure for a GPU that is too small even for 4 bits; a CPU's machine may have memory to swap to, and is let try.
+    """
+    sequences = arguments.sequences_per_step or MOST_SEQUENCES_PER_STEP
+    length, in_float32 = arguments.sequence_length, not fast_bfloat16
+    found = memory.most_precise(sizes, free, device_type, length=length, sequences=sequences, in_float32=in_float32)
+    if device_type == "cuda" and not found.fits:
+        raise TrainingFailure(
+            f"The model does not fit one GPU: even 4-bit weights need about {found.needed_bytes / 1e9:.1f} GB, and the GPU has {free / 1e9:.1f} GB free. "
+            "More GPUs do not help, because training copies the model to each.",
+            "Choose a training instance whose GPU has more memory, or lower sequence_length or lora_rank.",
+        )
+    return Plan(**dataclasses.asdict(found))
 
 
 @dataclasses.dataclass
@@ -41,7 +133,7 @@ class Network:
     causal: Any  # the transformers model inside it
     tokenizer: Any
     device: torch.device
-    plan: memory.Plan
+    plan: Plan
     parameters: int
     name: str
     output: OutputLayer  # taken off the model
@@ -126,9 +218,8 @@ def attach(causal: Any, arguments: Arguments, name: str, *, narrow: bool) -> Any
         task_type="CAUSAL_LM",
     )
     torch.manual_seed(arguments.seed)  # the adapter's initial weights are drawn here
-    adapted = get_peft_model(
-        causal, lora
-    )  # PEFT makes it float32 beside 16-bit weights: small steps would be lost in 16
+    # PEFT makes it float32 beside 16-bit weights: small steps would be lost in 16.
+    adapted = get_peft_model(causal, lora)
     lora.base_model_name_or_path = name  # a path inside this container would say nothing to a server
     if narrow:
         # PEFT would widen bfloat16 activations to the adapter's float32, only for autocast to narrow them again: the same
@@ -165,11 +256,11 @@ def load_network(
         configuration = AutoConfig.from_pretrained(folder.path)
         with torch.device("meta"):  # shapes without data: what is to come is planned before it is loaded
             empty = AutoModelForCausalLM.from_config(configuration)
-        sizes = memory.sizes_of(empty, linear_layers(empty), arguments.lora_rank)
+        sizes = sizes_of(empty, linear_layers(empty), arguments.lora_rank)
         # What the first process finds: beside others that measure at the same time, the answer of each would be chance.
         fast = bool(group.of_first(group.first and _computes_in_bfloat16(device, precision)))
-        free = int(group.lowest(memory.free_bytes(device)))
-        plan = memory.plan(sizes, arguments, device.type, free, fast_bfloat16=fast)
+        free = -int(group.highest(-free_bytes(device))[0])  # of the fullest card
+        plan = plan_memory(sizes, arguments, device.type, free, fast_bfloat16=fast)
         _tell(plan)
         tokenizer = AutoTokenizer.from_pretrained(folder.path)
         causal = _load(folder.path, device, plan)
@@ -183,7 +274,7 @@ def load_network(
     return Network(adapted, causal, tokenizer, device, plan, sizes.parameters, folder.name, OutputLayer(causal))
 
 
-def _load(path: Path, device: torch.device, plan: memory.Plan) -> Any:
+def _load(path: Path, device: torch.device, plan: Plan) -> Any:
     """The model as planned. Weights are rounded to bfloat16 whatever follows, for those are the weights that are served."""
     if device.type == "cpu":
         return AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16).to(plan.dtype)
@@ -200,7 +291,7 @@ def _load(path: Path, device: torch.device, plan: memory.Plan) -> Any:
     )
 
 
-def _tell(plan: memory.Plan) -> None:
+def _tell(plan: Plan) -> None:
     """One line on the plan of memory, and one more where training and serving will differ."""
     say(
         "memory",
@@ -258,3 +349,34 @@ def _processor_name() -> str:
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
     return f"{name}, {os.cpu_count()} cores"
+
+
+def seconds_on_cpu(network: Network, *, trained_tokens: int, scored_tokens: int) -> float:
+    """Seconds for as many tokens of training and of scoring, by one sequence of each.
+
+    Machines without a GPU differ tenfold, and somebody waits for it. On a GPU the progress lines say it within seconds.
+    """
+    return trained_tokens * _seconds_a_token(network, _train) + scored_tokens * _seconds_a_token(network, _score)
+
+
+def _seconds_a_token(network: Network, work: Callable[[Network, torch.Tensor], None]) -> float:
+    for count in (WARM_UP_TOKENS, MEASURED_TOKENS):  # the first call of an operation takes longer
+        tokens = (torch.arange(count) % network.known_tokens)[None]
+        begun = time.monotonic()
+        with torch.random.fork_rng(devices=[]):  # dropout draws, and the run's own numbers stay as they were seeded
+            work(network, tokens)
+        seconds = time.monotonic() - begun
+    return seconds / MEASURED_TOKENS
+
+
+def _score(network: Network, tokens: torch.Tensor) -> None:
+    with network.scoring(tuned=True):
+        network.token_losses(tokens, tokens)
+
+
+def _train(network: Network, tokens: torch.Tensor) -> None:
+    """Forward and backward, without a step."""
+    with torch.autocast(network.device.type, dtype=torch.bfloat16, enabled=network.autocast):
+        hidden = network.causal(input_ids=tokens, use_cache=False).logits
+    network.output.summed_loss(hidden, tokens).backward()
+    network.adapted.zero_grad()

@@ -1,4 +1,4 @@
-"""Records packed whole into rows of one length, and the order in which an epoch shows the rows."""
+"""The rows of a run: records packed whole into rows of one length, or running text; and what metrics.json says of the corpus."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import dataclasses
 import random
 from collections.abc import Sequence
 
+from arguments import Arguments
+from failure import TrainingFailure
+from progress import say
 from records.record import IGNORED, LEARNT, Row, Tokens, pieces
-from text import Rows
+from text import Boundaries, Document, Epochs, Rows
 
 OPEN_ROWS = 64  # looked at for room: more hardly fill better, and every piece looks at all of them
+_NAMED = 5  # long records in a refusal
 
 
 @dataclasses.dataclass
@@ -54,14 +58,10 @@ def _packed(records: Sequence[Tokens], length: int, seed: int) -> list[_Filling]
         whole = records[index].tokens
         cut = pieces(records[index], length, LEARNT)
         for inputs, labels in cut:
-            last = whole[-1] if len(cut) == 1 else _following(inputs, labels, whole[-1])
+            # After a piece of a split record stands the token that it taught last, or the record's end.
+            last = whole[-1] if len(cut) == 1 or labels[-1] == IGNORED else labels[-1]
             _put(rows, _Filling(list(inputs), list(labels), last), length)
     return rows
-
-
-def _following(inputs: list[int], labels: list[int], end: int) -> int:
-    """The token after a piece of a split record: the one that it taught last, or the record's end."""
-    return labels[-1] if labels[-1] != IGNORED else end
 
 
 def _put(rows: list[_Filling], piece: _Filling, length: int) -> None:
@@ -78,3 +78,56 @@ def _put(rows: list[_Filling], piece: _Filling, length: int) -> None:
 def _filled(row: _Filling, end: int, length: int) -> Row:
     missing = length - len(row.inputs)
     return row.inputs + [end] * missing, row.labels + [IGNORED] * missing
+
+
+def rows_of(corpus: Sequence[Document], edges: Boundaries, arguments: Arguments) -> Rows:
+    """All rows of the run."""
+    length, seed, epochs = arguments.sequence_length, arguments.seed, arguments.epochs
+    if not corpus[0].records:
+        order = arguments.document_order
+        return Epochs(corpus, edges, length=length, seed=seed, epochs=epochs, document_order=order)
+    read = [one for document in corpus for one in document.read]
+    return RecordRows(read, edges.end, length=length, seed=seed, epochs=epochs)
+
+
+def tell_of_long_records(corpus: Sequence[Document], arguments: Arguments) -> None:
+    """Says how many records are longer than a row. Raises TrainingFailure naming them where the settings say to refuse them."""
+    length = arguments.sequence_length
+    long = _longer(corpus, length) if corpus[0].records else []
+    if long:
+        what = f"{len(long)} of {len(corpus)} records are longer than sequence_length, {length} tokens"
+        if arguments.long_records == "refuse":
+            named = ", ".join(f"{one.records[0].id} ({_length(one)})" for one in long[:_NAMED])
+            raise TrainingFailure(
+                f"{what}: {named}{' and others' if len(long) > _NAMED else ''}.",
+                'Raise sequence_length, shorten them, or set long_records to "split".',
+            )
+        say("note", text=f"{what}: they are split, and every token of their answers is learnt")
+
+
+def describe(corpus: Sequence[Document], sequences: int, length: int) -> dict[str, int]:
+    """The corpus in figures; of records, how many were split and how many tokens their answers have."""
+    figures = {
+        "documents": len(corpus),
+        "tokens": sum(len(document.tokens) for document in corpus),
+        "bytes": sum(document.bytes for document in corpus),
+        "words": sum(len(document.text.split()) for document in corpus),
+        "sequences": sequences,
+    }
+    if not corpus[0].records:
+        return figures
+    return {
+        **figures,
+        "tokens": sum(_length(document) for document in corpus),
+        "answer_tokens": figures["tokens"],
+        "split_records": len(_longer(corpus, length)),
+    }
+
+
+def _longer(corpus: Sequence[Document], length: int) -> list[Document]:
+    # The last token is only ever a label, so a row holds one token more than its length.
+    return [document for document in corpus if _length(document) > length + 1]
+
+
+def _length(document: Document) -> int:
+    return sum(len(one.tokens) for one in document.read)

@@ -1,7 +1,7 @@
 """Runs a state machine in virtual time, state by state, from its own definition.
 
 It knows what the two .asl.yaml files use: JSONata, Assign, Output, Retry, Catch, Choice, Wait, Parallel, Pass, Succeed and Fail.
-A test makes small machines of these at random and compares the way they go here with the way they go in moto.
+Rows of the table of failures go the same way here and in moto (tests/scenarios/test_two_accounts.py).
 """
 
 from __future__ import annotations

@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.toy_models import prose
 
@@ -88,22 +86,6 @@ class Container:
         code, lines = self.run()
         assert code == 0, "\n".join(lines)
         return lines
-
-    def ends_as(self, other: Container) -> None:
-        """Assert that the result is the other job's: as many steps, and the same held-out loss."""
-        ends = [
-            (one["training"]["steps"], one["evaluation"]["heldout"]["tuned_loss"])
-            for one in (self.metrics, other.metrics)
-        ]
-        assert ends[0] == pytest.approx(ends[1], abs=1e-5)
-
-    def stands_unmeasured(self, told: str) -> None:
-        """Assert that the adapter is there and that why it was not measured is told, and that this is no failure."""
-        assert (self.root / "model" / "adapter_model.safetensors").stat().st_size > 0
-        assert not (self.root / "output" / "failure").exists()
-        heldout = self.metrics["evaluation"]["heldout"]
-        assert heldout["base_loss"] is not None and heldout["tuned_loss"] is None
-        assert told in self.metrics["training"]["unmeasured"]
 
     def signal_after(self, *plan: str | int) -> tuple[int, list[str]]:
         """Run, and send signals: once a line begins with the first word of `plan` the number after it is sent, and so on."""

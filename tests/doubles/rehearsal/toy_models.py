@@ -141,6 +141,21 @@ FAMILIES: dict[str, Family] = {
 }  # fmt: skip
 
 
+def tiny_layer() -> Any:
+    """A Llama of one layer in bfloat16 with random LoRA matrices: both get gradients, which PEFT's zeros would prevent.
+
+    It is always the same, and the test's own random numbers stay as they were.
+    """
+    shape = LlamaConfig(
+        vocab_size=256, hidden_size=128, intermediate_size=256, num_hidden_layers=1, num_attention_heads=4,
+        num_key_value_heads=4, max_position_embeddings=64,
+    )  # fmt: skip
+    lora = LoraConfig(r=8, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return get_peft_model(LlamaForCausalLM(shape).to(torch.bfloat16), lora)
+
+
 def make_adapter(base: Path, adapter: Path) -> None:
     """Write a random adapter on all projections of a model."""
     set_seed(surroundings.weights_seed)

@@ -11,15 +11,11 @@ import aws_cdk as cdk
 import pytest
 from jsonata import Jsonata
 
-from stacks.definitions import as_text, placeholders
+from stacks.definitions import as_text
 from stacks.fine_tuning_stack import StateMachine
-from tests.doubles.machines.stacks_bench import Stacks
 from verification.simulation.definitions import MACHINES, each_state, machine
 
 both = pytest.mark.parametrize("name", MACHINES)
-in_the_template = pytest.mark.parametrize(
-    ("name", "logical_id"), [("fine_tuning", "FineTuning"), ("tear_down", "TearDown")]
-)
 
 
 def ways(state: Any) -> Iterator[Any]:
@@ -43,13 +39,6 @@ def variables_read(part: Any) -> set[str]:
             re.findall(r"\$(\w+) *:=", without_texts)
         )
     return found
-
-
-@in_the_template
-def test_the_template_holds_the_file_as_a_plain_string(stacks: Stacks, name: str, logical_id: str) -> None:
-    properties = stacks.machine(logical_id)
-    assert json.loads(properties["DefinitionString"]) == machine(name)
-    assert placeholders(properties["DefinitionString"]) == set(properties["DefinitionSubstitutions"])
 
 
 def test_a_placeholder_without_a_value_is_refused_at_synthesis() -> None:

@@ -62,23 +62,10 @@ def served(execution: Walk) -> Any:
     return model["PrimaryContainer"]["AdditionalModelDataSources"][0]["S3DataSource"]["S3Uri"]
 
 
-class TestPolling:
-    def test_job_and_endpoint_are_looked_at_every_minute(self) -> None:
-        execution = run(
-            DescribeTraining=[
-                job("InProgress", "Interrupted", billed=0),
-                job("InProgress", "Training", billed=3),
-                job(),
-            ],
-            DescribeEndpoint=[endpoint("Creating"), endpoint("Updating"), endpoint()],
-        )
-        assert execution.status == "SUCCEEDED"
-        assert (execution.pauses("DescribeTraining"), execution.pauses("DescribeEndpoint")) == ([60, 60], [60, 60])
-
-    def test_each_model_is_asked_until_no_prompt_remains(self) -> None:
-        remaining = [{"remaining": 2}, {"remaining": 1}, {"remaining": 0}]
-        execution = run(AskBaseModel=remaining, AskFineTunedModel=remaining)
-        assert [len(execution.asked(state)) for state in ("AskBaseModel", "AskFineTunedModel")] == [3, 3]
+def test_each_model_is_asked_until_no_prompt_remains() -> None:
+    remaining = [{"remaining": 2}, {"remaining": 1}, {"remaining": 0}]
+    execution = run(AskBaseModel=remaining, AskFineTunedModel=remaining)
+    assert [len(execution.asked(state)) for state in ("AskBaseModel", "AskFineTunedModel")] == [3, 3]
 
 
 class TestTheAdapter:
@@ -271,12 +258,7 @@ def test_a_run_waits_for_its_endpoint_until_two_minutes_are_left(looks: Any, dea
     execution = run(Preflight=planned, DescribeEndpoint=[*looks, endpoint("Creating")])
     assert execution.seconds - first_second(execution, "CreateEndpoint") == ends
     assert execution.error == ("NoCapacity" if looks else "EndpointFailed")
-
-
-def test_an_endpoint_that_is_still_created_at_its_deadline_ends_the_run_before_it() -> None:
-    execution = run(Preflight=TWO_TYPES, DescribeEndpoint=endpoint("Creating"))
-    assert execution.error == "EndpointFailed"
-    assert f"Endpoint {RUN} was still Creating when its deadline of 61 minutes came" in execution.cause
+    assert looks or f"{RUN} was still Creating when its deadline of 61 minutes came" in execution.cause
 
 
 def test_a_run_that_only_serves_waits_for_its_endpoint_and_asks_nothing() -> None:
@@ -317,6 +299,7 @@ def test_an_endpoint_that_never_serves_ends_the_run_and_names_the_adapter(status
 def test_the_report_is_told_of_interruptions_and_of_seconds_taken_and_billed(times: int) -> None:
     ended = job(billed=1500, TrainingTimeInSeconds=4000, SecondaryStatusTransitions=interrupted(times))
     execution = run(Preflight=SPOT, DescribeTraining=[job("InProgress", "Interrupted", billed=300), ended])
+    assert execution.pauses("DescribeTraining") == [60]
     assert report_event(execution)["trainingJob"] == {
         "interruptions": times,
         "trainingSeconds": 4000,
