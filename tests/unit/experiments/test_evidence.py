@@ -197,6 +197,9 @@ def test_text_without_core_facts_states_none_and_items_stand_with_their_right_en
     said = [part for part in facts[first:again].split("\n\n") if part and not part.startswith("#")]
     assert first == 0 and len(said) > 4500 and all(part in facts[again:] for part in said), "each in both passes"
     assert facts.rindex("# Facts 1.") < facts.rindex("\n\n# "), "the abstracts come last"
+    assert experiments._staged(facts.encode(), (experiments.DATA / "medicalheldout.txt").read_bytes()), (
+        "Preflight takes it"
+    )
     items = experiments.items_with_right_ends(tmp_path).read_text("utf-8")
     assert items.count("\n\n") > 520 and "# Items 26" in items
 
