@@ -1,4 +1,4 @@
-"""captune evidence: runs the declared experiments, and prints the table that docs/verdict.md quotes.
+"""captune evidence: runs the declared experiments, and prints the table of which docs/verdict.md quotes some columns.
 
 Each experiment is a whole rehearsal: the same template, state machines, Lambdas and training script. DECLARATION.md says what must
 come out; it was written before the seeds were run. Exit code 0 when the chosen experiments came out as declared.
@@ -18,10 +18,11 @@ from captune.outside import TARGET
 from captune.report import judged_again
 from report.findings.verdict import IMPROVED
 from verification.experiments.experiments import OUTSIDE_SHA256, PROJECT, Experiment, all_experiments
-from verification.experiments.table import as_markdown, figures_of, knowledge_together, load, row, store
+from verification.experiments.table import SHORT, as_markdown, figures_of, knowledge_together, load, row, store
 
 RESULTS = PROJECT / "results" / "evidence"
 TABLE = PROJECT / "results" / "evidence.md"
+SHORT_TABLE = PROJECT / "results" / "evidence-short.md"
 FIGURES = PROJECT / "results" / "evidence.json"
 
 
@@ -119,6 +120,7 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
         )
     table = as_markdown(rows, notes)
     TABLE.write_text(table + "\n", "utf-8")
+    SHORT_TABLE.write_text(as_markdown(rows, notes, SHORT) + "\n", "utf-8")
     print(f"\n{table}")
     unexpected = [one.name for one in rows if not one.as_declared]
     if unexpected or failing:

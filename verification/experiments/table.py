@@ -22,6 +22,8 @@ HEAD = (
     "trained on", "held-out loss, nats a token", "outside loss, text by others", "control loss", "held-out minus control", "verdict",
     "chosen rightly, and the change in percentage points", "the same without the control", "second line", "key facts stated",
 )  # fmt: skip
+# The columns of the page: what decides, and on what.
+SHORT = (HEAD[0], HEAD[2], HEAD[4], HEAD[5], HEAD[6], HEAD[8])
 
 
 # What is kept of a run ------------------------------------------------------------------------------------------------
@@ -122,13 +124,14 @@ def _came_out(experiment: Experiment, verdict: str, outside: Mapping[str, float]
     return outside["estimate"] <= -OUTSIDE_GAIN and outside["high"] < -OUTSIDE_GAIN_SHOWN
 
 
-def as_markdown(rows: Sequence[Row], notes: Sequence[str] = ()) -> str:
-    """The rows as a Markdown table, how to read it, and further notes."""
+def as_markdown(rows: Sequence[Row], notes: Sequence[str] = (), head: Sequence[str] = HEAD) -> str:
+    """The rows as a Markdown table of some columns, how to read it, and further notes."""
     note = "Tuned minus base, with 95 % intervals clustered by document or prompt."
     if rows:
         note += f" Trained in {' and in '.join(sorted({one.machine for one in rows}))}."
-    lines = [f"| {' | '.join(cells)} |" for cells in (HEAD, *(one.cells for one in rows))]
-    lines.insert(1, "|---" * len(HEAD) + "|")
+    whole = (HEAD, *(one.cells for one in rows))
+    lines = [f"| {' | '.join(cells[HEAD.index(name)] for name in head)} |" for cells in whole]
+    lines.insert(1, "|---" * len(head) + "|")
     return "\n\n".join(["\n".join(lines), note, *filter(None, notes)])
 
 

@@ -210,7 +210,12 @@ def test_text_without_core_facts_states_none_and_items_stand_with_their_right_en
 @pytest.fixture
 def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of one finished run, which an older rule judged; a rehearsal ends as a copy of it."""
-    for name, path in {"RESULTS": "evidence", "TABLE": "evidence.md", "FIGURES": "evidence.json"}.items():
+    for name, path in {
+        "RESULTS": "evidence",
+        "TABLE": "evidence.md",
+        "SHORT_TABLE": "short.md",
+        "FIGURES": "evidence.json",
+    }.items():
         monkeypatch.setattr(command, name, tmp_path / path)
     monkeypatch.setattr(command, "TARGET", tmp_path / "by_others.jsonl")
     (tmp_path / "by_others.jsonl").write_text("by others")
@@ -260,6 +265,8 @@ def test_run_is_judged_by_todays_rule(finished: Path, ran: list[str]) -> None:
     table = command.TABLE.read_text("utf-8")
     change = json.loads((finished / "summary.json").read_text("utf-8"))["heldout"]["difference"]
     assert "**improved**" in table
+    short = command.SHORT_TABLE.read_text("utf-8")
+    assert "**improved**" in short and short.count("|") < table.count("|")
     assert f"{change['estimate']:+.3f} ({change['low']:+.3f} to {change['high']:+.3f})" in table
 
 
