@@ -83,12 +83,10 @@ def test_ours_gets_the_time_that_the_usual_recipe_just_took(monkeypatch: pytest.
     assert asked[1][1] == given, "the defaults of training/ decide everything else"
     assert asked[2][1] == given | {"max_steps": "13", "epochs": "2", "sequences_per_step": "1"}
     assert found.keys() == set(RECIPES)
-    assert [bench.steps_in(seconds, {"steps": 30, "seconds": 60.0}) for seconds in (100.0, 99.9, 3.9, 0.1)] == [
-        50,
-        49,
-        1,
-        1,
-    ]
+    whole = {"training": {"steps": 30, "seconds": 60.0}, "settings": {"sequences_per_step": 1}}
+    told = [bench.settings_in(seconds, whole) for seconds in (100.0, 99.9, 3.9, 0.1, 9000.0)]
+    assert [int(one["max_steps"]) for one in told] == [50, 49, 1, 1, 4500]
+    assert [int(one["epochs"]) for one in told] == [2, 2, 1, 1, 50], "no more than training accepts"
 
 
 @pytest.mark.thorough
