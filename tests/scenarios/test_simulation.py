@@ -44,7 +44,7 @@ def test_a_state_cannot_ask_for_what_the_services_own_model_lacks() -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_run_that_is_over_hears_no_answer(fails: bool) -> None:
+def test_a_call_that_ends_after_its_execution_changes_nothing_in_it(fails: bool) -> None:
     moment = datetime(2026, 11, 10, 12, tzinfo=UTC)
     execution = Execution("one", "arn:one", moment)
     states = {

@@ -18,7 +18,7 @@ from captune.outside import TARGET
 from captune.report import judged_again
 from report.findings.verdict import IMPROVED
 from verification.experiments.experiments import OUTSIDE_SHA256, PROJECT, Experiment, all_experiments
-from verification.experiments.table import SHORT, as_markdown, figures_of, knowledge_together, load, row, store
+from verification.experiments.table import PAGE_COLUMNS, as_markdown, figures_of, knowledge_together, load, row, store
 
 RESULTS = PROJECT / "results" / "evidence"
 TABLE = PROJECT / "results" / "evidence.md"
@@ -120,7 +120,7 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
         )
     table = as_markdown(rows, notes)
     TABLE.write_text(table + "\n", "utf-8")
-    SHORT_TABLE.write_text(as_markdown(rows, notes, SHORT) + "\n", "utf-8")
+    SHORT_TABLE.write_text(as_markdown(rows, notes, PAGE_COLUMNS) + "\n", "utf-8")
     print(f"\n{table}")
     unexpected = [one.name for one in rows if not one.as_declared]
     if unexpected or failing:

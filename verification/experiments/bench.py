@@ -44,7 +44,7 @@ RESULTS = PROJECT / "results"
 TEMPLATE = Path(__file__).with_name("bench.md.jinja")
 WEIGHTS = PROJECT / ".rehearsal" / "weights"
 SEEDS = (1, 2, 3)
-MOST_EPOCHS = 50  # of training/arguments.py
+MOST_EPOCHS = 50  # that training/arguments.py accepts
 USUAL, SAME_TIME, WHOLE = "the usual recipe", "ours, in the same time", "ours, a default rehearsal"
 RECIPES = {
     USUAL: "query and value alone, rank 8, alpha 32, rate 1e-4, ten steps of four rows of 512 tokens",
@@ -148,7 +148,7 @@ class Bench:
         """The metrics of every recipe with one seed, in turns, so that all share a busy hour of the machine."""
         usual = self.run(seed, USUAL, {}, ["-m", "verification.experiments.usual_recipe", "--seed", str(seed)])
         whole = self.ours(seed, WHOLE, {})
-        settings = settings_in(usual["training"]["seconds"], whole)
+        settings = settings_for(usual["training"]["seconds"], whole)
         return {USUAL: usual, SAME_TIME: self.ours(seed, SAME_TIME, settings), WHOLE: whole}
 
     def ours(self, seed: int, recipe: str, settings: Mapping[str, str]) -> Metrics:
@@ -180,9 +180,9 @@ class Bench:
         return metrics
 
 
-def settings_in(seconds: float, whole: Metrics) -> dict[str, str]:
-    """The settings with which ours makes as many whole steps as fit into a time, at the pace of a whole training; at least one, and no more passes than
-    a training makes."""
+def settings_for(seconds: float, whole: Metrics) -> dict[str, str]:
+    """The settings with which ours makes as many whole steps as fit into a time, at the pace of `whole`: one at least, and no more passes than a
+    training accepts."""
     training = whole["training"]
     fitting = max(1, int(seconds * training["steps"] / training["seconds"]))
     return {

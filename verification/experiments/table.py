@@ -22,8 +22,8 @@ HEAD = (
     "trained on", "held-out loss, nats a token", "outside loss, text by others", "control loss", "held-out minus control", "verdict",
     "chosen rightly, and the change in percentage points", "the same without the control", "second line", "key facts stated",
 )  # fmt: skip
-# The columns of the page: what decides, and on what.
-SHORT = (HEAD[0], HEAD[2], HEAD[4], HEAD[5], HEAD[6], HEAD[8])
+# The columns that docs/verdict.md shows: those of both verdicts.
+PAGE_COLUMNS = (HEAD[0], HEAD[2], HEAD[4], HEAD[5], HEAD[6], HEAD[8])
 
 
 # What is kept of a run ------------------------------------------------------------------------------------------------

@@ -82,9 +82,8 @@ class Interpreter:
 
     def _machine(self, definition: State, given: Any, variables: dict[str, Any]) -> Steps[Any]:
         name = definition["StartAt"]
-        while (
-            self.execution.status == "RUNNING"
-        ):  # else a call that was under way has landed, and nobody hears its answer
+        # A call may still end after its execution did: then no further state is entered, and no error is met.
+        while self.execution.status == "RUNNING":
             self.execution.visited.append((name, self.world.now))
             self.world.log(f"{self.execution.name}: {name}")
             self.transitions += 1

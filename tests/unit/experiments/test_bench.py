@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from arguments import LIMITS
 from tests.doubles.rehearsal.toy_models import FAMILIES
 from verification.experiments import bench, usual_recipe
 from verification.experiments.bench import RECIPES, SAME_TIME, USUAL, WHOLE, Bench, gains, meets_goal, summarise
@@ -84,9 +85,9 @@ def test_ours_gets_the_time_that_the_usual_recipe_just_took(monkeypatch: pytest.
     assert asked[2][1] == given | {"max_steps": "13", "epochs": "2", "sequences_per_step": "1"}
     assert found.keys() == set(RECIPES)
     whole = {"training": {"steps": 30, "seconds": 60.0}, "settings": {"sequences_per_step": 1}}
-    told = [bench.settings_in(seconds, whole) for seconds in (100.0, 99.9, 3.9, 0.1, 9000.0)]
+    told = [bench.settings_for(seconds, whole) for seconds in (100.0, 99.9, 3.9, 0.1, 9000.0)]
     assert [int(one["max_steps"]) for one in told] == [50, 49, 1, 1, 4500]
-    assert [int(one["epochs"]) for one in told] == [2, 2, 1, 1, 50], "no more than training accepts"
+    assert [int(one["epochs"]) for one in told] == [2, 2, 1, 1, LIMITS["epochs"][1]], "no more than training accepts"
 
 
 @pytest.mark.thorough
