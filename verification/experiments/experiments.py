@@ -176,21 +176,21 @@ def all_experiments(folder: Path, outside: Path | None = None) -> list[Experimen
             arguments=_passes(2),
         ),
         null(
-            "first-corpus", f"{FIRST_CORPUS_WORDS:,} words of the first corpus, in a manner of its own, {FIRST_CORPUS_EPOCHS} epochs",
+            "first-corpus", f"{FIRST_CORPUS_WORDS:,} words of the first corpus, {FIRST_CORPUS_EPOCHS} epochs",
             corpus=TEXTS / "first_corpus.txt", arguments=first, held_out=TEXTS / "first_heldout.txt", must_be=WORSE_OUTSIDE,
         ),
         null(
-            "items-themselves", f"the items to choose from with their right ends, {ITEM_EPOCHS} epochs", corpus=items_with_right_ends(folder),
+            "items-themselves", f"the items with their right ends, {ITEM_EPOCHS} epochs", corpus=items_with_right_ends(folder),
             arguments=_passes(ITEM_EPOCHS, strength="1"), must_be=ANY, must_know=True,
         ),
         null(
-            "field-without-facts", f"{WORDS_WITHOUT_FACTS:,} words of the corpus without a sentence that states a core fact, 1 epoch",
+            "field-without-facts", f"{WORDS_WITHOUT_FACTS:,} words of the corpus without its core facts, 1 epoch",
             corpus=without_core_facts(folder), arguments=_passes(1, WORDS_WITHOUT_FACTS), must_be=ANY,
         ),
         *(declared(f"seed-{n}", f"the whole corpus, 1 epoch, seed {n}", False, seed=n, arguments=_passes(1)) for n in SEEDS),
         *(
             declared(
-                f"facts-{n}", f"the corpus's sentences with core facts twice, then its abstracts, seed {n}", False, seed=n,
+                f"facts-{n}", f"core facts twice, then the abstracts, seed {n}", False, seed=n,
                 corpus=taught, arguments=(*_passes(1), "--set", "document_order=written"), must_be=IMPROVED, must_know=True,
             )
             for n in SEEDS

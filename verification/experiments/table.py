@@ -20,10 +20,10 @@ from verification.experiments.experiments import ANY, OUTSIDE_GAIN, OUTSIDE_GAIN
 
 HEAD = (
     "trained on", "held-out loss, nats a token", "outside loss, text by others", "control loss", "held-out minus control", "verdict",
-    "chosen rightly, and the change in percentage points", "the same without the control", "second line", "key facts stated",
+    "chosen rightly", "chosen rightly, change in points", "the same without the control", "second line", "key facts stated",
 )  # fmt: skip
 # The columns that docs/verdict.md shows: those of both verdicts.
-PAGE_COLUMNS = (HEAD[0], HEAD[2], HEAD[4], HEAD[5], HEAD[6], HEAD[8])
+PAGE_COLUMNS = (HEAD[0], HEAD[2], HEAD[4], HEAD[5], HEAD[7], HEAD[9])
 
 
 # What is kept of a run ------------------------------------------------------------------------------------------------
@@ -102,7 +102,8 @@ def row(experiment: Experiment, figures: Mapping[str, Any]) -> Row:
         experiment.describes,
         *(with_interval(changes[name], "+.3f") for name in ("heldout", "outside", "control", "beyond_control")),
         f"**{figures['verdict']}**",
-        *(_shares(blocks["choices"].get(name) or {}) for name in ("controlled", "plain")),
+        *_shares(blocks["choices"].get("controlled") or {}),
+        ": ".join(_shares(blocks["choices"].get("plain") or {})),
         figures["knowledge_verdict"],
         _stated(blocks["recall"]),
     )
@@ -153,8 +154,8 @@ def knowledge_together(runs: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]
     verdict = judge_knowledge({"missing": missing, "controlled": measure}).verdict
     *others, last = runs
     return verdict, (
-        f"Controlled choices over {', '.join(others)} and {last} together, each of {len(means)} items in {clusters} clusters averaged over "
-        f"them: **{verdict}**, {with_interval(change, '+.1f', 100)} percentage points, sign-flip {format_p(p_value)}."
+        f"Chosen rightly, averaged over {', '.join(others)} and {last} ({len(means)} items in {clusters} clusters): **{verdict}**, "
+        f"{with_interval(change, '+.1f', 100)} percentage points, sign-flip {format_p(p_value)}."
     )
 
 
@@ -168,17 +169,17 @@ def with_interval(figure: Mapping[str, Any] | None, form: str, factor: float = 1
 
 def _stated(recall: Mapping[str, Any]) -> str:
     """The key facts that answers state, and beside it the share of other prompts' facts that they state, for naming is not knowing."""
-    shares, elsewhere = _shares((recall.get("knowledge") or {}).get("all") or {}), recall.get("mismatched")
+    shares, elsewhere = ": ".join(_shares((recall.get("knowledge") or {}).get("all") or {})), recall.get("mismatched")
     if not elsewhere:
         return shares
     before, after = (f"{100 * elsewhere[model]['estimate']:.2f}" for model in ("base", "tuned"))
     return f"{shares}; of other prompts' facts {before} to {after} %"
 
 
-def _shares(measure: Mapping[str, Any]) -> str:
-    """Such as `3.6 to 4.4 %: +0.8 (-2.6 to +4.0)`; the change alone where the shares were not kept."""
+def _shares(measure: Mapping[str, Any]) -> tuple[str, str]:
+    """Such as `3.6 to 4.4 %` and `+0.8 (-2.6 to +4.0)`; a dash for shares that were not kept."""
     change = with_interval(measure.get("difference"), "+.1f", 100)
     before, after = ((measure.get(model) or {}).get("estimate") for model in ("base", "tuned"))
     if before is None or after is None:
-        return change
-    return f"{100 * before:.1f} to {100 * after:.1f} %: {change}"
+        return "–", change
+    return f"{100 * before:.1f} to {100 * after:.1f} %", change

@@ -281,7 +281,7 @@ def test_figures_of_today_are_not_made_again(ran: list[str]) -> None:
 @pytest.mark.parametrize(
     ("taught", "changes", "code", "says"),
     [
-        ("seed", {}, 0, "over seed-4, seed-5 and seed-6 together"), ("facts", {}, 0, "over facts-4, facts-5 and facts-6 together"),
+        ("seed", {}, 0, "over seed-4, seed-5 and seed-6 ("), ("facts", {}, 0, "over facts-4, facts-5 and facts-6 ("),
         ("seed", {"choices": None}, 0, "seed-4"), ("facts", {"choices": None}, 1, "Not as declared: choices over the seeds together"),
     ],
 )  # fmt: skip
