@@ -155,7 +155,7 @@ def knowledge_together(runs: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]
     *others, last = runs
     return verdict, (
         f"Chosen rightly, averaged over {', '.join(others)} and {last} ({len(means)} items in {clusters} clusters): **{verdict}**, "
-        f"{with_interval(change, '+.1f', 100)} percentage points, sign-flip {format_p(p_value)}."
+        f"{with_interval(change, '+.1f', 100)} points, sign-flip {format_p(p_value)}."
     )
 
 
