@@ -48,7 +48,8 @@ def filled(page: str, results: Path) -> str:
     return _SECTION.sub(text, page)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown under these names of its columns."""
     lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
     lines.insert(1, "|---" * len(head) + "|")
     return "\n".join(lines)
@@ -60,13 +61,13 @@ def _errors(when: str) -> str:
         for name, kind in errors.kinds().items()
         if kind.when == when
     ]
-    return _table(("error", "what it means", "what to do"), rows)
+    return markdown_table(("error", "what it means", "what to do"), rows)
 
 
 def _alarms() -> str:
     longest = alarms.longest_endpoint_seconds(settings.Settings().endpoint_deadline_minutes)
     rows = [(f"**{alarms.alarm_name(name)}**", alarms.says(name, longest)) for name in alarms.NAMES]
-    return _table(("alarm", "what it means and what to do"), rows)
+    return markdown_table(("alarm", "what it means and what to do"), rows)
 
 
 def _models() -> str:
@@ -83,7 +84,7 @@ def _models() -> str:
                 f"JumpStart, {weights}" if model.jumpstart else "your own copy, in `weights_uri`",
             )
         )
-    return _table(("`base_model`", "parameters", "context", "licence", "weights"), rows)
+    return markdown_table(("`base_model`", "parameters", "context", "licence", "weights"), rows)
 
 
 def _states(definition: str) -> str:
@@ -92,7 +93,7 @@ def _states(definition: str) -> str:
         for name, state in all_states(load_definition(PROJECT / f"stacks/{definition}.asl.yaml"))
         if state["Type"] in ("Task", "Parallel")
     ]
-    return _table(("state", "what it does"), rows)
+    return markdown_table(("state", "what it does"), rows)
 
 
 def _openai_api() -> str:
@@ -103,7 +104,7 @@ def _openai_api() -> str:
         ("refuses, but for the value that changes nothing", completion_request.WITHOUT_EFFECT),
     ]
     rows = [(how, ", ".join(f"`{one}`" for one in known)) for how, known in names]
-    return _table(("a rehearsed run", "members"), rows)
+    return markdown_table(("a rehearsed run", "members"), rows)
 
 
 def all_states(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -165,7 +165,7 @@ def all_experiments(folder: Path, outside: Path | None = None) -> list[Experimen
     measured_on = hashlib.sha256(outside.read_bytes()).hexdigest() if outside else OUTSIDE_SHA256
     declared = partial(Experiment, outside=outside, outside_sha256=measured_on)
     null = partial(declared, is_null=True)
-    taught = facts_first(folder)
+    facts_and_abstracts = facts_first(folder)
     # The passes, the rate and the whole adapter of that time, whatever the defaults are today.
     first = (*_passes(FIRST_CORPUS_EPOCHS, FIRST_CORPUS_WORDS, strength="1"), "--set", "learning_rate=0.002")
     return [
@@ -191,7 +191,7 @@ def all_experiments(folder: Path, outside: Path | None = None) -> list[Experimen
         *(
             declared(
                 f"facts-{n}", f"core facts twice, then the abstracts, seed {n}", False, seed=n,
-                corpus=taught, arguments=(*_passes(1), "--set", "document_order=written"), must_be=IMPROVED, must_know=True,
+                corpus=facts_and_abstracts, arguments=(*_passes(1), "--set", "document_order=written"), must_be=IMPROVED, must_know=True,
             )
             for n in SEEDS
         ),

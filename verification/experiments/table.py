@@ -12,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from captune.documentation import markdown_table
 from captune.report import without_titles
 from report.findings.recall import clustered_mean
 from report.findings.verdict import IMPROVED, judge_knowledge
@@ -102,8 +103,9 @@ def row(experiment: Experiment, figures: Mapping[str, Any]) -> Row:
         experiment.describes,
         *(with_interval(changes[name], "+.3f") for name in ("heldout", "outside", "control", "beyond_control")),
         f"**{figures['verdict']}**",
-        *_shares(blocks["choices"].get("controlled") or {}),
-        ": ".join(_shares(blocks["choices"].get("plain") or {})),
+        _shares(blocks["choices"].get("controlled") or {}) or "–",
+        _change(blocks["choices"].get("controlled") or {}),
+        _shares_and_change(blocks["choices"].get("plain") or {}),
         figures["knowledge_verdict"],
         _stated(blocks["recall"]),
     )
@@ -130,10 +132,8 @@ def as_markdown(rows: Sequence[Row], notes: Sequence[str] = (), head: Sequence[s
     note = "Tuned minus base, with 95 % intervals clustered by document or prompt."
     if rows:
         note += f" Trained in {' and in '.join(sorted({one.machine for one in rows}))}."
-    whole = (HEAD, *(one.cells for one in rows))
-    lines = [f"| {' | '.join(cells[HEAD.index(name)] for name in head)} |" for cells in whole]
-    lines.insert(1, "|---" * len(head) + "|")
-    return "\n\n".join(["\n".join(lines), note, *filter(None, notes)])
+    table = markdown_table(head, [[one.cells[HEAD.index(name)] for name in head] for one in rows])
+    return "\n\n".join([table, note, *filter(None, notes)])
 
 
 def knowledge_together(runs: Mapping[str, Mapping[str, Any]]) -> tuple[str, str] | None:
@@ -169,17 +169,23 @@ def with_interval(figure: Mapping[str, Any] | None, form: str, factor: float = 1
 
 def _stated(recall: Mapping[str, Any]) -> str:
     """The key facts that answers state, and beside it the share of other prompts' facts that they state, for naming is not knowing."""
-    shares, elsewhere = ": ".join(_shares((recall.get("knowledge") or {}).get("all") or {})), recall.get("mismatched")
+    shares, elsewhere = _shares_and_change((recall.get("knowledge") or {}).get("all") or {}), recall.get("mismatched")
     if not elsewhere:
         return shares
     before, after = (f"{100 * elsewhere[model]['estimate']:.2f}" for model in ("base", "tuned"))
     return f"{shares}; of other prompts' facts {before} to {after} %"
 
 
-def _shares(measure: Mapping[str, Any]) -> tuple[str, str]:
-    """Such as `3.6 to 4.4 %` and `+0.8 (-2.6 to +4.0)`; a dash for shares that were not kept."""
-    change = with_interval(measure.get("difference"), "+.1f", 100)
+def _shares_and_change(measure: Mapping[str, Any]) -> str:
+    return ": ".join(filter(None, (_shares(measure), _change(measure))))
+
+
+def _shares(measure: Mapping[str, Any]) -> str:
+    """Such as `3.6 to 4.4 %`; empty where the shares were not kept."""
     before, after = ((measure.get(model) or {}).get("estimate") for model in ("base", "tuned"))
-    if before is None or after is None:
-        return "–", change
-    return f"{100 * before:.1f} to {100 * after:.1f} %", change
+    return "" if before is None or after is None else f"{100 * before:.1f} to {100 * after:.1f} %"
+
+
+def _change(measure: Mapping[str, Any]) -> str:
+    """Such as `+0.8 (-2.6 to +4.0)`, in percentage points."""
+    return with_interval(measure.get("difference"), "+.1f", 100)
