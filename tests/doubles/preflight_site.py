@@ -62,19 +62,9 @@ class Site:
         monkeypatch.setattr(handler, "now", lambda: NOW)
 
     def client(self, service: str, region: str | None = None) -> Any:
-        services = {
-            "s3": self.s3,
-            "sagemaker": self.sagemaker,
-            "service-quotas": self.quotas,
-            "dynamodb": self.ledger.table,
-            "ecr": self.ecr,
-            "pricing": self.pricing,
-            "events": self.events,
-            "sns": self.sns,
-        }
         # Only prices and images have a region of their own.
         assert (region is not None) == (service in ("pricing", "ecr"))
-        return services[service]
+        return self.ledger.table if service == "dynamodb" else getattr(self, service.removeprefix("service-"))
 
     def upload(self, name: str, content: bytes) -> None:
         self.s3.objects["bucket", f"corpora/{name}"] = content
@@ -99,7 +89,7 @@ class Site:
             "executionName": name,
             "executionArn": arn(name),
             "definitionVersion": self.version,
-            "input": execution_input if execution_input is not None else {},
+            "input": execution_input or {},
         }
         before = dict(self.s3.objects)
         try:

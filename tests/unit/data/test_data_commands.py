@@ -55,14 +55,10 @@ def test_words_are_counted_by_register_and_area_without_titles(folder: Path) -> 
     assert "lawindex.jsonl" not in counted and "lawheldout.txt by register and area" in counted
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [(("# Two", "# Second"), "document 2 on: 'Two' .* 'Second'"), (("# Three\n", "\n"), "'Three' .* 'nothing'")],
-)
-def test_a_text_that_differs_from_its_index_is_refused(folder: Path, change: tuple[str, str], words: str) -> None:
+def test_a_text_that_differs_from_its_index_is_refused(folder: Path) -> None:
     text = folder / "lawdataset.txt"
-    text.write_text(text.read_text("utf-8").replace(*change), "utf-8")
-    with pytest.raises(Refused, match=words):
+    text.write_text(text.read_text("utf-8").replace("# Two", "# Second"), "utf-8")
+    with pytest.raises(Refused, match="document 2 on: 'Two' .* 'Second'"):
         data.pairs(folder, "law")
 
 
@@ -178,19 +174,6 @@ def test_the_file_lies_where_a_deployment_takes_it_along_and_git_does_not() -> N
 # captune data --style: figures that can be counted by hand, and what a text says twice ------------------------------------
 
 
-TWO = [
-    "Risk fell by 12.5% (p < 0.05) because doses rose. It has 40 % more, since 2020.\n\nResults\n\n3.2% and 5% were new.",
-    f"One {'long ' * 35}sentence. Short ones follow here.",
-]
-
-
-def test_the_figures_of_two_documents_are_those_counted_by_hand() -> None:
-    found = text_style.style(TWO)
-    # Sentences of 10, 7, 5, 37 and 4 words; the heading of one word is none. One p value and one pair of parentheses in 64 words.
-    counted = (2, 32, 12.6, 12.37, 20, 3.12, 2, 50, 0, 0, 0, 156.25, 156.25, 0, 0)
-    assert tuple(round(figure, 2) for figure in found.values()) == counted
-
-
 def test_stock_words_and_marks_are_counted_in_ten_thousand_words() -> None:
     text = (
         "Which HIV drugs, which rose significantly (P = 0.03 and p<0.01, respectively), should be given? CYP2D6, 5HT, HBeAg and T790M did, "
@@ -214,20 +197,15 @@ def test_documents_share_a_run_of_eight_words_with_another_one_and_not_with_them
     assert text_style.sharing([f"So {run}.", f"{run.upper()}!", f"{run[:-6]}", f"{prose(40)} {prose(40)}"]) == 50
 
 
-def test_figures_more_than_a_tenth_apart_are_told_with_those_of_others() -> None:
-    theirs = dict.fromkeys(text_style.DECIMALS, 10.0)
-    ours = {**theirs, "documents": 1, "words": 11.1, "sentence": 9.0, "long": 8.9, "because": 0.0}
-    assert text_style.far_apart(ours, theirs) == ["words 11 (10)", "long 8.9 (10.0)", "because 0.00 (10.00)"]
-    assert text_style.far_apart(theirs, theirs) == []
+TWO = [
+    "Risk fell by 12.5% (p < 0.05) because doses rose. It has 40 % more, since 2020.\n\nResults\n\n3.2% and 5% were new.",
+    f"One {'long ' * 35}sentence. Short ones follow here.",
+]
 
 
-@pytest.fixture
-def medical(tmp_path: Path) -> Path:
+def test_registers_stand_beside_a_text_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = (("Of two", "a", "abstract", "train", text) for text in TWO)
-    return made(tmp_path, "medical", one, two, ("Third", "a", "report", "train", prose(60)))
-
-
-def test_registers_stand_beside_a_text_by_others(medical: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    medical = made(tmp_path, "medical", one, two, ("Third", "a", "report", "train", prose(60)))
     monkeypatch.setattr(outside, "TARGET", medical / "others.txt")
     alone = "\n".join(data.styles(medical))
     assert "others.txt" not in alone and "captune outside" in alone
@@ -236,7 +214,8 @@ def test_registers_stand_beside_a_text_by_others(medical: Path, monkeypatch: pyt
         printed = "\n".join(data.styles(medical, given))
         table = printed.partition("medicaldataset.txt")[2]
         cells = {line.split()[0]: line.split()[1:] for line in table.splitlines()[1:4]}
+        # Sentences of 10, 7, 5, 37 and 4 words; the heading of one word is none. One p value and one pair of parentheses in 64 words.
         assert " ".join(cells["abstract"]) == "2 32 12.6 12.4 20.0 3.12 2.0 50 0 0 0 156 156 0 0"
         assert list(cells) == ["abstract", "report", "others.txt"]
-        assert "Abstracts more than a tenth from others.txt (its figures in brackets): words 32 (6" in printed
+        assert "from others.txt (its figures in brackets): words 32 (60), sentence 12.6 (11.0), spread" in printed
         assert "others.txt: 0.0 % of sentences share half" in printed

@@ -1,7 +1,3 @@
-"""An account in which a run can start, until a test changes something."""
-
-from __future__ import annotations
-
 import pytest
 
 from tests.doubles.preflight_site import Site
@@ -9,5 +5,5 @@ from tests.doubles.preflight_site import Site
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Site:
-    """The account, on 24 November 2026."""
+    """An account in which a run can start, on 24 November 2026, until a test changes something."""
     return Site(monkeypatch)

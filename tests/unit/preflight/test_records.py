@@ -38,7 +38,6 @@ def after_talk(*messages: Any) -> bytes:
 
 FAULTY: list[tuple[str, bytes, str]] = [
     ("jsonl", after_pair("{"), "line 2 is not JSON"),
-    ("jsonl", after_pair('{"prompt": "\\ud800", "completion": "x"}'), "line 2 has half of a surrogate pair"),
     ("jsonl", after_pair({"prompt": "Why?"}), "line 2 has no text in `completion`"),
     ("jsonl", after_pair({"messages": [USER, ASSISTANT]}), "line 2 is a conversation, and earlier lines are prompts"),
     ("jsonl", after_pair({**PAIR, "id": "a"}), "line 2 repeats the id 'a' of line 1"),
@@ -236,7 +235,6 @@ OTHER_SPLIT = [{**record, "group": f"clinic {n}"} for n, record in enumerate(pai
 # The corpus, held-out records of the user's own, the error and what it names.
 UNUSABLE: list[tuple[list[Any], list[Any], type[CaptuneError], str]] = [
     (conversations(40), [], ChatTemplateMissing, "llama-2-7b-chat"),
-    (pairs(5), [], DatasetRejected, "has 300 words in 5 records; at least 1000 are needed"),
     (pairs(5) * 9, [], DatasetRejected, "has 300 words in 5 records; at least 1000 are needed"),
     ([*pairs(40), {"prompt": "All of it?", "completion": "word " * 220_000}], [], DatasetRejected, "1 MiB (line 41)"),
     (pairs(40, groups=1), [], DatasetRejected, "are of one group, so none can be held out"),
@@ -249,7 +247,6 @@ UNUSABLE: list[tuple[list[Any], list[Any], type[CaptuneError], str]] = [
 DOUBTFUL: list[tuple[list[Any], str]] = [
     ([*pairs(40), LONG], "1 of 31 records may be longer than sequence_length, 512 tokens (line 41)"),
     (pairs(50) * 3, "100 records of corpora/mine.jsonl say what another one says; each is taken once"),
-    ([*pairs(40), *pairs(3)], "3 records of corpora/mine.jsonl say what another one says"),
     (pairs(40, groups=8), "Only 4 held-out groups of records: with fewer than 6"),
     ([{**one, "source": "a book", "stars": 5} for one in pairs(40)], "columns are not used: 'source', 'stars'"),
     (

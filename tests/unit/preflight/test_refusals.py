@@ -79,7 +79,6 @@ REFUSED: list[tuple[Change, dict[str, Any], type[CaptuneError], str]] = [
     (rule("run-ended", "DISABLED", TEAR_DOWN), {}, errors.GuardrailMissing, "is DISABLED"),
     (rule("run-ended", "ENABLED", SWEEPER), {}, errors.GuardrailMissing, "has lost its target"),
     (rule("sweep"), {}, errors.GuardrailMissing, "sweep, which starts the sweeper every quarter of an hour, does not"),
-    (rule("sweep", "DISABLED", SWEEPER), {}, errors.GuardrailMissing, "is DISABLED"),
     (rule("sweep", "ENABLED", TEAR_DOWN), {}, errors.GuardrailMissing, "has lost its target"),
     (heard_by(("lambda", TEAR_DOWN), ("email", SWEEPER)), {}, errors.GuardrailMissing, "nothing hears the kill switch"),
     (lambda site: site.sns.topics.clear(), {}, errors.GuardrailMissing, "nothing hears the kill switch"),
@@ -110,7 +109,7 @@ WARNED: list[tuple[Change, str]] = [
     (answering("quotas", "get_service_quota", DENIED), f"(code L-2D6DEB3C): 1 needed, AWS answered {DENIED}"),
     (answering("ecr", "batch_get_image", DENIED), f"could not be asked ({DENIED})"),
     (lambda site: (site.ledger.with_run("other"), quotas(2, 2)(site)), "Other runs are in flight"),
-    (accepted_loss, "captune-old"),
+    (accepted_loss, "(captune-old). accept_lost_ledger gives 2026-11 its whole cap"),
     (cap(450), "the month's cap shortened this run"),
     (settings(base_model={**SETTINGS["base_model"], "served_tokens": 100}), "may be too long"),
 ]

@@ -1,4 +1,4 @@
-"""What a plan reserves for models of other sizes than Llama 2 7B, and the quota of a run on spot instances."""
+"""What a plan reserves for models of other sizes than Llama 2 7B."""
 
 from __future__ import annotations
 
@@ -22,11 +22,6 @@ THIRTEEN, EIGHT, ONE = (BASE_MODELS[name].shape for name in ("llama-2-13b", "lla
 
 def of_shape(shape: Shape) -> Model:
     return Model("any", shape.parameters, shape, 4096, False, shape.weights_bytes)
-
-
-def test_of_a_spot_run_its_own_quota_alone_counts(site: Site) -> None:
-    site.quotas.applied["L-2D6DEB3C"] = 0.0
-    assert site.run({"spot": True})["training"]["spot"]
 
 
 class TestLargerModels:
@@ -56,15 +51,12 @@ class TestLargerModels:
         # The adapter and both moments of Adam in 32 bits.
         assert 12 * shape.adapter_parameters(16) < rank * CHECKPOINT_BYTES_PER_RANK
 
-    def test_longer_download_is_reserved_beside_the_training(self, plan_of: Callable[..., dict[str, Any]]) -> None:
+    def test_longer_download_is_taken_from_the_time_to_learn_in(self, plan_of: Callable[..., dict[str, Any]]) -> None:
         small, large = plan_of(LLAMA_2_7B), plan_of(THIRTEEN)
         longer = of_shape(THIRTEEN).longer_download_seconds
         assert large["training"]["maxRuntimeSeconds"] == small["training"]["maxRuntimeSeconds"] == 7200
         budgets = [plan["training"]["hyperparameters"]["time_budget_seconds"] for plan in (small, large)]
         assert budgets == [str(7200 - TRAINING_MARGIN_SECONDS), str(7200 - TRAINING_MARGIN_SECONDS - longer)]
-        reserved = [plan["budget"]["ledgerDetails"]["max_training_seconds"] for plan in (small, large)]
-        assert reserved[1] - reserved[0] == longer
-        assert large["budget"]["worstCaseCents"] > small["budget"]["worstCaseCents"]
 
     def test_cap_has_to_pay_for_download_and_a_useful_training(self, plan_of: Callable[..., dict[str, Any]]) -> None:
         whole = plan_of(THIRTEEN, smoke=True)["budget"]["worstCaseCents"]
@@ -78,7 +70,5 @@ class TestLargerModels:
         assert set(planned) == {MINIMUM_TRAINING_SECONDS}
 
     def test_run_that_trains_nothing_downloads_nothing_more(self, site: Site, plan_of: Callable[..., Any]) -> None:
-        site.quotas.applied["L-T"] = 0.0
         site.add_adapter()
-        served = [plan_of(shape, **ADAPTER) for shape in (LLAMA_2_7B, THIRTEEN)]
-        assert [plan["budget"]["ledgerDetails"]["max_training_seconds"] for plan in served] == [0, 0]
+        assert plan_of(THIRTEEN, **ADAPTER)["budget"]["ledgerDetails"]["max_training_seconds"] == 0
