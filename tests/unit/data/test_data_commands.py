@@ -174,17 +174,6 @@ def test_the_file_lies_where_a_deployment_takes_it_along_and_git_does_not() -> N
 # captune data --style: figures that can be counted by hand, and what a text says twice ------------------------------------
 
 
-def test_stock_words_and_marks_are_counted_in_ten_thousand_words() -> None:
-    text = (
-        "Which HIV drugs, which rose significantly (P = 0.03 and p<0.01, respectively), should be given? CYP2D6, 5HT, HBeAg and T790M did, "
-        "which is significant for DNA (DNA). Insignificant ones shoulder it."
-    )
-    found = text_style.style([text])
-    words = len(text.split())
-    counted = {"glosses": 2, "significant": 2, "respectively": 1, "p values": 2, "parentheses": 2, "abbreviations": 6, "should": 1}  # fmt: skip
-    assert {name: round(found[name] * words / text_style.COUNTED_IN, 6) for name in counted} == counted
-
-
 def test_a_sentence_nearly_repeats_one_with_half_of_all_their_words() -> None:
     first = "The virus was found in blood of all patients."  # nine words
     assert text_style.near_repeats([first, "The virus was found in blood on 3 days."]) == 100  # six of twelve
@@ -199,7 +188,8 @@ def test_documents_share_a_run_of_eight_words_with_another_one_and_not_with_them
 
 TWO = [
     "Risk fell by 12.5% (p < 0.05) because doses rose. It has 40 % more, since 2020.\n\nResults\n\n3.2% and 5% were new.",
-    f"One {'long ' * 35}sentence. Short ones follow here.",
+    f"One {'long ' * 35}sentence. HIV drugs, which rose significantly (P = 0.03 and p<0.01, respectively), should be given. "
+    "CYP2D6, 5HT, HBeAg and T790M did, which is significant for DNA (DNA). Insignificant ones shoulder it.",
 ]
 
 
@@ -214,8 +204,8 @@ def test_registers_stand_beside_a_text_by_others(tmp_path: Path, monkeypatch: py
         printed = "\n".join(data.styles(medical, given))
         table = printed.partition("medicaldataset.txt")[2]
         cells = {line.split()[0]: line.split()[1:] for line in table.splitlines()[1:4]}
-        # Sentences of 10, 7, 5, 37 and 4 words; the heading of one word is none. One p value and one pair of parentheses in 64 words.
-        assert " ".join(cells["abstract"]) == "2 32 12.6 12.4 20.0 3.12 2.0 50 0 0 0 156 156 0 0"
+        # Sentences of 10, 7, 5, 37, 14, 12 and 4 words; the heading of one word is none. Three p values and six abbreviations in 90 words.
+        assert " ".join(cells["abstract"]) == "2 45 12.7 10.5 14.3 2.22 2.0 50 222 222 111 333 333 667 111"
         assert list(cells) == ["abstract", "report", "others.txt"]
-        assert "from others.txt (its figures in brackets): words 32 (60), sentence 12.6 (11.0), spread" in printed
+        assert "from others.txt (its figures in brackets): words 45 (60), sentence 12.7 (11.0), spread" in printed
         assert "others.txt: 0.0 % of sentences share half" in printed

@@ -85,9 +85,7 @@ def test_items_to_choose_from_come_in_sets_in_which_each_end_is_right_once() -> 
         sets.setdefault(item["cluster"], []).append(item)
     for name, items in sets.items():
         ends = {item["choices"][0] for item in items}
-        assert len(items) == 4 and all(len(item["choices"]) == 4 and set(item["choices"]) == ends for item in items), (
-            name
-        )
+        assert len(items) == 4 and all(len(item["choices"]) == 4 and set(item["choices"]) == ends for item in items)
         assert max(map(len, ends)) <= 1.6 * min(map(len, ends)), f"{name}: no end is told by its length"
         words = {word for end in ends for word in re.findall(r"\w{4,}", end.lower())}
         assert not any(words & set(re.findall(r"\w{4,}", item["prompt"].lower())) for item in items), name

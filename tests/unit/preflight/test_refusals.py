@@ -19,6 +19,7 @@ Change = Callable[[Site], object]
 MINE, SPOT = {"corpus": "corpora/mine.txt"}, {"spot": True}
 KMS = "User: x is not authorized to perform: kms:Decrypt on this resource"
 STARTS = "STARTS#2026-11"
+DEAF = [("lambda", TEAR_DOWN), ("email", SWEEPER)]
 
 
 def settings(**changes: Any) -> Change:
@@ -27,10 +28,6 @@ def settings(**changes: Any) -> Change:
 
 def quotas(training: float, endpoint: float) -> Change:
     return lambda site: site.quotas.applied.update({"L-2D6DEB3C": training, "L-9614C779": endpoint})
-
-
-def uploaded(content: bytes, name: str = "mine.txt") -> Change:
-    return lambda site: site.upload(name, content)
 
 
 def deployed(name: str, content: bytes) -> Change:
@@ -43,10 +40,6 @@ def cap(cents: int) -> Change:
 
 def answering(service: str, operation: str, *codes: str, message: str = "refused") -> Change:
     return lambda site: getattr(site, service).troubles.update({operation: [refusal(code, message) for code in codes]})
-
-
-def without_weights(site: Site) -> None:
-    del site.s3.objects["gated", "llama/config.json"]
 
 
 def leaking(site: Site) -> None:
@@ -69,10 +62,6 @@ def rule(name: str, state: str = "", target: str = "") -> Change:
     return lambda site: site.events.rules.update({name: (state, target)}) if state else site.events.rules.pop(name)
 
 
-def heard_by(*subscribed: tuple[str, str]) -> Change:
-    return lambda site: site.sns.topics.update({KILL_SWITCH: list(subscribed)})
-
-
 # What is changed, the input, the error and a key word of its message.
 REFUSED: list[tuple[Change, dict[str, Any], type[CaptuneError], str]] = [
     (rule("run-ended"), {}, errors.GuardrailMissing, "which starts TearDown when a run ends, does not exist"),
@@ -80,11 +69,11 @@ REFUSED: list[tuple[Change, dict[str, Any], type[CaptuneError], str]] = [
     (rule("run-ended", "ENABLED", SWEEPER), {}, errors.GuardrailMissing, "has lost its target"),
     (rule("sweep"), {}, errors.GuardrailMissing, "sweep, which starts the sweeper every quarter of an hour, does not"),
     (rule("sweep", "ENABLED", TEAR_DOWN), {}, errors.GuardrailMissing, "has lost its target"),
-    (heard_by(("lambda", TEAR_DOWN), ("email", SWEEPER)), {}, errors.GuardrailMissing, "nothing hears the kill switch"),
+    (lambda site: site.sns.topics.update({KILL_SWITCH: DEAF}), {}, errors.GuardrailMissing, "nothing hears the kill"),
     (lambda site: site.sns.topics.clear(), {}, errors.GuardrailMissing, "nothing hears the kill switch"),
     (lambda site: None, MINE, DatasetRejected, "aws s3 cp FILE s3://bucket/corpora/mine.txt"),
     (lambda site: site.s3.sizes.update({"corpora/mine.txt": 5 * 2**30}), MINE, DatasetRejected, "captune sample"),
-    (uploaded(titled(36, 60, 100) * 2), MINE, errors.HeldOutLeaks, "Every part of corpora/mine.txt"),
+    (lambda site: site.upload("mine.txt", titled(36, 60, 100) * 2), MINE, errors.HeldOutLeaks, "Every part of corpora"),
     (leaking, {}, errors.HeldOutLeaks, "data/medicalheldout.txt, line"),
     (settings(domain="law"), {}, DatasetRejected, "data/lawheldout.txt does not exist"),
     (answering("s3", "list_objects_v2", "NoSuchBucket"), {}, errors.WeightsNotFound, "Choose a region"),
@@ -136,7 +125,7 @@ def test_all_faults_are_reported_in_one_attempt_under_the_first_name(site: Site)
         deployed("medicalheldout.txt", site.data["medicalheldout.txt"] + b"\nDOB: 03/05/1961"),
         deployed("medicalprompts.jsonl", b"[]"),
         quotas(0, 0),
-        without_weights,
+        lambda site: site.s3.objects.clear(),
         cap(50),
     ):
         change(site)
@@ -153,13 +142,12 @@ def test_all_faults_are_reported_in_one_attempt_under_the_first_name(site: Site)
 @pytest.mark.parametrize(
     "change",
     [
-        answering("sagemaker", "list_endpoints", "ThrottlingException"),
         answering("s3", "get_object", "SlowDown"),
         lambda site: setattr(site.ledger.table, "trouble", {"Scan": "throttled"}.get),
         # A ledger that cannot count starts starts nothing.
         lambda site: setattr(site.ledger.table, "trouble", {"TransactWriteItems": "throttled"}.get),
     ],
-    ids=["SageMaker", "S3", "ledger", "count of starts"],
+    ids=["S3", "ledger", "count of starts"],
 )
 def test_trouble_of_aws_is_an_error_that_is_retried(site: Site, change: Change) -> None:
     change(site)
