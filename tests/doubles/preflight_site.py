@@ -143,5 +143,5 @@ class Site:
         }
 
     def documents(self, path: str) -> list[dict[str, Any]]:
-        """The documents of a staged file of JSON lines."""
-        return [json.loads(line) for line in self.staged[path].decode().split("\n") if line]
+        """The documents of a file of JSON lines; none where it was not staged."""
+        return [json.loads(line) for line in self.staged.get(path, b"").decode().split("\n") if line]

@@ -225,28 +225,21 @@ def test_unusable_outside_text_is_refused(site: Site, content: bytes, kind: type
 
 MANY = [entry(n) for n in range(13)]
 STRENGTH = "input/evaluation/strength.jsonl"
-
-
-def chosen_by(site: Site) -> list[Any]:
-    """The documents by which the adapter's strength is chosen, of what is staged."""
-    return site.documents(STRENGTH) if STRENGTH in site.staged else []
-
-
 DEPLOYED = "medicaloutside.jsonl"
 
 
 @pytest.mark.parametrize(
-    ("deployed", "given", "strength", "judge", "choose"),
+    ("deployed", "uploaded", "given", "strength", "judge", "choose"),
     [
-        ([], (MANY, {}), "auto", MANY[::2], MANY[1::2]),
-        ([], (MANY[:11], {}), "auto", MANY[:11], []),
-        ([], (MANY, {}), "0.6", MANY, []),
-        ([], (MANY, {"smoke": True}), "auto", MANY, []),
-        (MANY, None, "auto", MANY[::2], MANY[1::2]),
-        (MANY, (OTHERS, {}), "auto", OTHERS, []),
-        (MANY, ([], {"heldOutside": "none"}), "auto", None, []),
-        (MANY, ([], {"heldOutside": None, "smoke": True}), "auto", None, []),
-        (MANY, ([], {"heldOutside": None, "corpus": "corpora/mine.txt"}), "auto", None, []),
+        ([], MANY, JSON_LINES, "auto", MANY[::2], MANY[1::2]),
+        ([], MANY[:11], JSON_LINES, "auto", MANY[:11], []),
+        ([], MANY, JSON_LINES, "0.6", MANY, []),
+        ([], MANY, {**JSON_LINES, "smoke": True}, "auto", MANY, []),
+        (MANY, [], {}, "auto", MANY[::2], MANY[1::2]),
+        (MANY, OTHERS, JSON_LINES, "auto", OTHERS, []),
+        (MANY, [], {"heldOutside": "none"}, "auto", [], []),
+        (MANY, [], {"smoke": True}, "auto", [], []),
+        (MANY, [], LARGE, "auto", [], []),
     ],
     ids=[
         "every second document chooses", "too few for both", "a strength that is set", "a smoke run",
@@ -255,18 +248,17 @@ DEPLOYED = "medicaloutside.jsonl"
     ],
 )  # fmt: skip
 def test_text_by_others_judges_and_chooses_the_strength_where_there_is_enough(
-    site: Site, deployed: list[Any], given: tuple[list[Any], dict[str, Any]] | None, strength: str, judge: Any, choose: Any
-) -> None:  # fmt: skip
-    content, more = given or ([], {"heldOutside": None})
+    site: Site, deployed: list[Any], uploaded: list[Any], given: dict[str, Any], strength: str, judge: Any, choose: Any
+) -> None:
     site.data |= {DEPLOYED: lines(deployed)} if deployed else {}
     site.settings["hyperparameters"] = {**site.settings["hyperparameters"], "adapter_strength": strength}
-    site.upload("others.jsonl", lines(content))
+    site.upload("others.jsonl", lines(uploaded))
     site.upload("mine.txt", prose(3000, 7).encode())
-    plan = site.begin({key: value for key, value in {**JSON_LINES, **more}.items() if value is not None})
-    assert (site.documents(OUTSIDE) if OUTSIDE in site.staged else None, chosen_by(site)) == (judge, choose)
+    plan = site.begin(given)
+    assert (site.documents(OUTSIDE), site.documents(STRENGTH)) == (judge, choose)
     figures = plan["evaluation"]
     assert figures["strengthDocuments"] == len(choose)
-    assert figures["outsideText"].startswith("No outside text was given") is (judge is None)
+    assert figures["outsideText"].startswith("No outside text was given") is (not judge)
     assert [phase["name"] for phase in plan["estimate"]["phases"]].count("choose the strength") == bool(choose)
     if choose:
         assert (figures["outsideDocuments"], figures["strengthWords"]) == (7, 360)
@@ -294,7 +286,7 @@ def test_a_control_text_of_each_kind_chooses_the_strength_where_no_text_by_other
     site.upload("others.jsonl", lines(MANY[:11]))
     plan = site.begin(given)
     judge = [part["id"] for part in site.documents(CONTROL)]
-    choose = [part["id"] for part in site.documents(BY_CONTROL)] if BY_CONTROL in site.staged else []
+    choose = [part["id"] for part in site.documents(BY_CONTROL)]
     assert choose == ([f"control-{place:03d}" for place in (4, 11, 18, 25)] if chooses else [])
     assert sorted(judge + choose) == [f"control-{place:03d}" for place in range(1, count + 1)]
     assert STRENGTH not in site.staged and plan["evaluation"]["strengthDocuments"] == len(choose)
@@ -303,7 +295,7 @@ def test_a_control_text_of_each_kind_chooses_the_strength_where_no_text_by_other
 def test_control_text_only_judges_where_text_by_others_chooses(site: Site) -> None:
     site.data |= {DEPLOYED: lines(MANY), "control.txt": titled(28, 60, 400)}
     site.begin()
-    assert chosen_by(site) == MANY[1::2]
+    assert site.documents(STRENGTH) == MANY[1::2]
     assert len(site.documents(CONTROL)) == 28 and BY_CONTROL not in site.staged
 
 
@@ -317,7 +309,7 @@ def test_deployed_documents_that_the_corpus_repeats_are_left_out_with_a_warning(
     site.data[DEPLOYED] = lines([*MANY, entry(20, text=SAYING_THE_SAME[3]["text"])])
     (warning,) = site.begin()["warnings"]
     assert warning.startswith(f"1 documents of data/{DEPLOYED} share words with the training text")
-    assert (site.documents(OUTSIDE), chosen_by(site)) == (MANY[::2], MANY[1::2])
+    assert (site.documents(OUTSIDE), site.documents(STRENGTH)) == (MANY[::2], MANY[1::2])
 
 
 def test_own_held_out_text_is_not_text_by_others(site: Site) -> None:
