@@ -62,19 +62,15 @@ def test_a_text_that_differs_from_its_index_is_refused(folder: Path) -> None:
         data.pairs(folder, "law")
 
 
-def test_the_loss_of_a_register_is_a_mean_over_tokens(folder: Path) -> None:
+def test_the_loss_of_a_register_and_of_a_text_by_others_is_a_mean_over_tokens(folder: Path) -> None:
     def dear_first(parts: list[str]) -> list[tuple[float, int]]:
         return [(9.0 if n == 0 else 1.0, 3 if n == 0 else 7) for n, _ in enumerate(parts)]
 
-    found = data.by_register(folder, "law", 0, dear_first)
-    assert found == [("train", "abstract", 1.0, 10), ("train", "report", 3.0, 3), ("heldout", "abstract", 3.0, 3)]
-
-
-def test_a_text_by_others_is_scored_beside_ours(folder: Path) -> None:
     others = folder.parent / "others.txt"
     others.write_text(f"# T\n\n{prose(600)}\n", "utf-8")
-    lines = data.losses(folder, 0, others, lambda parts: [(1200.0, 600) for _ in parts]).splitlines()
-    assert [line.split() for line in lines if line.startswith("others")] == [["others.txt", "2.00", "600", "tokens"]]
+    told = [" ".join(line.split()) for line in data.losses(folder, 0, others, dear_first).splitlines()]
+    assert told[1:3] == ["train abstract 1.00 10 tokens", "train report 3.00 3 tokens"]
+    assert told[3:5] == ["heldout abstract 3.00 3 tokens", "others.txt 3.00 3 tokens"]
 
 
 IMATINIB = Fact("Imatinib inhibits BCR::ABL1", "imatinib", r"bcr::abl1|tyrosine kinase", "")
@@ -124,9 +120,7 @@ def test_the_abstracts_densest_in_words_of_an_area_are_taken() -> None:
 
 
 @pytest.mark.parametrize("by_hand", [True, False])
-def test_what_is_fetched_shares_nothing_with_the_corpus(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_hand: bool
-) -> None:
+def test_nothing_of_the_corpus_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_hand: bool) -> None:
     content = json.dumps({n: record("Is the gene read?", f"{GENES} {prose(40, 500 + n)}") for n in range(8)}).encode()
     target, file, corpus = tmp_path / "new" / "set.jsonl", tmp_path / "ori_pqal.json", tmp_path / "corpus.txt"
     file.write_bytes(content)
@@ -152,9 +146,7 @@ def test_without_the_file_the_way_by_hand_is_printed(words: list[str], monkeypat
     assert answer.exit_code == 1 and "captune outside --from-file FILE" in answer.output
 
 
-def test_a_deployment_goes_on_without_the_file_and_says_what_will_not_be_known(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_deployment_goes_on_without_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outside, "ADDRESS", "file:///nowhere.json")
     monkeypatch.setattr(outside, "TARGET", tmp_path / "medicaloutside.jsonl")
     answer = CliRunner().invoke(app, ["outside", "--optional"])

@@ -59,11 +59,9 @@ class TestLostLedger:
         ],
         ids=["new", "at the month's first moment", "without one", "without many"],
     )
-    def test_ledger_without_its_jobs_is_lost_until_the_owner_accepts_that_month(
-        self, sagemaker: SageMaker, ledger: FakeLedger, named: str
-    ) -> None:
+    def test_ledger_without_its_jobs_is_lost(self, sagemaker: SageMaker, ledger: FakeLedger, named: str) -> None:
         with pytest.raises(LedgerLost, match=f"{named}.*2026-12-01.*accept_lost_ledger to 2026-11"):
-            refuse_lost_ledger(sagemaker, ledger, NOW, "2026-10")
+            refuse_lost_ledger(sagemaker, ledger, NOW, "2026-10")  # the loss of another month was accepted
 
 
 class TestNames:
@@ -207,13 +205,11 @@ WEIGHTS = ["sub/config.json", "sub/model-1.safetensors", "sub/model-2.safetensor
 BESIDE = ["config.json", "model.safetensors", "tokenizer_config.json"]
 
 
-def asked_hub(
-    model: BaseModel = MODEL, files: list[str] | None = None, settings: str | None = None, **described: Any
-) -> Any:
+def asked_hub(model: BaseModel = MODEL, files: Any = BESIDE, settings: str | None = None, **described: Any) -> Any:
     """What becomes of the hub's answer; `settings` is what tokenizer_config.json holds, None where it cannot be had."""
     client = SageMaker()
-    client.hub = {"HubContentDocument": "{}", "SupportStatus": "Supported", **described}
-    client.hub_files = BESIDE if files is None else files
+    client.hub |= described
+    client.hub_files = files
 
     def get(url: str) -> bytes:
         if settings is None:

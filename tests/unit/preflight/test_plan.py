@@ -42,18 +42,10 @@ def test_plan_is_small_and_has_corpus_and_hyperparameters(site: Site) -> None:
 
 def test_all_a_run_needs_is_staged_under_its_prefix(site: Site) -> None:
     plan = site.begin()
-    assert set(site.staged) == {
-        "input/corpus/corpus.txt",
-        "input/evaluation/heldout.jsonl",
-        "input/evaluation/control.jsonl",
-        "input/prompts.jsonl",
-        "code/train.py",
-        "code/lib/loss.py",
-        "code/common/memory.py",
-        "code/common/records.py",
-        "plan.json",
-        "training/trial/adapter_config.json",
-    }
+    code = {f"code/{path}" for path in ("train.py", "lib/loss.py", "common/memory.py", "common/records.py")}
+    texts = {f"input/{path}" for path in ("corpus/corpus.txt", "evaluation/heldout.jsonl", "evaluation/control.jsonl")}
+    others = {"input/prompts.jsonl", "plan.json", "training/trial/adapter_config.json"}
+    assert set(site.staged) == code | texts | others
     assert json.loads(site.staged["plan.json"]) == plan
     assert site.documents("input/prompts.jsonl") == [GOOD]
     held_out = site.documents("input/evaluation/heldout.jsonl")
@@ -258,14 +250,11 @@ def two_types(site: Site) -> Site:
 
 
 @pytest.mark.parametrize(("settings", "given", "path", "value"), CHOSEN)
-def test_input_and_settings_choose(
-    two_types: Site, settings: dict[str, Any], given: dict[str, Any], path: str, value: Any
-) -> None:
-    site = two_types
-    site.add_adapter()
-    site.settings |= {"training_instance_types": BOTH[:1], "hosting_instance_types": BOTH[:1], **settings}
-    site.upload("mine.txt", prose(3000, 7).encode())
-    assert reduce(lambda part, key: part.get(key), path.split("."), site.run(given)) == value
+def test_input_and_settings_choose(two_types: Site, settings: Any, given: Any, path: str, value: Any) -> None:
+    two_types.add_adapter()
+    two_types.settings |= {"training_instance_types": BOTH[:1], "hosting_instance_types": BOTH[:1], **settings}
+    two_types.upload("mine.txt", prose(3000, 7).encode())
+    assert reduce(lambda part, key: part.get(key), path.split("."), two_types.run(given)) == value
 
 
 def test_smoke_run_asks_few_prompts_for_the_last_cents_and_scores_no_choices(site: Site) -> None:

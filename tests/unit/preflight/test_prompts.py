@@ -89,10 +89,8 @@ class TestFile:
             parse(content, "p")
 
     def test_prompts_that_are_only_scored_need_one_that_is_asked_and_are_limited(self) -> None:
-        assert [is_asked(one) for one in parse(lines([{**GOOD, "choices": ["TP53.", "MYC."]}, CHOICE]), "p")] == [
-            True,
-            False,
-        ]
+        both = parse(lines([{**GOOD, "choices": CHOICE["choices"]}, CHOICE]), "p")
+        assert [is_asked(one) for one in both] == [True, False]
         assert "has only prompts with `choices`" in refusal_of(CHOICE)
         many = [{**CHOICE, "id": str(n)} for n in range(MAXIMUM_CHOICE_PROMPTS + 1)]
         assert "1001 prompts with `choices`; at most 1000" in refusal_of(GOOD, *many)

@@ -258,7 +258,7 @@ DOUBTFUL: list[tuple[list[Any], str]] = [
 
 @pytest.mark.parametrize(("corpus", "held_out", "kind", "words"), UNUSABLE)
 def test_unusable_records_are_refused(
-    site: Site, corpus: list[Any], held_out: list[Any], kind: type[CaptuneError], words: str
+    site: Site, corpus: Any, held_out: Any, kind: type[CaptuneError], words: str
 ) -> None:
     site.upload("mine.jsonl", lines(corpus))
     site.upload("apart.jsonl", lines(held_out))

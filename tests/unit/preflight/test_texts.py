@@ -278,7 +278,7 @@ CONTROL, BY_CONTROL = "input/evaluation/control.jsonl", "input/evaluation/streng
     ],
     ids=["no text by others", "too little of it", "too few for both", "a strength that is set", "a smoke run"],
 )  # fmt: skip
-def test_a_control_text_of_each_kind_chooses_the_strength_where_no_text_by_others_can(
+def test_one_control_text_of_each_kind_chooses_where_no_text_by_others_can(
     site: Site, count: int, given: dict[str, Any], strength: str, chooses: bool
 ) -> None:
     site.data["control.txt"] = titled(count, 60, 400)
