@@ -139,6 +139,11 @@ def test_lines_are_counted_as_an_editor_counts_them() -> None:
         refuse_patient_data("one\x0cpage\u2028break\na@b.org", "a")
 
 
+def test_first_eight_places_are_named_and_the_others_counted() -> None:
+    with pytest.raises(PatientDataSuspected, match=r"line 8: an e-mail address and 12 more\)"):
+        refuse_patient_data("a@b.org\n" * 20, "a")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("junk", JUNK, ids=lambda junk: f"{junk[:12]}…")
 def test_line_of_megabytes_is_searched_in_the_time_of_its_length(junk: str) -> None:
