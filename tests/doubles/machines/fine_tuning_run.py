@@ -63,7 +63,6 @@ PLAN: Mapping[str, Any] = {
     },
     "answers": {"preTrainedKey": "pre", "fineTunedKey": "tuned", "promptsKey": "prompts"},
 }
-RESERVATION = {"reservedCents": 587, "committedCents": 600, "capCents": 2500}
 REPORT = {
     "run": RUN, "verdict": "improved", "reason": "because", "report": "report.html", "reportConsole": "console",
     "summary": "summary.json", "reservedCents": 587,
@@ -102,7 +101,7 @@ _USUAL: Mapping[str, Any] = {
     # What most services answer nobody reads.
     **dict.fromkeys(task_states("fine_tuning"), {"Anything": "said"}),
     "Preflight": PLAN,
-    "ReserveBudget": RESERVATION | {"more": "left out"},
+    "ReserveBudget": {"reservedCents": 587, "committedCents": 600, "capCents": 2500, "more": "left out"},
     "StageInput": {"inputDigest": "5eed"},
     "DescribeTraining": job(),
     "LookForAdapter": {"KeyCount": 1},
