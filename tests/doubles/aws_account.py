@@ -114,8 +114,6 @@ class CloudFormation(Service):
         self.protected = False
 
     def on_describe_stacks(self, StackName: str = "", NextToken: str | None = None) -> dict[str, Any]:
-        if StackName and StackName not in self.statuses:
-            raise refusal("ValidationError")
         stacks = [
             {
                 "StackName": name,

@@ -229,8 +229,6 @@ class SageMaker(Service):
         return {}
 
     def on_describe_endpoint(self, EndpointName: str) -> dict[str, Any]:
-        if EndpointName not in self.endpoints:
-            raise refusal("ValidationException", f'Could not find endpoint "{EndpointName}".')
         return {
             "EndpointName": EndpointName,
             "EndpointArn": resource_arn("endpoint", EndpointName),

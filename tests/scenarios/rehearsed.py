@@ -77,22 +77,19 @@ class RehearsedAccount:
         It begins when the simulation's does: a reservation that reaches into another month is another one.
         """
         with surroundings.at(at):
-            return self._play(row)
-
-    def _play(self, row: Row) -> tuple[Seen, list[str]]:
-        self.empty(row)
-        case = _Case(self, row)
-        _ARMS[row.failure](case)
-        case.start()
-        if drive := _DRIVES.get(row.failure):
-            drive(case)
-        case.settle()
-        self.cloud.faults.clear()
-        # The one act that has to end the run where its own event could not.
-        if row.ended_by == "the schedule" and row.failure != "hangs":
-            case.until_the_schedule()
-        case.settle()
-        return case.seen(), self.left()
+            self.empty(row)
+            case = _Case(self, row)
+            _ARMS[row.failure](case)
+            case.start()
+            if drive := _DRIVES.get(row.failure):
+                drive(case)
+            case.settle()
+            self.cloud.faults.clear()
+            # The one act that has to end the run where its own event could not.
+            if row.ended_by == "the schedule" and row.failure != "hangs":
+                case.until_the_schedule()
+            case.settle()
+            return case.seen(), self.left()
 
     def left(self) -> list[str]:
         """What is left of any run, still runs, was not delivered, or was refused for want of a right."""
@@ -295,7 +292,7 @@ def _refuse(case: _Case, *events: int) -> None:
     case.fault(error="AccessDeniedException", status=403, times=None)
 
 
-_ARMS: dict[str, Callable[[_Case], None]] = {
+_ARMS: dict[str, Callable[[_Case], object]] = {
     "throttled": _throttle,
     "refused": _refuse,
     "no service": lambda case: case.inside(times=None, error="AccessDeniedException", status=403),

@@ -24,7 +24,6 @@ def test_the_row_comes_out_as_the_table_says_from_any_moment(row: Row, request: 
 
 def test_every_task_state_of_both_machines_has_its_row() -> None:
     assert rows.missing() == []
-    assert len(rows.table()) >= 345
 
 
 def test_a_new_state_without_a_row_is_missing() -> None:

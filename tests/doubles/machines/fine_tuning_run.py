@@ -63,6 +63,7 @@ PLAN: Mapping[str, Any] = {
     },
     "answers": {"preTrainedKey": "pre", "fineTunedKey": "tuned", "promptsKey": "prompts"},
 }
+RESERVATION = {"reservedCents": 587, "committedCents": 600, "capCents": 2500}
 REPORT = {
     "run": RUN, "verdict": "improved", "reason": "because", "report": "report.html", "reportConsole": "console",
     "summary": "summary.json", "reservedCents": 587,
@@ -101,7 +102,7 @@ _USUAL: Mapping[str, Any] = {
     # What most services answer nobody reads.
     **dict.fromkeys(task_states("fine_tuning"), {"Anything": "said"}),
     "Preflight": PLAN,
-    "ReserveBudget": {"reservedCents": 587, "committedCents": 600, "capCents": 2500, "more": "left out"},
+    "ReserveBudget": RESERVATION | {"more": "left out"},
     "StageInput": {"inputDigest": "5eed"},
     "DescribeTraining": job(),
     "LookForAdapter": {"KeyCount": 1},

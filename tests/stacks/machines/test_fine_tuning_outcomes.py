@@ -17,6 +17,8 @@ from tests.doubles.machines.fine_tuning_run import (
     ARN,
     HOSTING,
     KEPT,
+    PLAN,
+    RESERVATION,
     RUN,
     SECOND,
     TRAINING,
@@ -243,6 +245,11 @@ def test_the_report_is_told_of_interruptions_and_of_seconds_taken_and_billed(tim
     assert report_event(execution)["trainingJob"] == told
     unknown = dict.fromkeys(told, 0)
     assert report_event(run(DescribeTraining=job(billed=None)))["trainingJob"] == unknown
+
+
+def test_the_report_is_told_of_plan_and_reservation() -> None:
+    told = report_event(run())
+    assert (told["plan"], told["reservation"]) == (PLAN, RESERVATION)
 
 
 # Requests. The table of failures calls every state, and AWS's models check the fields of each request.
