@@ -229,8 +229,6 @@ class SageMaker(Service):
         return {}
 
     def on_describe_endpoint(self, EndpointName: str) -> dict[str, Any]:
-        if EndpointName not in self.endpoints:
-            raise refusal("ValidationException", f'Could not find endpoint "{EndpointName}".')
         return {
             "EndpointName": EndpointName,
             "EndpointArn": resource_arn("endpoint", EndpointName),
@@ -407,10 +405,9 @@ class Sns(Service):
 
 
 class ServiceQuotas(Service):
-    """Applied and default values by code, and so many other quotas that none of a run is on the first page."""
+    """Applied and default values by code. Of those that a run needs none is on the first page."""
 
     name = "service-quotas"
-    OTHERS = 250
 
     def __init__(self, applied: dict[str, float], defaults: dict[str, float] | None = None) -> None:
         super().__init__()
@@ -423,26 +420,23 @@ class ServiceQuotas(Service):
     def on_get_aws_default_service_quota(self, ServiceCode: str, QuotaCode: str) -> dict[str, Any]:
         return self._value(self.defaults, QuotaCode)
 
-    def on_list_service_quotas(self, ServiceCode: str, MaxResults: int, NextToken: str = "0") -> dict[str, Any]:
-        return self._page(self.applied, MaxResults, int(NextToken))
+    def on_list_service_quotas(self, MaxResults: int, NextToken: str | None = None, **_: Any) -> dict[str, Any]:
+        return self._listed(self.applied, NextToken)
 
     def on_list_aws_default_service_quotas(
-        self, ServiceCode: str, MaxResults: int, NextToken: str = "0"
+        self, MaxResults: int, NextToken: str | None = None, **_: Any
     ) -> dict[str, Any]:
-        return self._page(self.defaults, MaxResults, int(NextToken))
+        return self._listed(self.defaults, NextToken)
 
-    def _page(self, values: dict[str, float], most: int, start: int) -> dict[str, Any]:
-        others = [
-            {"QuotaCode": f"L-OTHER{n}", "QuotaName": f"ml.m{n} for endpoint usage", "Value": 0.0}
-            for n in range(self.OTHERS)
+    def _listed(self, values: dict[str, float], token: str | None) -> dict[str, Any]:
+        names = {"L-OTHER": "ml.m5.large for endpoint usage", **self.names}
+        known = {"L-OTHER": 0.0, **values}
+        rows = [
+            {"QuotaCode": code, "QuotaName": name, "Value": known[code]}
+            for code, name in names.items()
+            if code in known
         ]
-        ours = [
-            {"QuotaCode": code, "QuotaName": name, "Value": values[code]}
-            for code, name in self.names.items()
-            if code in values
-        ]
-        rows, end = [*others, *ours], start + most
-        return {"Quotas": rows[start:end], **({"NextToken": str(end)} if end < len(rows) else {})}
+        return page("Quotas", rows, token)
 
     def _value(self, values: dict[str, float], code: str) -> dict[str, Any]:
         if code not in values:

@@ -25,7 +25,6 @@ from verification.simulation.failures import PERSON
 from verification.simulation.rows import Row
 
 TRAINING_MINUTES, HOSTING_MINUTES = 20, 10
-_CHANGES = ("Put", "Transact", "Update", "Delete", "Stop", "Create")
 
 
 class _Training(FakeTraining):
@@ -78,21 +77,19 @@ class RehearsedAccount:
         It begins when the simulation's does: a reservation that reaches into another month is another one.
         """
         with surroundings.at(at):
-            return self._play(row)
-
-    def _play(self, row: Row) -> tuple[Seen, list[str]]:
-        self.empty(row)
-        case = _Case(self, row)
-        _ARMS[row.failure](case)
-        case.start()
-        drive = _DRIVES.get(row.failure)
-        if drive is not None:
-            drive(case)
-        case.settle()
-        if row.failure != "event lost":
-            case.lift()
-        case.heal()
-        return case.seen(), self.left()
+            self.empty(row)
+            case = _Case(self, row)
+            _ARMS[row.failure](case)
+            case.start()
+            if drive := _DRIVES.get(row.failure):
+                drive(case)
+            case.settle()
+            self.cloud.faults.clear()
+            # The one act that has to end the run where its own event could not.
+            if row.ended_by == "the schedule" and row.failure != "hangs":
+                case.until_the_schedule()
+            case.settle()
+            return case.seen(), self.left()
 
     def left(self) -> list[str]:
         """What is left of any run, still runs, was not delivered, or was refused for want of a right."""
@@ -115,7 +112,6 @@ class _Case:
     row: Row
     faults: list[Fault] = field(default_factory=list)
     caught: list[Call] = field(default_factory=list)
-    lands: bool = False  # whether the state's call is to be answered whatever becomes of its execution
 
     def __post_init__(self) -> None:
         self.cloud, deployment = self.account.cloud, self.account.deployment
@@ -169,32 +165,24 @@ class _Case:
         """A fault on the calls that the state's function makes: on the first one, or on all with times=None."""
         self._add(operation="*", by=self.account.project.role_of(self.named), **what)
 
-    def kill_when_it_writes(self) -> None:
-        """Kills the function's process as soon as it changes something; the change itself still happens."""
-        done: list[str] = []
+    def cut(self, end: Callable[[Execution], None]) -> None:
+        """Ends the execution that is in the state while its call is under way."""
+        self.fault(before=lambda call: end(self.cloud.executions.of_machine(self.machine)[0]))
+        if not self.in_tear_down:
+            self.hold_tear_down()
 
-        def kill(call: Call) -> None:
-            if not done and call.operation.startswith(_CHANGES):
-                done.append(call.operation)
-                self.cloud.functions.kill(self.function)
-            else:
-                self.caught.remove(call)
+    def stop(self, execution: Execution) -> None:
+        """Stops an execution as a person does."""
+        self.cloud.stop(execution, error=PERSON, cause="stopped in the middle of a call")
 
-        self.inside(times=None, before=kill)
-
-    def subject(self) -> Execution:
-        """The execution that is in the state."""
-        return self.cloud.executions.of_machine(self.machine)[0]
-
-    def hold_tear_down(self, passes: int, until: Callable[[], None]) -> None:
-        """Lets TearDown make so many passes and holds the next one until something is done."""
+    def hold_tear_down(self) -> None:
+        """Holds TearDown's first pass until the state's call has been answered."""
         function = self.account.deployment.functions["teardown"]
         self.cloud.faults.add(
             operation="Invoke",
             by=self.account.role_of(self.account.deployment.tear_down),
             when=lambda request: function in str(request.get("path")),
-            skip=passes,
-            before=lambda call: until(),
+            before=lambda call: self.until_landed(),
         )
 
     # what can be waited for -----------------------------------------------------------------------------------------
@@ -207,9 +195,9 @@ class _Case:
             if time.monotonic() > end:
                 raise TimeoutError(f"waited in vain for {words}")
 
-    def until_reached(self, attempts: int = 1) -> None:
-        """Waits until the run has made so many calls in the state, or is over without having been there."""
-        self.wait_for(lambda: len(self.caught) >= attempts or self._idle(), f"the state {self.row.state}")
+    def until_reached(self) -> None:
+        """Waits until the run has made a call in the state, or is over without having been there."""
+        self.wait_for(lambda: bool(self.caught) or self._idle(), f"the state {self.row.state}")
 
     def _idle(self) -> bool:
         over = self.run is not None and self.run.is_over
@@ -218,10 +206,6 @@ class _Case:
     def until_landed(self) -> None:
         """Waits until the state's call has been answered, whether anyone hears it or not."""
         self.wait_for(lambda: bool(self.caught) and self.caught[0].status is not None, "the call's answer")
-
-    def until_one_tear_down_is_over(self) -> None:
-        """Waits until a TearDown other than the one that is held has ended."""
-        self.wait_for(lambda: any(one.is_over for one in self.account.project.tear_downs()), "the other TearDown")
 
     def settle(self) -> None:
         """Waits until nothing runs and nothing is on its way."""
@@ -247,27 +231,11 @@ class _Case:
         wanted = material.serving(self.account.deployment.bucket) if given.serves else material.INPUT
         self.run = self.cloud.start({**wanted, **more})
 
-    def lift(self) -> None:
-        """Ends the trouble: every fault is forgotten, and what hangs goes on."""
-        self.cloud.faults.clear()
-        if self.lands:
-            self.until_landed()
-
-    def until_the_schedule(self) -> bool:
-        """Moves the clock to the next schedule, if there is one, and tells whether there was."""
+    def until_the_schedule(self) -> None:
+        """Moves the clock to the next schedule."""
         moment = self.cloud.events.next_moment()
-        if moment is not None:
-            self.cloud.clock.advance(seconds=max(0.0, (moment - self.cloud.clock()).total_seconds()) + 0.01)
-        return moment is not None
-
-    def heal(self) -> None:
-        """Lets the one act who has to end the run where its own event could not: no one else may be needed."""
-        if self.row.ended_by == "the schedule" and not (self.row.failure == "hangs" and not self.in_tear_down):
-            self.until_the_schedule()
-        elif self.row.ended_by == "the sweeper":
-            self.cloud.clock.advance(minutes=40)
-            self.cloud.events.fire_timed_rules()
-        self.settle()
+        assert moment is not None
+        self.cloud.clock.advance(seconds=max(0.0, (moment - self.cloud.clock()).total_seconds()) + 0.01)
 
     def seen(self) -> Seen:
         """What the row left to see."""
@@ -296,129 +264,50 @@ def _errors(execution: Execution) -> list[str]:
     return [str(event[kind]["error"]) for event in execution.history() for kind in kinds if kind in event]
 
 
-def _throttle(case: _Case, times: int = 2) -> None:
+def _throttle(case: _Case) -> None:
     code, status = ("TooManyRequestsException", 429) if case.function else ("ThrottlingException", 400)
-    case.fault(error=code, status=status, times=times)
+    case.fault(error=code, status=status, times=2)
 
 
-def _refuse(case: _Case) -> None:
-    case.fault(error="AccessDeniedException", status=403, times=None)
-
-
-def _answer_nonsense(case: _Case) -> None:
-    case.fault(answer={}, times=None, after=not case.function)
-
-
-def _hang(case: _Case) -> None:
-    if not case.function:
+def _hang(case: _Case, times: int | None = 1) -> None:
+    if case.function:
+        case.inside(hang=True, times=times, before=lambda call: case.cloud.functions.time_out(case.function))
+    else:
         case.fault(hang=True, error="ServiceUnavailable", status=503)
-        return
-    case.inside(hang=True, before=lambda call: case.cloud.functions.time_out(case.function))
-
-
-def _run_out_of_time(case: _Case) -> None:
-    case.inside(hang=True, times=None, before=lambda call: case.cloud.functions.time_out(case.function))
 
 
 def _release_at_the_deadline(case: _Case) -> None:
-    """A call that hangs is ended by the schedule, where there is one; then the connection fails at last."""
-    if case.function:
-        return
-    case.until_reached()
-    if not case.in_tear_down and case.row.ended_by == "the schedule" and case.until_the_schedule():
-        case.wait_for(lambda: case.run is not None and case.run.is_over, "the end of the run at its deadline")
-    for fault in case.faults:
-        fault.release()
-
-
-def _stop(case: _Case) -> Callable[[Call], None]:
-    return lambda call: case.cloud.stop(case.subject(), error=PERSON, cause="stopped in the middle of a call")
-
-
-def _cut(case: _Case, end: Callable[[Call], None]) -> None:
-    case.fault(before=end)
-    if not case.in_tear_down:
-        case.hold_tear_down(0, case.until_landed)
-
-
-def _stop_late(case: _Case, passes: int = 1) -> None:
-    held = case.fault(hang=True, before=_stop(case))
-    case.lands = True
-
-    def arrive() -> None:
-        held.release()
-        case.until_landed()
-
-    case.hold_tear_down(passes, arrive)
-
-
-def _see_it_land(case: _Case) -> None:
-    case.until_reached()
-    if case.caught:
-        case.until_landed()
-
-
-def _lift_what_is_waited_for(case: _Case) -> None:
-    """TearDown waits for what never passes: the trouble ends after several attempts."""
-    waits = case.in_tear_down and case.row.state in {"RemoveResources", "SettleLedger"}
-    if waits or case.row.state == "TellUnsettled":
-        case.until_reached(attempts=5)
-        case.lift()
-
-
-def _kill(case: _Case) -> None:
-    if case.function:
-        case.kill_when_it_writes()
-    else:
-        case.fault(error="InternalFailure", status=500, after=True)
-
-
-def _event_twice(case: _Case) -> None:
-    case.cloud.events.times.append(2)
-    if case.in_tear_down:
-        case.fault(hang=True)
-    else:
-        _refuse(case)
-
-
-def _release_when_the_other_is_over(case: _Case) -> None:
-    if case.in_tear_down:
+    """A service's call that hangs is ended by the schedule, where there is one; then the connection fails at last."""
+    if not case.function:
         case.until_reached()
-        case.until_one_tear_down_is_over()
-        for fault in case.faults:
-            fault.release()
+        if case.row.ended_by == "the schedule":
+            case.until_the_schedule()
+            case.wait_for(lambda: case.run is not None and case.run.is_over, "the end of the run at its deadline")
+        case.faults[0].release()
 
 
-def _lose(case: _Case) -> None:
-    case.cloud.events.times.append(0)
-    if case.in_tear_down:
-        _throttle(case, 1)
-    else:
-        _refuse(case)
+def _refuse(case: _Case, *events: int) -> None:
+    """`events` is how often the event of the run's end comes, where that is not once."""
+    case.cloud.events.times += events
+    case.fault(error="AccessDeniedException", status=403, times=None)
 
 
-_ARMS: dict[str, Callable[[_Case], None]] = {
+_ARMS: dict[str, Callable[[_Case], object]] = {
     "throttled": _throttle,
     "refused": _refuse,
     "no service": lambda case: case.inside(times=None, error="AccessDeniedException", status=403),
-    "nonsense": _answer_nonsense,
+    "nonsense": lambda case: case.fault(answer={}, times=None, after=not case.function),
     "hangs": _hang,
-    "out of time": _run_out_of_time,
-    "aborted": lambda case: _cut(case, _stop(case)),
-    "abort and late": _stop_late,
-    "abort and very late": lambda case: _stop_late(case, 2),
-    "timed out": lambda case: _cut(case, lambda call: case.subject().run_out_of_time()),
-    "killed": _kill,
-    "event twice": _event_twice,
-    "event lost": _lose,
+    "out of time": lambda case: _hang(case, times=None),
+    "aborted": lambda case: case.cut(case.stop),
+    "timed out": lambda case: case.cut(Execution.run_out_of_time),
+    # A service does what it was asked for, and its answer is lost.
+    "killed": lambda case: case.fault(error="InternalFailure", status=500, after=True),
+    "event twice": lambda case: _refuse(case, 2),
+    "event lost": lambda case: _refuse(case, 0),
 }
 _DRIVES: dict[str, Callable[[_Case], None]] = {
-    "refused": _lift_what_is_waited_for,
-    "no service": _lift_what_is_waited_for,
-    "nonsense": _lift_what_is_waited_for,
     "hangs": _release_at_the_deadline,
-    "out of time": _lift_what_is_waited_for,
-    "aborted": _see_it_land,
-    "timed out": _see_it_land,
-    "event twice": _release_when_the_other_is_over,
+    "aborted": _Case.until_landed,
+    "timed out": _Case.until_landed,
 }

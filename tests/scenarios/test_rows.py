@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-from typing import Any
 
 import pytest
 
@@ -25,7 +24,6 @@ def test_the_row_comes_out_as_the_table_says_from_any_moment(row: Row, request: 
 
 def test_every_task_state_of_both_machines_has_its_row() -> None:
     assert rows.missing() == []
-    assert len(rows.table()) >= 345
 
 
 def test_a_new_state_without_a_row_is_missing() -> None:
@@ -36,15 +34,11 @@ def test_a_new_state_without_a_row_is_missing() -> None:
         assert rows.missing() == ["fine_tuning: New"]
 
 
-def test_a_state_that_no_run_comes_to_fails_its_rows() -> None:
-    row = rows.table()["StartSpotTraining x refused"]
+def test_a_state_that_no_run_comes_to_fails_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(rows.PARAMETERS, "StartSpotTraining")
 
-    wrong = rows.check(Row(row.machine, "LookForAdapter", "throttled", ("SUCCEEDED", ""), ("SUCCEEDED", "")))
-    assert wrong == []
-    without: Any = dict(rows.PARAMETERS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows, "PARAMETERS", {name: more for name, more in without.items() if name != row.state})
-        assert any("no run ever came to this state" in words for words in rows.check(row))
+    wrong = rows.check(rows.table()["StartSpotTraining x refused"])
+    assert any("no run ever came to this state" in words for words in wrong)
 
 
 @pytest.mark.parametrize(

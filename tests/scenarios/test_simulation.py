@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from verification.simulation.account import calm
 from verification.simulation.controls import CONTROLS
 from verification.simulation.definitions import PROJECT, functions
 from verification.simulation.interpreter import Failure, Interpreter, catches
-from verification.simulation.world import SERVICES, Execution, Steps, World
+from verification.simulation.world import NOON, SERVICES, Execution, Steps, World
 
 pytestmark = pytest.mark.slow
 # Some controls take hundreds of months: `make test` looks for each third one, `make test-thorough` for the others.
@@ -45,28 +44,20 @@ def test_a_state_cannot_ask_for_what_the_services_own_model_lacks() -> None:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_call_that_ends_after_its_execution_changes_nothing_in_it(fails: bool) -> None:
-    moment = datetime(2026, 11, 10, 12, tzinfo=UTC)
-    execution = Execution("one", "arn:one", moment)
-    states = {
-        "First": {
-            "Type": "Task",
-            "Resource": "a call",
-            "Next": "Second",
-            "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Second"}],
-        },
-        "Second": {"Type": "Succeed"},
-    }
+    execution = Execution("one", "arn:one", NOON)
+    caught = [{"ErrorEquals": ["States.ALL"], "Next": "Second"}]
+    first = {"Type": "Task", "Resource": "a call", "Next": "Second", "Catch": caught}
+    definition = {"StartAt": "First", "States": {"First": first, "Second": {"Type": "Succeed"}}}
 
-    def lands_late(state: str, resource: str, asked: Any) -> Steps[Any]:
+    def lands_late(*call: Any) -> Steps[Any]:
         yield 60.0, True
         if fails:
             raise Failure("TooLate")
         return {}
 
-    definition = {"StartAt": "First", "States": states}
-    steps = Interpreter(World(random.Random(1), moment, 2500), definition, {}, lands_late, execution).run({})
+    steps = Interpreter(World(random.Random(1), NOON, 2500), definition, {}, lands_late, execution).run({})
     next(steps)
-    execution.end("ABORTED", moment)
+    execution.end("ABORTED", NOON)
     with suppress(Failure, StopIteration):
         next(steps)
 

@@ -101,17 +101,3 @@ def test_every_notification_goes_to_an_address_that_is_given_too(stacks: Stacks,
     for built, kinds in ((stacks, ["SNS"]), (own_weights, ["SNS", "EMAIL"])):
         for one in budget(built)["NotificationsWithSubscribers"]:
             assert [subscriber["SubscriptionType"] for subscriber in one["Subscribers"]] == kinds
-        policies = set(built.resources("Guardrail", "AWS::SNS::TopicPolicy"))
-        assert len(policies) == 2
-        for kind in ("AWS::Budgets::Budget", "AWS::Budgets::BudgetsAction"):
-            (resource,) = built.resources("Guardrail", kind).values()
-            assert policies <= set(resource["DependsOn"]), "AWS Budgets refuses a topic that it may not publish to"
-
-
-def test_the_action_is_made_last_of_all_as_its_role_has_to_be_known_everywhere(stacks: Stacks) -> None:
-    """Terraform's provider tries for two minutes after AWS Budgets has refused a new role. CloudFormation may not."""
-    template = stacks.template("Guardrail")["Resources"]
-    ((name, action),) = stacks.resources("Guardrail", "AWS::Budgets::BudgetsAction").items()
-    after = set(action["DependsOn"])
-    own = {key for key in template if key.startswith("Alarm") and not key.startswith("Alarms")}
-    assert template.keys() - own <= after and "AWS::SQS::Queue" in {template[one]["Type"] for one in after}

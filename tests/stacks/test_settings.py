@@ -74,7 +74,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(key: str, nearest:
         ("training_instance_type", "g5.2xlarge", "such as ml.g5.2xlarge"),
         ("hosting_instance_type", "ml.g4dn.xlarge", "no GPU with bfloat16"),
         ("budget_usd", 25.5, "a whole number of US dollars from 1 to 1000"),
-        ("budget_usd", True, "a whole number of US dollars"),
+        *(("budget_usd", dollars, "a whole number of US dollars") for dollars in (0, 1001, True)),
         ("budget_usd", "٢٥", "a whole number of US dollars"),
         ("alert_email", "a@b.org,c@d.org", "one address such as you@example.com"),
         ("accept_eula", "yes", "write true or false"),

@@ -188,7 +188,3 @@ def test_the_code_stands_beside_its_packages_without_caches(tmp_path: Path, monk
         SystemExit, match=r"requirements/bundle\.txt.*could not be fetched.*run the same command again.*no such host"
     ):
         packages.try_bundle(str(tmp_path / "out"), None)
-
-
-def test_a_synthesis_without_bundling_gives_all_functions_the_same_code(stacks: Stacks) -> None:
-    assert len({str(function["Code"]) for function in stacks.functions().values()}) == 1

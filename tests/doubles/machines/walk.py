@@ -18,6 +18,8 @@ from verification.simulation.world import NOON, Execution, Steps, World
 USUAL: Any = object()  # in a script: the usual answer
 # Of a sandbox that died or took all its time: what it did was paid for, so it is tried once more only.
 PAID_FOR = ["States.Timeout", "Sandbox.Timedout", "Runtime.ExitError", "Lambda.Unknown"]
+# The pauses until the call of a service is given up, nine tenths of two minutes: the allowances count them as polling.
+SERVICE_WAITS = [5, 12.5, 31.25, 60]
 
 
 @dataclass(frozen=True)
