@@ -68,8 +68,8 @@ class Call:
 class Fault:
     """What happens to the calls of one operation ("*" for every one): an error, or a malformed answer, bytes as they are and else as JSON.
 
-    It lets `skip` calls pass and meets the next `times` (None for all), of one access key id only where `by` names it, and only those of which
-    `when` is true. `before` is called before the operation, which is held until `release()` where it is to `hang`; `after` performs the operation
+    It meets the next `times` calls (None for all), of one access key id only where `by` names it, and only those of which `when` is true.
+    `before` is called before the operation, which is held until `release()` where it is to `hang`; `after` performs the operation
     and loses its answer, so that the caller cannot know that it worked.
     """
 
@@ -79,7 +79,6 @@ class Fault:
     status: int | None = None
     answer: Any = None
     times: int | None = 1
-    skip: int = 0
     after: bool = False
     hang: bool = False
     when: Callable[[Mapping[str, Any]], bool] = lambda request: True
@@ -102,9 +101,6 @@ class Fault:
         """Count the call if the fault is for it."""
         named = self.operation in (call.operation, "*") and self.by in (call.access_key, None)
         if not named or self.hits == self.times or not self.when(call.request):
-            return False
-        if self.skip > 0:
-            self.skip -= 1
             return False
         self.hits += 1
         return True

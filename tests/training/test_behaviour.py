@@ -19,8 +19,9 @@ from tests.doubles.rehearsal.toy_models import FAMILIES
 from verification.experiments.experiments import BEHAVIOUR
 
 WEIGHTS_SEED, SPREAD = 20_261_201, 0.2  # of the model that the figures were recorded with
-# Far above what processors differ by, far below what another seed, order or rate changes.
-NATS = 0.005
+# Without AVX2, as on another kind of processor, losses differ by up to 0.017 and the choices' sums by 0.24; another seed or rate moves
+# several losses by 0.3 to 0.6.
+NATS, NATS_OF_ALL_CHOICES = 0.03, 0.5
 
 
 def figures_of(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -57,6 +58,9 @@ def test_the_training_script_does_what_the_recorded_figures_were_made_with(
         BEHAVIOUR.write_text(json.dumps(today, indent=1) + "\n", encoding="utf-8")
         pytest.fail(f"{BEHAVIOUR.name} was not there and is written; run the experiments again")
     recorded = json.loads(BEHAVIOUR.read_text("utf-8"))
-    assert today == pytest.approx(recorded, abs=NATS)
+    assert today == {
+        name: pytest.approx(value, abs=NATS_OF_ALL_CHOICES if name.startswith("choices") else NATS)
+        for name, value in recorded.items()
+    }
     moved = [name for name in today if abs(today[name] - today[name.replace("tuned", "base")]) > 4 * NATS]
     assert any("tuned" in name for name in moved), "it learns enough to tell one behaviour from another"
