@@ -1,7 +1,5 @@
 """captune COMMAND [options]: `captune --help` lists the commands, `captune COMMAND --help` the options of one."""
 
-from __future__ import annotations
-
 import io
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What the commands on an AWS account share: settings, session, outputs of the stacks, and the errors that end a command."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

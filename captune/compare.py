@@ -4,8 +4,6 @@ Every figure is of the report's own functions (`report.findings`): here document
 is compared with the first.
 """
 
-from __future__ import annotations
-
 import json
 import string
 from collections.abc import Iterator, Mapping, Sequence

@@ -3,8 +3,6 @@
 `captune prices` refreshes the pinned price table from the AWS Price List.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from datetime import UTC, datetime

@@ -5,8 +5,6 @@ The loss is that of the training code's own evaluation before any training: the 
 corpus speaks as its field does. It takes a few minutes on a laptop.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys

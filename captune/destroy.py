@@ -4,8 +4,6 @@ TearDown and the sweeper live in the stacks: an endpoint that outlives them bill
 deny policy was detached and the buckets emptied.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Annotated, Any

@@ -4,8 +4,6 @@ The text between `<!-- name -->` and `<!-- end -->` is replaced: by a table that
 A test fails while a page is not what this command would write.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """What answers behind `captune use`: the endpoint of a run in your account, or a model server on this machine."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import re

@@ -1,7 +1,5 @@
 """`captune estimate`: the expected time, cost and memory of a run with these settings. No account is asked."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 Each file is compared with the checksum that S3 keeps of it. A second call fetches what the first has not, or what has changed since.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import os

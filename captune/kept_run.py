@@ -1,7 +1,5 @@
 """A run as this machine keeps it: results/RUN/, filled by a rehearsal or by `captune fetch`, and the errors about a run that is named."""
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """`captune ledger`: every month and run, which items are damaged, and how a person accepts or corrects one."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

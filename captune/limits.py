@@ -4,8 +4,6 @@ It calls S3, SageMaker and Step Functions of your account and nothing else, and 
 number, so that it can be sent to whoever keeps that page.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -4,8 +4,6 @@ It is PubMedQA's expert-labelled part (Jin et al., 2019), from its public home a
 ignores the file. It lies beside the corpus, so that a deployment and a rehearsal take it along, and a run of the domain's own corpus measures on it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

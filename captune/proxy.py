@@ -1,7 +1,5 @@
 """The loopback server of `captune use`: OpenAI's API and a page, in front of an engine whose every answer is checked for its model."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

@@ -3,8 +3,6 @@
 A summary.json holds everything that a report shows, so a changed rule or page needs no new training.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import shutil

@@ -5,8 +5,6 @@ TearDown ends it. `extend` sets more aside in the ledger before it moves the dea
 All three act with the rights of whoever calls them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable
@@ -14,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
@@ -53,7 +51,7 @@ class Deployment:
     cap_cents: int
 
     @classmethod
-    def of(cls, session: Any) -> Deployment:
+    def of(cls, session: Any) -> Self:
         """The one that the stacks' outputs describe. Raises NotDeployed."""
         names = ("BucketName", "LedgerTable", "FineTuningArn", "TearDownArn", "CapCents")
         bucket, table, fine_tuning, tear_down, cap = (account.output(session, name) for name in names)

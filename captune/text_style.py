@@ -1,7 +1,5 @@
 """Figures of style for `captune data --style`: sentences, percentages, stock words and marks, and repetitions."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence

@@ -4,8 +4,6 @@ A rehearsed run is answered by a model server that this command starts, a deploy
 domain's name are the two models. Nothing but 127.0.0.1 is listened on.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import socket

@@ -1,7 +1,5 @@
 """`captune check`: signs in, synthesizes what would be deployed, asks, and prints each finding."""
 
-from __future__ import annotations
-
 import json
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """What is deployed: bootstrap, stacks, definitions, the budget with its guards, and who is e-mailed."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Collection, Mapping

@@ -1,7 +1,5 @@
 """`captune check FILE`: what a run would say of a person's files, by Preflight's own reader, before anything is synthesized or uploaded."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress

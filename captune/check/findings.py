@@ -1,7 +1,5 @@
 """The findings of a question, and the warning for one that AWS refuses or does not answer."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

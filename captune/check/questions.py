@@ -1,7 +1,5 @@
 """Every question, in the order in which a person would fix things: settings, account, what AWS offers, what is deployed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """What of a language model decides how large it is: read from the config.json of its folder, or from the catalogue of the stacks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

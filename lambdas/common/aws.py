@@ -1,7 +1,5 @@
 """Clients with patience: throttled and broken calls are tried again before anything is called a failure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache

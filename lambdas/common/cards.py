@@ -4,8 +4,6 @@ Training copies the model to every card of its instances, and the server uses on
 planned by common/memory.py; the formula of serving is reckoned and was not measured on a card.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 It travels with the passes of a tear-down, and lies in the run's ledger item as JSON. Neither depends on the other: both are put together.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any, TypedDict

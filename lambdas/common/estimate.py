@@ -3,8 +3,6 @@
 Each figure has its source. Unmeasured figures are not guessed: their seconds are None, and so is the cost.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -8,8 +8,6 @@ is wrong"), asks for it, or names it as one of several that may be ("could be SM
 part that answers is judged (`own_answer`).
 """
 
-from __future__ import annotations
-
 import re
 import signal
 import threading

@@ -1,7 +1,5 @@
 """Structured log lines, one JSON object each, and CloudWatch metrics in the embedded metric format."""
 
-from __future__ import annotations
-
 import json
 import time
 from typing import Any

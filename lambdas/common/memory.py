@@ -7,8 +7,6 @@ In public runs LoRA on a bfloat16 Llama 2 7B peaked at 15 to 17 GB on the 24 GB 
 512 tokens. Of what it adds up, the activations were compared with what torch really keeps for the backward pass.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 # A step trains on as many sequences as leave 512 steps, and on four at most. Text by others does not care once a part of the

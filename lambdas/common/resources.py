@@ -1,7 +1,5 @@
 """What SageMaker holds of this project: found by name, and whose it is by its tags."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -3,8 +3,6 @@
 If it fails, the run is still settled, its schedule deleted and the e-mail sent.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from common.aws import client, reaching

@@ -1,7 +1,5 @@
 """The last report of a run: WriteReport's with the final cost, or one of a run that came to none."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 from common.contracts import run_folder

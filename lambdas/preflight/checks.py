@@ -1,12 +1,10 @@
 """The checks of Preflight, in one list. Each is run whatever the others found, so that one attempt shows everything there is to mend."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from common.contracts.fine_tuning import PreflightEvent
 from common.environment import RunSettings
@@ -27,6 +25,7 @@ from common.pricing.prices import Price, dearest
 from common.storage import Storage
 from preflight import large_model_allowance, model, money, request, staging
 from preflight.account import guardrail, images, other_runs, quotas, weights
+from preflight.request import Request
 from preflight.texts import outside_text, prompts, training
 from preflight.texts.text_file import Files
 
@@ -63,7 +62,7 @@ class PreflightResult:
     training_types: list[str]
     hosting_types: list[str]
     run: str = ""
-    request: request.Request = field(default_factory=request.Request)
+    request: Request = field(default_factory=Request)
     spot: bool = False
     corpus_bytes: int = 0  # the most of a large corpus that is learned
     material: Any = None
@@ -77,7 +76,7 @@ class PreflightResult:
     faults: list[CaptuneError] = field(default_factory=list)
 
     @classmethod
-    def before_checks(cls, settings: RunSettings) -> PreflightResult:
+    def before_checks(cls, settings: RunSettings) -> Self:
         """What is known before anything is checked."""
         return cls(model.catalogued(settings), settings.training_instance_types, settings.hosting_instance_types)
 

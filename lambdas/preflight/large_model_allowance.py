@@ -3,8 +3,6 @@
 It is only ever added: no run is given a smaller reservation than one of Llama 2 7B.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """How much a run may take: prices, the worst case, and the clamp to what is left of the cap."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any

@@ -4,8 +4,6 @@ Whatever a run pays for stands in it, so that what is reserved and what is start
 that it began with, and ReserveBudget refuses a plan of another deployment.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any

@@ -3,8 +3,6 @@
 Nothing is written here: whoever reads it may not have the run's name yet. lambdas/stage writes it once the run owns its prefix.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

@@ -4,8 +4,6 @@ Lengths are CSS pixels, y grows downward. A `style` names a role ("base", "tuned
 chart takes a width: `WIDE` for page and paper, `NARROW` for a phone, where the words of a row stand above it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

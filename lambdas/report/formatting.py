@@ -1,7 +1,5 @@
 """Numbers as a reader wants them: never more digits than the standard error allows, and money and time in words."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from datetime import UTC

@@ -1,7 +1,5 @@
 """WriteReport: brings measurements and answers together, judges them, and writes the report."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 from common.aws import client, reaching

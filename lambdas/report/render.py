@@ -4,8 +4,6 @@ The templates hold the words and the order; jinja2 fills them in and escapes eve
 typst, which also checks it against PDF/UA-1, the standard for PDFs that can be read out.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import math

@@ -1,7 +1,5 @@
 """What is known of a run itself: from its plan, its reservation and, where the run got that far, WriteReport's event."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@
 Its form is in summary_types.py.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest

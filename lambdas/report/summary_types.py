@@ -3,7 +3,6 @@
 A block of figures has the keys that its function in report/findings/ gives it: `Summary` names the function of each.
 """
 
-# Without deferred annotations: a TypedDict would not see in a text which keys need not be there.
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 

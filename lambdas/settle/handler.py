@@ -1,8 +1,6 @@
 """SettleLedger: replaces the reservation by what was billed. Money only: it reads no file and renders nothing, so that no
 report can keep a run from being settled. What the report needs of it goes on to FinishReport as `record`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from common.aws import hasty_client, reaching

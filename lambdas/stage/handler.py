@@ -1,7 +1,5 @@
 """StageInput: gathers again what Preflight has checked, compares it, and writes it under the run's prefix, once the run owns it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import PurePosixPath
 from typing import Any

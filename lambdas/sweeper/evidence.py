@@ -3,8 +3,6 @@
 A service that does not answer leaves None: None means unknown, an empty list means none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Runs that left something behind, found from what exists rather than from what should have happened."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The lives of a run's endpoints, as the passes of its tear-down see them: what AWS bills it for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial

@@ -5,8 +5,6 @@ kept, and for the execution of a run whose name does not tell it. No answer mean
 the next: it is told in `problems`, and such a pass is not quiet, so that another follows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

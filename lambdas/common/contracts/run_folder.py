@@ -4,8 +4,6 @@ A path below a run's folder is a constant; `key` puts the run before it. The sta
 of their own (stacks/names.py), because they are synthesized without the functions' packages; a test holds the two together.
 """
 
-from __future__ import annotations
-
 import re
 
 # The three roots of the bucket. Checkpoints have one of their own: a lifecycle rule knows no wildcards, and they are to expire.

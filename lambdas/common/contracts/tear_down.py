@@ -3,8 +3,6 @@
 The input names the run and its execution. One of three keys is enough, so that a person can start a tear-down by hand.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 

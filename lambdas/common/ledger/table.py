@@ -1,7 +1,5 @@
 """The calls of the ledger to DynamoDB: items that are put whole, transactions made again when they collide, errors that pass named as such."""
 
-from __future__ import annotations
-
 import random
 import time
 from collections.abc import Callable, Iterable

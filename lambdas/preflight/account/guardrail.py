@@ -4,11 +4,9 @@ The Guardrail stack is deployed last and may fail, as in an account whose organi
 all the same. And whoever manages the account may have disabled a rule.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from common.aws import unless
 from common.environment import required
@@ -28,7 +26,7 @@ class Guards:
     kill_switch_topic: str
 
     @classmethod
-    def deployed(cls) -> Guards:
+    def deployed(cls) -> Self:
         """As the stack names them to Preflight. Raises MisconfiguredFunction."""
         return cls(
             run_ended_rule=required("RUN_ENDED_RULE"),

@@ -1,7 +1,5 @@
 """Whether the container images of a run exist: a tag that AWS has taken away would be found when training is paid for."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any

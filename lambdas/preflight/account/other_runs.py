@@ -1,7 +1,5 @@
 """What other runs hold or have left: names, instances, resources that no reservation covers, and jobs that the ledger does not know."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 

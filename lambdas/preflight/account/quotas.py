@@ -1,7 +1,5 @@
 """Service quotas: a new account usually has none of the instances that a run needs, and AWS says so only when it is too late."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -3,8 +3,6 @@
 These checks cost nothing. The faults would otherwise show in the first minute of training, or when the endpoint starts.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from typing import Any

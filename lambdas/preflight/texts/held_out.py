@@ -1,7 +1,5 @@
 """What is held out of a corpus: documents, passages, or groups of records, never trained on; and what of it the training text gives away."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Outside text: text of the corpus's field that others wrote, measured beside the held-out text and never trained on."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from common.errors import DatasetRejected, HeldOutLeaks

@@ -1,7 +1,5 @@
 """What looks like personal data: names with dates, dates of birth, numbers and addresses. It does not replace de-identification."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """The comparison prompts of a run and the patterns of their key facts: a file of them, or made from the run's held-out part."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The training and held-out part of a run, read and checked: running text, or records."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Circumstances of a run that limit what its figures say."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -3,8 +3,6 @@
 Each has to be true for somebody who reads nothing else, with outside text and without.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple

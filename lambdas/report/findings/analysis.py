@@ -4,8 +4,6 @@ Losses come from training, answers from the endpoint, and the two have to speak 
 adapter was applied at all.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any

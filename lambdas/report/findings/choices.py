@@ -9,8 +9,6 @@ and 4.7 summed over an end; of the share chosen rightly, the standard error is 2
 where 26.0 % are without it.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -6,8 +6,6 @@ not; `percentile` suits bounded scores with many ties (recall), where a resample
 verification/experiments/null_statistics.py measures both.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Callable, Sequence

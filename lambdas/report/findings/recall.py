@@ -7,8 +7,6 @@ intervals and tests ask how many independent facts there are: they are learned o
 Naming is not knowing: a model that names more terms finds more facts. Mismatched recall counts the facts of other prompts in the same answers.
 """
 
-from __future__ import annotations
-
 import math
 import random
 import re

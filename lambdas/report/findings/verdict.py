@@ -1,7 +1,5 @@
 """The verdict, by a rule that was fixed before any run. It fails closed: whatever is missing, it is "not shown"."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
