@@ -73,10 +73,7 @@ class Shape:
 
 
 def shape_of(configuration: Mapping[str, Any]) -> Shape:
-    """The shape that a config.json in the Hugging Face layout describes.
-
-    Raises UnknownShape for another architecture, or where a size is missing or no whole number above 0.
-    """
+    """The shape in a Hugging Face config.json. Raises UnknownShape for another architecture, or a size that is none."""
     names = configuration.get("architectures")
     name = str(names[0]) if isinstance(names, list) and names else ""
     if name not in BIASED_ATTENTION:

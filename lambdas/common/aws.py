@@ -78,11 +78,7 @@ def or_none(call: Callable[..., Any], **request: Any) -> Any:
 
 
 def is_missing(error: ClientError) -> bool:
-    """Whether a service error means that the resource does not exist.
-
-    SageMaker reports a missing resource as a ValidationException, so its message has to be read
-    (`Could not find endpoint "…"`, `Requested resource not found.`).
-    """
+    """Whether a resource does not exist; SageMaker says so in a ValidationException: `Could not find endpoint "…"`."""
     code, message = error_code(error), error_message(error).lower()
     if code in {"ResourceNotFound", "ResourceNotFoundException", "NoSuchKey", "NoSuchVersion", "404"}:
         return True

@@ -9,10 +9,7 @@ from typing import Any, TypedDict
 
 
 class Life(TypedDict, total=False):
-    """One endpoint. Its name and `createdAt` are always known, `goneAt` once a look did not list it any more, the rest where AWS told.
-
-    Of several types `instanceType` is empty.
-    """
+    """One endpoint: `goneAt` once a look missed it, the two after it where AWS told (of several types no type)."""
 
     name: str
     createdAt: str

@@ -1,7 +1,4 @@
-"""What a run is expected to take and to cost, phase by phase. Nothing is reserved by it: what is reserved is the worst case.
-
-Each figure has its source. Unmeasured figures are not guessed: their seconds are None, and so is the cost.
-"""
+"""What a run is expected to take and cost, by phase and with sources; None if unmeasured. Nothing is reserved by it."""
 
 import math
 from dataclasses import dataclass

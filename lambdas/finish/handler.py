@@ -20,10 +20,7 @@ from settle import notice
 
 
 def handle(event: Record, context: Any) -> Finished:
-    """Takes the settlement's record; answers subject and message with what only the report knows, and the verdict.
-
-    Raises ReportDamaged for a file that cannot be read or drawn, ServiceUnreachable when S3 does not answer.
-    """
+    """Takes the settlement's record; answers the e-mail and the verdict. Raises ReportDamaged, ServiceUnreachable."""
     told = ""
     if not event.get("ownsPrefix", True):
         told = "No report was written: the run's name belongs to an earlier run, whose report stays as it is."

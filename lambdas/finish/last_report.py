@@ -16,10 +16,7 @@ _NOT_OF_THE_FORM = (ArithmeticError, AttributeError, LookupError, RecursionError
 
 
 def write(storage: Storage, prefix: str, record: Record) -> tuple[Summary, list[str]]:
-    """Writes the report of a settled run under `prefix`; answers its summary and, in words, what could not be made.
-
-    `record` is the settlement's. Raises ReportDamaged for a file that cannot be read or drawn.
-    """
+    """Writes a settled run's report; answers its summary and what could not be made. Raises ReportDamaged."""
     name = run_folder.SUMMARY
     try:
         document = _reported(storage, prefix, record)

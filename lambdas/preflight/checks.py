@@ -160,10 +160,7 @@ def licence(context: AccountContext, result: PreflightResult) -> str:
 
 
 def base_weights(context: AccountContext, result: PreflightResult) -> str:
-    """Where the weights lie, and what model they are. Raises WeightsNotFound and WeightsRejected.
-
-    Before the texts: how much of them is learned goes by the model that is there.
-    """
+    """Where the weights lie, and of what model. Raises WeightsNotFound and WeightsRejected. The texts go by it."""
     if context.settings.base_model.own_weights:
         result.model, warnings = weights.of_user(context.client("s3"), context.settings)
     else:
@@ -257,10 +254,7 @@ def instance_quotas(context: AccountContext, result: PreflightResult) -> str:
 
 
 def money_left(context: Context, result: PreflightResult) -> None:
-    """The hourly prices of the types that are left, and what the run may take of the month's cap. Raises PriceUnknown and BudgetExceeded.
-
-    After the quotas: a type that the account may not use must not set the price.
-    """
+    """Prices of the types that the quotas leave, and the run's part of the cap. Raises PriceUnknown, BudgetExceeded."""
     settings, asked = context.settings, result.request
     # The Price List has endpoints in a few regions only.
     pricing = context.brisk_client("pricing", "us-east-1")

@@ -222,10 +222,7 @@ def _ledger_details(event: PreflightEvent, settings: RunSettings, found: Preflig
 
 
 def _expected(settings: RunSettings, found: PreflightResult, samples: int) -> PlannedEstimate:
-    """What the run is expected to take, with the source of each figure.
-
-    Where no speed is known for the card, the seconds and cents that depend on it are None.
-    """
+    """What the run is expected to take, each figure with its source; None for what a card's unknown speed decides."""
     model, material, kind = found.model, found.material, found.training_types[0]
     tokens = tokens_learned(settings, found.request, material.words)
     sequences = sequences_per_step(tokens // settings.sequence_length)

@@ -1,7 +1,4 @@
-"""Everything a run needs, read from the deployed assets or the user's files, and checked.
-
-Nothing is written here: whoever reads it may not have the run's name yet. lambdas/stage writes it once the run owns its prefix.
-"""
+"""Everything a run needs, read and checked here; lambdas/stage writes it, once the run owns its prefix."""
 
 import hashlib
 import io

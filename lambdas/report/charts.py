@@ -116,10 +116,7 @@ class Scale:
 def scale(
     values: Sequence[float], start: float, end: float, *, zero: bool = False, ticks: int = 5, tight: bool = False
 ) -> Scale:
-    """A scale over the values with ticks at a distance of 1, 2 or 5 times a power of ten.
-
-    It is widened to the next ticks, unless `tight`: then it ends where the values end.
-    """
+    """A scale with ticks of 1, 2 or 5 times a power of ten. It ends at ticks or, `tight`, where the values end."""
     low, high = min(values), max(values)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)

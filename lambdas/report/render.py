@@ -48,10 +48,7 @@ class NotDrawn(ValueError):
 
 
 def write(storage: Storage, prefix: str, document: Summary) -> list[str]:
-    """Renders a summary into every form of the report, and answers what could not be made, in words; the page always is.
-
-    The model card needs measurements, so a failed run has none. Raises NotDrawn where not even the page can be made.
-    """
+    """Writes every form (no card of a failed run), and answers what could not be made. Raises NotDrawn without a page."""
     storage.write_json(f"{prefix}{run_folder.SUMMARY}", document)
     storage.write(f"{prefix}{run_folder.PAGE}", page(document), "text/html; charset=utf-8")
     if document.get("heldout"):
@@ -64,11 +61,7 @@ def write(storage: Storage, prefix: str, document: Summary) -> list[str]:
 
 
 def page(summary: Summary) -> bytes:
-    """report.html: one file without scripts or requests.
-
-    Where a text should break out of its place all the same, the page's own Content-Security-Policy lets nothing of it run, load or send:
-    it allows this one style sheet, by its hash, and the empty icon.
-    """
+    """report.html: no scripts or requests. Its Content-Security-Policy allows one style sheet, by hash, and no icon."""
     return _filled("page.html", summary, frame(meaning.document_title(summary)))
 
 

@@ -120,10 +120,7 @@ def _hourly_cents(budget: Mapping[str, Any], use: str, instance_type: str | None
 
 
 def spot_facts(job: Mapping[str, Any], instances: Any, hourly_cents: float | None) -> Spot:
-    """SageMaker's figures of a spot job, in the form of the summary; None for a missing one, which FineTuning passes on as 0.
-
-    Its own measure of what was saved is the time in training less the time that was billed.
-    """
+    """SageMaker's figures of a spot job; None for a missing one (0 in the event). Saved is trained less billed time."""
     seconds, billed = (job.get(name) or None for name in ("trainingSeconds", "billedSeconds"))
     saved = None
     if seconds and billed and hourly_cents is not None:

@@ -89,10 +89,7 @@ def settle(
     error: str | None = None,
     cause: str | None = None,
 ) -> Summary:
-    """The summary with its final status, what it cost in cents, and the seconds spent in each state.
-
-    The original stays as it is, and all that is not changed is shared with it: the answers of a large run fill a function's memory.
-    """
+    """The summary with status, cost and times of its end. What is unchanged is shared: answers can fill a memory."""
     settled: Summary = {
         **summary,
         "status": status,

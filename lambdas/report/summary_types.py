@@ -1,7 +1,4 @@
-"""The form of summary.json, as types: what WriteReport builds, and what every form of the report reads.
-
-A block of figures has the keys that its function in report/findings/ gives it: `Summary` names the function of each.
-"""
+"""The form of summary.json, as types. `Summary` names the function whose keys a block of figures has."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict

@@ -78,10 +78,7 @@ class Bill(RunCost):
 
 @dataclass(frozen=True)
 class Use:
-    """Instances of one type that ran between `start` and `end`. The type is empty where it is unknown.
-
-    `billed_seconds` is what SageMaker says that each of them billed in that time; None for all of it.
-    """
+    """Instances of one type ("": unknown) that ran so long; `billed_seconds` of each, None for all of the time."""
 
     start: datetime
     end: datetime

@@ -22,10 +22,7 @@ _SWEEP = "-sweep-"
 
 @dataclass
 class Sweep:
-    """One look at everything of this project.
-
-    A run that AWS will not let us judge or tear down keeps no other run from it: its error goes to `problems`.
-    """
+    """One look at everything of this project. An error with one run goes to `problems` and holds no other run up."""
 
     sagemaker: Any
     step_functions: Any

@@ -18,11 +18,7 @@ _MISSING = {"ImageNotFound", "ImageTagDoesNotMatchDigest", "InvalidImageTag"}
 
 
 def problem(ecr_in: Callable[[str], Any], address: str) -> tuple[str, str]:
-    """Looks for one image: a reason to refuse the run, and a warning. Both are empty when it is there.
-
-    `ecr_in` makes a client for a region. A registry that cannot be asked, or may not be, is only a warning: SageMaker pulls with
-    a role of its own.
-    """
+    """Looks for an image: a reason to refuse a run, and a warning where its registry (`ecr_in` a region) is silent."""
     found = _ADDRESS.fullmatch(address)
     if found is None:
         form = "ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY:TAG"

@@ -242,10 +242,7 @@ class _Folder:
         return sizes
 
     def read(self, name: str) -> dict[str, Any]:
-        """A JSON object of the folder; an empty one where there is no such file.
-
-        Raises WeightsNotFound where it cannot be read, WeightsRejected where it is none.
-        """
+        """A JSON object; {} without a file. Raises WeightsNotFound if unreadable, WeightsRejected if no object."""
         if name not in self.sizes:
             return {}
         try:

@@ -108,10 +108,7 @@ def are_passages(parts: list[Document]) -> bool:
 
 
 def different(parts: list[Document]) -> list[Document]:
-    """The parts without those that have the same words as an earlier one.
-
-    Two copies of a document are one observation: counted as two they would make a verdict look surer than it is.
-    """
+    """The parts without copies of earlier ones: counted as two, they make a verdict look surer than it is."""
     kept: dict[str, Document] = {}
     for part in parts:
         kept.setdefault(plain(part.text), part)
@@ -184,10 +181,7 @@ def split_groups(parts: list[Document]) -> tuple[list[Document], list[Document]]
 
 
 def first_groups(parts: list[Document], count: int) -> list[Document]:
-    """So many groups, chosen by the hash of a group's name, or of what it says where the file names none.
-
-    So a file that grows keeps the choice, whatever the order of its records.
-    """
+    """So many groups by the hash of their name, or of their text without one: a growing file keeps the choice."""
 
     def place(part: Document) -> str:
         return hashlib.sha256(encoded(part.id if part.records[0].named_group else part.text)).hexdigest()

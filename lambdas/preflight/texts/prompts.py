@@ -43,10 +43,7 @@ class TooSlow(Exception):
 
 
 def parse(content: bytes, name: str) -> list[dict[str, Any]]:
-    """Reads a JSON Lines file of prompts.
-
-    Raises PromptsRejected naming every faulty line, and PatientDataSuspected for data of persons in a file without faults.
-    """
+    """Reads JSON Lines of prompts. Raises PromptsRejected naming each faulty line, else PatientDataSuspected."""
     prompts: list[dict[str, Any]] = []
     said: list[tuple[int, str]] = []
     faults: list[str] = []
@@ -241,10 +238,7 @@ def _sentences(text: str) -> Iterator[str]:
 
 
 def _from_records(held_out: list[Document]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Records, taken in turn from their groups, and how many are too long to be asked.
-
-    A conversation is asked up to its last answer, as messages that the endpoint's server writes by the model's own template.
-    """
+    """Records in turn from their groups, conversations up to the last answer, and how many are too long to be asked."""
     fitting = [[one for one in part.records if _can_be_asked("\n".join(one.texts[:-1]))] for part in held_out]
     # Where there are more groups than are asked, those from all over the file.
     groups = [group for group in fitting if group]

@@ -1,8 +1,4 @@
-"""All figures of a run, from the metrics of the training job and the answers of both models.
-
-Losses come from training, answers from the endpoint, and the two have to speak of one model: `refuse_base_answers` asks whether the
-adapter was applied at all.
-"""
+"""All figures of a run, from the metrics of training and the endpoint's answers, which have to be of one model."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
