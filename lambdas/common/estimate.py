@@ -124,13 +124,8 @@ def _choosing(shape: Shape, card: Card | None, tokens: int) -> tuple[Phase, ...]
     if not tokens:
         return ()
     seconds = math.ceil(STRENGTHS * tokens / (SCORING_SPEED * _of_one(speed, shape))) if speed else None
-    return (
-        Phase(
-            "choose the strength",
-            seconds,
-            f"reckoned: {STRENGTHS} strengths, {SCORING_SPEED:g} times as fast as learning",
-        ),
-    )
+    source = f"reckoned: {STRENGTHS} strengths, {SCORING_SPEED:g} times as fast as learning"
+    return (Phase("choose the strength", seconds, source),)
 
 
 def _learning(shape: Shape, card: Card | None, tokens: int, cards: int, sequences: int) -> Phase:

@@ -6,17 +6,9 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, Self, TypeVar
 
+from common import errors
 from common.contracts.fine_tuning import PreflightEvent
 from common.environment import RunSettings
-from common.errors import (
-    CaptuneError,
-    EulaNotAccepted,
-    GuardrailMissing,
-    ImageNotFound,
-    LeftoversFound,
-    ServiceUnreachable,
-    SpotWithoutCheckpoints,
-)
 from common.ledger.ledger import Ledger
 from common.names import run_name
 from common.pricing.costs import answers_cents
@@ -73,7 +65,7 @@ class PreflightResult:
     allowance: Any = None
     others: list[str] = field(default_factory=list)  # other runs in flight
     warnings: list[str] = field(default_factory=list)
-    faults: list[CaptuneError] = field(default_factory=list)
+    faults: list[errors.CaptuneError] = field(default_factory=list)
 
     @classmethod
     def before_checks(cls, settings: RunSettings) -> Self:
@@ -94,10 +86,10 @@ class PreflightResult:
         """Runs one check and keeps its fault for the end."""
         try:
             return step()
-        except ServiceUnreachable:
+        except errors.ServiceUnreachable:
             # Nothing to mend: the state machine tries again.
             raise
-        except CaptuneError as fault:
+        except errors.CaptuneError as fault:
             self.faults.append(fault)
             return None
 
@@ -128,7 +120,7 @@ def execution_input(context: Context, result: PreflightResult) -> None:
     result.request = result.attempt(lambda: request.parse(context.event["input"])) or result.request
     result.spot = result.trains and (settings.spot if result.request.spot is None else result.request.spot)
     if result.spot and not settings.checkpoint_minutes:
-        raise SpotWithoutCheckpoints(
+        raise errors.SpotWithoutCheckpoints(
             "A spot instance may be taken away at any moment, and without checkpoints the job would begin anew each time. Set checkpoint_minutes in "
             'cdk.json to 10 and deploy, or start with {"spot": false}.'
         )
@@ -137,7 +129,7 @@ def execution_input(context: Context, result: PreflightResult) -> None:
 def guards(context: Context, result: PreflightResult) -> None:
     """Whether what ends a run is deployed and on. Raises GuardrailMissing."""
     if missing := guardrail.missing(context.client("events"), context.client("sns"), context.guards):
-        raise GuardrailMissing(
+        raise errors.GuardrailMissing(
             f"This run would not be ended and settled as promised: {'; '.join(missing)}. Run make deploy until the stack Captune-Guardrail is there, and where somebody "
             "changed it by hand: make deploy ARGS=--revert-drift. captune check says what stands in the way."
         )
@@ -153,7 +145,7 @@ def licence(context: AccountContext, result: PreflightResult) -> str:
     """Whether the licence of the base model was accepted. Raises EulaNotAccepted."""
     base = context.settings.base_model
     if base.requires_eula and not context.settings.accept_eula:
-        raise EulaNotAccepted(
+        raise errors.EulaNotAccepted(
             f"{base.name} is licensed by {base.licensor}. Read the licence at {base.eula_uri}, then set accept_eula to true in cdk.json and deploy again."
         )
     return f"that of {base.name} {'is accepted in the settings' if base.requires_eula else 'needs no acceptance here'}"
@@ -224,7 +216,7 @@ def container_images(context: AccountContext, result: PreflightResult) -> str:
     looked = [images.problem(partial(context.brisk_client, "ecr"), address) for address in needed]
     result.warnings += [warning for _, warning in looked if warning]
     if problems := [problem for problem, _ in looked if problem]:
-        raise ImageNotFound(
+        raise errors.ImageNotFound(
             f"SageMaker could not pull a container image: {'; '.join(problems)}. Deploy a newer version of this project, or set hosting_image in cdk.json to an "
             "image that exists and deploy."
         )
@@ -235,7 +227,7 @@ def leftovers(context: Context, result: PreflightResult) -> None:
     """Whether anything bills that no reservation covers, and which runs are in flight. Raises LeftoversFound."""
     result.others = other_runs.runs_in_flight(context.ledger, result.run)
     if left := other_runs.leftovers(context.client("sagemaker"), context.ledger, context.now):
-        raise LeftoversFound(
+        raise errors.LeftoversFound(
             f"An earlier run left {', '.join(left[:5])}, which may bill. The sweeper removes leftovers every quarter of an hour. To remove them now, delete them in the "
             'SageMaker console, or start the TearDown state machine with {"runName": "captune-…"}.'
         )

@@ -23,7 +23,6 @@ _WIDTHS = {**dict.fromkeys(" .,:;'|!()[]ijlft", 0.35), **dict.fromkeys("mwMW@%",
 SIDES = ("base", "tuned")
 COPY_BINS = ((0, 3), (4, 7), (8, 11), (12, 15), (16, 10**9))
 
-
 Bands = Sequence[tuple[float, float]]
 
 

@@ -61,7 +61,7 @@ def write(storage: Storage, prefix: str, document: Summary) -> list[str]:
 
 
 def page(summary: Summary) -> bytes:
-    """report.html: no scripts or requests. Its Content-Security-Policy allows one style sheet, by hash, and no icon."""
+    """report.html: no scripts, no requests. Its Content-Security-Policy allows one style sheet and the empty icon."""
     return _filled("page.html", summary, frame(meaning.document_title(summary)))
 
 
@@ -89,11 +89,9 @@ def card(summary: Summary) -> str:
 
 
 def pdf(summary: Summary) -> bytes:
-    """report.pdf, tagged and with its fonts, as PDF/UA-1 asks. The same summary gives the same bytes.
+    """report.pdf, tagged and with its fonts (PDF/UA-1), of `PDF_ANSWERS` answers at most; the same for the same summary.
 
-    It shows `PDF_ANSWERS` answers at most. Letters that typst's fonts lack become question marks, and the file says so.
-
-    Raises NotDrawn where typst refuses it.
+    Letters that typst's fonts lack become question marks, and the file says so. Raises NotDrawn where typst refuses it.
     """
     try:
         import typst  # 80 MB: not before it is needed

@@ -1,8 +1,4 @@
-"""summary.json: everything a report shows, so that page, PDF and model card can be made from it alone.
-
-`build` for a run whose answers are in, `failure` for one that ended before, `settle` once TearDown knows the cost.
-Its form is in summary_types.py.
-"""
+"""summary.json, of which every form is made: `build` with answers, `failure` without, `settle` once costs are known."""
 
 import math
 from collections.abc import Mapping, Sequence

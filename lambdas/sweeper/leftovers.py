@@ -11,7 +11,7 @@ from common.aws import unless
 from common.contracts.tear_down import TearDownEvent
 from common.ledger.ledger import Ledger
 from common.logs import log
-from sweeper.evidence import Evidence, collect
+from sweeper.evidence import Evidence, collect, executions
 from sweeper.judgement import Judge
 from teardown.removal import Removal
 
@@ -73,11 +73,7 @@ class Sweep:
 
     def _under_way(self) -> set[str]:
         """The runs that a sweeper's TearDown is busy with. Where nobody tells, there are two at once, which do no harm."""
-        pages = self.step_functions.get_paginator("list_executions").paginate(
-            stateMachineArn=self.tear_down_arn, statusFilter="RUNNING"
-        )
-        names = [execution["executionArn"].rpartition(":")[2] for page in pages for execution in page["executions"]]
-        return {name.rpartition(_SWEEP)[0] for name in names}
+        return {name.rpartition(_SWEEP)[0] for name in executions(self.step_functions, self.tear_down_arn)}
 
     def _tear_down(self, run: str, judge: Judge) -> bool:
         """Starts a TearDown, unless this minute's was started."""

@@ -1,7 +1,4 @@
-"""The weights that a run starts from: the base model's in JumpStart's bucket or in a folder of the user's, and an earlier run's adapter.
-
-These checks cost nothing. The faults would otherwise show in the first minute of training, or when the endpoint starts.
-"""
+"""A run's weights, checked for free: the base model's in JumpStart's bucket or a folder of the user's, an adapter."""
 
 import json
 from collections.abc import Callable, Iterator

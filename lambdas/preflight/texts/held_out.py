@@ -29,10 +29,7 @@ KNOWN_SHARE = 0.5
 
 
 class Overlap:
-    """The runs of eight words of a training text, to find out what else holds one of them.
-
-    Only their hashes are kept: the runs themselves would not fit into Preflight's memory for a corpus of the largest size.
-    """
+    """The runs of eight words of a training text, as hashes, which fit the memory, to find out what else holds one."""
 
     def __init__(self, trainings: Iterable[str], asked: Iterable[str] | None = None) -> None:
         """Of the texts that are trained on; `asked` are the only texts that will be looked for, which spares memory."""

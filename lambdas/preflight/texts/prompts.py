@@ -152,11 +152,8 @@ def _choices_fault(ends: Any) -> str:
             f"has `{CHOICES}` that are no {CHOICES_OF_A_PROMPT.start} to {CHOICES_OF_A_PROMPT.stop - 1} different texts: the right end of the "
             "prompt first, then near misses"
         )
-    return (
-        "has an end that is too long to stand after its prompt"
-        if max(map(len, map(encoded, ends))) > MAXIMUM_PROMPT_BYTES
-        else ""
-    )
+    too_long = max(map(len, map(encoded, ends))) > MAXIMUM_PROMPT_BYTES
+    return "has an end that is too long to stand after its prompt" if too_long else ""
 
 
 def _is_text(value: Any) -> bool:
@@ -193,11 +190,7 @@ def _pattern_fault(written: str, asked: list[Reading]) -> str:
 
 
 def _probes(written: str) -> Iterator[str]:
-    """Texts on which a pattern with exponential backtracking usually shows it.
-
-    A repeat in such a pattern matches again and again and fails only at the end: letters, digits, blanks, words, or the
-    pattern's own characters. That proves nothing for other texts; the report has a limit of its own.
-    """
+    """Texts on which exponential backtracking usually shows: a repeat matches again and again and fails at the end."""
     letters = re.sub(r"\\.|[^\w ]", "", written)
     # Without its last character too, which is often the one that never comes.
     repeated = dict.fromkeys([*_REPEATED, *sorted(set(letters))[:8], letters, letters[:-1]])

@@ -46,9 +46,8 @@ def analyse(
 ) -> dict[str, Any]:
     """The findings of a run: verdict, second line, and every figure with its standard error and interval.
 
-    `corpus` is the training text, for the longest copied run; without it that figure is left out. `outside_given` says that the run
-    was asked to measure outside text: where the metrics hold none, it counts as not measured. `records` says that the corpus is of records. Missing or unusable
-    data raises nothing: the section is None and the verdict "not shown". That is also the verdict of every smoke run.
+    `corpus` is the training text, for copied runs. `outside_given`: where the metrics hold no outside text, it counts as not measured.
+    Missing or unusable data raises nothing: the section is None and the verdict "not shown", as that of every smoke run.
     """
     evaluation, strength = ((metrics or {}).get(part) or {} for part in ("evaluation", "strength"))
     seeded: dict[str, Any] = {"seed": seed, "resamples": resamples}
