@@ -17,13 +17,10 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Context = Annotated[
     list[str] | None,
     typer.Option(
-        "-c",
-        "--context",
-        metavar="KEY=VALUE",
-        show_default=False,
+        "-c", "--context", metavar="KEY=VALUE", show_default=False,
         help="A setting in place of the one in cdk.json, as for cdk deploy; may be repeated.",
     ),
-]
+]  # fmt: skip
 
 
 class Refused(RuntimeError):

@@ -73,10 +73,7 @@ def command(
 
 
 def fetch(source: Path | None = None, target: Path = TARGET) -> str:
-    """Writes the chosen abstracts to `target` as JSON Lines (id, title, text); answers what was written.
-
-    `source` is the file downloaded by hand; without it the public address is asked. Raises Refused.
-    """
+    """Writes abstracts (id, title, text) of `source` or the public address; answers what it wrote. Raises Refused."""
     try:
         with urllib.request.urlopen(source.resolve().as_uri() if source else ADDRESS, timeout=_SECONDS) as answer:
             content: bytes = answer.read(_LARGEST_BYTES + 1)

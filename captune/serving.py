@@ -24,6 +24,7 @@ from captune.kept_run import kept, name_of, not_found
 from common.aws import unless
 from common.clock import from_iso, now, schedule_time
 from common.contracts import run_folder
+from common.contracts.tear_down import execution_arn_of
 from common.errors import CaptuneError
 from common.ledger.changes import ending
 from common.ledger.ledger import Ledger, dollars
@@ -121,11 +122,7 @@ def _tell(found: dict[str, Any], as_json: bool, words: str) -> None:
 
 
 def serve(deployment: Deployment, run: str, minutes: int) -> dict[str, Any]:
-    """Starts an execution that keeps an endpoint of a run's adapter for some minutes.
-
-    Its name is made from the run that trained the adapter and a number, so that two who serve it at once meet in one name. Raises
-    Refused.
-    """
+    """Keeps an endpoint of a run's adapter, by an execution whose name two at once would share. Raises Refused."""
     storage = Storage(deployment.client("s3"), deployment.bucket)
     plan = stored_plan(deployment.client("s3"), deployment.bucket, run)
     adapter = plan.get("adapterUri") or run_folder.adapter_uri(deployment.bucket, run, run)
@@ -136,7 +133,8 @@ def serve(deployment: Deployment, run: str, minutes: int) -> dict[str, Any]:
     asked = {"stateMachineArn": deployment.fine_tuning, "name": name, "input": json.dumps(wanted)}
     if unless("ExecutionAlreadyExists", machines.start_execution, **asked) is None:
         raise _already(run_name(name))
-    return {"run": run_name(name), "executionArn": _execution(deployment, name), **wanted}
+    arn = execution_arn_of({"executionName": name}, deployment.fine_tuning)
+    return {"run": run_name(name), "executionArn": arn, **wanted}
 
 
 def _free_name(deployment: Deployment, trained: str) -> str:
@@ -148,7 +146,7 @@ def _free_name(deployment: Deployment, trained: str) -> str:
     rows, machines = {row.run: row for row in deployment.ledger.rows()}, deployment.client("stepfunctions")
     for number in count(1):
         name = f"serve-{body}-{number}"
-        row, arn = rows.get(run_name(name)), _execution(deployment, name)
+        row, arn = rows.get(run_name(name)), execution_arn_of({"executionName": name}, deployment.fine_tuning)
         execution = unless("ExecutionDoesNotExist", machines.describe_execution, executionArn=arn)
         if (row and row.is_open) or (execution and execution["status"] == "RUNNING"):
             raise _already(run_name(name))
@@ -163,15 +161,8 @@ def _already(run: str) -> Refused:
     )
 
 
-def _execution(deployment: Deployment, name: str) -> str:
-    return f"{deployment.fine_tuning.replace(':stateMachine:', ':execution:')}:{name}"
-
-
 def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> dict[str, Any]:
-    """Keeps a run's endpoint for longer: first the money in the ledger, then the schedule that ends it.
-
-    Raises BudgetExceeded and ExtensionRefused where nothing was changed, and Refused where the deadline was not moved.
-    """
+    """Keeps an endpoint longer: its money, then its schedule, without which Refused is raised after the money moved."""
     before = deployment.ledger.run(run)
     if before is None:
         raise not_found(run, [], "in the ledger")
@@ -191,10 +182,7 @@ def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> 
 
 
 def stop(deployment: Deployment, run: str, moment: datetime) -> dict[str, Any]:
-    """Ends a run now, whatever it does. Raises Refused.
-
-    The ledger hears of it first, so that nobody extends what is being deleted. TearDown needs no ledger: silent or damaged, it stops nothing.
-    """
+    """Ends a run now. The ledger hears first, so that nobody extends it; silent, it stops nothing. Raises Refused."""
     arn = ""
     try:
         item = deployment.ledger.update(run, lambda item: ending(item, moment))
@@ -208,10 +196,8 @@ def stop(deployment: Deployment, run: str, moment: datetime) -> dict[str, Any]:
                 f"{run} ended and was settled at {item['settled_at']}: it did cost {dollars(item['actual_cents'])}."
             )
         arn = item["execution_arn"]
-    return {
-        "run": run,
-        "tearDown": start_tear_down(deployment.client("stepfunctions"), deployment.tear_down, run, arn, moment),
-    }
+    started = start_tear_down(deployment.client("stepfunctions"), deployment.tear_down, run, arn, moment)
+    return {"run": run, "tearDown": started}
 
 
 def start_tear_down(step_functions: Any, machine: str, run: str, execution_arn: str, moment: datetime) -> str:

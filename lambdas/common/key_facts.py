@@ -248,10 +248,7 @@ def _one_of_several(before: str, after: str, pattern: re.Pattern[str]) -> bool:
 
 @contextmanager
 def time_limit(seconds: float, error: Exception) -> Iterator[None]:
-    """Raises `error` when the block takes longer: a search may take for ever, and `re` looks for signals every few thousand steps.
-
-    Without effect outside the main thread, where a Lambda never runs.
-    """
+    """Raises `error` in a block that takes longer, such as an endless search; of no effect outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -49,7 +49,7 @@ def asset(s3: Any, name: str) -> dict[str, bytes]:
 
 
 def read_material(files: Files, request: Request) -> Material | None:
-    """Texts and prompts, each checked by itself; None for a fault of `files` (kinds of DatasetRejected, PromptsRejected)."""
+    """Texts and prompts, each checked by itself; None where `files` kept a DatasetRejected or PromptsRejected."""
     if request.serve_only:
         return Material([], [], Overlap([]), 0, [], outside_told=outside_text.NONE_GIVEN)
     made = request.corpus is not None and request.prompts is None

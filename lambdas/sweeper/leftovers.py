@@ -61,10 +61,7 @@ class Sweep:
         )
 
     def _tear_down_each(self, runs: list[str], judge: Judge) -> list[str]:
-        """The runs for which a TearDown was begun, of which one at a time waits for as long as it takes.
-
-        A pass of removal is made over each run here too: a TearDown whose function is refused removes nothing, however long it lasts.
-        """
+        """The runs whose TearDown was begun. All are removed here too: one whose function fails removes nothing."""
         under_way = (self._try(self._under_way) if runs else None) or set()
         begun = [run for run in runs if run not in under_way and self._try(partial(self._tear_down, run, judge))]
         for run in runs:

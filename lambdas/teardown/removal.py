@@ -199,10 +199,7 @@ class Removal:
         ]
 
     def _is_foreign(self, resource: Resource) -> bool:
-        """Whether a resource has another project's tags and was there before the run began.
-
-        What came later is the run's own, and so is what has its name where nobody tells when it began.
-        """
+        """Whether a resource has another's tags and was there before the run began, as far as that is known."""
         why = self._tags.why_foreign(resource)
         begun = list(self._beginnings()) if why else []
         if not begun or min(begun) <= resource.created:
