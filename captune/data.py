@@ -227,7 +227,7 @@ def words_table(rows: list[tuple[Entry, Document]], split: str) -> str:
 
 @dataclass(frozen=True)
 class Fact:
-    """A core fact of a field. A sentence states it where both patterns are found in it, in lower case, which takes half the time.
+    """A core fact of a field. A sentence states it where both patterns are found in it, in lower case: that is fast.
 
     `source` is where it was read that the fact holds, "" where nothing was found.
     """

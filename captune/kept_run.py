@@ -83,8 +83,8 @@ class KeptRun:
 def kept(named: str, results: Path, *, whole_name: bool = False) -> KeptRun | None:
     """The run of this name in `results`, or in the folder that is named; None where there is none.
 
-    Unless it must be the `whole_name`, it may be `latest` or the beginning of a name. Raises Refused for a damaged plan, a refused
-    run and the beginning of several names.
+    Unless it must be the `whole_name`, it may be `latest` or the beginning of a name. Raises Refused for a damaged plan,
+    a refused run and the beginning of several names.
     """
     places = (Path(named), results / named, results / name_of(named))
     folder = next((one for one in places if (one / run_folder.PLAN).is_file() or refused_run(one)), None)
