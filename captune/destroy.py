@@ -65,7 +65,7 @@ def _executions(session: Any) -> Iterator[str]:
 
 
 def prepare(session: Any, ask: Callable[[str], bool], *, data: bool = False, agreed: bool = False) -> str:
-    """Checks, asks unless agreed, detaches the deny policy and, for `data`, empties the buckets. Raises Refused."""
+    """Checks, asks unless agreed, detaches the deny policy, empties buckets for `data`. Refused has changed nothing."""
     place = f"{session.region_name} of account {session.client('sts').get_caller_identity()['Account']}"
     # A check in the wrong region would find nothing, and CDK ignores stacks that it does not find.
     stacks = session.client("cloudformation")

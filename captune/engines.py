@@ -268,6 +268,5 @@ def refuse_other_base(adapter: Path, weights: Path) -> None:
         f"{one} {trained_on[one]} and not {is_}" for one, is_ in shape.items() if trained_on.get(one, is_) != is_
     ]
     if differing:
-        raise Refused(
-            f"The adapter was trained on {trained_on.get('name')}, not on the model in {weights}: {', '.join(differing)}."
-        )
+        other = f"The adapter was trained on {trained_on.get('name')}, not on the model in {weights}"
+        raise Refused(f"{other}: {', '.join(differing)}.")

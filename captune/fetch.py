@@ -121,9 +121,8 @@ def copy(s3: Any, bucket: str, objects: list[_Object], target: Path, advance: Ad
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise DiskFull(
-            f"The disk with {target} is full ({error}). Make room, or name another --results folder."
-        ) from error
+        full = f"The disk with {target} is full ({error}). Make room, or name another --results folder."
+        raise DiskFull(full) from error
 
 
 def keep(s3: Any, bucket: str, run: str, target: Path) -> None:

@@ -162,7 +162,10 @@ def _already(run: str) -> Refused:
 
 
 def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> dict[str, Any]:
-    """Keeps an endpoint longer: its money, then its schedule, without which Refused is raised after the money moved."""
+    """Keeps a run's endpoint for longer: first the money in the ledger, then the schedule that ends it.
+
+    Raises BudgetExceeded and ExtensionRefused where nothing was changed, and Refused where the deadline was not moved.
+    """
     before = deployment.ledger.run(run)
     if before is None:
         raise not_found(run, [], "in the ledger")
@@ -192,9 +195,8 @@ def stop(deployment: Deployment, run: str, moment: datetime) -> dict[str, Any]:
         if item is None:
             raise not_found(run, [], "in the ledger")
         if item["state"] == "settled":
-            raise Refused(
-                f"{run} ended and was settled at {item['settled_at']}: it did cost {dollars(item['actual_cents'])}."
-            )
+            cost = dollars(item["actual_cents"])
+            raise Refused(f"{run} ended and was settled at {item['settled_at']}: it did cost {cost}.")
         arn = item["execution_arn"]
     started = start_tear_down(deployment.client("stepfunctions"), deployment.tear_down, run, arn, moment)
     return {"run": run, "tearDown": started}

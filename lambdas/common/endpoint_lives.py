@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 
 class Life(TypedDict, total=False):
-    """One endpoint: `goneAt` once a look missed it, the two after it where AWS told (of several types no type)."""
+    """One endpoint: `goneAt` once a look did not list it, type and count where AWS told; of several types none."""
 
     name: str
     createdAt: str

@@ -248,7 +248,7 @@ def _one_of_several(before: str, after: str, pattern: re.Pattern[str]) -> bool:
 
 @contextmanager
 def time_limit(seconds: float, error: Exception) -> Iterator[None]:
-    """Raises `error` in a block that takes longer, such as an endless search; of no effect outside the main thread."""
+    """Raises `error` when the block takes longer: `re` looks for signals, however long it searches. Main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -18,7 +18,7 @@ _MISSING = {"ImageNotFound", "ImageTagDoesNotMatchDigest", "InvalidImageTag"}
 
 
 def problem(ecr_in: Callable[[str], Any], address: str) -> tuple[str, str]:
-    """Looks for an image: a reason to refuse a run, and a warning where its registry (`ecr_in` a region) is silent."""
+    """A reason to refuse a run, and a warning where `ecr_in` a region cannot tell: SageMaker pulls with its own role."""
     found = _ADDRESS.fullmatch(address)
     if found is None:
         form = "ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY:TAG"

@@ -13,7 +13,7 @@ from common.text import listed
 
 
 def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: str) -> None:
-    """Raises RunNameTaken for another execution's name, or one of a training job, which SageMaker never forgets."""
+    """Raises RunNameTaken for another execution's name, or any old training job's, which would pass for this run's."""
     item = ledger.run(run)
     if item is not None and (item["execution_arn"], item["state"]) == (execution_arn, "reserved"):
         return
@@ -32,7 +32,7 @@ def runs_in_flight(ledger: Ledger, run: str) -> list[str]:
 
 
 def leftovers(sagemaker: Any, ledger: Ledger, now: datetime) -> list[str]:
-    """Endpoints and jobs of this project without a reservation, with the tag of another for which they are not swept."""
+    """Endpoints and jobs of this project without a reservation, with any other's tag: the sweeper leaves those there."""
     ours = f"{PREFIX}-"
     found = find_present(sagemaker, TRAINING_JOB, ours, now, "InProgress")
     found += [one for one in find_present(sagemaker, ENDPOINT, ours, now) if one.status != "Deleting"]
