@@ -1,7 +1,5 @@
 """captune COMMAND [options]: `captune --help` lists the commands, `captune COMMAND --help` the options of one."""
 
-from __future__ import annotations
-
 import io
 import sys
 from collections.abc import Callable
@@ -111,10 +109,8 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
-            typer.echo(
-                f"captune {ctx.invoked_subcommand} needs {error.name}, which is not installed here: run make setup.",
-                err=True,
-            )
+            missing = f"{error.name}, which is not installed here: run make setup."
+            typer.echo(f"captune {ctx.invoked_subcommand} needs {missing}", err=True)
         except (Refused, SettingsError, CaptuneError, CannotRun, OSError, UnicodeDecodeError) as refusal:
             typer.echo(refusal, err=True)
         except (ClientError, BotoCoreError, NotDeployed) as error:

@@ -1,7 +1,5 @@
 """What the commands on an AWS account share: settings, session, outputs of the stacks, and the errors that end a command."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,13 +17,10 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Context = Annotated[
     list[str] | None,
     typer.Option(
-        "-c",
-        "--context",
-        metavar="KEY=VALUE",
-        show_default=False,
+        "-c", "--context", metavar="KEY=VALUE", show_default=False,
         help="A setting in place of the one in cdk.json, as for cdk deploy; may be repeated.",
     ),
-]
+]  # fmt: skip
 
 
 class Refused(RuntimeError):

@@ -7,8 +7,6 @@ First the held-out documents must have the losses that the training job measured
 endpoint ends before the last one, the same command goes on with the next endpoint.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import json

@@ -4,8 +4,6 @@ Every figure is of the report's own functions (`report.findings`): here document
 is compared with the first.
 """
 
-from __future__ import annotations
-
 import json
 import string
 from collections.abc import Iterator, Mapping, Sequence
@@ -88,10 +86,7 @@ def command(
 
 
 def compare(runs: Sequence[Run]) -> dict[str, Any]:
-    """What `--json` prints: the runs against base, the others less the first, and the spread between seeds.
-
-    Raises Refused, and DifferentTexts where no text was measured by all of them.
-    """
+    """What `--json` prints: runs against base, and less the first, and seeds. Raises Refused, DifferentTexts."""
     letters = string.ascii_uppercase
     if not 2 <= len(runs) <= len(letters) or len({run.plan["runName"] for run in runs}) < len(runs):
         raise Refused(f"Name from 2 to {len(letters)} runs, each once.")
@@ -272,14 +267,8 @@ def _pair_rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
                 finding = f"{finding}, by seed alone" if alone and finding in (FINDINGS[-1], FINDINGS[1]) else finding
                 shown = points(block["difference"]) if key == FACTS else block["difference"]
                 count = block["prompts"] if key == FACTS else block["documents_count"]
-                yield (
-                    "\u00a0\u2212\u00a0".join(pair["letters"]),
-                    name,
-                    str(count),
-                    change_words(shown),
-                    format_p(block["p_value"]),
-                    finding,
-                )
+                letters, p_value = "\u00a0\u2212\u00a0".join(pair["letters"]), format_p(block["p_value"])
+                yield letters, name, str(count), change_words(shown), p_value, finding
 
 
 def _seed_rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

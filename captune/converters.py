@@ -1,7 +1,5 @@
 """llama.cpp's own converters to GGUF, from the source package of llama-cpp-python: fetched by hash when they are first needed."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import subprocess

@@ -1,9 +1,4 @@
-"""`captune costs`: what runs of each kind may cost at most, by the code that reserves it. The pages show this table.
-
-`captune prices` refreshes the pinned price table from the AWS Price List.
-"""
-
-from __future__ import annotations
+"""`captune costs`: the most that a run of each kind may cost, by the code that reserves it; and `captune prices`."""
 
 import dataclasses
 import json
@@ -31,6 +26,7 @@ from preflight.large_model_allowance import Wanted, allow
 from preflight.model import catalogued
 from preflight.texts.outside_text import AUTO, STRENGTH_WORDS
 from preflight.texts.text_file import without_note
+from report.formatting import duration
 from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
 
@@ -145,8 +141,7 @@ def _worst(
 
 def clock_time(seconds: int) -> str:
     """Such as `2 h 22 min`."""
-    hours, minutes = divmod(seconds // 60, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+    return duration(seconds // 60 * 60)
 
 
 def prices_command(
@@ -159,10 +154,7 @@ def prices_command(
 
 
 def refresh(session: Any, instance_types: list[str], regions: list[str], table_file: Path = TABLE) -> str:
-    """Reads every pair of the table (and the added ones) again and writes the table; returns what changed.
-
-    A pair that the Price List does not know leaves the table: unknown is not free, and an old price is a guess.
-    """
+    """Reads the table's pairs, and added ones, again; answers what changed. Unlisted ones go: unknown is not free."""
     pricing = session.client("pricing", region_name="us-east-1")
     table = json.loads(table_file.read_text("utf-8"))
     old = table["hourly_usd"]

@@ -5,8 +5,6 @@ The loss is that of the training code's own evaluation before any training: the 
 corpus speaks as its field does. It takes a few minutes on a laptop.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys
@@ -55,10 +53,7 @@ def command(
 
 
 def count(folder: Path = DATA) -> Iterator[str]:
-    """Words and documents of each text, prompts by kind, words by register and area, and last, for it takes seconds, how often core facts are stated.
-
-    Yields a line, or a table, at a time.
-    """
+    """Words and documents, prompts by kind, words by register and area, and last how often core facts are stated."""
     for file in sorted(folder.glob("*.txt")):
         text = without_note(file.read_text("utf-8"))
         yield f"{file.name:<24} {len(text.split()):>7,} words {len(documents(text, file.stem)):>4} documents"
@@ -77,10 +72,7 @@ def count(folder: Path = DATA) -> Iterator[str]:
 
 
 def styles(folder: Path = DATA, others: Path | None = None) -> Iterator[str]:
-    """The style of each text by register, beside a text by others, and how much a training text repeats.
-
-    Beside medical texts that is what `captune outside` wrote, where no other is given. Raises DatasetRejected for one that cannot be used.
-    """
+    """Style by register, beside a text by others, of which DatasetRejected may be raised, and repetitions."""
     yield text_style.EXPLAINED
     for domain in domains(folder):
         rows = pairs(folder, domain)
@@ -235,9 +227,8 @@ def words_table(rows: list[tuple[Entry, Document]], split: str) -> str:
 
 @dataclass(frozen=True)
 class Fact:
-    """A core fact of a field. A sentence states it where both patterns are found in it.
+    """A core fact of a field. A sentence states it where both patterns are found in it, in lower case: that is fast.
 
-    The patterns are in lower case, and so is the text that they are looked for in: twice as fast as ignoring the case.
     `source` is where it was read that the fact holds, "" where nothing was found.
     """
 

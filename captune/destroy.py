@@ -4,8 +4,6 @@ TearDown and the sweeper live in the stacks: an endpoint that outlives them bill
 deny policy was detached and the buckets emptied.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Annotated, Any
@@ -67,10 +65,7 @@ def _executions(session: Any) -> Iterator[str]:
 
 
 def prepare(session: Any, ask: Callable[[str], bool], *, data: bool = False, agreed: bool = False) -> str:
-    """Checks, asks unless the person has agreed, and makes the stacks deletable: detaches the deny policy and, for `data`, empties the buckets.
-
-    Returns what was done. Raises Refused, which has changed nothing.
-    """
+    """Checks, asks unless agreed, detaches the deny policy, empties buckets for `data`. Refused has changed nothing."""
     place = f"{session.region_name} of account {session.client('sts').get_caller_identity()['Account']}"
     # A check in the wrong region would find nothing, and CDK ignores stacks that it does not find.
     stacks = session.client("cloudformation")
@@ -108,10 +103,7 @@ def detach(session: Any) -> str:
 
 
 def empty(session: Any) -> list[str]:
-    """Ends the access logging, then deletes every version of every object in the project's buckets. Safe to repeat.
-
-    A bucket that does not exist counts as empty. Raises Refused where S3 kept some of it, ClientError where S3 refuses the request.
-    """
+    """Ends the access logging, then empties the buckets that exist. May be repeated. Raises Refused and ClientError."""
     s3 = session.resource("s3")
     buckets = _buckets(session)
     # S3 delivers access logs hours late, and one that came after the emptying would keep the bucket from being deleted: so logging is

@@ -4,8 +4,6 @@ The text between `<!-- name -->` and `<!-- end -->` is replaced: by a table that
 A test fails while a page is not what this command would write.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -56,11 +54,8 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _errors(when: str) -> str:
-    rows = [
-        (f"`{name}`", (kind.__doc__ or "").strip(), kind.advice)
-        for name, kind in errors.kinds().items()
-        if kind.when == when
-    ]
+    known = {name: kind for name, kind in errors.kinds().items() if kind.when == when}
+    rows = [(f"`{name}`", (kind.__doc__ or "").strip(), kind.advice) for name, kind in known.items()]
     return markdown_table(("error", "what it means", "what to do"), rows)
 
 
@@ -75,15 +70,9 @@ def _models() -> str:
     for model in catalog.BASE_MODELS.values():
         weights = "gated" if model.jumpstart and model.jumpstart.gated else "public"
         licence = f"{model.licence.name}{', with `accept_eula`' if model.licence.must_be_accepted else ''}"
-        rows.append(
-            (
-                f"`{model.id}`",
-                f"{model.parameters / 1e9:.1f} billion",
-                f"{model.context_tokens:,}",
-                licence,
-                f"JumpStart, {weights}" if model.jumpstart else "your own copy, in `weights_uri`",
-            )
-        )
+        where = f"JumpStart, {weights}" if model.jumpstart else "your own copy, in `weights_uri`"
+        size, context = f"{model.parameters / 1e9:.1f} billion", f"{model.context_tokens:,}"
+        rows.append((f"`{model.id}`", size, context, licence, where))
     return markdown_table(("`base_model`", "parameters", "context", "licence", "weights"), rows)
 
 

@@ -1,7 +1,5 @@
 """What answers behind `captune use`: the endpoint of a run in your account, or a model server on this machine."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import re
@@ -68,10 +66,7 @@ def route_of(path: str) -> str:
 
 
 class Deployed:
-    """The endpoint of a run in an AWS account, by the run's plan. `tear_down` is the ARN of the state machine that ends a run.
-
-    Raises Refused where none is in service.
-    """
+    """The endpoint of a run in an AWS account; `tear_down` is the ARN of what ends it. Raises Refused without one."""
 
     def __init__(self, session: Any, plan: dict[str, Any], tear_down: str) -> None:
         self._runtime = session.client("sagemaker-runtime", config=PATIENCE)
@@ -105,9 +100,8 @@ class Deployed:
         if code == "ModelError" and status:
             return _refusal(status, str(error.response.get("OriginalMessage") or message).encode())
         if code == "ModelError":
-            return AnswerFailed(
-                504, "TooSlow", "No answer within 60 seconds. Ask for fewer max_tokens, or with stream=true."
-            )
+            slow = "No answer within 60 seconds. Ask for fewer max_tokens, or with stream=true."
+            return AnswerFailed(504, "TooSlow", slow)
         if "not found" in message:
             return AnswerFailed(410, "NoEndpoint", self._absent())
         return AnswerFailed(503, code, f"SageMaker did not take the request: {message}")
@@ -139,10 +133,7 @@ class Deployed:
 
 
 class Here:
-    """A model server on this machine with a run's adapter, on the base model in `weights`.
-
-    `program` is what plays the container (rehearsal.sagemaker.real.hosting). Raises Refused.
-    """
+    """A model server here with a run's adapter on `weights`. `program` plays the container. Raises Refused."""
 
     def __init__(self, run: KeptRun, weights: Path, program: Any) -> None:
         from rehearsal.sagemaker.real.container import Container, environment_of
@@ -161,9 +152,8 @@ class Here:
             "MAX_LORA_RANK": str(server_lora_rank(rank)), "MAX_MODEL_LEN": str(run.plan["hosting"]["maxModelTokens"]),
             "DTYPE": "bfloat16", "MAX_NUM_SEQS": "16", "GENERATION_CONFIG": "vllm",
         }  # fmt: skip
-        environment = environment_of(
-            {f"SM_VLLM_{name}": value for name, value in settings.items()}, root, isolated=True
-        )
+        variables = {f"SM_VLLM_{name}": value for name, value in settings.items()}
+        environment = environment_of(variables, root, isolated=True)
         start = program.start(root, environment)
         self._port_file = start.port_file
         self._container = Container(
@@ -278,6 +268,5 @@ def refuse_other_base(adapter: Path, weights: Path) -> None:
         f"{one} {trained_on[one]} and not {is_}" for one, is_ in shape.items() if trained_on.get(one, is_) != is_
     ]
     if differing:
-        raise Refused(
-            f"The adapter was trained on {trained_on.get('name')}, not on the model in {weights}: {', '.join(differing)}."
-        )
+        other = f"The adapter was trained on {trained_on.get('name')}, not on the model in {weights}"
+        raise Refused(f"{other}: {', '.join(differing)}.")

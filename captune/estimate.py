@@ -1,7 +1,5 @@
 """`captune estimate`: the expected time, cost and memory of a run with these settings. No account is asked."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,11 +39,7 @@ def command(
 
 
 def describe(settings: Settings, corpora: Sequence[Path]) -> str:
-    """Tokens, seconds of each phase, dollars and memory, each with its source, of a run.
-
-    Raises OSError for a file that cannot be opened, and what Preflight would refuse the run with: DatasetRejected and
-    PatientDataSuspected for its texts, BudgetExceeded where the cap is too small for any run.
-    """
+    """Tokens, seconds, dollars and memory of a run, each with its source. Raises OSError, and what Preflight raises."""
     learnt, of_what = _learnt(settings, corpora or [DATA / f"{settings.domain}dataset.txt"])
     kind = settings.training_instance_type[0]
     prompts = DATA / f"{settings.domain}prompts.jsonl"

@@ -7,8 +7,6 @@ merged  base model and adapter as one model: safetensors, or with --gguf a GGUF 
 Model card and licence are beside each. A folder gets its name when all of it is written.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

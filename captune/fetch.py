@@ -3,8 +3,6 @@
 Each file is compared with the checksum that S3 keeps of it. A second call fetches what the first has not, or what has changed since.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import os
@@ -98,12 +96,12 @@ def stored_plan(s3: Any, bucket: str, run: str) -> dict[str, Any]:
 
 def wanted(s3: Any, bucket: str, run: str) -> list[_Object]:
     """The objects of a run that are kept, those of the adapter last."""
-    found = _listed(s3, bucket, run_folder.prefix(run))
+    found = listed(s3, bucket, run_folder.prefix(run))
     paths = [(entry, local_path(str(entry["Key"]).removeprefix(run_folder.prefix(run)))) for entry in found]
     storage = Storage(s3, bucket)
     plan = storage.read_json(run_folder.key(run, run_folder.PLAN)) or {}
     source = storage.key_of(plan.get("adapterUri") or run_folder.adapter_uri(bucket, run, run))
-    saved = {str(entry["Key"]).removeprefix(source): entry for entry in _listed(s3, bucket, source)}
+    saved = {str(entry["Key"]).removeprefix(source): entry for entry in listed(s3, bucket, source)}
     whole = saved if run_folder.METRICS in saved else {}  # the last file that training writes
     adapter = [_object(entry, f"{ADAPTER}/{name}") for name, entry in whole.items()]
     # The configuration is what makes a folder an adapter: it comes when everything else is there.
@@ -123,9 +121,8 @@ def copy(s3: Any, bucket: str, objects: list[_Object], target: Path, advance: Ad
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise DiskFull(
-            f"The disk with {target} is full ({error}). Make room, or name another --results folder."
-        ) from error
+        full = f"The disk with {target} is full ({error}). Make room, or name another --results folder."
+        raise DiskFull(full) from error
 
 
 def keep(s3: Any, bucket: str, run: str, target: Path) -> None:
@@ -146,7 +143,8 @@ def _copy_one(s3: Any, bucket: str, one: _Object, final: Path, advance: Advance)
     os.utime(final, (one.modified, one.modified))
 
 
-def _listed(s3: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
+def listed(s3: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
+    """The objects below a prefix, without those that stand for folders."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     return [entry for page in pages for entry in page.get("Contents", []) if not entry["Key"].endswith("/")]
 

@@ -1,7 +1,5 @@
 """A run as this machine keeps it: results/RUN/, filled by a rehearsal or by `captune fetch`, and the errors about a run that is named."""
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import dataclass
@@ -35,11 +33,9 @@ def name_of(text: str) -> str:
 def not_found(run: str, known: list[str], places: str) -> Refused:
     """The error for a run that was not found, with the closest names, or else the latest."""
     closest = get_close_matches(run, known, _SHOWN_RUNS) or sorted(known)[-_SHOWN_RUNS:]
-    others = (
-        f"There are: {', '.join(closest)}."
-        if closest
-        else "`make rehearse` makes one here; `captune ledger` lists your account's."
-    )
+    others = "`make rehearse` makes one here; `captune ledger` lists your account's."
+    if closest:
+        others = f"There are: {', '.join(closest)}."
     return Refused(f"There is no run {run} {places}. {others}")
 
 
@@ -87,8 +83,8 @@ class KeptRun:
 def kept(named: str, results: Path, *, whole_name: bool = False) -> KeptRun | None:
     """The run of this name in `results`, or in the folder that is named; None where there is none.
 
-    The name may be `latest`, or the beginning of one run's name, unless it must be the `whole_name`. Raises Refused for a damaged plan,
-    a run that was refused and the beginning of several names.
+    Unless it must be the `whole_name`, it may be `latest` or the beginning of a name. Raises Refused for a damaged plan,
+    a refused run and the beginning of several names.
     """
     places = (Path(named), results / named, results / name_of(named))
     folder = next((one for one in places if (one / run_folder.PLAN).is_file() or refused_run(one)), None)

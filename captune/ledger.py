@@ -1,7 +1,5 @@
 """`captune ledger`: every month and run, which items are damaged, and how a person accepts or corrects one."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -37,14 +35,9 @@ _FORMS = {
     **dict.fromkeys(("training_prices", "hosting_prices"), _PRICES),
 }  # fmt: skip
 _COSTS = {
-    "training_cents",
-    "endpoint_cents",
-    "booked_other_cents",
-    "training_seconds",
-    "endpoint_seconds",
-    "actual_cents",
+    "training_cents", "endpoint_cents", "booked_other_cents", "training_seconds", "endpoint_seconds", "actual_cents",
     "settled_at",
-}
+}  # fmt: skip
 
 
 def command(
@@ -67,10 +60,7 @@ def command(
 
 
 def accepted(ledger: Ledger, key: str, changes: Mapping[str, str], cap_cents: int) -> str:
-    """Seals an item anew, corrected where a person says so, and tells what that does to the months. Raises Refused.
-
-    A month is set to what its runs add up to, unless the person says otherwise.
-    """
+    """Seals an item, corrected as told, a month else by its runs; answers what that does to months. Raises Refused."""
     before = _months(ledger.items(), cap_cents)
 
     def make(row: Row | None) -> Item:

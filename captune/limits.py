@@ -4,21 +4,18 @@ It calls S3, SageMaker and Step Functions of your account and nothing else, and 
 number, so that it can be sent to whoever keeps that page.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import ClientError
 
 from captune import account
 from captune.account import Region, output
-from captune.fetch import stored_plan
+from captune.fetch import listed, stored_plan
 from captune.kept_run import name_of
-from common.aws import is_missing
+from common.aws import or_none
 from common.contracts import run_folder
 from common.storage import Storage
 from settle import history
@@ -43,11 +40,6 @@ class Evidence:
         """When the run first entered one of these states."""
         return min((self.execution.entered_at[one] for one in states if one in self.execution.entered_at), default=None)
 
-    @property
-    def instances(self) -> int:
-        """How many instances train together."""
-        return int(self.plan["training"]["instanceCount"])
-
     def phases(self) -> str:
         """The seconds of each phase of the job, by SageMaker's names."""
         return ", ".join(
@@ -70,23 +62,13 @@ def read_evidence(client: Callable[[str], Any], bucket: str, run: str) -> Eviden
     """The records of a run in the account. Raises Refused."""
     s3 = client("s3")
     storage, plan = Storage(s3, bucket), stored_plan(s3, bucket, run)
-    try:
-        job = client("sagemaker").describe_training_job(TrainingJobName=run)
-    except ClientError as error:
-        if not is_missing(error):
-            raise
-        job = {}
+    job = or_none(client("sagemaker").describe_training_job, TrainingJobName=run) or {}
     prefix = str(job.get("ModelArtifacts", {}).get("S3ModelArtifacts", "")).removeprefix(f"s3://{bucket}/")
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix) if prefix else ()
-    adapter = {one["Key"].removeprefix(prefix): int(one["Size"]) for page in pages for one in page.get("Contents", [])}
+    objects = listed(s3, bucket, prefix) if prefix else []
+    adapter = {one["Key"].removeprefix(prefix): int(one["Size"]) for one in objects}
     execution = history.read(client("stepfunctions"), str(plan["executionArn"]), "")
-    return Evidence(
-        plan,
-        storage.read_json(run_folder.key(run, run_folder.REPORT) + run_folder.SUMMARY) or {},
-        job,
-        execution,
-        adapter,
-    )
+    summary = storage.read_json(run_folder.key(run, run_folder.REPORT) + run_folder.SUMMARY) or {}
+    return Evidence(plan, summary, job, execution, adapter)
 
 
 def table(evidence: Evidence) -> str:
@@ -173,10 +155,8 @@ def _spot(evidence: Evidence) -> str:
     if not evidence.plan["training"]["spot"] or not evidence.job:
         return ""
     taken = sum(one["Status"] == "Interrupted" for one in evidence.job.get("SecondaryStatusTransitions", []))
-    seconds = (
-        f"{evidence.job.get('TrainingTimeInSeconds', 0)} s, {evidence.job.get('BillableTimeInSeconds', 0)} s billed"
-    )
-    return f"{evidence.job['TrainingJobStatus']}, interrupted {taken} times, {seconds}"
+    used, billed = (evidence.job.get(name, 0) for name in ("TrainingTimeInSeconds", "BillableTimeInSeconds"))
+    return f"{evidence.job['TrainingJobStatus']}, interrupted {taken} times, {used} s, {billed} s billed"
 
 
 def _longest_time(evidence: Evidence) -> str:
@@ -206,7 +186,11 @@ ROWS: dict[str, Callable[[Evidence], str] | None] = {
     "an endpoint without capacity": _capacity,
     "every speed except": _speeds,
     "bfloat16 LoRA of 7 billion": _memory,
-    "several GPUs": lambda run: f"{run.instances} instances: {_channel(run)}" if run.instances > 1 and run.job else "",
+    "several GPUs": lambda run: (
+        f"{count} instances: {_channel(run)}"
+        if (count := run.plan["training"]["instanceCount"]) > 1 and run.job
+        else ""
+    ),
     "rate, steps and passes, tried": _recipe,
     "spot:": _spot,
     "whether `MaxRuntimeInSeconds`": _longest_time,

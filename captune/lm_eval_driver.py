@@ -3,8 +3,6 @@
 python -P captune/lm_eval_driver.py < request.json
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import time

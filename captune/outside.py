@@ -4,8 +4,6 @@ It is PubMedQA's expert-labelled part (Jin et al., 2019), from its public home a
 ignores the file. It lies beside the corpus, so that a deployment and a rehearsal take it along, and a run of the domain's own corpus measures on it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -75,10 +73,7 @@ def command(
 
 
 def fetch(source: Path | None = None, target: Path = TARGET) -> str:
-    """Writes the chosen abstracts to `target` as JSON Lines (id, title, text); answers what was written.
-
-    `source` is the file downloaded by hand; without it the public address is asked. Raises Refused.
-    """
+    """Writes abstracts (id, title, text) of `source` or the public address; answers what it wrote. Raises Refused."""
     try:
         with urllib.request.urlopen(source.resolve().as_uri() if source else ADDRESS, timeout=_SECONDS) as answer:
             content: bytes = answer.read(_LARGEST_BYTES + 1)

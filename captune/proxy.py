@@ -1,7 +1,5 @@
 """The loopback server of `captune use`: OpenAI's API and a page, in front of an engine whose every answer is checked for its model."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re
@@ -84,9 +82,8 @@ def checked(content: bytes, model: str) -> bytes:
     try:
         found = json.loads(content)["model"]
     except (ValueError, KeyError, TypeError):
-        raise AnswerFailed(
-            502, "EndpointAnsweredBadly", f"The engine did not answer as an OpenAI server: {content[:200]!r}"
-        ) from None
+        message = f"The engine did not answer as an OpenAI server: {content[:200]!r}"
+        raise AnswerFailed(502, "EndpointAnsweredBadly", message) from None
     if found != model:
         raise AnswerFailed(
             502, AdapterNotServed.__name__,

@@ -1,7 +1,5 @@
 """captune rehearse [options]     the whole path on this machine; --help lists the options."""
 
-from __future__ import annotations
-
 from rehearsal.conductor.options import Options, parse
 from stacks.configuration.settings import Settings
 

@@ -3,8 +3,6 @@
 A summary.json holds everything that a report shows, so a changed rule or page needs no new training.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import shutil
@@ -50,11 +48,9 @@ def judged_again(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rewrite(source: Path, target: Path, *, for_the_repository: bool = False) -> str:
-    """Writes the report of a results folder again, to another folder with copies of the run's other files; answers its verdict.
+    """Writes a run's report again, to another folder with its other files; answers the verdict.
 
-    `for_the_repository` replaces the titles of text by others with ids.
-
-    Raises FileNotFoundError without a summary.json, Refused for a run that was not measured.
+    `for_the_repository`: ids in place of titles by others. Raises FileNotFoundError, and Refused of an unmeasured run.
     """
     summary = json.loads((source / "summary.json").read_text("utf-8"))
     if summary.get("status") != "SUCCEEDED" or not summary.get("heldout"):

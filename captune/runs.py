@@ -1,7 +1,5 @@
 """`captune runs`: the runs on this machine and in your account, newest first, with their results."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -4,8 +4,6 @@ The same seed draws the same text. Documents stand under `# Title` lines; a text
 get titles. Of records (.jsonl, .csv) whole lines are drawn, or whole groups where they have a column `group`.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

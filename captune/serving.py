@@ -5,8 +5,6 @@ TearDown ends it. `extend` sets more aside in the ledger before it moves the dea
 All three act with the rights of whoever calls them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable
@@ -14,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
@@ -26,6 +24,7 @@ from captune.kept_run import kept, name_of, not_found
 from common.aws import unless
 from common.clock import from_iso, now, schedule_time
 from common.contracts import run_folder
+from common.contracts.tear_down import execution_arn_of
 from common.errors import CaptuneError
 from common.ledger.changes import ending
 from common.ledger.ledger import Ledger, dollars
@@ -53,7 +52,7 @@ class Deployment:
     cap_cents: int
 
     @classmethod
-    def of(cls, session: Any) -> Deployment:
+    def of(cls, session: Any) -> Self:
         """The one that the stacks' outputs describe. Raises NotDeployed."""
         names = ("BucketName", "LedgerTable", "FineTuningArn", "TearDownArn", "CapCents")
         bucket, table, fine_tuning, tear_down, cap = (account.output(session, name) for name in names)
@@ -123,11 +122,7 @@ def _tell(found: dict[str, Any], as_json: bool, words: str) -> None:
 
 
 def serve(deployment: Deployment, run: str, minutes: int) -> dict[str, Any]:
-    """Starts an execution that keeps an endpoint of a run's adapter for some minutes.
-
-    Its name is made from the run that trained the adapter and a number, so that two who serve it at once meet in one name. Raises
-    Refused.
-    """
+    """Keeps an endpoint of a run's adapter, by an execution whose name two at once would share. Raises Refused."""
     storage = Storage(deployment.client("s3"), deployment.bucket)
     plan = stored_plan(deployment.client("s3"), deployment.bucket, run)
     adapter = plan.get("adapterUri") or run_folder.adapter_uri(deployment.bucket, run, run)
@@ -138,7 +133,8 @@ def serve(deployment: Deployment, run: str, minutes: int) -> dict[str, Any]:
     asked = {"stateMachineArn": deployment.fine_tuning, "name": name, "input": json.dumps(wanted)}
     if unless("ExecutionAlreadyExists", machines.start_execution, **asked) is None:
         raise _already(run_name(name))
-    return {"run": run_name(name), "executionArn": _execution(deployment, name), **wanted}
+    arn = execution_arn_of({"executionName": name}, deployment.fine_tuning)
+    return {"run": run_name(name), "executionArn": arn, **wanted}
 
 
 def _free_name(deployment: Deployment, trained: str) -> str:
@@ -150,7 +146,7 @@ def _free_name(deployment: Deployment, trained: str) -> str:
     rows, machines = {row.run: row for row in deployment.ledger.rows()}, deployment.client("stepfunctions")
     for number in count(1):
         name = f"serve-{body}-{number}"
-        row, arn = rows.get(run_name(name)), _execution(deployment, name)
+        row, arn = rows.get(run_name(name)), execution_arn_of({"executionName": name}, deployment.fine_tuning)
         execution = unless("ExecutionDoesNotExist", machines.describe_execution, executionArn=arn)
         if (row and row.is_open) or (execution and execution["status"] == "RUNNING"):
             raise _already(run_name(name))
@@ -163,10 +159,6 @@ def _already(run: str) -> Refused:
     return Refused(
         f"{run} serves this adapter already, or is about to. Ask it with captune use {run}, keep it with captune extend {run}, or end it with captune stop {run}."
     )
-
-
-def _execution(deployment: Deployment, name: str) -> str:
-    return f"{deployment.fine_tuning.replace(':stateMachine:', ':execution:')}:{name}"
 
 
 def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> dict[str, Any]:
@@ -193,10 +185,7 @@ def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> 
 
 
 def stop(deployment: Deployment, run: str, moment: datetime) -> dict[str, Any]:
-    """Ends a run now, whatever it does. Raises Refused.
-
-    The ledger hears of it first, so that nobody extends what is being deleted. TearDown needs no ledger: silent or damaged, it stops nothing.
-    """
+    """Ends a run now. The ledger hears first, so that nobody extends it; silent, it stops nothing. Raises Refused."""
     arn = ""
     try:
         item = deployment.ledger.update(run, lambda item: ending(item, moment))
@@ -206,14 +195,11 @@ def stop(deployment: Deployment, run: str, moment: datetime) -> dict[str, Any]:
         if item is None:
             raise not_found(run, [], "in the ledger")
         if item["state"] == "settled":
-            raise Refused(
-                f"{run} ended and was settled at {item['settled_at']}: it did cost {dollars(item['actual_cents'])}."
-            )
+            cost = dollars(item["actual_cents"])
+            raise Refused(f"{run} ended and was settled at {item['settled_at']}: it did cost {cost}.")
         arn = item["execution_arn"]
-    return {
-        "run": run,
-        "tearDown": start_tear_down(deployment.client("stepfunctions"), deployment.tear_down, run, arn, moment),
-    }
+    started = start_tear_down(deployment.client("stepfunctions"), deployment.tear_down, run, arn, moment)
+    return {"run": run, "tearDown": started}
 
 
 def start_tear_down(step_functions: Any, machine: str, run: str, execution_arn: str, moment: datetime) -> str:

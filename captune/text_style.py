@@ -1,7 +1,5 @@
 """Figures of style for `captune data --style`: sentences, percentages, stock words and marks, and repetitions."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +34,6 @@ EXPLAINED = (
     "and abbreviations: words of capitals and digits with two capitals or more"
 )
 
-
 # The figures in the order of the table, each with its number of decimals.
 DECIMALS = {
     "documents": 0, "words": 0, "sentence": 1, "spread": 1, "long": 1, "because": 2, "% figures": 1, "tenths": 0,
@@ -46,10 +43,7 @@ Style = Mapping[str, float]  # the figures of some documents
 
 
 def style(texts: Sequence[str]) -> Style:
-    """The figures of these texts. Takes at least one with a sentence.
-
-    An abbreviation is a word of capitals and digits with two capitals or more, such as HIV, 5HT and CYP2D6, each time it stands.
-    """
+    """The figures of these texts, one sentence at least. Such as HIV, 5HT and CYP2D6 are abbreviations, each time."""
     words = sum(len(text.split()) for text in texts)
     lengths = [length for text in texts for one in sentences(text) if (length := len(one.split())) >= FEWEST_WORDS]
     percentages = [figure for text in texts for figure in _PERCENTAGE.findall(text)]
@@ -100,10 +94,7 @@ def repeats(texts: Sequence[str]) -> str:
 
 
 def near_repeats(texts: Sequence[str]) -> float:
-    """% of the sentences of six words or more that nearly repeat another one of these texts.
-
-    Two sentences that share half of their words share one of the rarest of each, so only those are compared.
-    """
+    """% of the sentences of six words or more that nearly repeat another: two such share one of the rarest of each."""
     found = [_WORD.findall(one.lower()) for text in texts for one in sentences(text)]
     told = [frozenset(words) for words in found if len(words) >= NEAR_WORDS]
     times = Counter(word for words in told for word in words)

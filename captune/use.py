@@ -4,8 +4,6 @@ A rehearsed run is answered by a model server that this command starts, a deploy
 domain's name are the two models. Nothing but 127.0.0.1 is listened on.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import socket
@@ -71,9 +69,8 @@ def in_the_account(run: str, region: str | None) -> tuple[Engine, KeptRun, list[
 
 def parse(arguments: list[str] | None, prog: str) -> argparse.Namespace:
     """The options of the command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=as_written)
     add = parser.add_argument
     add("run", metavar="RUN", help="the run's name, or its beginning; its folder; or latest")
     add("--port", type=int, default=PORT, help=f"of 127.0.0.1 (default: {PORT}; 0 takes one that is free)")

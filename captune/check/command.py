@@ -1,7 +1,5 @@
 """`captune check`: signs in, synthesizes what would be deployed, asks, and prints each finding."""
 
-from __future__ import annotations
-
 import json
 import sys
 import tempfile
@@ -63,9 +61,8 @@ def command(
     chosen = account.given_settings(given, region)
     settings = account.settings(chosen)
     if any((file, held_out, outside, prompts)):
-        raise typer.Exit(
-            files.print_faults(files.Given(file, held_out, outside, prompts, files.named(columns)), settings, as_json)
-        )
+        asked = files.Given(file, held_out, outside, prompts, files.named(columns))
+        raise typer.Exit(files.print_faults(asked, settings, as_json))
     aws = clients(settings.region)
     number, caller = identify(aws)
     project = load(settings, {"region": settings.region, **chosen}, number)

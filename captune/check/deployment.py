@@ -1,7 +1,5 @@
 """What is deployed: bootstrap, stacks, definitions, the budget with its guards, and who is e-mailed."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Collection, Mapping
@@ -23,10 +21,7 @@ _MOST_DIAGNOSTICS = 100  # the API's own limit of maxResults
 
 @dataclass
 class Deployed:
-    """What CloudFormation knows of the stacks: outputs by name, physical ids by stack and logical id.
-
-    `stacks` are those of ours that exist, without the remains of a failed first deployment. None means unknown.
-    """
+    """What CloudFormation knows: outputs by name, ids by stack and logical id, and the `stacks` that exist, or None."""
 
     stacks: set[str] | None = None
     outputs: dict[str, str] = field(default_factory=dict)
@@ -119,10 +114,7 @@ def _as_given_back(template: Mapping[str, Any]) -> str:
 
 
 def definition(states: Any, name: str, text: str) -> Findings:
-    """Whether Step Functions' own validation accepts a definition with its substitutions.
-
-    Only `result` is promised to stay as it is (API reference of ValidateStateMachineDefinition), so it alone decides.
-    """
+    """Whether Step Functions accepts a definition. Of its validation only `result` is promised to stay: it decides."""
     subject = f"definition of {name}"
     request = {"definition": text, "type": "STANDARD", "severity": "WARNING", "maxResults": _MOST_DIAGNOSTICS}
     answer = states.validate_state_machine_definition(**request)
@@ -198,10 +190,7 @@ def guards(events: Any, sns: Any, needed: Guards) -> Findings:
 
 
 def email(sns: Any, topic: str, address: str, subject: str, unconfirmed: Level) -> Findings:
-    """Whether the owner's address gets what the topic sends. SNS sends nothing to an address that has not confirmed.
-
-    Without an address, whether anybody else gets it. `unconfirmed` is how much a missing confirmation matters.
-    """
+    """Whether the address, or without one anybody, gets what the topic sends. `unconfirmed` is how much that matters."""
     pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
     listed = [one for page in pages for one in page["Subscriptions"]]
     # One that has ended stays listed for days beside its successor, which counts.

@@ -1,7 +1,5 @@
 """`captune check FILE`: what a run would say of a person's files, by Preflight's own reader, before anything is synthesized or uploaded."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -74,10 +72,8 @@ def faults_of(given: Given, settings: Settings) -> tuple[list[CaptuneError], lis
 def _sentences(given: Given, settings: Settings, attempt: Callable[[Callable[[], Any]], Any]) -> Iterator[str]:
     if given.corpus is None:
         # They go beside the project's own corpus: whether they share text with it is looked for by the run.
-        for path, read, kind in (
-            (given.outside, outside_text.read, "document"),
-            (given.prompts, prompts.parse, "prompt"),
-        ):
+        alone = (given.outside, outside_text.read, "document"), (given.prompts, prompts.parse, "prompt")
+        for path, read, kind in alone:
             if path is not None:
                 text_file.refuse_too_large(str(path), path.stat().st_size, text_file.MOST_BYTES)
                 found: Any = attempt(partial(read, path.read_bytes(), str(path)))
@@ -111,13 +107,8 @@ def _key(path: Path | None) -> str:
 
 
 def _learned(corpus: Path, material: Material) -> str:
-    kind = (
-        "group"
-        if material.training[0].records
-        else "passage"
-        if held_out.are_passages(material.held_out)
-        else "document"
-    )
+    kind = "passage" if held_out.are_passages(material.held_out) else "document"
+    kind = "group" if material.training[0].records else kind
     measured = sum(count_words(part.text) for part in material.held_out)
     return (
         f"{corpus} can be used: a run learns {material.words:,} words in {plural(len(material.training), kind)}, holds out {measured:,} words in "
@@ -147,9 +138,8 @@ def print_faults(given: Given, settings: Settings, as_json: bool) -> int:
         raise Refused("Held-out text is compared with the text that is trained on: captune check FILE --held-out FILE")
     faults, told = faults_of(given, settings)
     if as_json:
-        print(
-            json.dumps({"faults": [{"name": type(one).__name__, "message": str(one)} for one in faults], "told": told})
-        )
+        refused = [{"name": type(one).__name__, "message": str(one)} for one in faults]
+        print(json.dumps({"faults": refused, "told": told}))
     else:
         print("\n".join(paragraphs(faults) if faults else told))
     return 1 if faults else 0

@@ -1,7 +1,5 @@
 """The findings of a question, and the warning for one that AWS refuses or does not answer."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -46,7 +44,6 @@ class Finding:
 
 Findings = Iterator[Finding]
 
-
 ok = partial(Finding, Level.OK)
 later = partial(Finding, Level.LATER, fix="make deploy, then captune check again")
 warning = partial(Finding, Level.WARNING)  # may stop a run, or could not be asked
@@ -54,10 +51,7 @@ problem = partial(Finding, Level.PROBLEM)  # stops a run, or leaves it without a
 
 
 def asking(subject: str, right: str, question: Findings) -> Findings:
-    """The findings of one question, and a warning in place of those that AWS did not answer.
-
-    `right` is the IAM action of the question; where a refusal names another one, that is the one to allow.
-    """
+    """The findings of a question, or a warning; a refusal names the IAM action to allow, or else it is `right`."""
     try:
         yield from question
     except ClientError as error:

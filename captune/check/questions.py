@@ -1,7 +1,5 @@
 """Every question, in the order in which a person would fix things: settings, account, what AWS offers, what is deployed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -30,10 +28,7 @@ class Project:
 
 
 def findings(aws: Clients, account: str, project: Project) -> Findings:
-    """All findings, one question at a time: what the stacks answer decides which follow.
-
-    A question that AWS refuses or does not answer becomes a warning.
-    """
+    """All findings, one question at a time: what the stacks answer decides which follow. A refused one is a warning."""
     settings, deployed = project.settings, deployment.Deployed()
     cloudformation, iam = aws("cloudformation"), aws("iam")
     for said in settings.warnings():
@@ -95,15 +90,13 @@ def _guards(aws: Clients, settings: Settings, deployed: deployment.Deployed, tem
     subscriptions = "sns:ListSubscriptionsByTopic"
     if GUARDRAIL in (deployed.stacks or ()):
         guards = deployment.guards(aws("events"), sns, templates.guards())
-        yield from asking(
-            "rules and kill switch", f"events:DescribeRule, ListTargetsByRule and {subscriptions}", guards
-        )
+        right = f"events:DescribeRule, ListTargetsByRule and {subscriptions}"
+        yield from asking("rules and kill switch", right, guards)
     if topic := outputs.get("BudgetWarningsTopic"):
         subject = "e-mail of alarms"
         yield from asking(subject, subscriptions, deployment.email(sns, topic, address, subject, Level.PROBLEM))
-        yield from asking(
-            "alarms", "cloudwatch:DescribeAlarms", deployment.alarms(aws("cloudwatch"), templates.alarms())
-        )
+        alarms = deployment.alarms(aws("cloudwatch"), templates.alarms())
+        yield from asking("alarms", "cloudwatch:DescribeAlarms", alarms)
     if (topic := outputs.get("ResultTopicArn")) and address:
         # AWS Budgets writes to the address without a confirmation.
         yield from asking("e-mail", subscriptions, deployment.email(sns, topic, address, "e-mail", Level.WARNING))

@@ -1,7 +1,5 @@
 """Whether AWS allows each deployed role what its template allows it: an organisation's policy, a boundary or the budget's deny may not."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What only a person's own rights show of an account before a run: its plan, newer images, and today's prices."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path

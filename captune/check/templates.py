@@ -1,7 +1,5 @@
 """The synthesized templates with every reference filled in: by what is deployed, else by a name of the right form."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields

@@ -1,7 +1,5 @@
 """AskBaseModel and AskFineTunedModel: put the prompts to one model of the endpoint and keep its answers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import boto3

@@ -1,7 +1,5 @@
 """The same questions, the same seeds, to either model: a greedy answer and some sampled ones for each prompt."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections import deque

@@ -1,7 +1,5 @@
 """What of a language model decides how large it is: read from the config.json of its folder, or from the catalogue of the stacks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,10 +73,7 @@ class Shape:
 
 
 def shape_of(configuration: Mapping[str, Any]) -> Shape:
-    """The shape that a config.json in the Hugging Face layout describes.
-
-    Raises UnknownShape for another architecture, or where a size is missing or no whole number above 0.
-    """
+    """The shape in a Hugging Face config.json. Raises UnknownShape for another architecture, or a size that is none."""
     names = configuration.get("architectures")
     name = str(names[0]) if isinstance(names, list) and names else ""
     if name not in BIASED_ATTENTION:

@@ -1,7 +1,5 @@
 """Clients with patience: throttled and broken calls are tried again before anything is called a failure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -80,11 +78,7 @@ def or_none(call: Callable[..., Any], **request: Any) -> Any:
 
 
 def is_missing(error: ClientError) -> bool:
-    """Whether a service error means that the resource does not exist.
-
-    SageMaker reports a missing resource as a ValidationException, so its message has to be read
-    (`Could not find endpoint "…"`, `Requested resource not found.`).
-    """
+    """Whether a resource does not exist; SageMaker says so in a ValidationException: `Could not find endpoint "…"`."""
     code, message = error_code(error), error_message(error).lower()
     if code in {"ResourceNotFound", "ResourceNotFoundException", "NoSuchKey", "NoSuchVersion", "404"}:
         return True

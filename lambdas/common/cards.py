@@ -4,8 +4,6 @@ Training copies the model to every card of its instances, and the server uses on
 planned by common/memory.py; the formula of serving is reckoned and was not measured on a card.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping
@@ -78,10 +76,7 @@ def _family_and_size(instance_type: str) -> tuple[str, str]:
 
 
 def speed_up(processes: int, sequences: int) -> float:
-    """How many times faster than one card `processes` of them make a step of `sequences`; each takes whole sequences.
-
-    The time that they wait for one another is not counted: it is unmeasured.
-    """
+    """How many times faster than one card `processes` make a step, each of whole sequences; waits are not counted."""
     return sequences / math.ceil(sequences / processes)
 
 

@@ -1,7 +1,5 @@
 """Time, always timezone-aware UTC."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 # strftime takes a month's name from the locale of the process.

@@ -3,18 +3,13 @@
 It travels with the passes of a tear-down, and lies in the run's ledger item as JSON. Neither depends on the other: both are put together.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
 
 class Life(TypedDict, total=False):
-    """One endpoint. Its name and `createdAt` are always known, `goneAt` once a look did not list it any more, the rest where AWS told.
-
-    Of several types `instanceType` is empty.
-    """
+    """One endpoint: `goneAt` once a look did not list it, type and count where AWS told; of several types none."""
 
     name: str
     createdAt: str

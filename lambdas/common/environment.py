@@ -1,11 +1,9 @@
 """The environment variables of the Lambdas, typed. The stack sets for each function only what it needs."""
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from common.architecture import Shape
 from common.errors import DeployInProgress
@@ -71,7 +69,7 @@ class RunSettings:
     accept_lost_ledger: str
 
     @classmethod
-    def from_json(cls, text: str) -> RunSettings:
+    def from_json(cls, text: str) -> Self:
         """Reads the JSON that the stack wrote into SETTINGS_JSON. Raises MisconfiguredFunction when it is of another form."""
         try:
             values: dict[str, Any] = json.loads(text)

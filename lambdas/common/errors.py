@@ -4,8 +4,6 @@ A new kind of failure is one class here: its docstring says what it means and `a
 print the advice, and the tables of docs/troubleshoot.md are made from both (`captune readme`).
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 REFUSED, RUNNING, REMOVED = "refused before anything is paid", "while it trains and serves", "after the run"

@@ -1,9 +1,4 @@
-"""What a run is expected to take and to cost, phase by phase. Nothing is reserved by it: what is reserved is the worst case.
-
-Each figure has its source. Unmeasured figures are not guessed: their seconds are None, and so is the cost.
-"""
-
-from __future__ import annotations
+"""What a run is expected to take and cost, by phase and with sources; None if unmeasured. Nothing is reserved by it."""
 
 import math
 from dataclasses import dataclass
@@ -129,13 +124,8 @@ def _choosing(shape: Shape, card: Card | None, tokens: int) -> tuple[Phase, ...]
     if not tokens:
         return ()
     seconds = math.ceil(STRENGTHS * tokens / (SCORING_SPEED * _of_one(speed, shape))) if speed else None
-    return (
-        Phase(
-            "choose the strength",
-            seconds,
-            f"reckoned: {STRENGTHS} strengths, {SCORING_SPEED:g} times as fast as learning",
-        ),
-    )
+    source = f"reckoned: {STRENGTHS} strengths, {SCORING_SPEED:g} times as fast as learning"
+    return (Phase("choose the strength", seconds, source),)
 
 
 def _learning(shape: Shape, card: Card | None, tokens: int, cards: int, sequences: int) -> Phase:

@@ -8,8 +8,6 @@ is wrong"), asks for it, or names it as one of several that may be ("could be SM
 part that answers is judged (`own_answer`).
 """
 
-from __future__ import annotations
-
 import re
 import signal
 import threading
@@ -250,10 +248,7 @@ def _one_of_several(before: str, after: str, pattern: re.Pattern[str]) -> bool:
 
 @contextmanager
 def time_limit(seconds: float, error: Exception) -> Iterator[None]:
-    """Raises `error` when the block takes longer: a search may take for ever, and `re` looks for signals every few thousand steps.
-
-    Without effect outside the main thread, where a Lambda never runs.
-    """
+    """Raises `error` when the block takes longer: `re` looks for signals, however long it searches. Main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

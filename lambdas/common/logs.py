@@ -1,7 +1,5 @@
 """Structured log lines, one JSON object each, and CloudWatch metrics in the embedded metric format."""
 
-from __future__ import annotations
-
 import json
 import time
 from typing import Any
@@ -15,10 +13,7 @@ def log(message: str, **facts: Any) -> None:
 
 
 def metric(**values: int) -> None:
-    """Publishes metrics by writing them to the log; CloudWatch reads them there, so no call and no permission is needed.
-
-    The form is AWS's embedded metric format specification.
-    """
+    """Publishes metrics by the log, in AWS's embedded metric format: that needs no call and no permission."""
     definitions = [{"Name": name, "Unit": "None"} for name in values]
     directive = {"Namespace": NAMESPACE, "Dimensions": [[]], "Metrics": definitions}
     print(

@@ -7,8 +7,6 @@ In public runs LoRA on a bfloat16 Llama 2 7B peaked at 15 to 17 GB on the 24 GB 
 512 tokens. Of what it adds up, the activations were compared with what torch really keeps for the backward pass.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 # A step trains on as many sequences as leave 512 steps, and on four at most. Text by others does not care once a part of the
@@ -19,9 +17,8 @@ FEWEST_STEPS, MOST_SEQUENCES_PER_STEP = 512, 4
 # Tokens that go through the model at once. On a CPU 1,024 took 3.4 GiB in all, 512 takes 2.1.
 MICRO_TOKENS = {"cpu": 512, "cuda": 2048}
 USABLE = 0.92  # of the free memory: the rest is for the allocator's gaps and the libraries' workspaces
-KEEP = (
-    0.6  # activations are kept only while all fits into this share; the estimate is not yet compared with a real card
-)
+# Activations are kept only while all fits into this share; the estimate is not yet compared with a real card.
+KEEP = 0.6
 FIXED_BYTES = 600_000_000  # libraries, tokenizer, the corpus and what an evaluation holds at once
 ADAPTER_BYTES = 4 + 4 + 8 + 2  # per parameter in float32: weight, gradient, AdamW's two moments; and its bfloat16 copy
 # Bytes of a weight in 4-bit NormalFloat: half a byte, a scale in 8 bits for 64 of them, a scale of scales for 256 of those.

@@ -5,8 +5,6 @@ No two executions share a run name, not even where case is ignored, as SageMaker
 cleaned and gets ten hexadecimal digits of its own SHA-256, which a plain name never ends with.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 

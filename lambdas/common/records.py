@@ -4,8 +4,6 @@ Preflight reads a user's file with it, and training the file that StageInput has
 code (preflight/staging.py), so it needs nothing but Python's own library. Every fault is named with its line.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

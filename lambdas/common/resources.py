@@ -1,7 +1,5 @@
 """What SageMaker holds of this project: found by name, and whose it is by its tags."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -59,10 +57,7 @@ class Resource:
 def find_all(
     sagemaker: Any, kind: Kind, name_contains: str, status: str | None = None, *, created_after: datetime | None = None
 ) -> list[Resource]:
-    """Every resource of a kind with a text in its name and, if asked for, in a status or from a time on. Raises what botocore raises.
-
-    All pages are read before anything is answered: a list that shrinks while it is read would skip some.
-    """
+    """Every resource of a kind by name, status and time; all pages first, for a list may shrink. Raises as botocore."""
     only: dict[str, Any] = {"StatusEquals": status} if status else {}
     if created_after:
         only["CreationTimeAfter"] = created_after
@@ -108,13 +103,10 @@ class Tags:
         try:
             pages = self._sagemaker.get_paginator("list_tags").paginate(ResourceArn=resource.arn)
             tags = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
-        except ClientError as error:
-            # Of this resource only: it was deleted since it was listed, or may not be read.
+        except (ClientError, BotoCoreError) as error:
+            # A ClientError is of this resource only: it was deleted since it was listed, or may not be read.
+            self._silent = isinstance(error, BotoCoreError)
             log("tags unknown", resource=str(resource), error=str(error))
-            return ""
-        except BotoCoreError as error:
-            log("tags unknown", resource=str(resource), error=str(error))
-            self._silent = True
             return ""
         if tags.get(TAG_KEY) == TAG_VALUE:
             return ""

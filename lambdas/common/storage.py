@@ -1,7 +1,5 @@
 """Small texts and JSON in the project's bucket."""
 
-from __future__ import annotations
-
 import io
 import json
 import sys

@@ -1,7 +1,5 @@
 """What the functions share about texts: words, in every script; tokens; bytes; lists in messages; and the kinds of prompts."""
 
-from __future__ import annotations
-
 import math
 import re
 import unicodedata

@@ -3,8 +3,6 @@
 If it fails, the run is still settled, its schedule deleted and the e-mail sent.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from common.aws import client, reaching
@@ -22,10 +20,7 @@ from settle import notice
 
 
 def handle(event: Record, context: Any) -> Finished:
-    """Takes the settlement's record; answers subject and message with what only the report knows, and the verdict.
-
-    Raises ReportDamaged for a file that cannot be read or drawn, ServiceUnreachable when S3 does not answer.
-    """
+    """Takes the settlement's record; answers the e-mail and the verdict. Raises ReportDamaged, ServiceUnreachable."""
     told = ""
     if not event.get("ownsPrefix", True):
         told = "No report was written: the run's name belongs to an earlier run, whose report stays as it is."

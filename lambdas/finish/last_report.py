@@ -1,7 +1,5 @@
 """The last report of a run: WriteReport's with the final cost, or one of a run that came to none."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 from common.contracts import run_folder
@@ -18,10 +16,7 @@ _NOT_OF_THE_FORM = (ArithmeticError, AttributeError, LookupError, RecursionError
 
 
 def write(storage: Storage, prefix: str, record: Record) -> tuple[Summary, list[str]]:
-    """Writes the report of a settled run under `prefix`; answers its summary and, in words, what could not be made.
-
-    `record` is the settlement's. Raises ReportDamaged for a file that cannot be read or drawn.
-    """
+    """Writes a settled run's report; answers its summary and what could not be made. Raises ReportDamaged."""
     name = run_folder.SUMMARY
     try:
         document = _reported(storage, prefix, record)

@@ -1,24 +1,14 @@
 """The checks of Preflight, in one list. Each is run whatever the others found, so that one attempt shows everything there is to mend."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
+from common import errors
 from common.contracts.fine_tuning import PreflightEvent
 from common.environment import RunSettings
-from common.errors import (
-    CaptuneError,
-    EulaNotAccepted,
-    GuardrailMissing,
-    ImageNotFound,
-    LeftoversFound,
-    ServiceUnreachable,
-    SpotWithoutCheckpoints,
-)
 from common.ledger.ledger import Ledger
 from common.names import run_name
 from common.pricing.costs import answers_cents
@@ -27,6 +17,7 @@ from common.pricing.prices import Price, dearest
 from common.storage import Storage
 from preflight import large_model_allowance, model, money, request, staging
 from preflight.account import guardrail, images, other_runs, quotas, weights
+from preflight.request import Request
 from preflight.texts import outside_text, prompts, training
 from preflight.texts.text_file import Files
 
@@ -63,7 +54,7 @@ class PreflightResult:
     training_types: list[str]
     hosting_types: list[str]
     run: str = ""
-    request: request.Request = field(default_factory=request.Request)
+    request: Request = field(default_factory=Request)
     spot: bool = False
     corpus_bytes: int = 0  # the most of a large corpus that is learned
     material: Any = None
@@ -74,10 +65,10 @@ class PreflightResult:
     allowance: Any = None
     others: list[str] = field(default_factory=list)  # other runs in flight
     warnings: list[str] = field(default_factory=list)
-    faults: list[CaptuneError] = field(default_factory=list)
+    faults: list[errors.CaptuneError] = field(default_factory=list)
 
     @classmethod
-    def before_checks(cls, settings: RunSettings) -> PreflightResult:
+    def before_checks(cls, settings: RunSettings) -> Self:
         """What is known before anything is checked."""
         return cls(model.catalogued(settings), settings.training_instance_types, settings.hosting_instance_types)
 
@@ -95,10 +86,10 @@ class PreflightResult:
         """Runs one check and keeps its fault for the end."""
         try:
             return step()
-        except ServiceUnreachable:
+        except errors.ServiceUnreachable:
             # Nothing to mend: the state machine tries again.
             raise
-        except CaptuneError as fault:
+        except errors.CaptuneError as fault:
             self.faults.append(fault)
             return None
 
@@ -129,7 +120,7 @@ def execution_input(context: Context, result: PreflightResult) -> None:
     result.request = result.attempt(lambda: request.parse(context.event["input"])) or result.request
     result.spot = result.trains and (settings.spot if result.request.spot is None else result.request.spot)
     if result.spot and not settings.checkpoint_minutes:
-        raise SpotWithoutCheckpoints(
+        raise errors.SpotWithoutCheckpoints(
             "A spot instance may be taken away at any moment, and without checkpoints the job would begin anew each time. Set checkpoint_minutes in "
             'cdk.json to 10 and deploy, or start with {"spot": false}.'
         )
@@ -138,7 +129,7 @@ def execution_input(context: Context, result: PreflightResult) -> None:
 def guards(context: Context, result: PreflightResult) -> None:
     """Whether what ends a run is deployed and on. Raises GuardrailMissing."""
     if missing := guardrail.missing(context.client("events"), context.client("sns"), context.guards):
-        raise GuardrailMissing(
+        raise errors.GuardrailMissing(
             f"This run would not be ended and settled as promised: {'; '.join(missing)}. Run make deploy until the stack Captune-Guardrail is there, and where somebody "
             "changed it by hand: make deploy ARGS=--revert-drift. captune check says what stands in the way."
         )
@@ -154,17 +145,14 @@ def licence(context: AccountContext, result: PreflightResult) -> str:
     """Whether the licence of the base model was accepted. Raises EulaNotAccepted."""
     base = context.settings.base_model
     if base.requires_eula and not context.settings.accept_eula:
-        raise EulaNotAccepted(
+        raise errors.EulaNotAccepted(
             f"{base.name} is licensed by {base.licensor}. Read the licence at {base.eula_uri}, then set accept_eula to true in cdk.json and deploy again."
         )
     return f"that of {base.name} {'is accepted in the settings' if base.requires_eula else 'needs no acceptance here'}"
 
 
 def base_weights(context: AccountContext, result: PreflightResult) -> str:
-    """Where the weights lie, and what model they are. Raises WeightsNotFound and WeightsRejected.
-
-    Before the texts: how much of them is learned goes by the model that is there.
-    """
+    """Where the weights lie, and of what model. Raises WeightsNotFound and WeightsRejected. The texts go by it."""
     if context.settings.base_model.own_weights:
         result.model, warnings = weights.of_user(context.client("s3"), context.settings)
     else:
@@ -228,7 +216,7 @@ def container_images(context: AccountContext, result: PreflightResult) -> str:
     looked = [images.problem(partial(context.brisk_client, "ecr"), address) for address in needed]
     result.warnings += [warning for _, warning in looked if warning]
     if problems := [problem for problem, _ in looked if problem]:
-        raise ImageNotFound(
+        raise errors.ImageNotFound(
             f"SageMaker could not pull a container image: {'; '.join(problems)}. Deploy a newer version of this project, or set hosting_image in cdk.json to an "
             "image that exists and deploy."
         )
@@ -239,7 +227,7 @@ def leftovers(context: Context, result: PreflightResult) -> None:
     """Whether anything bills that no reservation covers, and which runs are in flight. Raises LeftoversFound."""
     result.others = other_runs.runs_in_flight(context.ledger, result.run)
     if left := other_runs.leftovers(context.client("sagemaker"), context.ledger, context.now):
-        raise LeftoversFound(
+        raise errors.LeftoversFound(
             f"An earlier run left {', '.join(left[:5])}, which may bill. The sweeper removes leftovers every quarter of an hour. To remove them now, delete them in the "
             'SageMaker console, or start the TearDown state machine with {"runName": "captune-…"}.'
         )
@@ -258,10 +246,7 @@ def instance_quotas(context: AccountContext, result: PreflightResult) -> str:
 
 
 def money_left(context: Context, result: PreflightResult) -> None:
-    """The hourly prices of the types that are left, and what the run may take of the month's cap. Raises PriceUnknown and BudgetExceeded.
-
-    After the quotas: a type that the account may not use must not set the price.
-    """
+    """Prices of the types that the quotas leave, and the run's part of the cap. Raises PriceUnknown, BudgetExceeded."""
     settings, asked = context.settings, result.request
     # The Price List has endpoints in a few regions only.
     pricing = context.brisk_client("pricing", "us-east-1")

@@ -1,7 +1,5 @@
 """Preflight: checks everything that can be checked for free, all at once, and makes the plan of the run. It writes nothing but its count of executions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from common.aws import brisk_client, client, reaching

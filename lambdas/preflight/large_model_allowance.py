@@ -1,9 +1,4 @@
-"""What a run is given of the cap, with what a model that is larger than Llama 2 7B needs beyond the allowances of lambdas/common.
-
-It is only ever added: no run is given a smaller reservation than one of Llama 2 7B.
-"""
-
-from __future__ import annotations
+"""What a run is given of the cap: as much as one of Llama 2 7B, and what a larger model needs beyond that."""
 
 from dataclasses import replace
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The base model of a run: whether it fits the cards of the instance types, and how much of a corpus it can learn in its time."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How much a run may take: prices, the worst case, and the clamp to what is left of the cap."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -40,10 +38,7 @@ class Allowance:
 
 
 def find_price(pricing: Any, region: str, instance_type: str, use: str) -> Price:
-    """The dearer of the listed price and the pinned one, or the only one that there is. Raises PriceUnknown.
-
-    A list that says too little would reserve too little; where AWS really charges less, `captune prices` lowers the pinned one.
-    """
+    """The dearer of listed and pinned price, or the only one: too little must not be reserved. Raises PriceUnknown."""
     try:
         price = listed(pricing, region, instance_type, use)
     except (ClientError, BotoCoreError):

@@ -4,10 +4,9 @@ Whatever a run pays for stands in it, so that what is reserved and what is start
 that it began with, and ReserveBudget refuses a plan of another deployment.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from common import estimate
@@ -20,18 +19,8 @@ from common.environment import RunSettings
 from common.ledger.rows import RunItem
 from common.memory import sequences_per_step
 from common.names import trial_name
+from common.pricing import durations
 from common.pricing.costs import ENDPOINT_INSTANCES, TRAINING_VOLUME_GB
-from common.pricing.durations import (
-    ENDPOINT_CAPACITY_SECONDS,
-    ENDPOINT_DOWNLOAD_SECONDS,
-    ENDPOINT_START_SECONDS,
-    MAX_PENDING_SECONDS,
-    SPOT_WAIT_SECONDS,
-    TRAINING_MARGIN_SECONDS,
-    instance_pools_seconds,
-    pause_seconds,
-    try_again_seconds,
-)
 from common.pricing.prices import dearest, written
 from common.text import count_words, estimated_tokens
 from preflight.checks import Context, PreflightResult
@@ -50,11 +39,10 @@ def build(context: Context, found: PreflightResult) -> Plan:
     seed = settings.seed if request.seed is None else request.seed
     planned = _expected(settings, found, samples)
     deadline = allowance.deadline_seconds
-    looking = instance_pools_seconds(deadline) if len(found.hosting_types) > 1 else ENDPOINT_CAPACITY_SECONDS
-
-    def key(path: str) -> str:
-        return run_folder.key(found.run, path)
-
+    looking = durations.ENDPOINT_CAPACITY_SECONDS
+    if len(found.hosting_types) > 1:
+        looking = durations.instance_pools_seconds(deadline)
+    key = partial(run_folder.key, found.run)
     return {
         "runName": found.run,
         "executionName": event["executionName"],
@@ -87,9 +75,9 @@ def build(context: Context, found: PreflightResult) -> Plan:
             "instanceCount": settings.training_instance_count,
             "resources": _resources(found, settings.training_instance_count),
             "maxRuntimeSeconds": allowance.training_seconds,
-            "maxPendingSeconds": MAX_PENDING_SECONDS,
+            "maxPendingSeconds": durations.MAX_PENDING_SECONDS,
             "spot": found.spot,
-            "maxWaitSeconds": allowance.training_seconds + SPOT_WAIT_SECONDS if found.spot else 0,
+            "maxWaitSeconds": allowance.training_seconds + durations.SPOT_WAIT_SECONDS if found.spot else 0,
             "hyperparameters": _hyperparameters(settings, found, seed),
             "corpusUri": storage.uri(key(run_folder.CORPUS_CHANNEL)),
             "evaluationUri": storage.uri(key(run_folder.EVALUATION_CHANNEL)),
@@ -102,12 +90,12 @@ def build(context: Context, found: PreflightResult) -> Plan:
             "instanceTypes": found.hosting_types,
             "instances": _instances(found.hosting_types, looking),
             "instanceCount": ENDPOINT_INSTANCES,
-            "downloadSeconds": ENDPOINT_DOWNLOAD_SECONDS,
-            "startSeconds": ENDPOINT_START_SECONDS,
+            "downloadSeconds": durations.ENDPOINT_DOWNLOAD_SECONDS,
+            "startSeconds": durations.ENDPOINT_START_SECONDS,
             "maxModelTokens": found.model.served_tokens,
             "deadlineSeconds": deadline,
-            "pauseSeconds": pause_seconds(deadline),
-            "tryAgainSeconds": try_again_seconds(looking),
+            "pauseSeconds": durations.pause_seconds(deadline),
+            "tryAgainSeconds": durations.try_again_seconds(looking),
             "trialName": trial_name(found.run),
             "trialAdapterUri": request.adapter_uri or storage.uri(key(run_folder.TRIAL)),
         },
@@ -164,7 +152,7 @@ def _instances(types: list[str], looking_seconds: int) -> dict[str, Any]:
 
 
 def _hyperparameters(settings: RunSettings, found: PreflightResult, seed: int) -> dict[str, str]:
-    seconds = found.allowance.training_seconds - TRAINING_MARGIN_SECONDS - found.model.longer_download_seconds
+    seconds = found.allowance.training_seconds - durations.TRAINING_MARGIN_SECONDS - found.model.longer_download_seconds
     values: dict[str, object] = {
         **settings.hyperparameters,
         "epochs": found.request.epochs or settings.epochs,
@@ -224,10 +212,7 @@ def _ledger_details(event: PreflightEvent, settings: RunSettings, found: Preflig
 
 
 def _expected(settings: RunSettings, found: PreflightResult, samples: int) -> PlannedEstimate:
-    """What the run is expected to take, with the source of each figure.
-
-    Where no speed is known for the card, the seconds and cents that depend on it are None.
-    """
+    """What the run is expected to take, each figure with its source; None for what a card's unknown speed decides."""
     model, material, kind = found.model, found.material, found.training_types[0]
     tokens = tokens_learned(settings, found.request, material.words)
     sequences = sequences_per_step(tokens // settings.sequence_length)

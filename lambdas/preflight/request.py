@@ -1,7 +1,5 @@
 """The execution input: every key optional, every value checked, unknown keys refused."""
 
-from __future__ import annotations
-
 import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping

@@ -1,9 +1,4 @@
-"""Everything a run needs, read from the deployed assets or the user's files, and checked.
-
-Nothing is written here: whoever reads it may not have the run's name yet. lambdas/stage writes it once the run owns its prefix.
-"""
-
-from __future__ import annotations
+"""Everything a run needs, read and checked here; lambdas/stage writes it, once the run owns its prefix."""
 
 import hashlib
 import io
@@ -54,24 +49,19 @@ def asset(s3: Any, name: str) -> dict[str, bytes]:
 
 
 def read_material(files: Files, request: Request) -> Material | None:
-    """Reads and checks texts and prompts, each whatever is wrong with the others; None where `files` kept a fault.
-
-    The faults are DatasetRejected (or one of its kinds) and PromptsRejected. A run that only serves needs neither.
-    """
+    """Texts and prompts, each checked by itself; None where `files` kept a DatasetRejected or PromptsRejected."""
     if request.serve_only:
         return Material([], [], Overlap([]), 0, [], outside_told=outside_text.NONE_GIVEN)
     made = request.corpus is not None and request.prompts is None
     key, file = request.prompts, "prompts.jsonl"
     given = None if made else files.attempt(lambda: prompts.parse(files.content(key, file), files.name(key, file)))
     name = outside_text.name_of(files, request)
-    outside = (
-        files.attempt(lambda: outside_text.read(files.content(request.held_outside, "outside.jsonl"), name))
-        if name
-        else []
-    )
+    outside: Any = []
+    if name:
+        outside = files.attempt(lambda: outside_text.read(files.content(request.held_outside, "outside.jsonl"), name))
     control = files.attempt(files.control) or []
-    measured = [*control, *(outside or [])]
-    material: Material | None = files.attempt(lambda: training.read_texts(files, request, measured))
+    read = training.from_records if records.are_records(request.corpus) else training.from_text
+    material: Material | None = files.attempt(lambda: read(files, request, [*control, *(outside or [])]))
     if material is None or outside is None:
         return None
     material.outside_told = outside_text.NONE_GIVEN

@@ -4,8 +4,6 @@ Lengths are CSS pixels, y grows downward. A `style` names a role ("base", "tuned
 chart takes a width: `WIDE` for page and paper, `NARROW` for a phone, where the words of a row stand above it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +22,6 @@ ROWS_WITH_NAMES = 30  # more documents than this are drawn without their names
 _WIDTHS = {**dict.fromkeys(" .,:;'|!()[]ijlft", 0.35), **dict.fromkeys("mwMW@%", 1.05)}
 SIDES = ("base", "tuned")
 COPY_BINS = ((0, 3), (4, 7), (8, 11), (12, 15), (16, 10**9))
-
 
 Bands = Sequence[tuple[float, float]]
 
@@ -118,10 +115,7 @@ class Scale:
 def scale(
     values: Sequence[float], start: float, end: float, *, zero: bool = False, ticks: int = 5, tight: bool = False
 ) -> Scale:
-    """A scale over the values with ticks at a distance of 1, 2 or 5 times a power of ten.
-
-    It is widened to the next ticks, unless `tight`: then it ends where the values end.
-    """
+    """A scale with ticks of 1, 2 or 5 times a power of ten. It ends at ticks or, `tight`, where the values end."""
     low, high = min(values), max(values)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)

@@ -1,7 +1,5 @@
 """Numbers as a reader wants them: never more digits than the standard error allows, and money and time in words."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from datetime import UTC
@@ -20,10 +18,7 @@ _UNPRINTABLE = dict.fromkeys(
 
 
 def decimals_for(standard_error: float | None, *, default: int = 3) -> int:
-    """Decimal places that a standard error supports.
-
-    The rule of the Particle Data Group: two digits of the error where its first three are 100 to 354, else one.
-    """
+    """Decimals by the Particle Data Group's rule: two digits of an error that begins with 100 to 354, else one."""
     if standard_error is None or not math.isfinite(standard_error) or standard_error <= 0:
         return default
     exponent = math.floor(math.log10(standard_error))
@@ -78,10 +73,7 @@ def range_text(figure: Mapping[str, float | None], *, signed: bool = True) -> st
 
 
 def change_text(figure: Mapping[str, float], unit: str) -> str:
-    """The size of a change without its sign, for a sentence that says which way.
-
-    `0.052 nats per token (95 % interval 0.037 to 0.069)`
-    """
+    """The size of a change without its sign: `0.052 nats per token (95 % interval 0.037 to 0.069)`."""
     low, high = sorted((abs(figure["low"]), abs(figure["high"])))
     error = figure["standard_error"]
     sizes = {"estimate": abs(figure["estimate"]), "standard_error": error, "low": low, "high": high}

@@ -1,7 +1,5 @@
 """WriteReport: brings measurements and answers together, judges them, and writes the report."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 from common.aws import client, reaching
@@ -18,11 +16,7 @@ from report.run_facts import run_facts
 
 
 def handle(event: ReportEvent, context: Any) -> Reported:
-    """Takes the plan, the reservation, the adapter's address and how the run went; answers the verdict and where the report lies.
-
-    Raises ReportIncomplete when the measurements or the answers are missing, AdapterNotServed when the answers of the
-    fine-tuned model are those of the base model though its losses are not.
-    """
+    """Takes what a run has left; answers verdict and report. Raises ReportIncomplete and AdapterNotServed."""
     plan = event["plan"]
     storage = Storage(client("s3"), required("BUCKET_NAME"))
     earlier = run_folder.run_of_uri(plan.get("adapterUri") or "")
@@ -47,17 +41,8 @@ def handle(event: ReportEvent, context: Any) -> Reported:
         )
     run = run_facts(plan, event["reservation"], event, its_plan)
     analysis.refuse_base_answers(metrics, base, tuned)
-    findings = analysis.analyse(
-        metrics,
-        prompts,
-        base,
-        tuned,
-        seed=plan["seed"],
-        corpus=corpus,
-        smoke=bool(run["smoke"]),
-        outside_given=bool(run["outside_given"]),
-        records=bool(run["records"]),
-    )
+    kind = {key: bool(run[key]) for key in ("smoke", "outside_given", "records")}
+    findings = analysis.analyse(metrics, prompts, base, tuned, seed=plan["seed"], corpus=corpus, **kind)
     document = summary.build(run, metrics, prompts, base, tuned, findings)
     with reaching("Writing the report"):
         not_made = render.write(storage, plan["report"]["prefix"], document)

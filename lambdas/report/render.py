@@ -4,8 +4,6 @@ The templates hold the words and the order; jinja2 fills them in and escapes eve
 typst, which also checks it against PDF/UA-1, the standard for PDFs that can be read out.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import math
@@ -50,10 +48,7 @@ class NotDrawn(ValueError):
 
 
 def write(storage: Storage, prefix: str, document: Summary) -> list[str]:
-    """Renders a summary into every form of the report, and answers what could not be made, in words; the page always is.
-
-    The model card needs measurements, so a failed run has none. Raises NotDrawn where not even the page can be made.
-    """
+    """Writes every form (no card of a failed run), and answers what could not be made. Raises NotDrawn without a page."""
     storage.write_json(f"{prefix}{run_folder.SUMMARY}", document)
     storage.write(f"{prefix}{run_folder.PAGE}", page(document), "text/html; charset=utf-8")
     if document.get("heldout"):
@@ -66,11 +61,7 @@ def write(storage: Storage, prefix: str, document: Summary) -> list[str]:
 
 
 def page(summary: Summary) -> bytes:
-    """report.html: one file without scripts or requests.
-
-    Where a text should break out of its place all the same, the page's own Content-Security-Policy lets nothing of it run, load or send:
-    it allows this one style sheet, by its hash, and the empty icon.
-    """
+    """report.html: no scripts, no requests. Its Content-Security-Policy allows one style sheet and the empty icon."""
     return _filled("page.html", summary, frame(meaning.document_title(summary)))
 
 
@@ -98,11 +89,9 @@ def card(summary: Summary) -> str:
 
 
 def pdf(summary: Summary) -> bytes:
-    """report.pdf, tagged and with its fonts, as PDF/UA-1 asks. The same summary gives the same bytes.
+    """report.pdf, tagged and with its fonts (PDF/UA-1), of `PDF_ANSWERS` answers at most; the same for the same summary.
 
-    It shows `PDF_ANSWERS` answers at most. Letters that typst's fonts lack become question marks, and the file says so.
-
-    Raises NotDrawn where typst refuses it.
+    Letters that typst's fonts lack become question marks, and the file says so. Raises NotDrawn where typst refuses it.
     """
     try:
         import typst  # 80 MB: not before it is needed

@@ -1,7 +1,5 @@
 """What is known of a run itself: from its plan, its reservation and, where the run got that far, WriteReport's event."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,11 +14,9 @@ from report.summary_types import Spot, or_empty
 def run_facts(
     plan: Plan, reservation: Mapping[str, Any], event: ReportEvent | None = None, trained_by: Plan | None = None
 ) -> dict[str, Any]:
-    """What the report says of the run itself.
+    """What the report says of the run itself. Instances and prices are those used; without an event, of a single choice.
 
-    `trained_by` is the plan of the run that trained what is served, where that is an earlier one: texts and losses are that
-    run's, and this one trained on no instance. Instances and their prices are those that really trained and served; without an
-    event they are known only where the plan has a single choice.
+    `trained_by` is the plan of the earlier run that trained what is served: texts and losses are that run's.
     """
     reported, budget, model, training = (
         or_empty(part) for part in (event, plan.get("budget"), plan.get("baseModel"), plan.get("training"))
@@ -122,10 +118,7 @@ def _hourly_cents(budget: Mapping[str, Any], use: str, instance_type: str | None
 
 
 def spot_facts(job: Mapping[str, Any], instances: Any, hourly_cents: float | None) -> Spot:
-    """SageMaker's figures of a spot job, in the form of the summary; None for a missing one, which FineTuning passes on as 0.
-
-    Its own measure of what was saved is the time in training less the time that was billed.
-    """
+    """SageMaker's figures of a spot job; None for a missing one (0 in the event). Saved is trained less billed time."""
     seconds, billed = (job.get(name) or None for name in ("trainingSeconds", "billedSeconds"))
     saved = None
     if seconds and billed and hourly_cents is not None:

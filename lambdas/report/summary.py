@@ -1,10 +1,4 @@
-"""summary.json: everything a report shows, so that page, PDF and model card can be made from it alone.
-
-`build` for a run whose answers are in, `failure` for one that ended before, `settle` once TearDown knows the cost.
-Its form is in summary_types.py.
-"""
-
-from __future__ import annotations
+"""summary.json, of which every form is made: `build` with answers, `failure` without, `settle` once costs are known."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -91,10 +85,7 @@ def settle(
     error: str | None = None,
     cause: str | None = None,
 ) -> Summary:
-    """The summary with its final status, what it cost in cents, and the seconds spent in each state.
-
-    The original stays as it is, and all that is not changed is shared with it: the answers of a large run fill a function's memory.
-    """
+    """The summary with status, cost and times of its end. What is unchanged is shared: answers can fill a memory."""
     settled: Summary = {
         **summary,
         "status": status,

@@ -1,9 +1,5 @@
-"""The form of summary.json, as types: what WriteReport builds, and what every form of the report reads.
+"""The form of summary.json, as types. `Summary` names the function whose keys a block of figures has."""
 
-A block of figures has the keys that its function in report/findings/ gives it: `Summary` names the function of each.
-"""
-
-# Without deferred annotations: a TypedDict would not see in a text which keys need not be there.
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 

@@ -1,7 +1,5 @@
 """ReserveBudget: sets the worst case of the planned run aside in the ledger, or refuses the run."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from common.aws import client, reaching

@@ -4,13 +4,11 @@ An hour costs the reserved price where the type was reserved, the dearest that i
 SageMaker once it is gone: how long it was there is known from the ledger's notes and the passes of this tear-down.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import ceil
-from typing import Any
+from typing import Any, Self
 
 from common.aws import or_none
 from common.clock import from_iso, months_between
@@ -42,7 +40,7 @@ class Tariff:
     instances: int
 
     @classmethod
-    def from_item(cls, item: Mapping[str, Any], use: str) -> Tariff:
+    def from_item(cls, item: Mapping[str, Any], use: str) -> Self:
         """The tariff of a run's ledger item."""
         instances = int(item["training_instances"]) if use == "Training" else ENDPOINT_INSTANCES
         return cls(use, tuple(prices_of(item, use)), item["execution_arn"].split(":")[3], instances)
@@ -78,6 +76,23 @@ class Bill(RunCost):
     unreserved: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Use:
+    """Instances of one type ("": unknown) that ran so long; `billed_seconds` of each, None for all of the time."""
+
+    start: datetime
+    end: datetime
+    instance_type: str = ""
+    count: int = 1
+    billed_seconds: int | None = None
+
+    @property
+    def seconds(self) -> int:
+        """What each of them billed."""
+        all_of_it = max(0, ceil((self.end - self.start).total_seconds()))
+        return all_of_it if self.billed_seconds is None else self.billed_seconds
+
+
 @dataclass
 class _Sum:
     """The seconds and cents of one use, and what of it was not reserved."""
@@ -103,26 +118,6 @@ class _Sum:
                 f"{what} ran on {used.count} x {used.instance_type or price.instance_type}; reserved was {count} of {reserved}: "
                 f"{dollars(sum(shares.values()))} at ${price.hourly_usd.normalize():f} an hour ({price.source})."
             )
-
-
-@dataclass(frozen=True)
-class Use:
-    """Instances of one type that ran between `start` and `end`. The type is empty where it is unknown.
-
-    `billed_seconds` is what SageMaker says that each of them billed in that time; None for all of it.
-    """
-
-    start: datetime
-    end: datetime
-    instance_type: str = ""
-    count: int = 1
-    billed_seconds: int | None = None
-
-    @property
-    def seconds(self) -> int:
-        """What each of them billed."""
-        all_of_it = max(0, ceil((self.end - self.start).total_seconds()))
-        return all_of_it if self.billed_seconds is None else self.billed_seconds
 
 
 class StillRunning(RuntimeError):

@@ -1,20 +1,11 @@
 """SettleLedger: replaces the reservation by what was billed. Money only: it reads no file and renders nothing, so that no
 report can keep a run from being settled. What the report needs of it goes on to FinishReport as `record`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from common.aws import hasty_client, reaching
 from common.clock import from_iso, month_of, now
-from common.contracts.tear_down import (
-    Record,
-    Settled,
-    TearDownEvent,
-    execution_arn_of,
-    refuse_another_machine,
-    run_of_event,
-)
+from common.contracts import tear_down
 from common.environment import required
 from common.ledger.ledger import Ledger
 from common.ledger.rows import RunItem
@@ -23,7 +14,7 @@ from common.pricing import costs
 from settle import billing, history, notice
 
 
-def handle(event: TearDownEvent, context: Any) -> Settled:
+def handle(event: tear_down.TearDownEvent, context: Any) -> tear_down.Settled:
     """Takes the tear-down's input with {runName, seen}; answers subject and message for the owner, a result, and the record.
 
     Raises StillRunning for a run that still bills or whose execution goes on, InvalidInput for an event that names no run or another machine's execution, and
@@ -32,11 +23,11 @@ def handle(event: TearDownEvent, context: Any) -> Settled:
     # TearDown settles again for as long as it takes: no silent service may cost all of this function's time each time.
     ledger = Ledger(hasty_client("dynamodb"), required("LEDGER_TABLE"))
     cap_cents, moment = int(required("CAP_CENTS")), now()
-    run, fine_tuning_arn = run_of_event(event), required("FINE_TUNING_ARN")
-    refuse_another_machine(event, fine_tuning_arn)
+    run, fine_tuning_arn = tear_down.run_of_event(event), required("FINE_TUNING_ARN")
+    tear_down.refuse_another_machine(event, fine_tuning_arn)
     item = ledger.run(run)
     # From the run's item, the event, or the run's name. Empty where nobody knows it any more.
-    execution_arn = item["execution_arn"] if item else execution_arn_of(event, fine_tuning_arn) or ""
+    execution_arn = item["execution_arn"] if item else tear_down.execution_arn_of(event, fine_tuning_arn) or ""
     execution = history.read(hasty_client("stepfunctions"), execution_arn, str(event.get("status") or "UNKNOWN"))
     # The name of an execution can be used again after 90 days, its run's name cannot: such an execution was refused.
     is_earlier = item is not None and _was_settled_before(item, execution)
@@ -57,7 +48,7 @@ def handle(event: TearDownEvent, context: Any) -> Settled:
             ActualCents=later, CommittedCents=committed, CapCents=cap_cents, UnreservedInstances=len(bill.unreserved)
         )
     cost = notice.cost(None if is_earlier else item, left, cap_cents, month)
-    record: Record = {
+    record: tear_down.Record = {
         "run": run,
         "executionArn": execution_arn,
         "ownsPrefix": not is_earlier,

@@ -1,7 +1,5 @@
 """What the execution's own history tells: how long each state took, how it ended, and when the endpoint was created."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -1,7 +1,5 @@
 """What the owner is told of a run that has ended: the subject and the text of the e-mail, from the settlement's record alone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from common.contracts.tear_down import FinalCost, Record

@@ -1,7 +1,5 @@
 """StageInput: gathers again what Preflight has checked, compares it, and writes it under the run's prefix, once the run owns it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import PurePosixPath
 from typing import Any
@@ -20,10 +18,7 @@ from preflight.texts.text_file import Files
 
 
 def handle(event: Plan, context: Any) -> Staged:
-    """Takes the plan of the run; answers what it has staged. Raises DatasetChanged where a file is not the checked one.
-
-    A second call writes nothing, even if the user's files have changed since.
-    """
+    """Takes the plan; answers what was staged, which happens once. Raises DatasetChanged for a file that is another."""
     storage = Storage(client("s3"), required("BUCKET_NAME"))
     with reaching("The copy of the run's input"):
         _copy(storage, client("s3"), event)
@@ -35,10 +30,7 @@ _CONTENT_TYPES = {".json": "application/json", ".jsonl": "application/x-ndjson"}
 
 
 def _copy(storage: Storage, s3: Any, plan: Plan) -> None:
-    """Writes the files of a run under its prefix, and the plan beside them, so that a run can be understood and repeated later.
-
-    Nothing is written where this very plan is there, which is written when all else is. Raises DatasetChanged.
-    """
+    """Writes a run's files and, last, its plan; nothing where this very plan lies already. Raises DatasetChanged."""
     key, document = f"{plan['prefix']}{run_folder.PLAN}", json.dumps(plan, indent=2)
     if storage.read(key) == document.encode():
         return
@@ -49,10 +41,7 @@ def _copy(storage: Storage, s3: Any, plan: Plan) -> None:
 
 
 def _read_again(storage: Storage, s3: Any, plan: Plan) -> dict[str, bytes]:
-    """The files of a run by path below its prefix, from the versions of the user's files that Preflight has checked.
-
-    Raises DatasetChanged where one of them was deleted, or the deployed files are others.
-    """
+    """The files of a run by path, in the versions that Preflight checked. Raises DatasetChanged for other files."""
     data, most = staging.asset(s3, "DATA"), (plan["corpusWords"], plan["corpusBytes"])
     measures = plan["training"]["hyperparameters"].get("adapter_strength") == AUTO
     files = Files(storage, data, plan["domain"], dict(plan["inputVersions"]), *most, measures)

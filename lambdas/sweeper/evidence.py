@@ -3,8 +3,6 @@
 A service that does not answer leaves None: None means unknown, an empty list means none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -94,7 +92,7 @@ def collect(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn
     found = {kind: look(partial(_named, sagemaker, kind, now)) for kind in _KINDS}
     items = look(lambda: ledger.items())
     rows = None if items is None else {row.run: row for row in items if row.run}
-    running = look(lambda: _running(step_functions, fine_tuning_arn))
+    running = look(lambda: {run_name(name): arn for name, arn in executions(step_functions, fine_tuning_arn).items()})
     tags = Tags(sagemaker)
     resources: dict[str, list[Resource]] = {}
     foreign: list[Resource] = []
@@ -132,9 +130,8 @@ def _named(sagemaker: Any, kind: Kind, now: datetime) -> list[Resource]:
     return named(find_present(sagemaker, kind, f"{PREFIX}-", now))
 
 
-def _running(step_functions: Any, fine_tuning_arn: str) -> dict[str, str]:
-    pages = step_functions.get_paginator("list_executions").paginate(
-        stateMachineArn=fine_tuning_arn, statusFilter="RUNNING"
-    )
+def executions(step_functions: Any, machine: str) -> dict[str, str]:
+    """The executions of a state machine that go on: their ARNs by their names."""
+    pages = step_functions.get_paginator("list_executions").paginate(stateMachineArn=machine, statusFilter="RUNNING")
     arns = [execution["executionArn"] for page in pages for execution in page["executions"]]
-    return {run_name(arn.rpartition(":")[2]): arn for arn in arns}
+    return {arn.rpartition(":")[2]: arn for arn in arns}

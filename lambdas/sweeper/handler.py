@@ -1,7 +1,5 @@
 """The sweeper and the kill switch: one looks for what no run can still need, the other ends everything of this project."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -5,8 +5,6 @@ whether the execution has ended, and where that is silent too, what exists is co
 What may be kept is known from the ledger alone: without it nothing is.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """Runs that left something behind, found from what exists rather than from what should have happened."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +11,7 @@ from common.aws import unless
 from common.contracts.tear_down import TearDownEvent
 from common.ledger.ledger import Ledger
 from common.logs import log
-from sweeper.evidence import Evidence, collect
+from sweeper.evidence import Evidence, collect, executions
 from sweeper.judgement import Judge
 from teardown.removal import Removal
 
@@ -24,10 +22,7 @@ _SWEEP = "-sweep-"
 
 @dataclass
 class Sweep:
-    """One look at everything of this project.
-
-    A run that AWS will not let us judge or tear down keeps no other run from it: its error goes to `problems`.
-    """
+    """One look at everything of this project. An error with one run goes to `problems` and holds no other run up."""
 
     sagemaker: Any
     step_functions: Any
@@ -66,10 +61,7 @@ class Sweep:
         )
 
     def _tear_down_each(self, runs: list[str], judge: Judge) -> list[str]:
-        """The runs for which a TearDown was begun, of which one at a time waits for as long as it takes.
-
-        A pass of removal is made over each run here too: a TearDown whose function is refused removes nothing, however long it lasts.
-        """
+        """The runs whose TearDown was begun. All are removed here too: one whose function fails removes nothing."""
         under_way = (self._try(self._under_way) if runs else None) or set()
         begun = [run for run in runs if run not in under_way and self._try(partial(self._tear_down, run, judge))]
         for run in runs:
@@ -78,11 +70,7 @@ class Sweep:
 
     def _under_way(self) -> set[str]:
         """The runs that a sweeper's TearDown is busy with. Where nobody tells, there are two at once, which do no harm."""
-        pages = self.step_functions.get_paginator("list_executions").paginate(
-            stateMachineArn=self.tear_down_arn, statusFilter="RUNNING"
-        )
-        names = [execution["executionArn"].rpartition(":")[2] for page in pages for execution in page["executions"]]
-        return {name.rpartition(_SWEEP)[0] for name in names}
+        return {name.rpartition(_SWEEP)[0] for name in executions(self.step_functions, self.tear_down_arn)}
 
     def _tear_down(self, run: str, judge: Judge) -> bool:
         """Starts a TearDown, unless this minute's was started."""

@@ -1,7 +1,5 @@
 """The lives of a run's endpoints, as the passes of its tear-down see them: what AWS bills it for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -18,10 +16,7 @@ from common.resources import Resource
 
 
 class SeenEndpoints:
-    """What is known of a run's endpoints.
-
-    `bounds` says whether the execution had ended before the look: one that goes on may ask for an endpoint after it.
-    """
+    """What is known of a run's endpoints. `bounds`: its execution had ended before the look and asks for no other."""
 
     def __init__(self, seen: Seen | None, bounds: bool) -> None:
         self.seen: Seen = together(seen or {}, {})

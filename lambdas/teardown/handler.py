@@ -1,7 +1,5 @@
 """RemoveResources: one pass of the tear-down over everything of one run."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from common.aws import hasty_client

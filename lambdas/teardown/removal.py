@@ -5,8 +5,6 @@ kept, and for the execution of a run whose name does not tell it. No answer mean
 the next: it is told in `problems`, and such a pass is not quiet, so that another follows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -75,8 +73,9 @@ class Removal:
         self._step("endpoints", self._delete_endpoints)
         if not self.found and not self.problems:
             # A configuration or model in use by an endpoint must outlive it, and nobody has seen that there is none.
-            self._step("endpoint configurations", self._delete_endpoint_configurations)
-            self._step("models", self._delete_models)
+            configurations = partial(self._delete, ENDPOINT_CONFIGURATION, self.sagemaker.delete_endpoint_config)
+            self._step("endpoint configurations", configurations)
+            self._step("models", partial(self._delete, MODEL, self.sagemaker.delete_model))
         self._write_life()
         return self._outcome()
 
@@ -184,15 +183,10 @@ class Removal:
                 self._try(str(endpoint), partial(self.sagemaker.delete_endpoint, EndpointName=endpoint.name))
         self._endpoints.saw(self.sagemaker, endpoints, listed_at)
 
-    def _delete_endpoint_configurations(self) -> None:
-        for one in self._own(ENDPOINT_CONFIGURATION):
+    def _delete(self, kind: Kind, call: Callable[..., Any]) -> None:
+        for one in self._own(kind):
             self.found.append(str(one))
-            self._try(str(one), partial(self.sagemaker.delete_endpoint_config, EndpointConfigName=one.name))
-
-    def _delete_models(self) -> None:
-        for one in self._own(MODEL):
-            self.found.append(str(one))
-            self._try(str(one), partial(self.sagemaker.delete_model, ModelName=one.name))
+            self._try(str(one), partial(call, **{kind.name_field: one.name}))
 
     def _own(self, kind: Kind, statuses: set[str] | None = None) -> list[Resource]:
         """This run's resources of one kind: NameContains also finds those of runs whose name only begins like this one's."""
@@ -205,10 +199,7 @@ class Removal:
         ]
 
     def _is_foreign(self, resource: Resource) -> bool:
-        """Whether a resource has another project's tags and was there before the run began.
-
-        What came later is the run's own, and so is what has its name where nobody tells when it began.
-        """
+        """Whether a resource has another's tags and was there before the run began, as far as that is known."""
         why = self._tags.why_foreign(resource)
         begun = list(self._beginnings()) if why else []
         if not begun or min(begun) <= resource.created:

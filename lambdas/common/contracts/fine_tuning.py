@@ -1,7 +1,5 @@
 """What FineTuning hands to its functions beside the plan, and what it takes from them."""
 
-from __future__ import annotations
-
 from typing import Any, NotRequired, TypedDict
 
 from common.contracts.plan import Plan

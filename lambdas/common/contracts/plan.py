@@ -4,8 +4,6 @@ An execution keeps the plan that it began with, a later deployment replaces the 
 long after: an old plan may lack the newer keys (`plan.get`).
 """
 
-from __future__ import annotations
-
 from typing import Any, NotRequired, TypedDict
 
 from common.ledger.rows import RunItem

@@ -1,9 +1,4 @@
-"""TearDown's input, and what its states pass on: the run, what was seen of it, and what it cost.
-
-The input names the run and its execution. One of three keys is enough, so that a person can start a tear-down by hand.
-"""
-
-from __future__ import annotations
+"""TearDown's input, of which one key is enough for a person who starts it, and what its states pass on."""
 
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict

@@ -1,11 +1,9 @@
 """What changes in the ledger: one change of items that were read, a month that commits more, a run that is settled or kept longer."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from common.clock import from_iso, month_of
 from common.errors import ExtensionRefused
@@ -74,7 +72,7 @@ class Month:
     damaged: tuple[str, ...]
 
     @classmethod
-    def added_up(cls, name: str, row: Row | None, rows: Sequence[Row], cap_cents: int) -> Month:
+    def added_up(cls, name: str, row: Row | None, rows: Sequence[Row], cap_cents: int) -> Self:
         """Adds the runs up."""
         damaged = [one for one in (row, *rows) if one is not None and one.is_damaged]
         by_runs = sum(one.cents_in(name) for one in rows if not one.is_damaged)
@@ -99,10 +97,7 @@ class Month:
 def settlement(
     item: RunItem, actual: Mapping[str, int], details: Mapping[str, str | int], now: datetime
 ) -> tuple[Item, dict[str, int]]:
-    """The item of a run once it is settled, and how many cents more each month has.
-
-    Of a run that is settled already no month gets less than was booked.
-    """
+    """A settled run's item, and the cents that each month gets more; settled before, no month gets less than it had."""
     first = item["state"] == "reserved"
     before = dict.fromkeys(item["months"].split(","), item["reserved_cents"]) if first else cents_by_month(item)
     floor = {} if first else before

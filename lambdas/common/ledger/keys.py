@@ -1,7 +1,5 @@
 """The keys of the ledger's items, known here and nowhere else: one item a run, one a month, and one a month for what was looked at."""
 
-from __future__ import annotations
-
 _RUN, _MONTH, _STARTS = "RUN#", "MONTH#", "STARTS#"
 
 

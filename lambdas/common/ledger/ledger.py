@@ -13,8 +13,6 @@ The cap is compared at the moment of writing: a new cap counts at once.
 A run whose deadline lies in the next month sets its worst case aside in both months, because AWS may bill in either.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,10 +1,8 @@
 """The ledger's items as they are read: one whose seal does not fit is damaged, whatever it says, and hides no other."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, Self, TypedDict
 
 from common.errors import LedgerDamaged
 from common.ledger import keys
@@ -63,7 +61,7 @@ class Row:
     is_damaged: bool
 
     @classmethod
-    def from_raw(cls, raw: RawItem) -> Row:
+    def from_raw(cls, raw: RawItem) -> Self:
         """Reads an item as DynamoDB holds it. Never raises for what is in it."""
         item = opened(raw)
         return cls(str(raw["pk"]["S"]), raw, item or {}, item is None)

@@ -3,8 +3,6 @@
 The seal keeps no secret: it finds what a person, a script or a half-done restore has changed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

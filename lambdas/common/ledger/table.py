@@ -1,7 +1,5 @@
 """The calls of the ledger to DynamoDB: items that are put whole, transactions made again when they collide, errors that pass named as such."""
 
-from __future__ import annotations
-
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -17,13 +15,9 @@ CONFLICT_ATTEMPTS = 12
 _PASSING_REASONS = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
 # What is left of a service error after botocore's own attempts, when trying again later is right.
 _PASSING_ERRORS = {
-    "InternalServerError",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "ServiceUnavailable",
-    "ThrottlingException",
-    "TransactionInProgressException",
-}
+    "InternalServerError", "ProvisionedThroughputExceededException", "RequestLimitExceeded", "ServiceUnavailable",
+    "ThrottlingException", "TransactionInProgressException",
+}  # fmt: skip
 # An item that is to be written, and the one in whose place it is put; None where there was none.
 Replacement = tuple[Item, RawItem | None]
 

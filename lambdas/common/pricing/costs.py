@@ -1,7 +1,5 @@
 """What a run can cost at most, and what it did cost, in integer cents."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal

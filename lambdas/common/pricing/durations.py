@@ -3,8 +3,6 @@
 The waits and time-outs of the state machines stand in stacks/*.asl.yaml; a test adds them up against the allowances here.
 """
 
-from __future__ import annotations
-
 # Public logs of SageMaker jobs with images of this family (9.6 GB compressed): 3 to 12 minutes until the script starts.
 IMAGE_PULL_SECONDS = 720
 # 13.5 GB of weights for 7 billion parameters in 16 bits; the same logs show 100 MB/s and more from S3 to the instance.

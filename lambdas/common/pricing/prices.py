@@ -1,7 +1,5 @@
 """What a second of an instance costs: from the AWS Price List, or from the pinned table when that cannot be reached."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence
@@ -11,7 +9,7 @@ from fractions import Fraction
 from functools import cache
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from common.errors import PriceUnknown
 
@@ -31,7 +29,7 @@ class Price:
     hourly_usd: Decimal
     source: str
 
-    def times(self, instances: int) -> Price:
+    def times(self, instances: int) -> Self:
         """The price of so many instances at once: what a job of several bills in a second."""
         return replace(self, hourly_usd=self.hourly_usd * instances)
 

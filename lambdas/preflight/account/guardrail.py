@@ -4,11 +4,9 @@ The Guardrail stack is deployed last and may fail, as in an account whose organi
 all the same. And whoever manages the account may have disabled a rule.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 from common.aws import unless
 from common.environment import required
@@ -28,28 +26,20 @@ class Guards:
     kill_switch_topic: str
 
     @classmethod
-    def deployed(cls) -> Guards:
+    def deployed(cls) -> Self:
         """As the stack names them to Preflight. Raises MisconfiguredFunction."""
-        return cls(
-            run_ended_rule=required("RUN_ENDED_RULE"),
-            tear_down_arn=required("TEAR_DOWN_ARN"),
-            sweep_rule=required("SWEEP_RULE"),
-            sweeper_arn=required("SWEEPER_ARN"),
-            kill_switch_topic=required("KILL_SWITCH_TOPIC"),
-        )
+        return cls(**{one.name: required(one.name.upper()) for one in fields(cls)})
 
 
 def missing(events: Any, sns: Any, guards: Guards) -> list[str]:
     """What is not there or not on, and what it would have done."""
-    after_every_end = "starts TearDown when a run ends"
     found = [
-        *_of_rule(events, guards.run_ended_rule, guards.tear_down_arn, after_every_end),
+        *_of_rule(events, guards.run_ended_rule, guards.tear_down_arn, "starts TearDown when a run ends"),
         *_of_rule(events, guards.sweep_rule, guards.sweeper_arn, "starts the sweeper every quarter of an hour"),
     ]
-    heard = unless(_MISSING, sns.list_subscriptions_by_topic, TopicArn=guards.kill_switch_topic) or {
-        "Subscriptions": []
-    }
-    if not any((one["Protocol"], one["Endpoint"]) == ("lambda", guards.sweeper_arn) for one in heard["Subscriptions"]):
+    heard = unless(_MISSING, sns.list_subscriptions_by_topic, TopicArn=guards.kill_switch_topic) or {}
+    hearers = [(one["Protocol"], one["Endpoint"]) for one in heard.get("Subscriptions", [])]
+    if ("lambda", guards.sweeper_arn) not in hearers:
         found.append(
             f"nothing hears the kill switch ({guards.kill_switch_topic}), which stops every run at 100 % of the budget"
         )

@@ -1,7 +1,5 @@
 """Whether the container images of a run exist: a tag that AWS has taken away would be found when training is paid for."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any
@@ -20,11 +18,7 @@ _MISSING = {"ImageNotFound", "ImageTagDoesNotMatchDigest", "InvalidImageTag"}
 
 
 def problem(ecr_in: Callable[[str], Any], address: str) -> tuple[str, str]:
-    """Looks for one image: a reason to refuse the run, and a warning. Both are empty when it is there.
-
-    `ecr_in` makes a client for a region. A registry that cannot be asked, or may not be, is only a warning: SageMaker pulls with
-    a role of its own.
-    """
+    """A reason to refuse a run, and a warning where `ecr_in` a region cannot tell: SageMaker pulls with its own role."""
     found = _ADDRESS.fullmatch(address)
     if found is None:
         form = "ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY:TAG"

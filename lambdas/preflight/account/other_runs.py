@@ -1,7 +1,5 @@
 """What other runs hold or have left: names, instances, resources that no reservation covers, and jobs that the ledger does not know."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,10 +13,7 @@ from common.text import listed
 
 
 def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: str) -> None:
-    """Raises RunNameTaken for a name that another execution has, or that SageMaker remembers a training job by.
-
-    SageMaker keeps the names of training jobs for ever, so an old job would pass for the one that this run is about to start.
-    """
+    """Raises RunNameTaken for another execution's name, or any old training job's, which would pass for this run's."""
     item = ledger.run(run)
     if item is not None and (item["execution_arn"], item["state"]) == (execution_arn, "reserved"):
         return
@@ -30,20 +25,14 @@ def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: s
 
 
 def runs_in_flight(ledger: Ledger, run: str) -> list[str]:
-    """The other runs that hold a reservation, which means that they use an instance now or will.
-
-    A run whose item is damaged may hold one, and is named as damaged.
-    """
+    """The other runs with a reservation, which use an instance now or will. A damaged item may be one."""
     unreadable = " (its item in the ledger is damaged, see captune ledger)"
     others = [row for row in ledger.rows() if row.is_open and row.run != run]
     return sorted(f"{row.run}{unreadable if row.is_damaged else ''}" for row in others)
 
 
 def leftovers(sagemaker: Any, ledger: Ledger, now: datetime) -> list[str]:
-    """Endpoints and training jobs of this project that no reservation covers.
-
-    What has the project's prefix and another tag is named with that tag, because the sweeper does not remove it.
-    """
+    """Endpoints and jobs of this project without a reservation, with any other's tag: the sweeper leaves those there."""
     ours = f"{PREFIX}-"
     found = find_present(sagemaker, TRAINING_JOB, ours, now, "InProgress")
     found += [one for one in find_present(sagemaker, ENDPOINT, ours, now) if one.status != "Deleting"]

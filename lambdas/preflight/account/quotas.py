@@ -1,7 +1,5 @@
 """Service quotas: a new account usually has none of the instances that a run needs, and AWS says so only when it is too late."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -131,10 +129,7 @@ def _why(error: Exception) -> str:
 
 
 def within_quotas(read: Sequence[Quota], others: Sequence[str], region: str) -> tuple[list[Quota], list[str]]:
-    """The quotas that the account and the other runs in flight, `others`, leave to a run, and what a person should know of the rest.
-
-    Raises QuotaTooLow where no type is left for a use, RunInFlight where other runs have them all.
-    """
+    """The quotas left by the account and `others` in flight, and what to know. Raises QuotaTooLow and RunInFlight."""
     allowed, shortages = _that_allow(read, 1)
     if shortages:
         raise QuotaTooLow(
@@ -166,10 +161,7 @@ def within_quotas(read: Sequence[Quota], others: Sequence[str], region: str) -> 
 
 
 def _without_unknown(quotas: Sequence[Quota]) -> tuple[list[Quota], list[Quota]]:
-    """The quotas without those that could not be read, where their use has others, and those that are left out.
-
-    SageMaker refuses a whole list for one type, and an endpoint's only after the training is paid. Where none could be read, the first stays.
-    """
+    """The quotas without unread ones whose use has others, and those: SageMaker refuses a whole list for one of them."""
     kept: list[Quota] = []
     for use in dict.fromkeys(quota.use for quota in quotas):
         of_use = [quota for quota in quotas if quota.use == use]

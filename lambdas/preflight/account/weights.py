@@ -1,9 +1,4 @@
-"""The weights that a run starts from: the base model's in JumpStart's bucket or in a folder of the user's, and an earlier run's adapter.
-
-These checks cost nothing. The faults would otherwise show in the first minute of training, or when the endpoint starts.
-"""
-
-from __future__ import annotations
+"""A run's weights, checked for free: the base model's in JumpStart's bucket or a folder of the user's, an adapter."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -244,10 +239,7 @@ class _Folder:
         return sizes
 
     def read(self, name: str) -> dict[str, Any]:
-        """A JSON object of the folder; an empty one where there is no such file.
-
-        Raises WeightsNotFound where it cannot be read, WeightsRejected where it is none.
-        """
+        """A JSON object; {} without a file. Raises WeightsNotFound if unreadable, WeightsRejected if no object."""
         if name not in self.sizes:
             return {}
         try:

@@ -1,7 +1,5 @@
 """What is held out of a corpus: documents, passages, or groups of records, never trained on; and what of it the training text gives away."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
@@ -31,10 +29,7 @@ KNOWN_SHARE = 0.5
 
 
 class Overlap:
-    """The runs of eight words of a training text, to find out what else holds one of them.
-
-    Only their hashes are kept: the runs themselves would not fit into Preflight's memory for a corpus of the largest size.
-    """
+    """The runs of eight words of a training text, as hashes, which fit the memory, to find out what else holds one."""
 
     def __init__(self, trainings: Iterable[str], asked: Iterable[str] | None = None) -> None:
         """Of the texts that are trained on; `asked` are the only texts that will be looked for, which spares memory."""
@@ -110,10 +105,7 @@ def are_passages(parts: list[Document]) -> bool:
 
 
 def different(parts: list[Document]) -> list[Document]:
-    """The parts without those that have the same words as an earlier one.
-
-    Two copies of a document are one observation: counted as two they would make a verdict look surer than it is.
-    """
+    """The parts without copies of earlier ones: counted as two, they make a verdict look surer than it is."""
     kept: dict[str, Document] = {}
     for part in parts:
         kept.setdefault(plain(part.text), part)
@@ -186,10 +178,7 @@ def split_groups(parts: list[Document]) -> tuple[list[Document], list[Document]]
 
 
 def first_groups(parts: list[Document], count: int) -> list[Document]:
-    """So many groups, chosen by the hash of a group's name, or of what it says where the file names none.
-
-    So a file that grows keeps the choice, whatever the order of its records.
-    """
+    """So many groups by the hash of their name, or of their text without one: a growing file keeps the choice."""
 
     def place(part: Document) -> str:
         return hashlib.sha256(encoded(part.id if part.records[0].named_group else part.text)).hexdigest()

@@ -1,7 +1,5 @@
 """Outside text: text of the corpus's field that others wrote, measured beside the held-out text and never trained on."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from common.errors import DatasetRejected, HeldOutLeaks
@@ -66,10 +64,7 @@ def _document(row: dict[str, Any] | str, number: int, name: str) -> Document:
 
 
 def name_of(files: Files, request: Request) -> str:
-    """How messages call the outside text of a run: the input's, or the deployed one beside the domain's own corpus; empty for none.
-
-    A smoke run, which shows nothing about a model, measures the input's only.
-    """
+    """The outside text in messages: the input's, or, but for a smoke run, which shows nothing, the deployed; or none."""
     if request.held_outside is not None:
         return "" if request.held_outside == NONE else request.held_outside
     deployed = request.corpus is None and not request.smoke and f"{files.domain}{DEPLOYED}" in files.data
@@ -127,10 +122,7 @@ def _set_aside(parts: list[Document], kept: list[Document]) -> tuple[list[Docume
 
 
 def choose_by_control(files: Files, request: Request, material: Material) -> None:
-    """Sets one control text of each kind aside to choose the adapter's strength, where too little text by others is given.
-
-    On all models and corpora that were tried, what it chose was not worse on text by others (docs/recipe.md).
-    """
+    """Sets a control text of each kind aside to choose the strength, if text by others is too little (docs/recipe.md)."""
     chosen = material.control[CONTROL_OF_A_KIND // 2 :: CONTROL_OF_A_KIND]
     if files.measures_strength and not request.smoke and not material.strength and len(chosen) >= CONTROL_KINDS:
         material.control = [part for part in material.control if part not in chosen]

@@ -1,7 +1,5 @@
 """What looks like personal data: names with dates, dates of birth, numbers and addresses. It does not replace de-identification."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -54,10 +52,7 @@ def looks_personal(text: str) -> bool:
 
 
 def shown(value: str) -> str:
-    """A value for a message, cut where it is long; nothing of personal data, since messages end up in logs.
-
-    The whole value is looked at: the part of an address that a cut leaves does not look like one.
-    """
+    """A value for a message, cut where it is long; messages are logged, so personal data anywhere in it hides it."""
     if looks_personal(value):
         return NOT_SHOWN
     return repr(value) if len(value) <= _SHOWN_CHARACTERS else repr(value[:_SHOWN_CHARACTERS]) + "…"

@@ -1,7 +1,5 @@
 """The comparison prompts of a run and the patterns of their key facts: a file of them, or made from the run's held-out part."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterator
@@ -45,10 +43,7 @@ class TooSlow(Exception):
 
 
 def parse(content: bytes, name: str) -> list[dict[str, Any]]:
-    """Reads a JSON Lines file of prompts.
-
-    Raises PromptsRejected naming every faulty line, and PatientDataSuspected for data of persons in a file without faults.
-    """
+    """Reads JSON Lines of prompts. Raises PromptsRejected naming each faulty line, else PatientDataSuspected."""
     prompts: list[dict[str, Any]] = []
     said: list[tuple[int, str]] = []
     faults: list[str] = []
@@ -157,11 +152,8 @@ def _choices_fault(ends: Any) -> str:
             f"has `{CHOICES}` that are no {CHOICES_OF_A_PROMPT.start} to {CHOICES_OF_A_PROMPT.stop - 1} different texts: the right end of the "
             "prompt first, then near misses"
         )
-    return (
-        "has an end that is too long to stand after its prompt"
-        if max(map(len, map(encoded, ends))) > MAXIMUM_PROMPT_BYTES
-        else ""
-    )
+    too_long = max(map(len, map(encoded, ends))) > MAXIMUM_PROMPT_BYTES
+    return "has an end that is too long to stand after its prompt" if too_long else ""
 
 
 def _is_text(value: Any) -> bool:
@@ -198,11 +190,7 @@ def _pattern_fault(written: str, asked: list[Reading]) -> str:
 
 
 def _probes(written: str) -> Iterator[str]:
-    """Texts on which a pattern with exponential backtracking usually shows it.
-
-    A repeat in such a pattern matches again and again and fails only at the end: letters, digits, blanks, words, or the
-    pattern's own characters. That proves nothing for other texts; the report has a limit of its own.
-    """
+    """Texts on which exponential backtracking usually shows: a repeat matches again and again and fails at the end."""
     letters = re.sub(r"\\.|[^\w ]", "", written)
     # Without its last character too, which is often the one that never comes.
     repeated = dict.fromkeys([*_REPEATED, *sorted(set(letters))[:8], letters, letters[:-1]])
@@ -243,10 +231,7 @@ def _sentences(text: str) -> Iterator[str]:
 
 
 def _from_records(held_out: list[Document]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Records, taken in turn from their groups, and how many are too long to be asked.
-
-    A conversation is asked up to its last answer, as messages that the endpoint's server writes by the model's own template.
-    """
+    """Records in turn from their groups, conversations up to the last answer, and how many are too long to be asked."""
     fitting = [[one for one in part.records if _can_be_asked("\n".join(one.texts[:-1]))] for part in held_out]
     # Where there are more groups than are asked, those from all over the file.
     groups = [group for group in fitting if group]

@@ -1,7 +1,5 @@
 """The files of a run, each read once, and its texts: is it text, is there enough of it, and can anything be learned from it?"""
 
-from __future__ import annotations
-
 import codecs
 import json
 import re

@@ -1,7 +1,5 @@
 """The training and held-out part of a run, read and checked: running text, or records."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,15 +44,6 @@ class Material:
     note: str = ""  # what the corpus says of itself, for the report
 
 
-def read_texts(files: Files, request: Request, measured: list[Document]) -> Material | None:
-    """Training and held-out part; None where `files` kept a fault. `measured` are the other texts that the run measures.
-
-    Raises DatasetRejected, or one of its kinds, where nothing can be held out.
-    """
-    read = _from_records if reader.are_records(request.corpus) else _from_text
-    return read(files, request, measured)
-
-
 def too_few(held_out: list[Document], what: str, way_out: str) -> list[str]:
     """A warning where there are too few documents for a verdict."""
     if len(held_out) >= MINIMUM_DOCUMENTS:
@@ -79,7 +68,8 @@ def _learned(parts: list[Document], files: Files, name: str) -> tuple[list[Docum
     ]
 
 
-def _from_text(files: Files, request: Request, measured: list[Document]) -> Material | None:
+def from_text(files: Files, request: Request, measured: list[Document]) -> Material | None:
+    """The parts of a text, with other texts that are `measured`; None where `files` kept a fault. Raises DatasetRejected."""
     name, given_name = files.name(request.corpus, "dataset.txt"), files.name(request.held_out, "heldout.txt")
     most, least = text_file.MOST_CORPUS_BYTES, text_file.MINIMUM_HELD_OUT_WORDS
     corpus = files.attempt(lambda: files.text(request.corpus, "dataset.txt", text_file.MINIMUM_WORDS, most))
@@ -121,7 +111,8 @@ def _from_text(files: Files, request: Request, measured: list[Document]) -> Mate
     return Material(training, once, overlap, total, warnings + few, note=text_file.note(corpus))
 
 
-def _from_records(files: Files, request: Request, measured: list[Document]) -> Material | None:
+def from_records(files: Files, request: Request, measured: list[Document]) -> Material | None:
+    """The same of records."""
     name, given_name = request.corpus or "", request.held_out or ""
     most, least = text_file.MOST_CORPUS_BYTES, text_file.MINIMUM_HELD_OUT_WORDS
     corpus = files.attempt(lambda: _read(files, request, name, "record", text_file.MINIMUM_WORDS, most))

@@ -1,7 +1,5 @@
 """Circumstances of a run that limit what its figures say."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +10,7 @@ QUANTISED = "nf4"
 _NOTHING_SHOWN = "It shows nothing about the model: the verdict is not shown, whatever the figures are."
 _SMOKE_RUN = (
     "A smoke run",
-    "It takes one optimizer step and asks a few prompts, to show that every step from the corpus to this report works. "
-    + _NOTHING_SHOWN,
+    f"It takes one optimizer step and asks a few prompts, to show that every step from the corpus to this report works. {_NOTHING_SHOWN}",
 )
 _SMOKE_ADAPTER = (
     "The adapter of a smoke run",

@@ -1,7 +1,5 @@
 """How the figures of a summary stand in the tables and sentences of page, PDF and model card, and where the Hub has the base models."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

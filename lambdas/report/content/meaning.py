@@ -1,9 +1,4 @@
-"""What a verdict says in plain words, and what it does not: the headline of a report, its meaning, its limits.
-
-Each has to be true for somebody who reads nothing else, with outside text and without.
-"""
-
-from __future__ import annotations
+"""What a verdict says in plain words, and what it does not: each true for somebody who reads nothing else."""
 
 import math
 from collections.abc import Mapping
@@ -141,10 +136,7 @@ def of_strength(strength: Mapping[str, Any]) -> str:
 
 
 def _share(block: Mapping[str, Any] | None) -> str:
-    """By how much likelier, or less likely, the right token became, in per cent; empty where that was not measured.
-
-    exp of the mean log ratio: the geometric mean over tokens of how much likelier the right one became.
-    """
+    """By how much likelier the right token became (exp of the mean log ratio), in per cent; empty if not measured."""
     change = (block or {}).get("difference") or {}
     estimate, error = change.get("estimate"), change.get("standard_error")
     if not isinstance(estimate, int | float) or not math.isfinite(estimate):

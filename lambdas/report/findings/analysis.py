@@ -1,10 +1,4 @@
-"""All figures of a run, from the metrics of the training job and the answers of both models.
-
-Losses come from training, answers from the endpoint, and the two have to speak of one model: `refuse_base_answers` asks whether the
-adapter was applied at all.
-"""
-
-from __future__ import annotations
+"""All figures of a run, from the metrics of training and the endpoint's answers, which have to be of one model."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -52,9 +46,8 @@ def analyse(
 ) -> dict[str, Any]:
     """The findings of a run: verdict, second line, and every figure with its standard error and interval.
 
-    `corpus` is the training text, for the longest copied run; without it that figure is left out. `outside_given` says that the run
-    was asked to measure outside text: where the metrics hold none, it counts as not measured. `records` says that the corpus is of records. Missing or unusable
-    data raises nothing: the section is None and the verdict "not shown". That is also the verdict of every smoke run.
+    `corpus` is the training text, for copied runs. `outside_given`: where the metrics hold no outside text, it counts as not measured.
+    Missing or unusable data raises nothing: the section is None and the verdict "not shown", as that of every smoke run.
     """
     evaluation, strength = ((metrics or {}).get(part) or {} for part in ("evaluation", "strength"))
     seeded: dict[str, Any] = {"seed": seed, "resamples": resamples}

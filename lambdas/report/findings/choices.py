@@ -9,8 +9,6 @@ and 4.7 summed over an end; of the share chosen rightly, the standard error is 2
 where 26.0 % are without it.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,10 +26,9 @@ SEEN_STANDARD_ERRORS = 2.8
 def compare_choices(
     measured: Mapping[str, Any] | None, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> dict[str, Any] | None:
-    """The shares chosen rightly before and after, and the margin of the right end over the mean near miss in nats a token.
+    """The shares chosen rightly before and after, and the margin of the right end over near misses in nats a token.
 
-    `measured` is what metrics.json holds of choices; None where there were no items. An item with a figure that is none counts as
-    missing.
+    `measured` is of metrics.json; None without items. An item with a figure that is none counts as missing.
     """
     items = (measured or {}).get("items") or []
     if not measured or not items:

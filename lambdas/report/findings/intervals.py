@@ -6,8 +6,6 @@ not; `percentile` suits bounded scores with many ties (recall), where a resample
 verification/experiments/null_statistics.py measures both.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -64,18 +62,12 @@ def interval(
     resamples: int = RESAMPLES,
     method: Method = "studentised",
 ) -> Estimate:
-    """The ratio of sums with its standard error and 95 % bootstrap interval, clusters drawn with replacement.
-
-    Returns an empty estimate for no data or a non-finite number, and no interval below five clusters.
-    """
+    """The ratio of sums with its 95 % interval: empty for no data or a non-finite number, none below five clusters."""
     return _interval([(numerators, weights)], seed, resamples, method)
 
 
 def difference_interval(first: Side, second: Side, *, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
-    """The first ratio of sums less the second, of two unrelated sets of clusters: the studentised interval, each set resampled apart.
-
-    No interval where either has fewer than five clusters, an empty estimate for no data or a non-finite number.
-    """
+    """The first ratio of sums less the second, of unrelated clusters that are resampled apart; else as `interval`."""
     return _interval([first, second], seed, resamples, "studentised")
 
 

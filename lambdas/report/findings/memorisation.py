@@ -4,8 +4,6 @@ A suffix automaton is built over some thousand answers at a time and the corpus 
 and time grows with corpus plus answers: 60,000 words against 500 answers take about a second.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -7,8 +7,6 @@ intervals and tests ask how many independent facts there are: they are learned o
 Naming is not knowing: a model that names more terms finds more facts. Mismatched recall counts the facts of other prompts in the same answers.
 """
 
-from __future__ import annotations
-
 import math
 import random
 import re
@@ -62,10 +60,7 @@ def counted_facts(prompt: Mapping[str, Any]) -> list[tuple[str, re.Pattern[str]]
 
 
 def mark_facts(text: str, facts: Sequence[tuple[str, re.Pattern[str]]]) -> tuple[list[list[int]], list[str], list[str]]:
-    """Character spans of the facts in a text (sorted, never overlapping), names found, and names missing.
-
-    Raises ReportIncomplete for a pattern that takes for ever on this text.
-    """
+    """Sorted spans of the facts in a text, names found, and missing. Raises ReportIncomplete for an endless search."""
     spans: list[tuple[int, int]] = []
     found: list[str] = []
     missing: list[str] = []

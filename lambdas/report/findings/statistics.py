@@ -5,8 +5,6 @@ model better at prose; what the field's corpus taught shows in how much further 
 control documents, which are about unrelated subjects.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from bisect import bisect_left, bisect_right

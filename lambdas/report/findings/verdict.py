@@ -1,7 +1,5 @@
 """The verdict, by a rule that was fixed before any run. It fails closed: whatever is missing, it is "not shown"."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -264,10 +262,7 @@ def side_of_zero(change: Mapping[str, float], p_value: float) -> int:
 
 
 def complete(block: Mapping[str, Any] | None, *, tested: bool = True) -> dict[str, float] | None:
-    """Estimate, standard error, low and high of a block's difference, if all of them are finite numbers in the right order.
-
-    So must be the p-value, where the change is `tested`.
-    """
+    """Estimate, error, low and high of a difference, if all are finite and in order; where `tested`, p too."""
     change = (block or {}).get("difference") or {}
     keys = ("estimate", "standard_error", "low", "high")
     if not all(finite(change.get(key)) for key in keys) or tested and not finite((block or {}).get("p_value")):
