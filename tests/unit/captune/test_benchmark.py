@@ -30,6 +30,7 @@ from tests.doubles.run_bucket import PLAN, RUN
 from tests.doubles.use_site import DOMAIN, FakeEngine, RunningServer
 
 LM_EVAL = PROJECT / ".rehearsal" / "lm-eval" / "bin" / "python"
+NOT_INSTALLED = "captune benchmark with lm-eval: not installed; captune benchmark installs it"
 MODELS = {"base": "base", "tuned": DOMAIN}
 
 
@@ -94,9 +95,8 @@ def test_lm_eval_gets_no_key_and_its_last_word_is_told(tmp_path: Path, monkeypat
     for name in ("AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY"):
         monkeypatch.setenv(name, "secret")
     ask = partial(benchmark.lm_eval, Path(sys.executable), tmp_path / "log", {"limit": 3})
-    driver.write_text(
-        "import json, os, sys\nprint('noise')\nprint(json.dumps([json.load(sys.stdin), 'secret' in os.environ.values()]))"
-    )
+    answers = "print(json.dumps([json.load(sys.stdin), 'secret' in os.environ.values()]))"
+    driver.write_text(f"import json, os, sys\nprint('noise')\n{answers}")
     assert ask("count", shots=1) == [{"action": "count", "limit": 3, "shots": 1}, False]
     driver.write_text("raise KeyError('mmlu_heart is not a task')")
     with pytest.raises(LmEvalFailed, match=r"mmlu_heart is not a task.*/log\).* ls tasks"):
@@ -116,15 +116,13 @@ class Case:
         (self.folder / "plan.json").write_text(json.dumps(self.plan))
         (self.folder / "heldout.jsonl").write_text("\n".join(map(json.dumps, texts)))
         self.measured([{"id": one["id"], "tokens": 10, "base_loss": 3.0, "tuned_loss": 2.5} for one in texts])
-        for name in ("lm_eval_python", "lm_eval", "opened"):
-            monkeypatch.setattr(benchmark, name, getattr(self, name))
+        monkeypatch.setattr(benchmark, "lm_eval_python", lambda: Path(sys.executable))
+        monkeypatch.setattr(benchmark, "lm_eval", self.lm_eval)
+        monkeypatch.setattr(benchmark, "opened", self.opened)
 
     def measured(self, documents: list[dict[str, Any]]) -> None:
         summary = {"heldout": {"documents": documents}, "configuration": {"settings": {"sequence_length": 512}}}
         (self.folder / "summary.json").write_text(json.dumps(summary))
-
-    def lm_eval_python(self) -> Path:
-        return Path(sys.executable)
 
     @contextmanager
     def opened(self, *given: Any) -> Iterator[Any]:
@@ -247,9 +245,7 @@ def likelihood(model: str, before: int, token: int) -> float:
 
 
 @pytest.mark.thorough
-@pytest.mark.skipif(
-    not LM_EVAL.exists(), reason="captune benchmark with lm-eval: not installed; captune benchmark installs it"
-)
+@pytest.mark.skipif(not LM_EVAL.exists(), reason=NOT_INSTALLED)
 @pytest.mark.parametrize(("doubled", "refused"), [("", ""), ("server", "second start token"), ("tokenizer", "--tokenizer FOLDER")])  # fmt: skip
 def test_lm_eval_asks_through_the_server_without_a_doubled_start(tmp_path: Path, doubled: str, refused: str) -> None:
     tokenizer, length, engine = sentence_pieces(), 16, Model()
