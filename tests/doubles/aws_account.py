@@ -112,7 +112,6 @@ class CloudFormation(Service):
         self.outputs: dict[str, dict[str, str]] = {}
         self.ids: dict[str, dict[str, str]] = {}
         self.protected = False
-        self.resource_status = "CREATE_COMPLETE"
 
     def on_describe_stacks(self, StackName: str = "", NextToken: str | None = None) -> dict[str, Any]:
         if StackName and StackName not in self.statuses:
@@ -132,7 +131,7 @@ class CloudFormation(Service):
 
     def on_list_stack_resources(self, StackName: str, NextToken: str | None = None) -> dict[str, Any]:
         rows: list[dict[str, str]] = [
-            {"LogicalResourceId": key, "PhysicalResourceId": value, "ResourceStatus": self.resource_status}
+            {"LogicalResourceId": key, "PhysicalResourceId": value, "ResourceStatus": "CREATE_COMPLETE"}
             for key, value in self.ids.get(StackName, {}).items()
         ]
         rows.append({"LogicalResourceId": "BeingMade", "ResourceStatus": "CREATE_IN_PROGRESS"})

@@ -78,14 +78,11 @@ class FakeEngine:
 
 @dataclass(frozen=True)
 class RunningServer:
-    """A running server."""
-
     engine: Any
     port: int
 
     @property
     def url(self) -> str:
-        """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
     def call(self, path: str, body: Any = None, **headers: str) -> tuple[int, str]:

@@ -45,16 +45,8 @@ def test_mcnemar_is_the_exact_test_of_scipy(one: int, other: int) -> None:
     assert mcnemar(0, 0) == 1
 
 
-@pytest.mark.parametrize("items", [60, 150])
-def test_the_smallest_difference_is_found_four_times_in_five(items: int) -> None:
-    least, changes = benchmark.smallest_difference(items), benchmark.EXPECTED_CHANGES
-    assert least is not None and benchmark.smallest_difference(30) is None
-    power = 0.0
-    for changed in range(items):
-        found = [place for place in range(changed + 1) if mcnemar(place, changed - place) < benchmark.SIGNIFICANCE]
-        share = stats.binom.pmf(found, changed, (1 + least / changes) / 2).sum()
-        power += stats.binom.pmf(changed, items, changes) * share
-    assert 0.7 < power < 0.85  # an exact test finds a little less than the formula says
+def test_too_few_items_show_no_difference_that_is_expected() -> None:
+    assert benchmark.smallest_difference(30) is None
 
 
 @pytest.mark.parametrize(("subjects", "by"), [(8, "subject"), (4, "item"), (0, "item")])
@@ -219,13 +211,11 @@ def test_no_more_requests_at_once_than_an_engine_survives(at_once: int) -> None:
             now -= 1
             return super().ask(path, body, stream, left)
 
-    proxy, answers = benchmark.Counting(Slow(), DOMAIN, at_once), list[int]()
-    proxy.answered = lambda: answers.append(1)
+    proxy, count = benchmark.Counting(Slow(), DOMAIN, at_once), 3 * at_once
     with benchmark.answering(proxy) as port, ThreadPoolExecutor(8) as pool:
         asked = {"model": DOMAIN, "prompt": "A gene is"}
-        count = 3 * at_once
         found = list(pool.map(lambda _: RunningServer(None, port).call("/v1/completions", asked)[0], range(count)))
-    assert (found, most, len(answers)) == ([200] * count, at_once, count)
+    assert (found, most) == ([200] * count, at_once)
 
 
 class Model(FakeEngine):

@@ -125,12 +125,12 @@ def test_a_refused_question_warns_of_its_right(project: Project, make: Callable[
 
 
 @pytest.mark.slow
-def test_what_the_settings_lack_is_a_warning(project: Project) -> None:
-    found = at(Level.WARNING, in_order(), dataclasses.replace(project, settings=Settings()))
-    assert [(one.subject, "alert_email" in one.fix) for one in found] == [("settings", True)]
+def test_what_the_settings_lack_is_told(project: Project) -> None:
+    lacking = dataclasses.replace(project, settings=Settings())
+    (missing,) = at(Level.WARNING, in_order(), lacking)
+    assert missing.subject == "settings" and "alert_email" in missing.fix
+    assert [one.subject for one in at(Level.PROBLEM, in_order(), lacking)] == ["licence"]
 
-
-# The command
 
 GOOD, BAD = ok("quota", "1 of ml.g5.2xlarge"), problem("licence", "is not accepted", "set accept_eula to true")
 
@@ -177,8 +177,6 @@ def test_without_credentials_there_is_one_line(monkeypatch: pytest.MonkeyPatch, 
     assert code == 2 and text.count("\n") == 1 and "aws sso login" in text
 
 
-# The templates
-
 TYPES = {"Queue": "AWS::SQS::Queue", "Topic": "AWS::SNS::Topic", "Bucket": "AWS::S3::Bucket", "Odd": "AWS::Odd::Thing"}
 TEMPLATE = {
     "Resources": {name: {"Type": kind} for name, kind in TYPES.items()},
@@ -193,16 +191,14 @@ TEMPLATE = {
         ({"Ref": "Topic"}, {"Topic": "arn:aws:sns:r:1:real"}, "arn:aws:sns:r:1:real"),
         ({"Fn::GetAtt": ["Queue", "Arn"]}, {"Queue": "https://sqs/1/real"}, "arn:aws:sqs:r:1:real"),
         ({"Fn::ImportValue": "exported"}, {"Bucket": "real"}, "real"),
-        ({"Ref": "Nothing"}, {}, None),
         ({"Fn::GetAtt": ["Odd", "Arn"]}, {}, None),
-        ({"Fn::ImportValue": "?"}, {}, None),
         ({"Fn::Base64": "x"}, {}, None),
     ],
 )
 def test_a_reference_becomes_a_real_or_likely_name(value: Any, deployed: dict[str, str], expected: str | None) -> None:
     templates = Templates("1", "r", {"S": TEMPLATE}, {("S", key): name for key, name in deployed.items()})
     if expected is None:
-        with pytest.raises(ValueError, match="cannot fill in|no stack exports|has no resource"):
+        with pytest.raises(ValueError, match="cannot fill in"):
             templates.resolve("S", value)
     else:
         assert templates.resolve("S", value) == expected

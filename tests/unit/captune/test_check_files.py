@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from captune.check import command, files
-from stacks.configuration.settings import Settings
+from captune.check import command
 from tests.doubles.aws_account import said
 from tests.doubles.texts import conversations, lines, pairs, prose, table
 
@@ -22,9 +21,7 @@ GOOD = titled(30, 60)
 HOSTILE: dict[str, tuple[str, bytes, str, str]] = {
     "UTF-16": (".txt", GOOD.encode("utf-16"), "DatasetRejected", "iconv -f UTF-16 -t UTF-8"),
     "patients": (".txt", (GOOD + "\nMRN: 12345678, date of birth 03/04/1961\n").encode(), "PatientDataSuspected", "line"),
-    "broken JSON": (".jsonl", lines(pairs(40)) + b"{nope\n", "DatasetRejected", "line 41 is not JSON"),
     "nested deep": (".jsonl", lines(pairs(40)) + b"[" * 60_000 + b"\n", "DatasetRejected", "nested too deeply"),
-    "other columns": (".csv", b"question;answer\n" + b"Why;So\n" * 40, "DatasetRejected", "has no column `prompt`"),
     "conversations for a model without a template": (".jsonl", lines(conversations(40)), "ChatTemplateMissing", "llama-2-7b-chat"),
     "too large": (".txt", b"a b " * (17 * 2**20), "DatasetRejected", "captune sample FILE"),
 }  # fmt: skip
@@ -76,6 +73,5 @@ def test_files_beside_the_text_are_checked_with_it_or_alone(tmp_path: Path) -> N
 
 def test_a_run_of_part_of_the_corpus_is_described_as_such(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text(GOOD)
-    settings = Settings(corpus_words=600)
-    _, told = files.faults_of(files.Given(tmp_path / "mine.txt"), settings)
-    assert "in 9 documents" in told[0] or "in 10 documents" in told[0]
+    _, told = said("check", tmp_path / "mine.txt", "-c", "corpus_words=600")
+    assert "in 9 documents" in told or "in 10 documents" in told

@@ -100,9 +100,6 @@ def test_a_profile_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pyt
     assert code == 2 and "wrok" in text
 
 
-# What make hands on
-
-
 def make(*arguments: str, **variables: str) -> tuple[int, str]:
     """How make ends with these arguments, and what it prints. Nothing is set up for a test."""
     done_before = (".venv/.rehearsable", ".venv/.ready", ".venv/.deployable", "node_modules/.bin/cdk")
@@ -114,7 +111,6 @@ def make(*arguments: str, **variables: str) -> tuple[int, str]:
 
 
 def would_run(*arguments: str) -> list[list[str]]:
-    """The words of the commands that make would run."""
     code, text = make("--dry-run", *arguments)
     assert code == 0, text
     return [shlex.split(line.replace("node_modules/.bin/cdk", "cdk")) for line in text.splitlines()]
@@ -137,12 +133,6 @@ def test_in_cloudshell_everything_that_is_large_is_written_beside_the_home() -> 
     assert would_run("deploy")[-1] == ["cdk", "deploy", "--all"]
 
 
-def script(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"#!/bin/sh\n{text}\n")
-    file.chmod(0o755)
-
-
 @pytest.mark.parametrize(
     ("new", "fetches", "found"),
     [
@@ -152,12 +142,15 @@ def script(file: Path, text: str) -> None:
 )  # fmt: skip
 def test_a_python_that_is_new_enough_is_found_or_fetched(tmp_path: Path, new: str, fetches: bool, found: str) -> None:
     """CloudShell has Python 3.9 alone: uv, which any Python can install, fetches another."""
-    uv, got = tmp_path / "uv" / "bin" / "uv", tmp_path / "python" / "bin" / "python3.12"
-    for name in ("python3", "python3.13", "python3.12", "python3.11"):
-        makes_environments = f'[ "$1" = -m ] && exit {0 if fetches else 1}; exit 1'
-        script(tmp_path / "bin" / name, "exit 0" if name == new else makes_environments)
-    script(tmp_path / "uv" / "bin" / "python", "exit 0")  # of the environment that venv makes for uv
-    script(uv, f'case "$*" in *"python find"*) echo {got};; esac')
+    asked_for_uv = f'[ "$1" = -m ] && exit {0 if fetches else 1}; exit 1'
+    names = ("python3", "python3.13", "python3.12", "python3.11")
+    scripts = {f"bin/{name}": "exit 0" if name == new else asked_for_uv for name in names}
+    scripts["uv/bin/python"] = "exit 0"  # of the environment that venv makes for uv
+    scripts["uv/bin/uv"] = f'case "$*" in *"python find"*) echo {tmp_path}/python/bin/python3.12;; esac'
+    for path, text in scripts.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / path).chmod(0o755)
     # The Makefile puts the environment's own folder first, where there may be a Python: another one is named.
     words = ("--eval=found: ; @$(FIND_PYTHON)", "found", "PYTHON=python3", f"FETCHED={tmp_path}", f"VENV={tmp_path}/no")
     code, text = make(*words, PATH=f"{tmp_path / 'bin'}:/usr/bin:/bin")

@@ -19,7 +19,6 @@ from tests.doubles.lambda_fakes import NOW, TEAR_DOWN, refusal
 
 @pytest.fixture(autouse=True)
 def noon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The moment of the accounts here."""
     monkeypatch.setattr(destroy, "now", lambda: NOW)
 
 
@@ -71,9 +70,7 @@ def test_any_answer_but_yes_changes_nothing(data: bool, words: str, emptied: lis
 
 
 @pytest.mark.parametrize(("agreed", "data"), [(False, False), (True, True), (False, True)])
-def test_yes_or_agreement_detaches_the_deny_policy_and_empties_what_is_to_go(
-    agreed: bool, data: bool, emptied: list[Any]
-) -> None:
+def test_yes_or_agreement_detaches_the_policy_and_empties_data(agreed: bool, data: bool, emptied: list[Any]) -> None:
     account, person = deployed(), Person(True)
     assert "The stacks are still there" in destroy.prepare(account, person, agreed=agreed, data=data)
     assert (account.services["iam"].attached, bool(person.asked), bool(emptied)) == (False, not agreed, data)
@@ -122,10 +119,8 @@ def emptied(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 @pytest.fixture
-def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
+def session() -> Iterator[boto3.Session]:
     """An account of moto with the Storage stack: two versions in the data bucket, which is logged, and a log."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
     with mock_aws():
         session = boto3.Session(region_name="us-east-1")
         versioned = {"BucketName": "z-data", "VersioningConfiguration": {"Status": "Enabled"}}

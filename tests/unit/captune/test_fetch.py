@@ -27,10 +27,8 @@ WEIGHTS = f"runs/{RUN}/training/{RUN}/output/model/adapter_model.safetensors"
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def s3() -> Iterator[Any]:
     """A bucket of moto with one finished run, read by S3's real client."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1")
         client.create_bucket(Bucket=BUCKET)

@@ -20,7 +20,6 @@ ENTERED = {"TrainingNeeded?": 9, "CreateEndpoint": 1000, "AskBothModels": 1720, 
 
 
 def row(text: str, beginning: str) -> str:
-    """What a table says of a row."""
     (line,) = [line for line in text.splitlines() if line.startswith(f"| {beginning}")]
     return line.split(" | ")[1].removesuffix(" |")
 
@@ -31,7 +30,6 @@ def phase(status: str, start: int, end: int) -> dict[str, Any]:
 
 @pytest.fixture
 def plan(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The plan of a run, as Preflight makes it."""
     return dict(Site(monkeypatch).run())
 
 

@@ -172,8 +172,6 @@ def test_json_leaves_nothing_out() -> None:
 
 
 class TestAccepting:
-    """One command takes a damaged item as it is, or corrected, and says what that does to the months."""
-
     def test_an_item_is_taken_as_it_is(self) -> None:
         ledger = FakeLedger().with_run("a").damage("RUN#captune-a")
         assert listing.accepted(ledger, "RUN#captune-a", {}, 2500).splitlines() == [

@@ -189,7 +189,6 @@ def test_a_run_that_is_not_here_is_found_in_the_account(tmp_path: Path, monkeypa
 
 
 def refused(folder: Path) -> None:
-    """What a run that Preflight refused leaves."""
     arn = f"arn:aws:states:us-east-1:{REHEARSED_ACCOUNT}:execution:m:refused"
     summary = {"run": "captune-refused", "status": "FAILED", "error": "DatasetRejected", "execution_arn": arn}
     folder.mkdir()

@@ -20,7 +20,6 @@ RECORDS = [{"prompt": f"What is {n}?", "completion": prose(20, n), "group": f"g{
 
 
 def drawn(tmp_path: Path, name: str, content: str, seed: int = 1) -> str:
-    """What is drawn of a file with this content."""
     file, target = tmp_path / name, tmp_path / f"drawn{seed}-{name}"
     file.write_text(content, "utf-8")
     told = sample.sample(file, target, WANTED, seed, force=True)

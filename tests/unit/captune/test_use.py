@@ -33,19 +33,17 @@ from tests.doubles.run_bucket import PLAN, RUN, RunBucket, files_of_run, kept_he
 from tests.doubles.use_site import DOMAIN, TEXTS, FakeEngine, RunningServer, serving
 
 ASK = "/v1/completions"
-ASKED = {"model": DOMAIN, "prompt": "A gene is", "max_tokens": 8}
+ASKED: dict[str, Any] = {"model": DOMAIN, "prompt": "A gene is", "max_tokens": 8}
 KEY = "AKIAIOSFODNN7EXAMPLE"  # pragma: allowlist secret
 
 
 @pytest.fixture(autouse=True)
 def noon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The moment of `in_account`."""
     monkeypatch.setattr(clock, "now", lambda: NOW)
 
 
 @pytest.fixture
 def site() -> Iterator[RunningServer]:
-    """A server whose engine answers as it should."""
     with serving(FakeEngine()) as site:
         yield site
 
@@ -72,9 +70,7 @@ def test_openais_client_asks_both_models_whole_and_streamed(site: RunningServer)
         (None, "AnswerCutOff"),
     ],
 )
-def test_a_stream_that_changes_its_model_or_breaks_off_ends_with_an_error(
-    site: RunningServer, trouble: Exception | str | None, name: str
-) -> None:
+def test_a_stream_that_changes_model_or_breaks_off_is_an_error(site: RunningServer, trouble: Any, name: str) -> None:
     site.engine.trouble_at, site.engine.trouble = 2, trouble
     *texts, last = site.events(DOMAIN)
     assert [event["choices"][0]["text"] for event in texts] == [" a", " stretch"] and last["error"]["type"] == name
@@ -106,28 +102,26 @@ def test_a_bad_request_is_refused_before_the_engine(site: RunningServer, body: A
 
 
 @pytest.mark.parametrize(
-    ("header", "value"),
-    [
-        ("Host", "evil.example:80"), ("Host", "127.0.0.1"), ("Origin", "http://evil.example"), ("Origin", "null"),
-        ("Origin", "https://127.0.0.1:PORT"),
-    ],
+    "given",
+    ["Host: evil.example:80", "Host: 127.0.0.1", "Origin: http://evil.example", "Origin: null", "Origin: https://127.0.0.1:PORT"],
 )  # fmt: skip
-def test_other_sites_are_refused(site: RunningServer, header: str, value: str) -> None:
-    given = {header: value.replace("PORT", str(site.port))}
+def test_other_sites_are_refused(site: RunningServer, given: str) -> None:
+    header, _, value = given.replace("PORT", str(site.port)).partition(": ")
     for path, body in ((ASK, ASKED), ("/captune/end", {}), ("/", None), ("/captune/state", None)):
-        assert site.error(path, body, **given)[:2] == (403, "OtherOrigin")
+        assert site.error(path, body, **{header: value})[:2] == (403, "OtherOrigin")
     assert not site.engine.asked and not site.engine.ended
     own = {"Host": f"localhost:{site.port}", "Origin": f"http://localhost:{site.port}"}
     assert site.call(ASK, ASKED, **own)[0] == 200
 
 
-def raw(site: RunningServer, body: str, length: int) -> socket.socket:
-    """A connection on which a request was begun."""
+def raw(site: RunningServer, **asked: Any) -> socket.socket:
+    """A connection on which a completion is asked for, and nothing was read yet."""
+    body = json.dumps(asked)
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # who reads nothing fills it soon
     connection.settimeout(PATIENCE_SECONDS)
     connection.connect(("127.0.0.1", site.port))
-    head = f"POST {ASK} HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\nContent-Length: {length}\r\n\r\n"
+    head = f"POST {ASK} HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\nContent-Length: {len(body)}\r\n\r\n"
     connection.sendall((head + body).encode())
     return connection
 
@@ -154,8 +148,7 @@ def test_a_client_that_leaves_before_its_whole_answer_is_known_to_have_left(site
 
     site.engine.ask = ask
     for stream in (False, True):
-        body = json.dumps({**ASKED, "stream": stream})
-        with raw(site, body, len(body)):
+        with raw(site, **ASKED, stream=stream):
             assert heard.wait(60)
         heard.clear()
     assert site.call("/captune/state")[0] == 200
@@ -166,8 +159,7 @@ def test_a_client_that_leaves_before_its_whole_answer_is_known_to_have_left(site
 
 def test_a_client_that_leaves_ends_its_answer(site: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TEXTS, "base", f" {'word' * 5_000}" * 2_000)
-    body = json.dumps({"model": "base", "prompt": "A gene is", "stream": True})
-    with raw(site, body, len(body)) as leaving:
+    with raw(site, model="base", prompt="A gene is", stream=True) as leaving:
         leaving.recv(1000)
     assert site.engine.closed.wait(PATIENCE_SECONDS)
 
@@ -183,17 +175,6 @@ def test_a_key_of_aws_is_in_no_answer_and_no_log(
     assert KEY not in caplog.text + "".join(capfd.readouterr())
 
 
-# The endpoint of an account
-
-
-class Events(io.BytesIO):
-    """An answer of the runtime: bytes to read, or the events of a stream."""
-
-    def __iter__(self) -> Iterator[Any]:
-        sent = self.getvalue()
-        yield from ({"PayloadPart": {"Bytes": part}} for part in (sent[:9], sent[9:]))
-
-
 class Runtime(Service):
     """SageMaker's runtime: the model server behind it goes by the route, as AWS's images do."""
 
@@ -205,10 +186,11 @@ class Runtime(Service):
         return json.dumps({"model": model, "choices": [{"index": 0, "text": TEXTS[model]}]}).encode()
 
     def on_invoke_endpoint(self, **request: Any) -> dict[str, Any]:
-        return {"Body": Events(self._answer(request))}
+        return {"Body": io.BytesIO(self._answer(request))}
 
     def on_invoke_endpoint_with_response_stream(self, **request: Any) -> dict[str, Any]:
-        return {"Body": Events(b"data: " + self._answer(request) + b"\n\ndata: [DONE]\n\n")}
+        sent = b"data: " + self._answer(request) + b"\n\ndata: [DONE]\n\n"
+        return {"Body": ({"PayloadPart": {"Bytes": part}} for part in (sent[:9], sent[9:]))}
 
 
 def in_account(name: str = RUN, status: str = "InService") -> FakeSession:
@@ -285,9 +267,6 @@ def test_the_state_tells_cost_and_minutes_and_the_end_starts_the_tear_down() -> 
 def test_a_run_without_an_endpoint_is_told_how_to_get_one(endpoint: tuple[str, str]) -> None:
     with pytest.raises(Refused, match=f"captune serve {RUN}$"):
         behind(in_account(*endpoint))
-
-
-# The command
 
 
 def test_what_the_command_cannot_use_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
