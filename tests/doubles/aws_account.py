@@ -32,8 +32,8 @@ CALLER = f"arn:aws:iam::{ACCOUNT}:user/owner"
 POLICY = f"arn:aws:iam::{ACCOUNT}:policy/deny"
 BUDGET, ACTION = "Captune-Guardrail-Budget", "11111111-2222-3333-4444-555555555555"
 STACKS = ("Captune-Storage", "Captune-FineTuning", "Captune-Guardrail")
-RUNNING = {"FineTuningArn": MACHINE, "TearDownArn": TEAR_DOWN, "LedgerTable": "ledger"}
-RELEASING = {"FineTuningRoleName": "fine-tuning", "DenySpendingPolicyArn": POLICY}
+RUNNING = {"FineTuningArn": MACHINE, "TearDownArn": TEAR_DOWN, "LedgerTable": "ledger", "BucketName": "bucket"}
+RELEASING = {"FineTuningRoleName": "fine-tuning", "DenySpendingPolicyArn": POLICY, "CapCents": "2500"}
 
 
 def said(*words: object) -> tuple[int, str]:

@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from captune.engines import CHAT_PATH, AnswerFailed, Pieces
+from captune.engines import CHAT_PATH, Pieces
 from captune.proxy import Proxy
 from captune.use import answering
 from tests.doubles import PATIENCE_SECONDS
 
 DOMAIN = "medical"
-NEVER = 1_000_000
 PROMPTS = [{"id": "p1", "prompt": "A gene is", "facts": [{"name": "coding", "pattern": r"\bcodes\b"}]}]
 TEXTS = {"base": " a part of a cell.", DOMAIN: " a stretch of DNA that codes for a product."}
 
@@ -25,20 +24,15 @@ TEXTS = {"base": " a part of a cell.", DOMAIN: " a stretch of DNA that codes for
 class FakeEngine:
     """Answers a model's text, word by word where it is streamed; see `captune.engines.Engine`.
 
-    Attributes:
-        asked: the requests, as they came.
-        answers_as: by the model that is asked, the one that answers.
-        swaps_at, breaks_at, stops_at: the event of a stream from which on another model answers, or at which the connection breaks or ends.
-        whole: what is answered in place of an answer.
-        refusal: what is raised instead of answering.
-        waits: what an answer waits for before its first word.
+    `answers_as` names, by the model that is asked, the one that answers; `whole` is answered in place of an answer, `refusal` is raised,
+    and `waits` is waited for before the first word. From the event `trouble_at` of a stream the model `trouble` answers; an exception
+    is raised there, and None ends the stream.
     """
 
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     answers_as: dict[str, str] = field(default_factory=dict)
-    swaps_at: int = NEVER
-    breaks_at: int = NEVER
-    stops_at: int = NEVER
+    trouble_at: int = 1_000_000
+    trouble: Exception | str | None = None
     whole: bytes = b""
     refusal: Exception | None = None
     waits: threading.Event | None = None
@@ -48,8 +42,8 @@ class FakeEngine:
     def ask(self, path: str, body: bytes, stream: bool, left: threading.Event) -> Pieces:
         asked = json.loads(body)
         self.asked.append((path, asked))
-        if self.refusal or self.ended:
-            raise self.refusal or AnswerFailed(410, "NoEndpoint", "It was ended.")
+        if self.refusal:
+            raise self.refusal
         return self._pieces(path, asked, stream)
 
     def _pieces(self, path: str, asked: dict[str, Any], stream: bool) -> Pieces:
@@ -62,11 +56,12 @@ class FakeEngine:
             if self.waits:
                 self.waits.wait(60)
             for place, word in enumerate(text.split(" ")[1:]):
-                if place == self.breaks_at:
-                    raise ConnectionResetError("gone")
-                if place == self.stops_at:
+                if place == self.trouble_at and isinstance(self.trouble, Exception):
+                    raise self.trouble
+                if place == self.trouble_at and not self.trouble:
                     return
-                event = {"model": "another" if place >= self.swaps_at else model, "choices": [{"text": f" {word}"}]}
+                answers = self.trouble if place >= self.trouble_at else model
+                event = {"model": answers, "choices": [{"text": f" {word}"}]}
                 yield f"data: {json.dumps(event)}\n\n".encode()[:7]  # pieces end anywhere
                 yield f"data: {json.dumps(event)}\n\n".encode()[7:]
             yield b"data: [DONE]\n\n"
@@ -83,14 +78,11 @@ class FakeEngine:
 
 @dataclass(frozen=True)
 class RunningServer:
-    """A running server."""
-
     engine: Any
     port: int
 
     @property
     def url(self) -> str:
-        """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
     def call(self, path: str, body: Any = None, **headers: str) -> tuple[int, str]:

@@ -30,6 +30,7 @@ from tests.doubles.run_bucket import PLAN, RUN
 from tests.doubles.use_site import DOMAIN, FakeEngine, RunningServer
 
 LM_EVAL = PROJECT / ".rehearsal" / "lm-eval" / "bin" / "python"
+NOT_INSTALLED = "captune benchmark with lm-eval: not installed; captune benchmark installs it"
 MODELS = {"base": "base", "tuned": DOMAIN}
 
 
@@ -44,16 +45,8 @@ def test_mcnemar_is_the_exact_test_of_scipy(one: int, other: int) -> None:
     assert mcnemar(0, 0) == 1
 
 
-@pytest.mark.parametrize("items", [60, 150])
-def test_the_smallest_difference_is_found_four_times_in_five(items: int) -> None:
-    least, changes = benchmark.smallest_difference(items), benchmark.EXPECTED_CHANGES
-    assert least is not None and benchmark.smallest_difference(30) is None
-    power = 0.0
-    for changed in range(items):
-        found = [place for place in range(changed + 1) if mcnemar(place, changed - place) < benchmark.SIGNIFICANCE]
-        share = stats.binom.pmf(found, changed, (1 + least / changes) / 2).sum()
-        power += stats.binom.pmf(changed, items, changes) * share
-    assert 0.7 < power < 0.85  # an exact test finds a little less than the formula says
+def test_too_few_items_show_no_difference_that_is_expected() -> None:
+    assert benchmark.smallest_difference(30) is None
 
 
 @pytest.mark.parametrize(("subjects", "by"), [(8, "subject"), (4, "item"), (0, "item")])
@@ -94,9 +87,8 @@ def test_lm_eval_gets_no_key_and_its_last_word_is_told(tmp_path: Path, monkeypat
     for name in ("AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY"):
         monkeypatch.setenv(name, "secret")
     ask = partial(benchmark.lm_eval, Path(sys.executable), tmp_path / "log", {"limit": 3})
-    driver.write_text(
-        "import json, os, sys\nprint('noise')\nprint(json.dumps([json.load(sys.stdin), 'secret' in os.environ.values()]))"
-    )
+    answers = "print(json.dumps([json.load(sys.stdin), 'secret' in os.environ.values()]))"
+    driver.write_text(f"import json, os, sys\nprint('noise')\n{answers}")
     assert ask("count", shots=1) == [{"action": "count", "limit": 3, "shots": 1}, False]
     driver.write_text("raise KeyError('mmlu_heart is not a task')")
     with pytest.raises(LmEvalFailed, match=r"mmlu_heart is not a task.*/log\).* ls tasks"):
@@ -116,15 +108,13 @@ class Case:
         (self.folder / "plan.json").write_text(json.dumps(self.plan))
         (self.folder / "heldout.jsonl").write_text("\n".join(map(json.dumps, texts)))
         self.measured([{"id": one["id"], "tokens": 10, "base_loss": 3.0, "tuned_loss": 2.5} for one in texts])
-        for name in ("lm_eval_python", "lm_eval", "opened"):
-            monkeypatch.setattr(benchmark, name, getattr(self, name))
+        monkeypatch.setattr(benchmark, "lm_eval_python", lambda: Path(sys.executable))
+        monkeypatch.setattr(benchmark, "lm_eval", self.lm_eval)
+        monkeypatch.setattr(benchmark, "opened", self.opened)
 
     def measured(self, documents: list[dict[str, Any]]) -> None:
         summary = {"heldout": {"documents": documents}, "configuration": {"settings": {"sequence_length": 512}}}
         (self.folder / "summary.json").write_text(json.dumps(summary))
-
-    def lm_eval_python(self) -> Path:
-        return Path(sys.executable)
 
     @contextmanager
     def opened(self, *given: Any) -> Iterator[Any]:
@@ -221,13 +211,11 @@ def test_no_more_requests_at_once_than_an_engine_survives(at_once: int) -> None:
             now -= 1
             return super().ask(path, body, stream, left)
 
-    proxy, answers = benchmark.Counting(Slow(), DOMAIN, at_once), list[int]()
-    proxy.answered = lambda: answers.append(1)
+    proxy, count = benchmark.Counting(Slow(), DOMAIN, at_once), 3 * at_once
     with benchmark.answering(proxy) as port, ThreadPoolExecutor(8) as pool:
         asked = {"model": DOMAIN, "prompt": "A gene is"}
-        count = 3 * at_once
         found = list(pool.map(lambda _: RunningServer(None, port).call("/v1/completions", asked)[0], range(count)))
-    assert (found, most, len(answers)) == ([200] * count, at_once, count)
+    assert (found, most) == ([200] * count, at_once)
 
 
 class Model(FakeEngine):
@@ -247,9 +235,7 @@ def likelihood(model: str, before: int, token: int) -> float:
 
 
 @pytest.mark.thorough
-@pytest.mark.skipif(
-    not LM_EVAL.exists(), reason="captune benchmark with lm-eval: not installed; captune benchmark installs it"
-)
+@pytest.mark.skipif(not LM_EVAL.exists(), reason=NOT_INSTALLED)
 @pytest.mark.parametrize(("doubled", "refused"), [("", ""), ("server", "second start token"), ("tokenizer", "--tokenizer FOLDER")])  # fmt: skip
 def test_lm_eval_asks_through_the_server_without_a_doubled_start(tmp_path: Path, doubled: str, refused: str) -> None:
     tokenizer, length, engine = sentence_pieces(), 16, Model()

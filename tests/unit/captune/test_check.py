@@ -28,7 +28,6 @@ GIVEN = {"region": "us-east-1", "accept_eula": "true", "alert_email": "owner@exa
 READING = ("describe_", "get_", "list_", "simulate_", "validate_", "batch_get_", "create_hub_content_presigned_urls")
 # A right that has another name than the operation.
 IN_OTHER_WORDS = ("list_objects_v2", "describe_budget")
-DENY = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "sagemaker:Create*", "Resource": "*"}]}
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +54,8 @@ def after_deployment(project: Project) -> FakeSession:
     iam = aws.Iam({role.arn: [{"Statement": role.statements}] for role in templates.roles()})
     iam.policies = {f"arn:aws:iam::{ACCOUNT}:policy/{ONE_PER_ACCOUNT}"}
     heard = {topics["ResultTopicArn"]: owner, topics["BudgetWarningsTopic"]: owner, topics["KillSwitchTopic"]: sweeper}
-    events = Events()
-    events.rules = {
-        guards.run_ended_rule: ("ENABLED", guards.tear_down_arn),
-        guards.sweep_rule: ("ENABLED", guards.sweeper_arn),
-    }
+    targets, events = {guards.run_ended_rule: guards.tear_down_arn, guards.sweep_rule: guards.sweeper_arn}, Events()
+    events.rules = {rule: ("ENABLED", target) for rule, target in targets.items()}
     alarms = aws.cloudwatch(*templates.alarms())
     return in_order(cloudformation=stacks, iam=iam, cloudwatch=alarms, sns=aws.sns(**heard), events=events)
 
@@ -110,17 +106,6 @@ def test_a_disabled_rule_and_a_guardrail_that_is_not_there_are_problems(project:
 
 
 @pytest.mark.slow
-def test_a_deployed_role_is_judged_with_what_the_alarm_attached(project: Project) -> None:
-    session = after_deployment(project)
-    (arn,) = [arn for arn in session.services["iam"].roles if "finetuningrole" in arn]
-    session.services["iam"].roles[arn].append(DENY)
-    refused = at(Level.PROBLEM, session, project)
-    assert {one.subject for one in refused} == {"rights of FineTuningRole"}
-    assert all("explicit deny" in one.text and "undo its action" in one.fix for one in refused)
-    assert any("sagemaker:CreateTrainingJob" in one.text for one in refused)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda project: in_order(), after_deployment], ids=["before", "after"])
 def test_a_refused_question_warns_of_its_right(project: Project, make: Callable[[Project], FakeSession]) -> None:
     all_in_order = make(project)
@@ -140,14 +125,12 @@ def test_a_refused_question_warns_of_its_right(project: Project, make: Callable[
 
 
 @pytest.mark.slow
-def test_what_the_settings_lack_is_a_warning(project: Project) -> None:
-    found = findings(in_order(), dataclasses.replace(project, settings=Settings()))
-    assert [(one.level, "alert_email" in one.fix) for one in found if one.subject == "settings"] == [
-        (Level.WARNING, True)
-    ]
+def test_what_the_settings_lack_is_told(project: Project) -> None:
+    lacking = dataclasses.replace(project, settings=Settings())
+    (missing,) = at(Level.WARNING, in_order(), lacking)
+    assert missing.subject == "settings" and "alert_email" in missing.fix
+    assert [one.subject for one in at(Level.PROBLEM, in_order(), lacking)] == ["licence"]
 
-
-# The command
 
 GOOD, BAD = ok("quota", "1 of ml.g5.2xlarge"), problem("licence", "is not accepted", "set accept_eula to true")
 
@@ -194,8 +177,6 @@ def test_without_credentials_there_is_one_line(monkeypatch: pytest.MonkeyPatch, 
     assert code == 2 and text.count("\n") == 1 and "aws sso login" in text
 
 
-# The templates
-
 TYPES = {"Queue": "AWS::SQS::Queue", "Topic": "AWS::SNS::Topic", "Bucket": "AWS::S3::Bucket", "Odd": "AWS::Odd::Thing"}
 TEMPLATE = {
     "Resources": {name: {"Type": kind} for name, kind in TYPES.items()},
@@ -210,16 +191,14 @@ TEMPLATE = {
         ({"Ref": "Topic"}, {"Topic": "arn:aws:sns:r:1:real"}, "arn:aws:sns:r:1:real"),
         ({"Fn::GetAtt": ["Queue", "Arn"]}, {"Queue": "https://sqs/1/real"}, "arn:aws:sqs:r:1:real"),
         ({"Fn::ImportValue": "exported"}, {"Bucket": "real"}, "real"),
-        ({"Ref": "Nothing"}, {}, None),
         ({"Fn::GetAtt": ["Odd", "Arn"]}, {}, None),
-        ({"Fn::ImportValue": "?"}, {}, None),
         ({"Fn::Base64": "x"}, {}, None),
     ],
 )
 def test_a_reference_becomes_a_real_or_likely_name(value: Any, deployed: dict[str, str], expected: str | None) -> None:
     templates = Templates("1", "r", {"S": TEMPLATE}, {("S", key): name for key, name in deployed.items()})
     if expected is None:
-        with pytest.raises(ValueError, match="cannot fill in|no stack exports|has no resource"):
+        with pytest.raises(ValueError, match="cannot fill in"):
             templates.resolve("S", value)
     else:
         assert templates.resolve("S", value) == expected

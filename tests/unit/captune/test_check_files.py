@@ -4,37 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from captune.check import command, files
-from stacks.configuration.settings import Settings
+from captune.check import command
 from tests.doubles.aws_account import said
-from tests.doubles.texts import lines, prose
+from tests.doubles.texts import conversations, lines, pairs, prose, table
 
 
 def titled(count: int, words: int) -> str:
     return "\n".join(f"# Document {number}\n\n{prose(words, number)}\n" for number in range(count))
 
 
-def pairs(count: int) -> list[dict[str, Any]]:
-    return [{"prompt": f"What of {number}?", "completion": prose(50, number)} for number in range(count)]
-
-
 GOOD = titled(30, 60)
-TALKS = [
-    {"messages": [{"role": "user", "content": f"Why {n}?"}, {"role": "assistant", "content": prose(50, n)}]}
-    for n in range(40)
-]
 # By name: the file's ending, its content, the error and what it says. That the reader notices each is Preflight's own test.
 HOSTILE: dict[str, tuple[str, bytes, str, str]] = {
     "UTF-16": (".txt", GOOD.encode("utf-16"), "DatasetRejected", "iconv -f UTF-16 -t UTF-8"),
     "patients": (".txt", (GOOD + "\nMRN: 12345678, date of birth 03/04/1961\n").encode(), "PatientDataSuspected", "line"),
-    "broken JSON": (".jsonl", lines(pairs(40)) + b"{nope\n", "DatasetRejected", "line 41 is not JSON"),
     "nested deep": (".jsonl", lines(pairs(40)) + b"[" * 60_000 + b"\n", "DatasetRejected", "nested too deeply"),
-    "other columns": (".csv", b"question;answer\n" + b"Why;So\n" * 40, "DatasetRejected", "has no column `prompt`"),
-    "conversations for a model without a template": (".jsonl", lines(TALKS), "ChatTemplateMissing", "llama-2-7b-chat"),
+    "conversations for a model without a template": (".jsonl", lines(conversations(40)), "ChatTemplateMissing", "llama-2-7b-chat"),
     "too large": (".txt", b"a b " * (17 * 2**20), "DatasetRejected", "captune sample FILE"),
 }  # fmt: skip
 
@@ -55,7 +43,7 @@ def test_a_good_text_is_described_and_no_account_is_asked(tmp_path: Path, monkey
         ("mine.txt", GOOD, "a run learns 1,512 words in 24 documents, holds out 360 words in 6 documents, and asks 6 prompts."),
         ("one.txt", prose(2000), "passages, and asks"),
         ("MINE.JSONL", lines(pairs(40)).decode(), "in 30 groups, holds out"),
-        ("mine.csv", "question,answer\n" + "".join(f"Why {n}?,{prose(50, n).replace(',', '')!r}\n" for n in range(40)).replace("\\n", " "), "in 30 groups"),
+        ("mine.csv", table(pairs(40), prompt="question", completion="answer").decode(), "in 30 groups"),
     ):  # fmt: skip
         (tmp_path / name).write_text(text)
         more = ["--columns", '{"prompt": "question", "completion": "answer"}'] if name == "mine.csv" else []
@@ -68,8 +56,7 @@ def test_files_beside_the_text_are_checked_with_it_or_alone(tmp_path: Path) -> N
     (tmp_path / "held.txt").write_text(titled(8, 60))  # what the corpus says too
     (tmp_path / "others.jsonl").write_bytes(lines([{"text": prose(60, 100 + n)} for n in range(8)]))
     (tmp_path / "asked.jsonl").write_text('{"id": "a", "kind": "nonsense", "prompt": "Why?"}\n')
-    held, others, asked, mine = (str(tmp_path / name) for name in ("held.txt", "others.jsonl", "asked.jsonl", "mine.txt"))  # fmt: skip
-
+    held, others, asked, mine = (tmp_path / name for name in ("held.txt", "others.jsonl", "asked.jsonl", "mine.txt"))
     assert said("check", "--outside", others) == (0, f"{others} can be used: 8 documents.\n")
     code, text = said("check", "--outside", mine, "--prompts", asked)
     assert code == 1 and text.startswith("PromptsRejected: ") and "line 1 has the kind" in text
@@ -80,12 +67,11 @@ def test_files_beside_the_text_are_checked_with_it_or_alone(tmp_path: Path) -> N
     assert "--columns must" in said("check", mine, "--columns", '{"no": 1}')[1]
     faults = json.loads(said("check", mine, "--prompts", asked, "--json")[1])["faults"]
     assert [one["name"] for one in faults] == ["PromptsRejected"]
-    nothing = str(tmp_path / "nothing.txt")
-    assert said("check", nothing)[0] != 0 and nothing in said("check", nothing)[1]
+    code, text = said("check", tmp_path / "nothing.txt")
+    assert code != 0 and str(tmp_path / "nothing.txt") in text
 
 
 def test_a_run_of_part_of_the_corpus_is_described_as_such(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text(GOOD)
-    settings = Settings(corpus_words=600)
-    _, told = files.faults_of(files.Given(tmp_path / "mine.txt"), settings)
-    assert "in 9 documents" in told[0] or "in 10 documents" in told[0]
+    _, told = said("check", tmp_path / "mine.txt", "-c", "corpus_words=600")
+    assert "in 9 documents" in told or "in 10 documents" in told

@@ -9,6 +9,7 @@ import sys
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -20,6 +21,7 @@ from tests.doubles.aws_account import deployed, said
 from tests.doubles.lambda_fakes import refusal
 
 ROOT = Path(__file__).resolve().parents[3]
+CAPTURED: Any = {"capture_output": True, "text": True, "timeout": PATIENCE_SECONDS}
 
 
 def test_help_names_every_command_and_group() -> None:
@@ -31,8 +33,7 @@ def test_help_names_every_command_and_group() -> None:
 
 def test_the_command_starts_without_the_cdk_which_takes_seconds_to_load() -> None:
     program = "import sys, captune.__main__; print(sorted({'aws_cdk', 'jsii'} & set(sys.modules)))"
-
-    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True).stdout == "[]\n"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, **CAPTURED).stdout == "[]\n"
 
 
 @pytest.mark.parametrize("module", [module for _, _, module, _ in command.ELSEWHERE])
@@ -51,9 +52,7 @@ def test_the_command_works_from_any_folder(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment["PYTHONIOENCODING"] = "ascii"  # a terminal that lacks most letters
     typed = [str(Path(sys.executable).with_name("captune")), "costs"]
-    done = subprocess.run(
-        typed, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
-    )
+    done = subprocess.run(typed, cwd=tmp_path, env=environment, **CAPTURED)
     assert (done.returncode, "| $3.56 |" in done.stdout) == (0, True), done.stderr
 
 
@@ -101,32 +100,17 @@ def test_a_profile_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pyt
     assert code == 2 and "wrok" in text
 
 
-# What make hands on
-
-
 def make(*arguments: str, **variables: str) -> tuple[int, str]:
     """How make ends with these arguments, and what it prints. Nothing is set up for a test."""
-    done_before = [
-        f"--old-file={file}"
-        for file in (".venv/.rehearsable", ".venv/.ready", ".venv/.deployable", "node_modules/.bin/cdk")
-    ]
+    done_before = (".venv/.rehearsable", ".venv/.ready", ".venv/.deployable", "node_modules/.bin/cdk")
     # Not what a make that runs these tests was given.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "ARGS"}
-    words = ["make", "--silent", *done_before, *arguments]
-    done = subprocess.run(
-        words,
-        cwd=ROOT,
-        env=environment | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_SECONDS,
-    )
+    words = ["make", "--silent", *(f"--old-file={file}" for file in done_before), *arguments]
+    done = subprocess.run(words, cwd=ROOT, env=environment | variables, **CAPTURED)
     return done.returncode, done.stdout + done.stderr
 
 
 def would_run(*arguments: str) -> list[list[str]]:
-    """The words of the commands that make would run."""
     code, text = make("--dry-run", *arguments)
     assert code == 0, text
     return [shlex.split(line.replace("node_modules/.bin/cdk", "cdk")) for line in text.splitlines()]
@@ -149,31 +133,24 @@ def test_in_cloudshell_everything_that_is_large_is_written_beside_the_home() -> 
     assert would_run("deploy")[-1] == ["cdk", "deploy", "--all"]
 
 
-def script(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"#!/bin/sh\n{text}\n")
-    file.chmod(0o755)
-
-
 @pytest.mark.parametrize(
     ("new", "fetches", "found"),
     [
-        ("python3", False, "python3"),
-        ("python3.12", False, "python3.12"),
-        ("", True, "FETCHED/python/bin/python3.12"),
-        ("", False, ""),
+        ("python3", False, "python3"), ("python3.12", False, "python3.12"),
+        ("", True, "FETCHED/python/bin/python3.12"), ("", False, ""),
     ],
-)
+)  # fmt: skip
 def test_a_python_that_is_new_enough_is_found_or_fetched(tmp_path: Path, new: str, fetches: bool, found: str) -> None:
     """CloudShell has Python 3.9 alone: uv, which any Python can install, fetches another."""
-    uv, got = tmp_path / "uv" / "bin" / "uv", tmp_path / "python" / "bin" / "python3.12"
-    for name in ("python3", "python3.13", "python3.12", "python3.11"):
-        script(
-            tmp_path / "bin" / name,
-            "exit 0" if name == new else f'[ "$1" = -m ] && {"exit 0" if fetches else "exit 1"}; exit 1',
-        )
-    script(tmp_path / "uv" / "bin" / "python", "exit 0")  # of the environment that venv makes for uv
-    script(uv, f'case "$*" in *"python find"*) echo {got};; esac')
+    asked_for_uv = f'[ "$1" = -m ] && exit {0 if fetches else 1}; exit 1'
+    names = ("python3", "python3.13", "python3.12", "python3.11")
+    scripts = {f"bin/{name}": "exit 0" if name == new else asked_for_uv for name in names}
+    scripts["uv/bin/python"] = "exit 0"  # of the environment that venv makes for uv
+    scripts["uv/bin/uv"] = f'case "$*" in *"python find"*) echo {tmp_path}/python/bin/python3.12;; esac'
+    for path, text in scripts.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / path).chmod(0o755)
     # The Makefile puts the environment's own folder first, where there may be a Python: another one is named.
     words = ("--eval=found: ; @$(FIND_PYTHON)", "found", "PYTHON=python3", f"FETCHED={tmp_path}", f"VENV={tmp_path}/no")
     code, text = make(*words, PATH=f"{tmp_path / 'bin'}:/usr/bin:/bin")
@@ -185,8 +162,7 @@ def test_a_python_that_is_new_enough_is_found_or_fetched(tmp_path: Path, new: st
 
 def test_make_destroy_asks_once_before_anything_is_destroyed() -> None:
     asked, destroyed, told = would_run("destroy")
-    assert told[0] == "echo"
-    assert asked == ["captune", "destroy"]
+    assert (asked, told[0]) == (["captune", "destroy"], "echo")
     assert destroyed == ["cdk", "destroy", "Captune-Guardrail", "Captune-FineTuning", "--force"]
     asked, destroyed, _ = would_run("destroy", "ARGS=--force -c region=eu-west-1")
     assert asked == ["captune", "destroy", "--region", "eu-west-1", "--yes"]

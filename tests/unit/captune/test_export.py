@@ -58,7 +58,7 @@ def results(toys: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyP
     return tmp_path
 
 
-def exported(results: Path, *words: str) -> tuple[str, Path]:
+def exported(results: Path, *words: object) -> tuple[str, Path]:
     """What the command prints, and its folder."""
     return said("export", RUN, "--results", results, "--out", results / "out", *words)[1], results / "out"
 
@@ -84,19 +84,15 @@ def test_a_gated_models_adapter_needs_the_hubs_configuration(results: Path, monk
     given = (out / "medical-lora.gguf").read_text("utf-8")
     assert given.startswith(str(results / RUN / "adapter")) and "--outtype f16 --base" in given
     assert (out / "LICENSE.txt").read_text("utf-8") == "the licence" and not list(fetched)
-    (asked,) = hub.called("create_hub_content_presigned_urls")
-    assert asked["AccessConfig"] == {"AcceptEula": True, "ExpectedS3Url": URI}
     shutil.rmtree(out)
-    plan = (results / RUN / "plan.json").read_text("utf-8")
+    file, fetched = results / RUN / "plan.json", iter([b"the licence"])
+    plan = file.read_text("utf-8")
     del listed[0]
-    fetched = iter([b"the licence"])
-    (results / RUN / "plan.json").write_text(plan.replace('"acceptEula": true', '"acceptEula": false'))
+    file.write_text(plan.replace('"acceptEula": true', '"acceptEula": false'))
     assert "hub shows no config.json" in exported(results, "--to", "gguf")[0] and not out.exists()
-    assert [one["AccessConfig"]["AcceptEula"] for one in hub.called("create_hub_content_presigned_urls")] == [
-        True,
-        False,
-    ]
-    (results / RUN / "plan.json").write_text(plan.replace(URI, "s3://own/weights/"))
+    asked = [one["AccessConfig"] for one in hub.called("create_hub_content_presigned_urls")]
+    assert asked == [{"AcceptEula": accepted, "ExpectedS3Url": URI} for accepted in (True, False)]
+    file.write_text(plan.replace(URI, "s3://own/weights/"))
     assert "--base FOLDER" in exported(results, "--to", "gguf")[0] and not out.exists()
 
 
@@ -116,13 +112,8 @@ def test_merged_weights_answer_as_base_and_adapter_do(results: Path, toys: tuple
 def test_a_merged_gguf_has_a_modelfile_and_leaves_no_other_weights(results: Path, toys: tuple[Path, Path]) -> None:
     told, out = exported(results, "--to", "merged", "--base", str(toys[0]), "--gguf", "q8_0")
     assert f"ollama create medical -f {out / 'Modelfile'}" in told
-    assert {path.name for path in out.iterdir()} == {
-        "medical-q8_0.gguf",
-        "Modelfile",
-        "README.md",
-        "NOTICE.txt",
-        "LICENSE.txt",
-    }
+    beside = {"Modelfile", "README.md", "NOTICE.txt", "LICENSE.txt"}
+    assert {path.name for path in out.iterdir()} == {"medical-q8_0.gguf", *beside}
     assert "--outtype q8_0" in (out / "medical-q8_0.gguf").read_text("utf-8")
     expected = 'FROM ./medical-q8_0.gguf\nTEMPLATE """{{ .Prompt }}"""\nPARAMETER stop "</s>"\n'
     assert (out / "Modelfile").read_text("utf-8") == expected
@@ -146,10 +137,7 @@ def test_ollamas_template_asks_as_the_models_own_does(toys: tuple[Path, Path], t
 
 @pytest.mark.parametrize(
     ("ends", "reason"),
-    [
-        ("Model is unknown", "could not convert .*unknown"),
-        ("OSError: [Errno 28] No space left on device", "The disk with"),
-    ],
+    [("Model is unknown", "could not convert .*unknown"), ("OSError: No space left on device", "The disk with")],
 )
 def test_a_converter_that_fails_leaves_nothing(results: Path, toys: tuple[Path, Path], ends: str, reason: str) -> None:
     (results / converters.ADAPTER).write_text(CONVERTER.replace('ENDS = ""', f"ENDS = {ends!r}"))

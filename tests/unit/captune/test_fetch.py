@@ -27,10 +27,8 @@ WEIGHTS = f"runs/{RUN}/training/{RUN}/output/model/adapter_model.safetensors"
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def s3() -> Iterator[Any]:
     """A bucket of moto with one finished run, read by S3's real client."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1")
         client.create_bucket(Bucket=BUCKET)
@@ -105,16 +103,14 @@ def test_a_wrong_name_and_a_folder_of_another_run_are_told(s3: Any, tmp_path: Pa
     assert files(tmp_path) == {f"{RUN}/plan.json"}
 
 
-def test_a_full_disk_is_told_before_and_while_it_fills(
-    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_told_before_and_while_it_fills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*given: Any, **options: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(s3, "download_file", full)
-        with pytest.raises(DiskFull, match="--results"):
-            fetch(s3, BUCKET, RUN, tmp_path)
+    s3 = RunBucket({RUN: files_of_run()})
+    monkeypatch.setattr(s3, "download_file", full)
+    with pytest.raises(DiskFull, match="--results"):
+        fetch(s3, BUCKET, RUN, tmp_path)
     monkeypatch.setattr(fetching.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1_000))
     with pytest.raises(DiskFull, match="are free"):
         fetch(s3, BUCKET, RUN, tmp_path)
@@ -122,7 +118,6 @@ def test_a_full_disk_is_told_before_and_while_it_fills(
 
 def test_the_command_finds_the_bucket_and_prints_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     account = deployed()
-    account.services["cloudformation"].outputs["Captune-Storage"] = {"BucketName": BUCKET}
     account.services["s3"] = RunBucket({RUN: files_of_run()})
     monkeypatch.setattr(boto3, "Session", lambda region_name: account)
     code, text = said("fetch", "one", "--results", tmp_path, "--json")

@@ -16,17 +16,10 @@ from tests.doubles.lambda_fakes import NOW
 from tests.doubles.preflight_site import Site
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "limits.md"
-TOLD = {
-    "DescribeTraining": 60,
-    "CreateEndpoint": 1000,
-    "AskBothModels": 1720,
-    "WriteReport": 2400,
-    "TrainingNeeded?": 9,
-}
+ENTERED = {"TrainingNeeded?": 9, "CreateEndpoint": 1000, "AskBothModels": 1720, "WriteReport": 2400}
 
 
 def row(text: str, beginning: str) -> str:
-    """What a table says of a row."""
     (line,) = [line for line in text.splitlines() if line.startswith(f"| {beginning}")]
     return line.split(" | ")[1].removesuffix(" |")
 
@@ -37,24 +30,18 @@ def phase(status: str, start: int, end: int) -> dict[str, Any]:
 
 @pytest.fixture
 def plan(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The plan of a run, as Preflight makes it."""
     return dict(Site(monkeypatch).run())
 
 
 def finished(plan: dict[str, Any], **job: Any) -> Evidence:
     """What is left of a run that went well."""
-    phases = [
-        phase("Starting", 0, 90),
-        phase("Downloading", 90, 250),
-        phase("Training", 250, 1100),
-        {"Status": "Completed"},
-    ]
+    phases = [phase("Starting", 0, 90), phase("Downloading", 90, 250), phase("Training", 250, 1100)]
     told = {
-        "TrainingJobStatus": "Completed", "BillableTimeInSeconds": 1010, "TrainingTimeInSeconds": 1010, "SecondaryStatusTransitions": phases,
-        "ResourceConfig": {"InstanceType": "ml.g5.2xlarge"}, **job,
+        "TrainingJobStatus": "Completed", "BillableTimeInSeconds": 1010, "TrainingTimeInSeconds": 1010,
+        "SecondaryStatusTransitions": [*phases, {"Status": "Completed"}], **job,
     }  # fmt: skip
-    execution = Execution("SUCCEEDED", seconds_by_state={"AskBothModels": 600.0})
-    execution.entered_at = {state: NOW + timedelta(seconds=second) for state, second in TOLD.items()}
+    entered = {state: NOW + timedelta(seconds=second) for state, second in ENTERED.items()}
+    execution = Execution("SUCCEEDED", seconds_by_state={"AskBothModels": 600.0}, entered_at=entered)
     training = {"tokens_per_second": 1190.4, "peak_memory_bytes": 18_300_000_000}
     summary = {"training": training, "verdict": "improved", "heldout": {"difference": {"estimate": -0.25}}}
     return Evidence(plan, summary, told, execution, {"adapter_model.safetensors": 80_000_000, "metrics.json": 5_000})
@@ -89,16 +76,13 @@ def test_a_list_spot_and_several_instances_answer_the_rows_that_are_for_them_onl
     plan["baseModel"] |= {"weightsUri": "s3://mine/models/"}
     plan["corpus"] |= {"conversations": True}
     taken = [phase("Starting", 0, 9), phase("Training", 9, 50), {"Status": "Interrupted"}, phase("Training", 60, 90)]
-    selected = {"SelectedInstanceType": "ml.g6.2xlarge"}
-    text = limits.table(
-        finished(plan, ResourceConfig=selected, SecondaryStatusTransitions=taken, BillableTimeInSeconds=400)
-    )
+    job = {"ResourceConfig": {"SelectedInstanceType": "ml.g6.2xlarge"}, "SecondaryStatusTransitions": taken}
+    text = limits.table(finished(plan, **job, BillableTimeInSeconds=400))
     assert row(text, "Step Functions hands") == "SageMaker selected ml.g6.2xlarge"
     assert row(text, "quotas of other") == "read for ml.g5.2xlarge, ml.g6.2xlarge"
     assert row(text, "spot:") == "Completed, interrupted 1 times, 1010 s, 400 s billed"
-    assert row(text, "several GPUs").startswith("2 instances: downloaded") and row(text, "SageMaker reads").startswith(
-        "downloaded"
-    )
+    assert row(text, "several GPUs").startswith("2 instances: downloaded")
+    assert row(text, "SageMaker reads").startswith("downloaded")
     assert row(text, "the serving image takes") == "both models answered"
     assert row(text, "the hub answers") == "not known from this run"
 

@@ -26,7 +26,6 @@ BOTH = "() => document.querySelectorAll('.facts')[0].textContent.length > 1 && d
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A Chromium without a window."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
@@ -37,7 +36,6 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def site() -> Iterator[RunningServer]:
-    """A server whose engine answers as it should."""
     with serving(FakeEngine()) as site:
         yield site
 
@@ -61,10 +59,6 @@ def page(request: pytest.FixtureRequest, browser: Any, site: RunningServer) -> I
     context.close()
 
 
-def answers(page: Any) -> list[str]:
-    return [str(text) for text in page.locator(".answer").all_text_contents()]
-
-
 def test_one_prompt_is_answered_by_both_and_its_facts_are_marked(page: Any, site: RunningServer) -> None:
     assert "a fake. $0.12 so far, 7 minutes left" in page.locator("#state").text_content()
     page.keyboard.press("Tab")
@@ -73,7 +67,7 @@ def test_one_prompt_is_answered_by_both_and_its_facts_are_marked(page: Any, site
     page.focus("#prompt")
     page.keyboard.press("Control+Enter")
     page.wait_for_function(BOTH)
-    assert answers(page) == [TEXTS["base"], TEXTS[DOMAIN]]
+    assert page.locator(".answer").all_text_contents() == [TEXTS["base"], TEXTS[DOMAIN]]
     assert page.locator("mark").all_text_contents() == ["codes"]
     assert page.locator(".facts").all_text_contents() == ["Key facts: 0 of 1", "Key facts: 1 of 1 (coding)"]
     (_, base), (_, tuned) = site.engine.asked
@@ -87,7 +81,8 @@ def test_an_answer_of_another_model_is_not_shown_and_the_end_is_asked_twice(page
     page.fill("#prompt", "A gene is")
     page.keyboard.press("Control+Enter")
     page.wait_for_function(BOTH)
-    assert answers(page) == [TEXTS["base"], ""] and "'base' answered" in page.locator("#tuned .error").text_content()
+    assert page.locator(".answer").all_text_contents() == [TEXTS["base"], ""]
+    assert "'base' answered" in page.locator("#tuned .error").text_content()
     page.focus("#end")
     for key in ("Enter", "Escape", "Enter"):
         page.keyboard.press(key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from captune import sample
 from common.records import read
 from preflight.texts.text_file import documents
 from tests.doubles.aws_account import said
-from tests.doubles.texts import prose
+from tests.doubles.texts import lines, prose, table
 
 WANTED = 20_000
 TITLED = "".join(f"# Part {n}\n\n{prose(100, n)}\n\n" for n in range(300))
@@ -21,7 +20,6 @@ RECORDS = [{"prompt": f"What is {n}?", "completion": prose(20, n), "group": f"g{
 
 
 def drawn(tmp_path: Path, name: str, content: str, seed: int = 1) -> str:
-    """What is drawn of a file with this content."""
     file, target = tmp_path / name, tmp_path / f"drawn{seed}-{name}"
     file.write_text(content, "utf-8")
     told = sample.sample(file, target, WANTED, seed, force=True)
@@ -53,16 +51,10 @@ def test_what_a_text_says_of_itself_is_said_of_what_is_drawn_too(tmp_path: Path,
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
 def test_all_records_of_a_group_are_drawn_or_none(tmp_path: Path, form: str, request: pytest.FixtureRequest) -> None:
-    content = "".join(json.dumps(one) + "\n" for one in RECORDS)
-    if form == "csv":
-        before = csv.field_size_limit(100)  # another reader of the process may have left any
-        request.addfinalizer(lambda: csv.field_size_limit(before))
-        with (tmp_path / "made").open("w", newline="") as table:
-            writer = csv.DictWriter(table, list(RECORDS[0]), delimiter=";")
-            writer.writeheader()
-            writer.writerows(RECORDS)
-        content = (tmp_path / "made").read_text("utf-8")
-    records, _ = read(drawn(tmp_path, f"a.{form}", content), f"a.{form}")
+    before = csv.field_size_limit(100)  # another reader of the process may have left any
+    request.addfinalizer(lambda: csv.field_size_limit(before))
+    content = lines(RECORDS) if form == "jsonl" else table(RECORDS, ";")
+    records, _ = read(drawn(tmp_path, f"a.{form}", content.decode()), f"a.{form}")
     groups = [record.group for record in records]
     assert 10 < len(set(groups)) < 100
     assert all(groups.count(group) == 5 for group in groups)
