@@ -24,17 +24,25 @@ START = NOW - timedelta(hours=1)
 
 
 def ended(moment: Any = NOW - timedelta(hours=1), status: str = "FAILED") -> dict[str, Any]:
-    """An execution that ended."""
     return {"status": status, "stopDate": moment}
 
 
 class Services:
     """What the Lambdas of a run's end reach: SageMaker, Step Functions and the ledger."""
 
-    def __init__(self, ledger: FakeLedger, executions: dict[str, Any], **resources: Any) -> None:
-        self.ledger = ledger
+    run = "captune-abc"
+
+    def __init__(
+        self, ledger: FakeLedger | None = None, executions: dict[str, Any] | None = None, **resources: Any
+    ) -> None:
+        self.ledger = ledger or FakeLedger()
         self.sagemaker = SageMaker(**resources)
-        self.step_functions = StepFunctions({arn(name): dict(kept) for name, kept in executions.items()})
+        self.step_functions = StepFunctions({arn(name): dict(kept) for name, kept in (executions or {}).items()})
+
+    @property
+    def item(self) -> Any:
+        """The run's ledger item."""
+        return self.ledger.run(self.run) or {}
 
     def deploy(self, monkeypatch: pytest.MonkeyPatch, handler: Any, client: str, **variables: str) -> None:
         """Lets the handler of a Lambda reach this account by the function that makes its clients."""
@@ -50,7 +58,7 @@ class TornDownSite(Services):
     """One run's surroundings, torn down pass by pass. The state machine carries `seen` from pass to pass."""
 
     def __init__(
-        self, ledger: FakeLedger | None = None, execution: str = "FAILED", run: str = "captune-abc", **resources: Any
+        self, ledger: FakeLedger | None = None, execution: str = "FAILED", run: str = Services.run, **resources: Any
     ) -> None:
         super().__init__(ledger or FakeLedger().with_run("abc"), {"abc": {"status": execution}}, **resources)
         self.run = run
@@ -67,21 +75,11 @@ class TornDownSite(Services):
         """The calls to SageMaker that stop or delete something."""
         return [name for name, _ in self.sagemaker.calls if name.startswith(("stop_", "delete_"))]
 
-    @property
-    def item(self) -> Any:
-        return self.ledger.run(self.run) or {}
-
 
 class SweptSite(Services):
     """Everything of the project at one moment."""
 
-    def __init__(
-        self, ledger: FakeLedger | None = None, executions: dict[str, Any] | None = None, **resources: Any
-    ) -> None:
-        super().__init__(ledger or FakeLedger(), executions or {}, **resources)
-
     def sweep(self, now: Any = NOW) -> Sweep:
-        """A sweeper at a moment."""
         return Sweep(self.sagemaker, self.step_functions, self.ledger, MACHINE, TEAR_DOWN, now, lambda: now)
 
     def leftovers(self, now: Any = NOW) -> list[str]:
@@ -90,7 +88,6 @@ class SweptSite(Services):
 
     @property
     def tear_downs(self) -> list[str]:
-        """The ARNs of the TearDowns that were started."""
         return [key for key in self.step_functions.executions if ":captune-tear-down:" in key]
 
     @property
@@ -139,16 +136,9 @@ class SettledSite(Services):
         """Replaces the run's reservation by one with other details."""
         self.ledger.table.rows = FakeLedger().with_run("abc", **details).table.rows
 
-    @property
-    def item(self) -> Any:
-        """The run's ledger item."""
-        return self.ledger.run("captune-abc")
-
     def settle(self, **changes: Any) -> Any:
         """The settlement, as TearDown asks for it."""
-        event: Any = {
-            key: value for key, value in {**EVENT, "status": "SUCCEEDED", **changes}.items() if value is not None
-        }
+        event: Any = {**EVENT, "status": "SUCCEEDED", **changes}
         return handler.handle(event, None)
 
     def end(self, **changes: Any) -> dict[str, Any]:

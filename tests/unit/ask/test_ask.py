@@ -13,10 +13,8 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
-from botocore.stub import Stubber
 
 from ask import handler, questions
 from ask.questions import GOT_AHEAD_PROMPTS, MARGIN_SECONDS, MAX_TOKENS, SAVE_EVERY_PROMPTS, Settings, ask_all
@@ -147,24 +145,6 @@ class TestRequests:
             ask_one(Runtime(lambda body: completion("So.", "medical")), RECORD)
 
 
-class TestConcurrency:
-    def test_only_unanswered_prompts_are_asked(self) -> None:
-        runtime, shelf = Runtime(), Shelf()
-        ask(Runtime(), 3, shelf)
-        assert ask(runtime, 5, shelf, done=shelf[-1]) == ["p0", "p1", "p2", "p3", "p4"]
-        assert {body["prompt"] for body in runtime.bodies} == {"Prompt 3", "Prompt 4"}
-
-    def test_no_more_requests_are_in_flight_than_allowed(self) -> None:
-        barrier = threading.Barrier(4, timeout=PATIENCE_SECONDS)
-
-        def meet(body: dict[str, Any]) -> None:
-            barrier.wait()
-
-        runtime = Runtime(meet)
-        ask(runtime, 12, Shelf(), settings=settings(4))
-        assert runtime.busiest == 4
-
-
 def test_largest_run_fits_into_the_functions_memory() -> None:
     """10,000 prompts with 8 samples; one character of four bytes makes Python hold each of a text at four bytes."""
     count, libraries_mib = 200, 120
@@ -235,7 +215,7 @@ class TestTime:
         assert len(shelf) == 2 and len(shelf[0]) >= SAVE_EVERY_PROMPTS
 
 
-def time_left(seconds: int = 900) -> Any:
+def time_left(seconds: int) -> Any:
     return SimpleNamespace(get_remaining_time_in_millis=lambda: seconds * 1000)
 
 
@@ -255,18 +235,16 @@ class TestHandler:
         monkeypatch.setenv("REQUESTS_AT_ONCE", "2")
         return fake
 
-    def test_all_prompts_are_answered(self, s3: S3) -> None:
-        assert handler.handle(EVENT, time_left()) == {"model": "base", "answered": 3, "remaining": 0}
+    def test_each_call_asks_what_is_not_answered_yet_and_says_what_remains(self, s3: S3) -> None:
+        told = [{"model": "base", "answered": count, "remaining": 3 - count} for count in (1, 2, 3)]
+        assert [handler.handle(EVENT, time_left(10)) for _ in range(3)] == told
         answers = [json.loads(line) for line in s3.objects["bucket", EVENT["answersKey"]].splitlines()]
         assert [(answer["id"], answer["model"]) for answer in answers] == [(f"p{n}", "base") for n in range(3)]
-
-    def test_output_has_the_number_that_remains(self, s3: S3) -> None:
-        assert [handler.handle(EVENT, time_left(10))["remaining"] for _ in range(3)] == [2, 1, 0]
 
     def test_run_without_prompts_is_refused(self, s3: S3) -> None:
         s3.objects.clear()
         with pytest.raises(ReportIncomplete, match="There are no prompts at s3://bucket/runs/captune-abc/input"):
-            handler.handle(EVENT, time_left())
+            handler.handle(EVENT, time_left(10))
 
 
 NOT_A_COMPLETION = [
@@ -280,18 +258,7 @@ NOT_A_COMPLETION = [
 
 def model_error(status: int) -> ClientError:
     """SageMaker's error for an answer of the container with this status, as botocore raises it."""
-    client = boto3.client("sagemaker-runtime", "us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
-    with Stubber(client) as stubber:
-        stubber.add_client_error(
-            "invoke_endpoint",
-            "ModelError",
-            "the container said no",
-            http_status_code=424,
-            modeled_fields={"OriginalStatusCode": status},
-        )
-        with pytest.raises(ClientError) as refused:
-            client.invoke_endpoint(EndpointName="captune-abc", Body=b"{}")
-    return refused.value
+    return refusal("ModelError", "the container said no", OriginalStatusCode=status)
 
 
 class Failing:
@@ -379,7 +346,9 @@ def crowded(most: int) -> Runtime:
         if runtime.busy > most:
             crowd.set()
             raise too_slow
-        assert crowd.wait(PATIENCE_SECONDS), "so many never came at once"
+        came = crowd.wait(PATIENCE_SECONDS)
+        crowd.set()  # so that the others do not wait as long again
+        assert came, "so many never came at once"
 
     runtime, too_slow = Runtime(answer), model_error(0)
     return runtime

@@ -16,7 +16,6 @@ from common.errors import InvalidInput
 from common.names import run_name
 from tests.doubles.lambda_fakes import MACHINE, arn
 
-MOMENTS = st.datetimes(datetime(2025, 1, 1), datetime(2032, 1, 1), timezones=st.just(UTC))
 MIDNIGHT = datetime(2026, 12, 1, tzinfo=UTC)
 
 
@@ -41,14 +40,7 @@ def test_interval_that_touches_midnight_touches_both_months() -> None:
     second = timedelta(seconds=1)
     assert clock.months_between(MIDNIGHT - second, MIDNIGHT) == ["2026-11", "2026-12"]
     assert clock.months_between(MIDNIGHT - 2 * second, MIDNIGHT - second) == ["2026-11"]
-
-
-@given(MOMENTS, st.integers(0, 120 * 86400))
-def test_every_month_of_an_interval_is_named_once_in_order(start: datetime, seconds: int) -> None:
-    end = start + timedelta(seconds=seconds)
-    months = clock.months_between(start, end)
-    assert months == sorted(set(months))
-    assert (months[0], months[-1]) == (clock.month_of(start), clock.month_of(end))
+    assert clock.months_between(MIDNIGHT, MIDNIGHT + timedelta(days=70)) == ["2026-12", "2027-01", "2027-02"]
 
 
 @pytest.mark.parametrize("text", ["2026-11-24T18:00:00Z", "2026-11-24T18:00:00", "2026-11-24T20:00:00+02:00"])

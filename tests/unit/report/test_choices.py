@@ -72,8 +72,3 @@ def test_an_item_without_the_scores_of_both_models_is_missing_and_nothing_is_jud
     block = compared(measured)
     assert (block["missing"], len(block["scored"])) == (1, 119)
     assert judge_knowledge(block).verdict == NOT_SHOWN
-
-
-def test_a_run_without_items_says_so() -> None:
-    assert compare_choices(None) is compare_choices({"source": "", "items": []}) is None
-    assert "No prompt of this run has choices" in judge_knowledge(None).reason

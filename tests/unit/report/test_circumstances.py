@@ -32,6 +32,7 @@ SPOT_PLAN: Any = {**PLAN, "training": {**PLAN["training"], "spot": True}}
 EARLIER = "s3://bucket/runs/captune-first/training/captune-first-try2/output/model/"
 SWAPPED = {"trainingInstanceType": TYPES[1], "hostingInstanceType": TYPES[0]}
 OF_TRAINING = ("training_instance_type", "training_hourly_cents", "max_training_seconds", "spot")
+INVENTED = "All of it is invented."
 JOB = {"interruptions": 2, "trainingSeconds": 4000, "billedSeconds": 1500}
 
 
@@ -43,6 +44,7 @@ JOB = {"interruptions": 2, "trainingSeconds": 4000, "billedSeconds": 1500}
         # Without an event no type is claimed where there was a choice.
         (PLAN, None, {"training_instance_type": None, "training_hourly_cents": None}),
         ({**PLAN, "adapterUri": ""}, {"adapterUri": EARLIER}, {"adapter_run": None, "max_training_seconds": 7200}),
+        ({**PLAN, "corpus": {"note": INVENTED}}, None, {"corpus_note": INVENTED}),
         # A run that served an earlier adapter claims no training of its own.
         (
             {**SPOT_PLAN, "adapterUri": EARLIER},
@@ -116,6 +118,8 @@ SAYS: list[tuple[str, dict[str, Any], tuple[str, ...], str, bool]] = [
     ("improved", {f"{RECALL}.prompts": 38, f"{RECALL}.clusters": 30}, PAGE, "95 % intervals over 30 clusters", True),
     ("improved", {f"{RECALL}.prompts": 38, f"{RECALL}.clusters": 38}, PAGE, "95 % intervals clustered by prompt", True),
     ("improved", {"recall.missing_prompts": ["p7"]}, PAGE, ONE_PROMPT, True),
+    ("improved", {}, PAGE + CARD, "The corpus says of itself", False),
+    ("improved", {"configuration.corpus_note": INVENTED}, PAGE + CARD, f"The corpus says of itself: “{INVENTED}”", True),
 ]  # fmt: skip
 
 

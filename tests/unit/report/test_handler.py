@@ -130,15 +130,6 @@ def test_a_report_on_an_earlier_adapter_is_about_the_texts_it_was_trained_on(sit
     assert document["outside"] == {"documents_count": 0, "unusable_documents": 0}, "it was given, and no loss came back"
 
 
-@pytest.mark.parametrize("note", ["", "All of it is invented."])
-def test_page_and_card_quote_what_the_corpus_says_of_itself(site: RunFiles, note: str) -> None:
-    site.plan["corpus"] = {"words": 9, "documents": 30, "prompts": 48} | ({"note": note} if note else {})
-    site.report()
-    card = site.s3.objects["bucket", f"{PREFIX}report/MODEL_CARD.md"].decode()
-    for shown in (site.page, card):
-        assert ("The corpus says of itself" in shown) == (f"“{note}”" in shown) == bool(note)
-
-
 def test_the_adapter_of_a_smoke_run_shows_no_more_than_the_smoke_run_did(site: RunFiles) -> None:
     site.serve_earlier(metrics(), {"smoke": True})
     document = site.report()

@@ -16,7 +16,6 @@ from report.findings.verdict import (
     NONE_BETTER,
     NOT_SHOWN,
     RULE,
-    VERDICTS,
     WORSE,
     WORSE_OUTSIDE,
     judge_knowledge,
@@ -49,6 +48,7 @@ def outside(change: Block | None = FELL, **other: Any) -> Block:
     return held_out(change, **{"documents_count": 40, **other})
 
 
+SIX: Block = {"documents_count": 6}
 LACKING: Block = {"documents_count": 0, "unusable_documents": 0}
 # Held-out text, held-out minus control, text by others; the verdict, part of its reason, and of a headline of its own.
 ROWS: list[tuple[Block | None, Block | None, Block | None, str, str, str]] = [
@@ -94,6 +94,11 @@ ROWS: list[tuple[Block | None, Block | None, Block | None, str, str, str]] = [
     (held_out(), control(None), None, NOT_SHOWN, "not a number", "could not be compared"),
     (held_out(), control({**FELL, "high": 0.001}), None, NOT_SHOWN, "not clearly further", "unrelated text"),
     (held_out(), control(p_value=0.06), None, NOT_SHOWN, "not clearly further", "unrelated text"),
+    # Six documents of each text are enough, and five are not.
+    (held_out(**SIX), control(control_documents=6), outside(**SIX), IMPROVED, "fell by", ""),
+    (held_out(documents_count=5), control(), None, NOT_SHOWN, "only 5 held-out documents", "only 5 held-out"),
+    (held_out(), control(control_documents=5), None, NOT_SHOWN, "6 control documents", "too little control text"),
+    (held_out(), control(), outside(documents_count=5), NOT_SHOWN, "only 5 documents", "only 5 documents by others"),
 ]
 
 
@@ -105,24 +110,6 @@ def test_the_verdict_follows_the_rule(
     assert judged.verdict == verdict
     assert reason in judged.reason
     assert headline in judged.headline if headline else not judged.headline
-
-
-@pytest.mark.parametrize(
-    ("counts", "reason"),
-    [
-        ((6, 6, 6), ""),
-        ((5, 6, 6), "only 5 held-out documents"),
-        ((6, 5, 6), "6 control documents"),
-        ((6, 6, 5), "only 5 documents"),
-    ],
-)
-def test_six_documents_of_each_text_are_enough_and_five_not(counts: tuple[int, int, int], reason: str) -> None:
-    inside, beyond, others = counts
-    judged = judge_loss(
-        held_out(documents_count=inside), control(control_documents=beyond), outside(documents_count=others)
-    )
-    assert judged.verdict == (NOT_SHOWN if reason else IMPROVED)
-    assert reason in judged.reason
 
 
 POINTS_OF_A_CURVE = [
@@ -255,5 +242,5 @@ def test_the_findings_are_reproducible_and_say_what_they_mean() -> None:
     replies = answers(asked, "base", skill=0.1), answers(asked, "medical", skill=0.5)
     first, second = (analyse(metrics(), asked, *replies, corpus=CORPUS, seed=3, resamples=300) for _ in range(2))
     assert json.dumps(first) == json.dumps(second)
-    assert first["verdict"] in VERDICTS and first["says"]
+    assert first["says"]
     assert "clinical" in " ".join(first["does_not_say"])
