@@ -115,7 +115,7 @@ class TestExtending:
             "run": SERVED,
             "keepUntil": "2026-11-24T13:00:00+00:00",
             "moreCents": 76 + 2,
-            "reservedCents": 728,
+            "reservedCents": 678,
         }
         (moved,) = [request for operation, request in site.scheduler.calls if operation == "update_schedule"]
         kept = {key: value for key, value in SCHEDULE.items() if key not in ("Arn", "GroupName")}
@@ -126,7 +126,7 @@ class TestExtending:
         site.scheduler.troubles["update_schedule"] = [refusal("AccessDeniedException")]
         with pytest.raises(Refused, match="ends when it was to end before"):
             extend(site.deployment, SERVED, 30, NOW)
-        assert site.ledger.committed_cents("2026-11") == 728
+        assert site.ledger.committed_cents("2026-11") == 678
 
     def test_where_nothing_is_set_aside_nothing_is_moved(self, site: FakeProject) -> None:
         with pytest.raises(Refused, match="There is no run"):
@@ -196,8 +196,8 @@ def test_the_commands_say_what_they_did(site: FakeProject, tmp_path: Any, monkey
     assert f"captune use {SERVED}" in said("serve", "one")
     assert f"captune stop {SERVED}" in said("serve", "one", code=1)
     site.keep()
-    assert "$0.78 more is reserved, $7.28 in all" in said("extend", SERVED)
-    assert json.loads(said("extend", SERVED, "--minutes", "1", "--json"))["reservedCents"] == 731
+    assert "$0.78 more is reserved, $6.78 in all" in said("extend", SERVED)
+    assert json.loads(said("extend", SERVED, "--minutes", "1", "--json"))["reservedCents"] == 681
     assert f"stop-{SERVED}" in said("stop", SERVED)
     (tmp_path / RUN).mkdir()
     plan = files_of_run(executionArn=f"x:{REHEARSED_ACCOUNT}:y")["plan.json"]

@@ -295,10 +295,7 @@ def test_a_subject_is_short_and_ascii_as_sns_demands() -> None:
         ({"headline": "Improved on documents"}, "Verdict: Improved on documents. The loss fell.\nA smoke run."),
         # What limits a verdict says nothing where there is none, as of a run that only kept an endpoint.
         ({"verdict": "served", "reason": "The endpoint was kept."}, "The endpoint was kept."),
-        (
-            {"status": "FAILED", "verdict": "served", "error": "EndpointFailed", "cause": "Look."},
-            "EndpointFailed: Look.",
-        ),
+        ({"status": "FAILED", "verdict": "served", "error": "EndpointFailed", "cause": "See."}, "EndpointFailed: See."),
         ({"status": "FAILED", "error": "QuotaTooLow", "cause": "Ask for it."}, "QuotaTooLow: Ask for it."),
         ({"status": "FAILED", "cause": "Ask for it."}, "No error name: Ask for it."),
         ({"status": "FAILED", "error": "QuotaTooLow"}, "QuotaTooLow: no cause was given"),
