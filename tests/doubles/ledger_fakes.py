@@ -60,9 +60,6 @@ class OneTable(Table):
         return super().transact_write_items(TransactItems=TransactItems)
 
 
-CHANGED = {"S": "changed"}
-
-
 class FakeLedger(Ledger):
     """A ledger over a table in memory, or over DynamoDB's. It does not wait between attempts."""
 
@@ -89,7 +86,7 @@ class FakeLedger(Ledger):
     def with_run(self, execution_name: str, run: str | None = None, **details: Any) -> FakeLedger:
         """Adds an open reservation of six dollars."""
         asked = reservation(execution_name, 600, **{**DETAILS, **details})
-        self.reserve(replace(asked, run=run or asked.run, execution_arn=arn(execution_name)), 100_000, NOW)
+        self.reserve(replace(asked, run=run or asked.run), 100_000, NOW)
         return self
 
     def noting(self, run: str, **facts: Any) -> FakeLedger:
@@ -97,8 +94,9 @@ class FakeLedger(Ledger):
         self.update(run, lambda item: {**item, **facts})
         return self
 
-    def damage(self, pk: str, name: str = "note", value: dict[str, Any] | None = CHANGED) -> FakeLedger:
-        """Changes one attribute of an item as a person or a script would, without its seal, or removes it."""
+    def damage(self, pk: str, name: str = "note", value: dict[str, Any] | None = None) -> FakeLedger:
+        """Changes one attribute of an item as a person or a script would, without its seal; an empty value removes it."""
+        value = {"S": "changed"} if value is None else value
         item = self.table.get_item(TableName="ledger", Key={"pk": {"S": pk}}, ConsistentRead=True)["Item"]
         kept = {key: one for key, one in item.items() if key != name} | ({name: value} if value else {})
         self.table.transact_write_items(TransactItems=[{"Put": {"TableName": "ledger", "Item": kept}}])

@@ -26,12 +26,11 @@ from common.pricing.durations import (
 from common.pricing.prices import Price
 from preflight import money
 from reserve import handler
-from tests.doubles.lambda_fakes import arn, refusal
+from tests.doubles.lambda_fakes import NOW, arn, refusal
 from tests.doubles.ledger_fakes import DETAILS, FakeLedger, reservation
 
 EARLY = datetime(2026, 11, 10, 12, tzinfo=UTC)
 LATE = datetime(2026, 11, 30, 20, tzinfo=UTC)
-MIDNIGHT = datetime(2026, 12, 1, tzinfo=UTC)
 CAP, AMPLE = 2500, 100_000
 TRAINING = Price("ml.g5.2xlarge", "Training", Decimal("1.515"), "test")
 HOSTING = Price("ml.g6.2xlarge", "Hosting", Decimal("1.222"), "test")
@@ -204,7 +203,7 @@ class TestTheEndOfTheMonth:
     def test_a_run_lies_in_each_month_that_it_may_reach(self, keep: int) -> None:
         # The endpoint's deadline may begin as late as the tear-down of the whole run is due.
         longest = 7200 + UNBILLED_ALLOWANCE_SECONDS + 2 * (3600 + TEAR_DOWN_ALLOWANCE_SECONDS) + keep
-        last = MIDNIGHT - timedelta(seconds=longest)
+        last = datetime(2026, 12, 1, tzinfo=UTC) - timedelta(seconds=longest)
         # And ReserveBudget may come half an hour later.
         both, before = (allow(now=last - timedelta(seconds=1800 + more), keep=keep) for more in (0, 1))
 
@@ -219,7 +218,6 @@ class TestTheEndOfTheMonth:
         assert allow(now=LATE).worst.cents == allow().worst.cents + 1 + 1 + SMALL + 56
 
 
-NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 PLAN: Any = {
     "startedAt": "2026-11-24T11:00:00+00:00",
     "runName": "captune-abc",
@@ -249,9 +247,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> FakeLedger:
     return ledger
 
 
-def test_the_worst_case_is_set_aside_with_what_settlement_needs(
-    ledger: FakeLedger, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_worst_case_is_set_aside(ledger: FakeLedger, capsys: pytest.CaptureFixture[str]) -> None:
     assert reserve() == {"reservedCents": 600, "committedCents": 600 + STANDING, "capCents": 1000}
     item: Any = ledger.run("captune-abc")
     assert (item["state"], item["execution_arn"], item["execution_name"]) == ("reserved", arn("abc"), "abc")

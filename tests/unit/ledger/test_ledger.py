@@ -310,9 +310,9 @@ class TestTheMonthsItem:
 
 DAMAGES: list[tuple[str, Any]] = [
     # Each was once read as something else than damage: as an error that stopped every run, or as nothing spent.
-    ("training_instances", {"S": "1"}), ("settlements", {"S": "1"}), ("months", {"S": "2031-01"}), ("actual_cents_2026-11", None),
+    ("training_instances", {"S": "1"}), ("settlements", {"S": "1"}), ("months", {"S": "2031-01"}), ("actual_cents_2026-11", {}),
     ("actual_cents_1999-11", {"N": "100"}), ("state", {"BOOL": True}), ("note", {"NULL": True}), ("note", {"B": b"\x00"}),
-    ("note", {"S": "\ud800"}), ("seal", None), ("seal", {"N": "1"}),
+    ("note", {"S": "\ud800"}), ("seal", {}), ("seal", {"N": "1"}),
 ]  # fmt: skip
 
 

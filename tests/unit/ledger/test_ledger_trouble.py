@@ -16,6 +16,8 @@ from tests.doubles.lambda_fakes import NOW, refusal
 from tests.doubles.ledger_fakes import CAP, DETAILS, FakeLedger, reservation
 from verification.simulation.world import CONFLICT, LOST_ANSWER
 
+KEPT: Any = {**DETAILS, "keep_endpoint_seconds": 60, "keep_until": (NOW + timedelta(hours=1)).isoformat()}
+
 
 def refusing(operation: str, code: str, *reasons: str) -> FakeLedger:
     """A ledger over a table that refuses an operation with a code of DynamoDB."""
@@ -98,9 +100,7 @@ class TestTwoRunsAtOnce:
 
     def test_a_run_reserved_while_an_endpoint_is_extended_counts(self) -> None:
         ledger = FakeLedger()
-        seconds = {"max_endpoint_seconds": 6000, "keep_endpoint_seconds": 60}
-        kept: Any = {**DETAILS, **seconds, "keep_until": (NOW + timedelta(hours=1)).isoformat()}
-        ledger.reserve(reservation("a", 600, **kept), CAP, NOW)
+        ledger.reserve(reservation("a", 600, **KEPT), CAP, NOW)
         ledger.before_a_write(lambda: ledger.reserve(reservation("rival", 700), CAP, NOW))
 
         item: Any = ledger.extend("captune-a", 60, CAP, NOW)
@@ -139,7 +139,7 @@ def test_an_unsealed_item_is_accepted_as_it_is_at_the_moment_of_writing() -> Non
     ledger = FakeLedger()
     ledger.reserve(reservation("a", 600), CAP, NOW)
     item: Any = ledger.run("captune-a")
-    ledger.damage("RUN#captune-a", "seal", None)
+    ledger.damage("RUN#captune-a", "seal", {})
     ledger.before_a_write(lambda: ledger.accept("RUN#captune-a", lambda row: {**item, "note": "theirs"}))
 
     accepted = ledger.accept("RUN#captune-a", lambda row: (row and row.item) or item)
@@ -148,8 +148,7 @@ def test_an_unsealed_item_is_accepted_as_it_is_at_the_moment_of_writing() -> Non
 
 def test_an_extension_between_a_settlements_read_and_its_write_is_given_back() -> None:
     ledger = FakeLedger()
-    kept: Any = {**DETAILS, "keep_endpoint_seconds": 60, "keep_until": (NOW + timedelta(hours=1)).isoformat()}
-    ledger.reserve(reservation("a", 600, **kept), CAP, NOW)
+    ledger.reserve(reservation("a", 600, **KEPT), CAP, NOW)
     ledger.before_a_write(lambda: ledger.extend("captune-a", 1800, CAP, NOW))
 
     ledger.settle("captune-a", {"2026-11": 40}, {}, NOW)

@@ -30,9 +30,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Site:
 
 
 class TestTheAnswer:
-    def test_a_success_costs_what_was_billed_and_releases_the_rest(
-        self, site: Site, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_a_success_releases_what_was_not_billed(self, site: Site, capsys: pytest.CaptureFixture[str]) -> None:
         site.with_report()
         outcome = site.settle()
         # 600 seconds at $1.515 an hour are 25.25 cents, rounded up; 6 cents for everything else.

@@ -16,7 +16,7 @@ from tests.doubles.run_end import SettledSite as Site
 
 CHEAP, DEAR, OTHER, UNPRICED = "ml.g6.2xlarge", "ml.g5.2xlarge", "ml.g5.12xlarge", "ml.p4d.24xlarge"
 PRICES = f"{CHEAP}=3.6 {DEAR}=36"  # a tenth of a cent and a cent a second
-HOUR = timedelta(hours=1)
+HOUR, MIDNIGHT = timedelta(hours=1), datetime(2026, 12, 1, tzinfo=UTC)
 SPOT = {"EnableManagedSpotTraining": True, "TrainingTimeInSeconds": 4000, "BillableTimeInSeconds": 1500}
 
 
@@ -230,9 +230,8 @@ class TestTrainingSeconds:
         assert (cost["training_seconds"], cost["training_cents"], cost["actual_cents"]) == (600, 26, 32 + 5)
 
     def test_a_deleted_job_is_booked_in_the_months_from_its_wait_on(self, site: Site) -> None:
-        midnight = datetime(2026, 12, 1, tzinfo=UTC)
         item: Any = {**site.item, "months": "2026-11,2026-12", "other_cents": 0, "training_instances": 2}
-        made = bill(SageMaker(), "captune-abc", item, {"WaitForTraining": midnight - HOUR}, midnight + 2 * HOUR)
+        made = bill(SageMaker(), "captune-abc", item, {"WaitForTraining": MIDNIGHT - HOUR}, MIDNIGHT + 2 * HOUR)
         # Of 8,100 seconds on each of two instances, 3,600 before midnight.
         assert (made.by_month, made.unreserved) == ({"2026-11": 303, "2026-12": 379}, ())
 
@@ -379,8 +378,7 @@ class TestMonths:
     def test_a_job_over_midnight_is_booked_in_both_months(
         self, site: Site, starts: float, ends: float, billed: int, spot: bool, by_month: dict[str, int]
     ) -> None:
-        midnight = datetime(2026, 12, 1, tzinfo=UTC)
-        start, end = midnight + starts * HOUR, midnight + ends * HOUR
+        start, end = MIDNIGHT + starts * HOUR, MIDNIGHT + ends * HOUR
         times = {"TrainingStartTime": start, "TrainingEndTime": end, "BillableTimeInSeconds": billed}
         item: Any = {**site.item, "months": "2026-11,2026-12", "other_cents": 12}
         job_over = {**job(), **times, "EnableManagedSpotTraining": spot}

@@ -192,7 +192,8 @@ class TestJudgement:
     def test_a_job_that_came_and_went_after_the_settlement_is_booked(
         self, jobs: list[str], booked: str | None, found: bool, status: str
     ) -> None:
-        ledger = reserved(**({} if booked is None else {"training_jobs": booked})).settled("captune-abc")
+        known: dict[str, Any] = {} if booked is None else {"training_jobs": booked}
+        ledger = reserved(**known).settled("captune-abc")
         site = Site(ledger, {"abc": ended(NOW)}, jobs=dict.fromkeys(jobs, status))
         assert site.leftovers(NOW + SECOND) == ["captune-abc"] * found
 
@@ -375,9 +376,7 @@ class TestTheMetrics:
         return {key: value for line in logged(capsys, "metric") for key, value in line.items() if key != "_aws"}
 
     @pytest.mark.parametrize("kill", [True, False])
-    def test_they_are_the_oldest_ages_and_the_damaged_items(
-        self, capsys: pytest.CaptureFixture[str], kill: bool
-    ) -> None:
+    def test_they_are_the_oldest_ages_and_the_damaged(self, capsys: pytest.CaptureFixture[str], kill: bool) -> None:
         ledger = FakeLedger().with_run("abc").with_run("b").with_run("c").with_run("old").settled("captune-old")
         ledger.damage("RUN#captune-abc").damage("RUN#captune-c")
         ledger.noting("captune-old", reserved_at=(NOW - 9 * HOUR).isoformat())

@@ -177,9 +177,7 @@ class TestTrouble:
         assert (len(outcome["problems"]), outcome["quiet"]) == (problems, False)
 
 
-def test_a_pass_is_made_logged_and_noted_in_the_ledger(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_pass_is_logged_and_noted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     site = Site(endpoints=ENDPOINT)
     site.deploy(monkeypatch, handler, "hasty_client")
     outcome = handler.handle({"executionName": "abc", "status": "FAILED", "reason": "event"}, None)
