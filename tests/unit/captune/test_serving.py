@@ -107,7 +107,7 @@ class TestServing:
 class TestExtending:
     def test_the_schedule_is_moved_as_it_is(self, site: FakeProject) -> None:
         site.keep()
-        told = {"keepUntil": "2026-11-24T13:00:00+00:00", "moreCents": 76 + 2, "reservedCents": 728}
+        told = {"keepUntil": "2026-11-24T13:00:00+00:00", "moreCents": 76 + 2, "reservedCents": 678}
         assert extend(site.deployment, SERVED, 30, NOW) == {"run": SERVED, **told}
         (moved,) = site.scheduler.called("update_schedule")
         kept = {key: value for key, value in SCHEDULE.items() if key not in ("Arn", "GroupName")}
@@ -118,7 +118,7 @@ class TestExtending:
         site.scheduler.troubles["update_schedule"] = [refusal("AccessDeniedException")]
         with pytest.raises(Refused, match="ends when it was to end before"):
             extend(site.deployment, SERVED, 30, NOW)
-        assert site.ledger.committed_cents("2026-11") == 728
+        assert site.ledger.committed_cents("2026-11") == 678
 
     def test_what_is_no_run_is_not_extended(self, site: FakeProject) -> None:
         with pytest.raises(Refused, match="There is no run"):
@@ -176,8 +176,8 @@ def test_the_commands_say_what_they_did(site: FakeProject, tmp_path: Any, monkey
 
     assert f"captune use {SERVED}" in said("serve", "one")[1]
     site.keep()
-    assert "$0.78 more is reserved, $7.28 in all" in said("extend", SERVED)[1]
-    assert json.loads(said("extend", SERVED, "--minutes", 1, "--json")[1])["reservedCents"] == 731
+    assert "$0.78 more is reserved, $6.78 in all" in said("extend", SERVED)[1]
+    assert json.loads(said("extend", SERVED, "--minutes", 1, "--json")[1])["reservedCents"] == 681
     assert f"stop-{SERVED}" in said("stop", SERVED)[1]
     (tmp_path / RUN).mkdir()
     plan = files_of_run(executionArn=f"x:{REHEARSED_ACCOUNT}:y")["plan.json"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ConnectTimeoutError
-from hypothesis import strategies as st
 
 from common.errors import PriceUnknown
 from common.pricing import costs, prices
@@ -22,10 +21,8 @@ from tests.doubles.lambda_fakes import Pricing, refusal
 
 ROOT = Path(__file__).parents[3]
 PRICE = Price("ml.g5.2xlarge", "Training", Decimal("1.515"), "test")
-MOMENTS = st.datetimes(datetime(2025, 1, 1), datetime(2032, 1, 1), timezones=st.just(UTC))
-HOURLY = st.decimals("0.01", "99", places=4)
-NO_NUMBERS: list[Any] = ["NaN", "sNaN", "abc", "", "Infinity", "-Infinity", "$1.515", None, {"a": 1}, ["x"]]
-IMPOSSIBLE = ["-1", "0", "-0.0"]
+THIRD = Fraction(1, 3)
+NO_PRICES: list[Any] = ["NaN", "sNaN", "abc", "", "Infinity", "-Infinity", "$1.515", None, {"a": 1}, ["x"], "-1", "0"]
 TRAINING = "USE1-Train:ml.g5.2xlarge"
 
 
@@ -37,8 +34,7 @@ class TestWhatIsReserved:
 
         assert costs.SWEEPS * SWEEP_MINUTES == 31 * 24 * 60
         assert functions()["sweeper"][0] == 256
-        memory, seconds = functions()["preflight"]
-        assert (memory, seconds) == (1769, 180)
+        assert functions()["preflight"] == (1769, 180)
 
     def test_training_writes_checkpoints_as_often_as_is_reserved(self) -> None:
         source = (ROOT / "training" / "arguments.py").read_text("utf-8")
@@ -108,9 +104,7 @@ class TestTheWorstCase:
             (0, 64, 10, 0),
         ],
     )  # fmt: skip
-    def test_checkpoints_cost_their_storage_and_requests(
-        self, seconds: int, rank: int, minutes: int, cents: int
-    ) -> None:
+    def test_checkpoints_cost_storage_and_requests(self, seconds: int, rank: int, minutes: int, cents: int) -> None:
         assert costs.checkpoint_cents(seconds, rank, minutes) == cents
         assert minutes != 10 or costs.checkpoint_cents(seconds, rank) == cents
 
@@ -123,11 +117,6 @@ class TestWhatAMonthCostsBesideItsRuns:
     )
     def test_it_is_set_aside_before_any_run(self, cap: int, standing: int, for_runs: int) -> None:
         assert (costs.standing_cents(cap), costs.for_runs(cap)) == (standing, for_runs)
-
-    def test_the_sweeper_may_read_three_years_of_runs(self) -> None:
-        kilobytes = Decimal(36) / Decimal("1.20") * Decimal("1.1")  # of a month's cap of one dollar
-        needed = costs.SWEEPS * kilobytes / 4 * Decimal("0.125") / 1_000_000
-        assert needed <= costs.LEDGER_SHARE < needed * Decimal("1.02")
 
     @pytest.mark.parametrize("cap", [100, 2500, 100_000])
     def test_refused_starts_are_bounded_by_their_share(self, cap: int) -> None:
@@ -147,14 +136,9 @@ class TestMonthShares:
     @pytest.mark.parametrize(
         ("start", "end", "shares"),
         [
-            ("2026-11-24T00:00Z", "2026-11-25T00:00Z", {"2026-11": 1}),
             ("2026-11-30T23:00Z", "2026-12-01T00:00Z", {"2026-11": 1}),
             ("2026-12-01T00:00Z", "2026-12-01T00:00Z", {"2026-12": 1}),
-            (
-                "2026-12-31T23:59:59.999999Z",
-                "2027-01-01T00:00:00.000002Z",
-                {"2026-12": Fraction(1, 3), "2027-01": Fraction(2, 3)},
-            ),
+            ("2026-12-31T23:59:59.999999Z", "2027-01-01T00:00:00.000002Z", {"2026-12": THIRD, "2027-01": 2 * THIRD}),
         ],
     )
     def test_an_interval_is_split_at_midnight(self, start: str, end: str, shares: dict[str, Any]) -> None:
@@ -202,7 +186,7 @@ class TestListed:
             product(TRAINING, "9.9", unit="GB"),
             {"product": {}, "terms": {"Reserved": {}}},
             # What cannot be true: it would reserve next to nothing, or is no number.
-            *(product(TRAINING, usd) for usd in (*NO_NUMBERS, *IMPOSSIBLE)),
+            *(product(TRAINING, usd) for usd in NO_PRICES),
         ],
     )
     def test_what_is_no_hourly_price_of_this_use_is_ignored(self, other: dict[str, Any]) -> None:
@@ -218,15 +202,12 @@ class TestListed:
 
     @pytest.mark.parametrize("usd", ["0.000001", "0.1839", "1000.01", "1E+9"])
     def test_a_price_that_cannot_be_is_refused_by_name(self, usd: str) -> None:
-        with pytest.raises(
-            PriceUnknown, match=r"ml.g5.2xlarge \(Training\) costs .* which cannot be.* \$0.184 and \$1000"
-        ):
+        with pytest.raises(PriceUnknown, match=r"ml.g5.2xlarge \(Training\) costs .* cannot be.* \$0.184 and \$1000"):
             found(product(TRAINING, usd))
 
-    @pytest.mark.parametrize("usd", ["NaN", "abc", "0.000001", "0.1839", None])
-    def test_an_unpinned_type_needs_a_quarter_of_the_cheapest_gpus_price(self, usd: str | None) -> None:
+    def test_an_unpinned_type_costs_what_the_list_says_or_is_refused(self) -> None:
         with pytest.raises(PriceUnknown):
-            found(*([product("Train:ml.p9.large", usd)] if usd else []), instance_type="ml.p9.large")
+            found(instance_type="ml.p9.large")
         assert found(product("Train:ml.p9.large", "0.184"), instance_type="ml.p9.large").hourly_usd == Decimal("0.184")
 
     def test_the_list_is_asked_for_type_and_region(self) -> None:
@@ -251,18 +232,13 @@ class TestPinned:
 
         assert (price.hourly_usd, price.use) == (Decimal("1.515"), use)
         assert price.source.startswith("pinned table of 20")
-        assert {"source", "date", "hourly_usd"} <= set(json.loads(prices._TABLE.read_text("utf-8")))
 
     @pytest.mark.parametrize("usd", ["0", "-1.5", "0.1839", "1000.01", "NaN", "dear", None])
     def test_a_table_with_a_price_that_cannot_be_is_refused(self, tmp_path: Path, usd: str | None) -> None:
         file = tmp_path / "prices.json"
-        for right in ("0.184", "1000"):
-            kept = tmp_path / f"{right}.json"
-            kept.write_text(json.dumps({"hourly_usd": {"a": {"x": right}}}))
-            assert prices.table(kept)["hourly_usd"]["a"]["x"] == right
-        file.write_text(json.dumps({"hourly_usd": {"a": {"x": "1", "y": usd}}}))
+        file.write_text(json.dumps({"hourly_usd": {"a": {"w": "0.184", "x": "1000", "y": usd}}}))
         with pytest.raises(
-            PriceUnknown, match=rf"y costs \${usd} an hour in a, which cannot be.*prices.json, or run `captune prices`"
+            PriceUnknown, match=rf"y costs \${usd} an hour in a, .*prices.json, or run `captune prices`"
         ):
             prices.table(file)
 

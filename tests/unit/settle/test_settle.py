@@ -30,9 +30,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Site:
 
 
 class TestTheAnswer:
-    def test_a_success_costs_what_was_billed_and_releases_the_rest(
-        self, site: Site, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_a_success_releases_what_was_not_billed(self, site: Site, capsys: pytest.CaptureFixture[str]) -> None:
         site.with_report()
         outcome = site.settle()
         # 600 seconds at $1.515 an hour are 25.25 cents, rounded up; 6 cents for everything else.
@@ -295,10 +293,7 @@ def test_a_subject_is_short_and_ascii_as_sns_demands() -> None:
         ({"headline": "Improved on documents"}, "Verdict: Improved on documents. The loss fell.\nA smoke run."),
         # What limits a verdict says nothing where there is none, as of a run that only kept an endpoint.
         ({"verdict": "served", "reason": "The endpoint was kept."}, "The endpoint was kept."),
-        (
-            {"status": "FAILED", "verdict": "served", "error": "EndpointFailed", "cause": "Look."},
-            "EndpointFailed: Look.",
-        ),
+        ({"status": "FAILED", "verdict": "served", "error": "EndpointFailed", "cause": "See."}, "EndpointFailed: See."),
         ({"status": "FAILED", "error": "QuotaTooLow", "cause": "Ask for it."}, "QuotaTooLow: Ask for it."),
         ({"status": "FAILED", "cause": "Ask for it."}, "No error name: Ask for it."),
         ({"status": "FAILED", "error": "QuotaTooLow"}, "QuotaTooLow: no cause was given"),

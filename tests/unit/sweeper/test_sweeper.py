@@ -19,11 +19,11 @@ from tests.doubles.run_end import RUNNING, ended
 from tests.doubles.run_end import SweptSite as Site
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+NOON, NIGHT = NOW.isoformat(), (NOW + 9 * HOUR).isoformat()
 SUCCEEDED = ended(status="SUCCEEDED")
 CREATED, GRACE = NOW - 30 * MINUTE, 15 * MINUTE
 ENDPOINT: dict[str, Any] = {"endpoints": {"captune-abc": "InService"}}
 MODEL: dict[str, Any] = {"models": ["captune-abc"]}
-JOB: dict[str, Any] = {"jobs": {"captune-abc": "InProgress"}}
 OLDEST_RUN = CREATED + timedelta(seconds=LONGEST_EXECUTION_SECONDS)
 OLDEST_RESERVED = CREATED + timedelta(seconds=6000)
 OLDEST_ENDPOINT = CREATED + timedelta(seconds=LONGEST_ENDPOINT_SECONDS)
@@ -33,25 +33,15 @@ SILENCE = EndpointConnectionError(endpoint_url="aws")
 LISTINGS = ["list_training_jobs", "list_endpoints", "list_endpoint_configs", "list_models"]
 
 
-def reserved(
-    keep_until: datetime | None = None, damaged: bool = False, settled: datetime | None = None, **details: Any
-) -> FakeLedger:
+def reserved(damaged: bool = False, **details: Any) -> FakeLedger:
     """A ledger with the run abc."""
     ledger = FakeLedger().with_run("abc", **details)
-    if keep_until:
-        ledger.noting("captune-abc", keep_until=keep_until.isoformat())
-    if settled:
-        ledger.settled("captune-abc", settled)
-    if damaged:
-        ledger.damage("RUN#captune-abc")
-    return ledger
+    return ledger.damage("RUN#captune-abc") if damaged else ledger
 
 
-def silent(ledger: FakeLedger | None = None) -> FakeLedger:
+def silent() -> FakeLedger:
     """A ledger that does not answer."""
-    ledger = ledger or FakeLedger()
-    ledger.fall_silent()
-    return ledger
+    return FakeLedger().fall_silent()
 
 
 def without_step_functions(site: Site) -> Site:
@@ -73,26 +63,22 @@ def old_endpoint() -> Site:
 # Each rule: what there is, and the last second in which the run abc is left alone.
 RULES: dict[str, tuple[Callable[[], Site], datetime]] = {
     "its execution has ended": (lambda: Site(reserved(), {"abc": ended(NOW)}), NOW + GRACE),
-    "past the end of its reservation": (lambda: Site(reserved(ends_by=NOW.isoformat()), {"abc": RUNNING}), NOW),
+    "past the end of its reservation": (lambda: Site(reserved(ends_by=NOON), {"abc": RUNNING}), NOW),
     "past its endpoint's deadline": (old_endpoint, NOW),
     # The run has reserved 6,000 seconds of endpoints.
     "an endpoint without a deadline": (lambda: Site(reserved(), {"abc": RUNNING}, **ENDPOINT), OLDEST_RESERVED),
     "damaged, old endpoint": (lambda: Site(reserved(damaged=True), {"abc": RUNNING}, **ENDPOINT), OLDEST_ENDPOINT),
-    "kept for longer than reserved": (
-        lambda: Site(reserved(NOW + 9 * HOUR), {"abc": SUCCEEDED}, **ENDPOINT), OLDEST_RESERVED
-    ),
+    "kept for too long": (lambda: Site(reserved(keep_until=NIGHT), {"abc": SUCCEEDED}, **ENDPOINT), OLDEST_RESERVED),
     "older than any run": (lambda: Site(reserved(), {"abc": RUNNING}, **MODEL), OLDEST_RUN),
     # Its schedule comes when the time is over, so a second earlier than the grace's end.
-    "kept until a time that is over": (lambda: Site(reserved(NOW), {"abc": ended()}, **ENDPOINT), NOW + GRACE - SECOND),
-    "settled, and something is left": (lambda: Site(reserved(settled=NOW), **ENDPOINT), NOW + GRACE),
+    "kept until now": (lambda: Site(reserved(keep_until=NOON), {"abc": ended()}, **ENDPOINT), NOW + GRACE - SECOND),
+    "settled, and something is left": (lambda: Site(reserved().settled("captune-abc"), **ENDPOINT), NOW + GRACE),
     "damaged, ended": (lambda: Site(reserved(damaged=True), {"abc": ended(NOW)}, **ENDPOINT), NOW + GRACE),
     "damaged, old model": (lambda: Site(reserved(damaged=True), {"abc": RUNNING}, **MODEL), OLDEST_RUN),
     "silent ledger, ended": (lambda: Site(silent(), {"abc": ended(NOW)}, **ENDPOINT), NOW + GRACE),
     "silent ledger, old endpoint": (lambda: Site(silent(), {"abc": RUNNING}, **ENDPOINT), OLDEST_ENDPOINT),
     "silent ledger, old model": (lambda: Site(silent(), {"abc": RUNNING}, **MODEL), OLDEST_RUN),
-    "silent Step Functions, reservation over": (
-        lambda: without_step_functions(Site(reserved(ends_by=NOW.isoformat()))), NOW
-    ),
+    "silent Step Functions, reservation over": (lambda: without_step_functions(Site(reserved(ends_by=NOON))), NOW),
     "silent Step Functions, old": (lambda: without_step_functions(Site(reserved(), **ENDPOINT)), OLDEST_RESERVED),
     "both silent, old endpoint": (lambda: without_step_functions(Site(silent(), **ENDPOINT)), OLDEST_ENDPOINT),
 }  # fmt: skip
@@ -113,10 +99,10 @@ class TestJudgement:
         [
             lambda: Site(reserved()),  # its execution is forgotten
             lambda: Site(silent(), **ENDPOINT),
-            lambda: Site(reserved(settled=NOW + HOUR), **ENDPOINT),  # in a time to come
+            lambda: Site(reserved().settled("captune-abc", NOW + HOUR), **ENDPOINT),  # in a time to come
             # Nothing is kept whose end cannot be read.
-            lambda: Site(reserved(NOW + HOUR, damaged=True), {"abc": SUCCEEDED}, **ENDPOINT),
-            lambda: Site(silent(reserved(NOW + HOUR)), {"abc": SUCCEEDED}, **ENDPOINT),
+            lambda: Site(reserved(damaged=True, keep_until=NIGHT), {"abc": SUCCEEDED}, **ENDPOINT),
+            lambda: Site(reserved(keep_until=NIGHT).fall_silent(), {"abc": SUCCEEDED}, **ENDPOINT),
         ],
     )
     def test_what_nothing_protects_is_torn_down_at_once(self, make: Callable[[], Site]) -> None:
@@ -142,7 +128,12 @@ class TestJudgement:
             (lambda: Site(jobs={"captune-old": "Completed"}, endpoints={"my-captune-x": "InService"}), NOW),
             (lambda: Site(reserved(), {"abc": RUNNING}), NOW + timedelta(days=9)),
             # A job has no endpoint's deadline.
-            (lambda: Site(reserved(endpoint_deadline_seconds=60), {"abc": RUNNING}, **JOB), NOW),
+            (
+                lambda: Site(
+                    reserved(endpoint_deadline_seconds=60), {"abc": RUNNING}, jobs={"captune-abc": "InProgress"}
+                ),
+                NOW,
+            ),
             # Without a resource there is nothing to do until a person repairs the item.
             (lambda: Site(reserved(damaged=True), {"abc": ended()}), NOW),
             (lambda: Site(silent(), {"My.Run": RUNNING}, endpoints={HASHED: "InService"}), NOW + timedelta(hours=3)),
@@ -155,11 +146,6 @@ class TestJudgement:
         assert site.leftovers(now) == []
         assert site.step_functions.started == []
         assert len(site.step_functions.called("list_executions")) == 1, "nobody asks for TearDowns that block no other"
-
-    def test_resources_that_only_share_the_name_are_left_alone(self) -> None:
-        site = Site(**JOB, **ENDPOINT, **MODEL, configurations=["captune-abc"])
-        site.sagemaker.tags["captune-abc"] = {"project": "theirs"}
-        assert (site.leftovers(), site.sweep().end_everything()) == ([], [])
 
     @pytest.mark.parametrize(
         ("ledger", "created", "found"),
@@ -184,15 +170,10 @@ class TestJudgement:
         assert site.leftovers(CREATED + GRACE + SECOND) == [HASHED]
         assert site.inputs == [{"runName": HASHED, "status": "UNKNOWN", "reason": "sweeper"}]
 
-    @pytest.mark.parametrize("damaged", [False, True])
-    def test_the_execution_is_the_items_or_else_the_names(self, damaged: bool) -> None:
-        name = "abc" if damaged else "My.Run"
-        ledger = FakeLedger().with_run(name, run=run_name(name))
-        if damaged:
-            ledger.damage("RUN#captune-abc")
-        site = Site(ledger, {name: ended()}, models=[run_name(name)])
-        assert site.leftovers() == [run_name(name)]
-        assert (site.inputs[0]["executionName"], site.inputs[0]["executionArn"]) == (name, arn(name))
+    def test_the_execution_behind_a_hashed_name_is_the_items(self) -> None:
+        site = Site(FakeLedger().with_run("My.Run", run=HASHED), {"My.Run": ended()}, models=[HASHED])
+        assert site.leftovers() == [HASHED]
+        assert (site.inputs[0]["executionName"], site.inputs[0]["executionArn"]) == ("My.Run", arn("My.Run"))
 
     def test_another_runs_execution_is_not_the_items(self) -> None:
         ledger = reserved().noting("captune-abc", execution_arn=arn("other"))
@@ -211,15 +192,10 @@ class TestJudgement:
     def test_a_job_that_came_and_went_after_the_settlement_is_booked(
         self, jobs: list[str], booked: str | None, found: bool, status: str
     ) -> None:
-        ledger = reserved(settled=NOW).noting("captune-abc", **({} if booked is None else {"training_jobs": booked}))
+        known: dict[str, Any] = {} if booked is None else {"training_jobs": booked}
+        ledger = reserved(**known).settled("captune-abc")
         site = Site(ledger, {"abc": ended(NOW)}, jobs=dict.fromkeys(jobs, status))
         assert site.leftovers(NOW + SECOND) == ["captune-abc"] * found
-
-    @pytest.mark.parametrize("ledger", [FakeLedger(), silent(), reserved(), reserved(damaged=True)])
-    def test_a_job_that_has_ended_is_no_leftover_of_itself(self, ledger: FakeLedger) -> None:
-        site = Site(ledger, {"abc": RUNNING}, jobs={"captune-abc": "Completed"})
-        site.sagemaker.created = NOW - timedelta(days=2)
-        assert site.leftovers() == []
 
     @pytest.mark.parametrize("operation", [*LISTINGS, "Scan"])
     def test_a_run_that_begins_during_the_sweep_is_no_leftover(self, operation: str) -> None:
@@ -281,14 +257,6 @@ class TestTheKillSwitch:
         assert site.sweep().end_everything() == ["captune-abc", "captune-lost", HASHED]
         assert site.step_functions.executions[arn("My.Run")]["status"] == "ABORTED"
         assert [one["executionName"] for one in site.inputs] == ["abc", "lost", "My.Run"]
-
-    def test_an_execution_that_cannot_be_stopped_hides_no_other(self) -> None:
-        site = Site(FakeLedger().with_run("a"), {"a": RUNNING, "b": RUNNING})
-        site.step_functions.troubles["stop_execution"] = [refusal("ThrottlingException")]
-        sweep = site.sweep()
-        assert sweep.end_everything() == ["captune-a", "captune-b"]
-        assert site.step_functions.executions[arn("b")]["status"] == "ABORTED"
-        assert sweep.problems
 
 
 class TestTheHandler:
@@ -408,9 +376,7 @@ class TestTheMetrics:
         return {key: value for line in logged(capsys, "metric") for key, value in line.items() if key != "_aws"}
 
     @pytest.mark.parametrize("kill", [True, False])
-    def test_they_are_the_oldest_ages_and_the_damaged_items(
-        self, capsys: pytest.CaptureFixture[str], kill: bool
-    ) -> None:
+    def test_they_are_the_oldest_ages_and_the_damaged(self, capsys: pytest.CaptureFixture[str], kill: bool) -> None:
         ledger = FakeLedger().with_run("abc").with_run("b").with_run("c").with_run("old").settled("captune-old")
         ledger.damage("RUN#captune-abc").damage("RUN#captune-c")
         ledger.noting("captune-old", reserved_at=(NOW - 9 * HOUR).isoformat())

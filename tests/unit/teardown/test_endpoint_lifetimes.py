@@ -10,10 +10,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from common.contracts.tear_down import Removed
-from common.endpoint_lives import of_item, together
+from common.endpoint_lives import of_item
 from teardown.removal import Removal
 from tests.doubles.lambda_fakes import MACHINE, NOW, logged, refusal
-from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.run_end import EVENT
 from tests.doubles.run_end import TornDownSite as Site
 
@@ -100,11 +99,6 @@ class TestWhatAnEarlierTearDownSaw:
         site.seen = seen
         assert site.tear_down(after=now)["seen"] == {"lives": [life(goneAt=GONE_AT)], "noneAt": GONE_AT}
 
-    def test_a_known_end_is_not_seen_again(self) -> None:
-        known = json.dumps({"lives": [life(goneAt=ISO)], "noneAt": ISO})
-        site = Site(FakeLedger().with_run("abc").noting("captune-abc", endpoint_seen=known))
-        assert site.tear_down(after=MINUTE)["seen"] == json.loads(known)
-
     def test_nothing_has_gone_that_could_not_be_listed(self) -> None:
         site = Site(endpoints=ENDPOINT)
         site.tear_down()
@@ -112,16 +106,6 @@ class TestWhatAnEarlierTearDownSaw:
         assert site.tear_down(after=MINUTE)["seen"] == {"lives": [life()]}
         site.seen = {}
         assert site.tear_down(after=MINUTE)["seen"] == {"lives": [life()]}
-
-    def test_an_end_is_noted_though_step_functions_is_silent(self) -> None:
-        site = Site(endpoints=ENDPOINT, execution="RUNNING")
-        site.step_functions.troubles["describe_execution"] = [EndpointConnectionError(endpoint_url="x")] * 2
-        schedule = {"executionName": "abc", "reason": "schedule"}
-        site.tear_down(schedule)
-        site.seen = {}
-        del site.sagemaker.endpoints["captune-abc"]
-        assert site.tear_down(schedule, after=MINUTE)["problems"]
-        assert of_item(site.item)["lives"] == [life(goneAt=GONE_AT)]
 
     @pytest.mark.parametrize(("created", "ends"), [(-1, 0), (0, 0), (1, 30)])
     def test_what_a_settled_run_had_was_gone_when_it_was_settled(self, created: int, ends: int) -> None:
@@ -179,16 +163,13 @@ class TestWhatRuns:
         last = gone(site, MINUTE, "captune-abc")["seen"]
         assert last == {"lives": [{**SERVED, "goneAt": GONE_AT}, other]}
 
-    def test_the_largest_number_of_instances_and_the_dearest_type_count(self) -> None:
+    def test_the_type_is_known_once_sagemaker_has_taken_one(self) -> None:
         site = Site(endpoints=ENDPOINT)
         site.sagemaker.configurations["captune-abc"] = LISTED
         for counts, kind in (((0, 0), None), ((0, 1), "ml.g6.2xlarge")):
             site.sagemaker.variants = {"ProductionVariants": [{"InstancePools": pools(*counts)}]}
             (found,) = site.tear_down()["seen"]["lives"]
             assert found.get("instanceType") == kind
-        assert together({"lives": [found]}, {"lives": [life(instanceType="x", instanceCount=3)]}) == {
-            "lives": [life(instanceType="", instanceCount=3)]
-        }
 
     @pytest.mark.parametrize("operation", ["describe_endpoint", "describe_endpoint_config"])
     @pytest.mark.parametrize(
