@@ -86,7 +86,7 @@ def command(
 
 
 def compare(runs: Sequence[Run]) -> dict[str, Any]:
-    """What `--json` prints: runs against base, and less the first, and seeds. Raises Refused, DifferentTexts."""
+    """What `--json` prints: each run against base and the first, and how seeds differ. Raises Refused, DifferentTexts."""
     letters = string.ascii_uppercase
     if not 2 <= len(runs) <= len(letters) or len({run.plan["runName"] for run in runs}) < len(runs):
         raise Refused(f"Name from 2 to {len(letters)} runs, each once.")

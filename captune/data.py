@@ -72,7 +72,7 @@ def count(folder: Path = DATA) -> Iterator[str]:
 
 
 def styles(folder: Path = DATA, others: Path | None = None) -> Iterator[str]:
-    """Style by register, beside a text by others, of which DatasetRejected may be raised, and repetitions."""
+    """The style of each text by register beside a text by others, and its repetitions. Raises DatasetRejected."""
     yield text_style.EXPLAINED
     for domain in domains(folder):
         rows = pairs(folder, domain)

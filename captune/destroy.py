@@ -65,7 +65,7 @@ def _executions(session: Any) -> Iterator[str]:
 
 
 def prepare(session: Any, ask: Callable[[str], bool], *, data: bool = False, agreed: bool = False) -> str:
-    """Checks, asks unless agreed, detaches the deny policy, empties buckets for `data`. Refused has changed nothing."""
+    """Checks, asks, detaches the deny policy and, for `data`, empties the buckets. Raises Refused, which has changed nothing."""
     place = f"{session.region_name} of account {session.client('sts').get_caller_identity()['Account']}"
     # A check in the wrong region would find nothing, and CDK ignores stacks that it does not find.
     stacks = session.client("cloudformation")
@@ -103,7 +103,7 @@ def detach(session: Any) -> str:
 
 
 def empty(session: Any) -> list[str]:
-    """Ends the access logging, then empties the buckets that exist. May be repeated. Raises Refused and ClientError."""
+    """Ends the access logging, then deletes all versions in the project's buckets. Safe to repeat. Raises Refused, ClientError."""
     s3 = session.resource("s3")
     buckets = _buckets(session)
     # S3 delivers access logs hours late, and one that came after the emptying would keep the bucket from being deleted: so logging is

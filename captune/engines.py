@@ -66,7 +66,7 @@ def route_of(path: str) -> str:
 
 
 class Deployed:
-    """The endpoint of a run in an AWS account; `tear_down` is the ARN of what ends it. Raises Refused without one."""
+    """The endpoint of a run in an AWS account, which the state machine `tear_down` ends. Raises Refused where none is in service."""
 
     def __init__(self, session: Any, plan: dict[str, Any], tear_down: str) -> None:
         self._runtime = session.client("sagemaker-runtime", config=PATIENCE)

@@ -185,7 +185,7 @@ def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> 
 
 
 def stop(deployment: Deployment, run: str, moment: datetime) -> dict[str, Any]:
-    """Ends a run now. The ledger hears first, so that nobody extends it; silent, it stops nothing. Raises Refused."""
+    """Ends a run now. The ledger hears of it first, so that nobody extends it, but a silent one stops nothing. Raises Refused."""
     arn = ""
     try:
         item = deployment.ledger.update(run, lambda item: ending(item, moment))

@@ -43,7 +43,7 @@ Style = Mapping[str, float]  # the figures of some documents
 
 
 def style(texts: Sequence[str]) -> Style:
-    """The figures of these texts, one sentence at least. Such as HIV, 5HT and CYP2D6 are abbreviations, each time."""
+    """The figures of texts with a sentence or more. Words such as HIV, 5HT and CYP2D6 are abbreviations, each time they stand."""
     words = sum(len(text.split()) for text in texts)
     lengths = [length for text in texts for one in sentences(text) if (length := len(one.split())) >= FEWEST_WORDS]
     percentages = [figure for text in texts for figure in _PERCENTAGE.findall(text)]

@@ -21,7 +21,10 @@ _MOST_DIAGNOSTICS = 100  # the API's own limit of maxResults
 
 @dataclass
 class Deployed:
-    """What CloudFormation knows: outputs by name, ids by stack and logical id, and the `stacks` that exist, or None."""
+    """What CloudFormation knows of the stacks: outputs by name, physical ids by stack and logical id.
+
+    `stacks` are those of ours that exist, without the remains of a failed first deployment. None means unknown.
+    """
 
     stacks: set[str] | None = None
     outputs: dict[str, str] = field(default_factory=dict)
@@ -190,7 +193,7 @@ def guards(events: Any, sns: Any, needed: Guards) -> Findings:
 
 
 def email(sns: Any, topic: str, address: str, subject: str, unconfirmed: Level) -> Findings:
-    """Whether the address, or without one anybody, gets what the topic sends. `unconfirmed` is how much that matters."""
+    """Whether the owner's address, or anybody where there is none, gets what the topic sends; `unconfirmed` is how bad that is."""
     pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
     listed = [one for page in pages for one in page["Subscriptions"]]
     # One that has ended stays listed for days beside its successor, which counts.

@@ -1,4 +1,4 @@
-"""The findings of a question, and the warning for one that AWS refuses or does not answer."""
+"""The findings of a question, or a warning with the IAM action to allow: the one refused, or else `right`."""
 
 import re
 from collections.abc import Iterable, Iterator

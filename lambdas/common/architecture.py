@@ -73,7 +73,7 @@ class Shape:
 
 
 def shape_of(configuration: Mapping[str, Any]) -> Shape:
-    """The shape in a Hugging Face config.json. Raises UnknownShape for another architecture, or a size that is none."""
+    """The shape in a config.json. Raises UnknownShape for another architecture, or where a size is missing or wrong."""
     names = configuration.get("architectures")
     name = str(names[0]) if isinstance(names, list) and names else ""
     if name not in BIASED_ATTENTION:

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 
 class Life(TypedDict, total=False):
-    """One endpoint: `goneAt` once a look did not list it, type and count where AWS told; of several types none."""
+    """One endpoint: `goneAt` once a look lists it no more; `instanceType` empty where there are several."""
 
     name: str
     createdAt: str

@@ -57,7 +57,7 @@ class Resource:
 def find_all(
     sagemaker: Any, kind: Kind, name_contains: str, status: str | None = None, *, created_after: datetime | None = None
 ) -> list[Resource]:
-    """Every resource of a kind by name, status and time; all pages first, for a list may shrink. Raises as botocore."""
+    """All resources of a kind by name, status and time. All pages come first: a list may shrink while it is read."""
     only: dict[str, Any] = {"StatusEquals": status} if status else {}
     if created_after:
         only["CreationTimeAfter"] = created_after

@@ -152,7 +152,7 @@ def licence(context: AccountContext, result: PreflightResult) -> str:
 
 
 def base_weights(context: AccountContext, result: PreflightResult) -> str:
-    """Where the weights lie, and of what model. Raises WeightsNotFound and WeightsRejected. The texts go by it."""
+    """Where the weights lie and what model they are; texts go by it. Raises WeightsNotFound, WeightsRejected."""
     if context.settings.base_model.own_weights:
         result.model, warnings = weights.of_user(context.client("s3"), context.settings)
     else:

@@ -16,7 +16,7 @@ from report.run_facts import run_facts
 
 
 def handle(event: ReportEvent, context: Any) -> Reported:
-    """Takes what a run has left; answers verdict and report. Raises ReportIncomplete and AdapterNotServed."""
+    """Takes what a run has left; answers the verdict and the report's place. Raises ReportIncomplete, AdapterNotServed."""
     plan = event["plan"]
     storage = Storage(client("s3"), required("BUCKET_NAME"))
     earlier = run_folder.run_of_uri(plan.get("adapterUri") or "")

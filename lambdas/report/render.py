@@ -61,7 +61,7 @@ def write(storage: Storage, prefix: str, document: Summary) -> list[str]:
 
 
 def page(summary: Summary) -> bytes:
-    """report.html: no scripts, no requests. Its Content-Security-Policy allows one style sheet and the empty icon."""
+    """report.html: no scripts, no requests. Its Content-Security-Policy lets no text that broke out run, load or send."""
     return _filled("page.html", summary, frame(meaning.document_title(summary)))
 
 

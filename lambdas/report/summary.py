@@ -85,7 +85,7 @@ def settle(
     error: str | None = None,
     cause: str | None = None,
 ) -> Summary:
-    """The summary with status, cost and times of its end. What is unchanged is shared: answers can fill a memory."""
+    """The summary with its final status, cents and seconds; the rest is shared, for answers can fill the memory."""
     settled: Summary = {
         **summary,
         "status": status,

@@ -18,7 +18,7 @@ from preflight.texts.text_file import Files
 
 
 def handle(event: Plan, context: Any) -> Staged:
-    """Takes the plan; answers what was staged, which happens once. Raises DatasetChanged for a file that is another."""
+    """Takes the plan; answers what was staged, once. Raises DatasetChanged where a file is not the checked one."""
     storage = Storage(client("s3"), required("BUCKET_NAME"))
     with reaching("The copy of the run's input"):
         _copy(storage, client("s3"), event)

@@ -61,7 +61,7 @@ class Sweep:
         )
 
     def _tear_down_each(self, runs: list[str], judge: Judge) -> list[str]:
-        """The runs whose TearDown was begun. All are removed here too: one whose function fails removes nothing."""
+        """The runs whose TearDown was begun. Each is removed from here too: a TearDown that is refused removes nothing."""
         under_way = (self._try(self._under_way) if runs else None) or set()
         begun = [run for run in runs if run not in under_way and self._try(partial(self._tear_down, run, judge))]
         for run in runs:

@@ -16,7 +16,7 @@ from common.resources import Resource
 
 
 class SeenEndpoints:
-    """What is known of a run's endpoints. `bounds`: its execution had ended before the look and asks for no other."""
+    """What is known of a run's endpoints. `bounds`: the execution had ended before the look, so none can come after."""
 
     def __init__(self, seen: Seen | None, bounds: bool) -> None:
         self.seen: Seen = together(seen or {}, {})

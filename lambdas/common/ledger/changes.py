@@ -97,7 +97,7 @@ class Month:
 def settlement(
     item: RunItem, actual: Mapping[str, int], details: Mapping[str, str | int], now: datetime
 ) -> tuple[Item, dict[str, int]]:
-    """A settled run's item, and the cents that each month gets more; settled before, no month gets less than it had."""
+    """The item of a run once it is settled, and the cents that each month gains. Settled again, no month loses any."""
     first = item["state"] == "reserved"
     before = dict.fromkeys(item["months"].split(","), item["reserved_cents"]) if first else cents_by_month(item)
     floor = {} if first else before

@@ -18,7 +18,7 @@ _MISSING = {"ImageNotFound", "ImageTagDoesNotMatchDigest", "InvalidImageTag"}
 
 
 def problem(ecr_in: Callable[[str], Any], address: str) -> tuple[str, str]:
-    """A reason to refuse a run, and a warning where `ecr_in` a region cannot tell: SageMaker pulls with its own role."""
+    """A reason to refuse the run, and a warning; empty if all is well. SageMaker pulls with its own role, so no access only warns."""
     found = _ADDRESS.fullmatch(address)
     if found is None:
         form = "ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY:TAG"

@@ -32,7 +32,7 @@ def runs_in_flight(ledger: Ledger, run: str) -> list[str]:
 
 
 def leftovers(sagemaker: Any, ledger: Ledger, now: datetime) -> list[str]:
-    """Endpoints and jobs of this project without a reservation, with any other's tag: the sweeper leaves those there."""
+    """Endpoints and jobs of this project without a reservation; with its prefix and another's tag, they are to stay."""
     ours = f"{PREFIX}-"
     found = find_present(sagemaker, TRAINING_JOB, ours, now, "InProgress")
     found += [one for one in find_present(sagemaker, ENDPOINT, ours, now) if one.status != "Deleting"]

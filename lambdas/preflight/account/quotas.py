@@ -161,7 +161,10 @@ def within_quotas(read: Sequence[Quota], others: Sequence[str], region: str) -> 
 
 
 def _without_unknown(quotas: Sequence[Quota]) -> tuple[list[Quota], list[Quota]]:
-    """The quotas without unread ones whose use has others, and those: SageMaker refuses a whole list for one of them."""
+    """The quotas without those that could not be read, where their use has others, and those that are left out.
+
+    SageMaker refuses a whole list for one type, and an endpoint's only after the training is paid. Where none could be read, the first stays.
+    """
     kept: list[Quota] = []
     for use in dict.fromkeys(quota.use for quota in quotas):
         of_use = [quota for quota in quotas if quota.use == use]

@@ -64,7 +64,7 @@ def _document(row: dict[str, Any] | str, number: int, name: str) -> Document:
 
 
 def name_of(files: Files, request: Request) -> str:
-    """The outside text in messages: the input's, or, but for a smoke run, which shows nothing, the deployed; or none."""
+    """What messages call the outside text, the input's or the deployed one; of a smoke run, which shows nothing, the input's."""
     if request.held_outside is not None:
         return "" if request.held_outside == NONE else request.held_outside
     deployed = request.corpus is None and not request.smoke and f"{files.domain}{DEPLOYED}" in files.data

@@ -52,7 +52,7 @@ def looks_personal(text: str) -> bool:
 
 
 def shown(value: str) -> str:
-    """A value for a message, cut where it is long; messages are logged, so personal data anywhere in it hides it."""
+    """A value for a message, cut where it is long; none of personal data, looked for in all of it: messages are logged."""
     if looks_personal(value):
         return NOT_SHOWN
     return repr(value) if len(value) <= _SHOWN_CHARACTERS else repr(value[:_SHOWN_CHARACTERS]) + "…"

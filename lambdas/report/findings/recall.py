@@ -60,7 +60,7 @@ def counted_facts(prompt: Mapping[str, Any]) -> list[tuple[str, re.Pattern[str]]
 
 
 def mark_facts(text: str, facts: Sequence[tuple[str, re.Pattern[str]]]) -> tuple[list[list[int]], list[str], list[str]]:
-    """Sorted spans of the facts in a text, names found, and missing. Raises ReportIncomplete for an endless search."""
+    """Sorted spans of the facts in a text, names found, names missing. Raises ReportIncomplete for a search without end."""
     spans: list[tuple[int, int]] = []
     found: list[str] = []
     missing: list[str] = []

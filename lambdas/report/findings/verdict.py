@@ -262,7 +262,7 @@ def side_of_zero(change: Mapping[str, float], p_value: float) -> int:
 
 
 def complete(block: Mapping[str, Any] | None, *, tested: bool = True) -> dict[str, float] | None:
-    """Estimate, error, low and high of a difference, if all are finite and in order; where `tested`, p too."""
+    """A difference with error and interval, if all are finite numbers in order; so must p be where it is `tested`."""
     change = (block or {}).get("difference") or {}
     keys = ("estimate", "standard_error", "low", "high")
     if not all(finite(change.get(key)) for key in keys) or tested and not finite((block or {}).get("p_value")):
