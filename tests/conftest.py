@@ -1,7 +1,4 @@
-"""Which tests are slow: those marked so or thorough, and those that need what takes seconds to make, whoever asks for it.
-
-And how examples are tried: a deadline for each says something of a busy machine and nothing of the code.
-"""
+"""Which tests are slow: those marked so or thorough, and those that need what takes seconds to make, whoever asks for it."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ pytest_plugins = ["tests.surroundings"]
 # What is asked here is on this machine: somebody's proxy knows nothing of it.
 for _name in ("NO_PROXY", "no_proxy"):
     os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "127.0.0.1", "localhost")))
+# A deadline for each example says something of a busy machine and nothing of the code.
 settings.register_profile("captune", deadline=None)
 settings.load_profile("captune")
 

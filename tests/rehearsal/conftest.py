@@ -53,13 +53,6 @@ def project(deployed: DeployedProject) -> Iterator[DeployedProject]:
 
 
 @pytest.fixture
-def refusing(project: DeployedProject) -> Iterator[DeployedProject]:
-    """The deployed project, where a role may be refused a call."""
-    yield project
-    project.cloud.refused.clear()
-
-
-@pytest.fixture
 def clock() -> StoppedClock:
     """The stand-in's time, which a test moves on."""
     return StoppedClock()

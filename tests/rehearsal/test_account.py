@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.account.cloud import Cloud
-from stacks.assembly import SynthesisFailed, substituted, synthesize
+from stacks.assembly import SynthesisFailed, synthesize
 from tests.doubles.rehearsal.deployed import ROLE, Workbench
 from verification.fake_engines import FakeHosting, FakeTraining
 
@@ -45,14 +45,6 @@ def test_a_delivery_is_attempted_three_times_and_its_error_is_kept(cloud: Cloud,
     (delivery,) = cloud.events.deliveries
     assert "not this one" in str(delivery.error)
     assert [call.operation for call in cloud.calls if call.service == "lambda"][1:] == ["Invoke"] * 3
-
-
-def test_substitutions_replace_names_and_nothing_else() -> None:
-    definition = '{"A": "${One}", "B": "{% $x & \'${Two}\' %}", "C": "$not {this}"}'
-    replaced = substituted(definition, {"One": "1", "Two": "2"})
-    assert replaced == '{"A": "1", "B": "{% $x & \'2\' %}", "C": "$not {this}"}'
-    with pytest.raises(ValueError, match=r"\$\{Two\}"):
-        substituted("${One} ${Two}", {"One": "1"})
 
 
 @pytest.mark.parametrize(

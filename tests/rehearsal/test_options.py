@@ -14,21 +14,12 @@ import pytest
 from moto import mock_aws
 
 from rehearsal.conductor import files
-from rehearsal.conductor.options import DEFAULT_WORDS, PROJECT, Options, parse
-from rehearsal.events import Clock
-from rehearsal.models import STAND_INS
-from tests.doubles.ledger_fakes import empty_table
+from rehearsal.conductor.options import PROJECT, Options, parse
 
 
-def test_the_defaults_rehearse_the_licence_and_a_part_of_the_corpus() -> None:
-    options = parse([])
-    expected = {"accept_eula": "true", "epochs": "1", "samples_per_prompt": "0", "corpus_words": str(DEFAULT_WORDS)}
-    assert options.context() == expected
-    assert (options.project / "cdk.json").is_file() and options.project.is_absolute(), "wherever it is called"
+def test_of_the_settings_a_persons_come_last_and_the_defaults_first() -> None:
     context = parse(["--set", "epochs=4", "--words", "0"]).context({"samples_per_prompt": "3", "epochs": "2"})
-    assert context == {**expected, "samples_per_prompt": "3", "epochs": "4", "corpus_words": "0"}, (
-        "a person's come last"
-    )
+    assert context == {"accept_eula": "true", "samples_per_prompt": "3", "epochs": "4", "corpus_words": "0"}
 
 
 def test_options_become_settings_and_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,17 +59,15 @@ def test_a_wrong_option_is_named(arguments: list[str], message: str, capsys: pyt
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A deployment of a bucket and a table, in place of the account."""
+    """A deployment of a bucket, in place of the account."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     import boto3
 
     with mock_aws():
-        clients = {name: boto3.client(name, region_name="us-east-1") for name in ("s3", "dynamodb")}
-        clients["s3"].create_bucket(Bucket="bucket")
-        empty_table(clients["dynamodb"])
-        deployment = SimpleNamespace(bucket="bucket", table="ledger")
-        yield SimpleNamespace(deployment=deployment, client=clients.__getitem__, clock=Clock())
+        s3 = boto3.client("s3", region_name="us-east-1")
+        s3.create_bucket(Bucket="bucket")
+        yield SimpleNamespace(deployment=SimpleNamespace(bucket="bucket"), client=lambda _: s3)
 
 
 @pytest.fixture
@@ -186,15 +175,3 @@ def test_a_default_rehearsal_measures_a_part_of_text_by_others(
         assert not given or uploaded(site, whole["heldOutside"]) == outside.read_text("utf-8")
     own = files.upload(site, replace(default, corpus=outside), "medical")
     assert set(own) == {"corpus", *(["heldOutside"] if given else [])}
-
-
-def test_another_model_stands_in_where_an_option_names_it() -> None:
-    assert (parse([]).model, parse(["--model", "gemma-3-270m"]).model) == ("smollm2-135m", "gemma-3-270m")
-    assert "Gemma Terms of Use" in STAND_INS["gemma-3-270m"].note
-
-
-def test_all_but_some_dollars_are_reserved_in_this_month_and_the_next(site: Any) -> None:
-    files.reserve_all_but(site, 300, 2500)
-    items = site.client("dynamodb").scan(TableName="ledger")["Items"]
-    assert [item["committed_cents"]["N"] for item in items] == ["2200", "2200"]
-    assert f"MONTH#{site.clock():%Y-%m}" in {item["pk"]["S"] for item in items}

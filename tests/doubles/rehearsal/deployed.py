@@ -65,12 +65,6 @@ class DeployedProject:
         self.cloud.settle(execution, timeout=PATIENCE_SECONDS)
         return execution
 
-    def tear_down(self, **event: Any) -> Execution:
-        """Starts TearDown by hand and waits for its end."""
-        execution = self.cloud.start(event, machine=self.deployment.tear_down)
-        self.cloud.settle(execution, timeout=PATIENCE_SECONDS)
-        return execution
-
     def tear_downs(self) -> list[Execution]:
         """Every execution of TearDown so far."""
         return self.cloud.executions.of_machine(self.deployment.tear_down)
@@ -101,12 +95,6 @@ class DeployedProject:
         """The subject and text of each e-mail to the owner."""
         return [(str(subject), text) for topic, subject, text in self.cloud.messages if topic == self.deployment.topic]
 
-    def role_of(self, function: str) -> str:
-        """The name of the role that a function acts as, which is the access key id of its calls."""
-        name = self.deployment.functions[function]
-        configuration = self.cloud.client("lambda").get_function_configuration(FunctionName=name)
-        return str(configuration["Role"]).rpartition("/")[2]
-
     def nothing_left(self) -> bool:
         """Whether nothing that bills, and no schedule, is left of any run."""
         return not any(self.cloud.leftovers().values())
@@ -125,15 +113,6 @@ def deployed_project(folder: Path, assembly: Path, **account: Any) -> Iterator[D
 ROLE = "arn:aws:iam::123456789012:role/machine-role"
 FUNCTION_ROLE = "arn:aws:iam::123456789012:role/function-role"
 
-LAMBDA_TRUST = json.dumps(
-    {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
-        ],
-    }
-)
-
 
 class Workbench:
     """Makes state machines and Lambda functions in a cloud."""
@@ -141,9 +120,9 @@ class Workbench:
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
         self._count = 0
-        cloud.client("iam").create_role(
-            RoleName=FUNCTION_ROLE.rpartition("/")[2], AssumeRolePolicyDocument=LAMBDA_TRUST
-        )
+        trusted = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
+        trust = json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
+        cloud.client("iam").create_role(RoleName=FUNCTION_ROLE.rpartition("/")[2], AssumeRolePolicyDocument=trust)
 
     def machine(self, states: dict[str, Any], **more: Any) -> str:
         """Create a JSONata state machine that starts at its first state; return its ARN."""
@@ -181,19 +160,7 @@ class Workbench:
         return json.loads(answer["Payload"].read()), "FunctionError" in answer
 
 
-def call(name: str, payload: Any = "{% $states.input %}", **fields: Any) -> dict[str, Any]:
-    """A Task state that invokes a function and ends."""
-    return {
-        "Type": "Task",
-        "Resource": "arn:aws:states:::lambda:invoke",
-        "Arguments": {"FunctionName": name, "Payload": payload},
-        "Output": "{% $states.result.Payload %}",
-        **({"End": True} if "Next" not in fields else {}),
-        **fields,
-    }
-
-
 def sdk(action: str, arguments: dict[str, Any], **fields: Any) -> dict[str, Any]:
     """A Task state that calls an AWS API and ends."""
-    end = {"End": True} if "Next" not in fields else {}
-    return {"Type": "Task", "Resource": f"arn:aws:states:::aws-sdk:{action}", "Arguments": arguments, **end, **fields}
+    resource = f"arn:aws:states:::aws-sdk:{action}"
+    return {"Type": "Task", "Resource": resource, "Arguments": arguments, "End": True, **fields}

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from botocore.exceptions import ClientError
 
 from common.contracts import run_folder
 from common.names import run_name
@@ -78,13 +77,3 @@ def test_conversations_are_trained_and_served_on_the_second_type(project: Deploy
     configuration = summary["configuration"]
     assert (configuration["training_instance_type"], configuration["hosting_instance_type"]) == (SECOND, SECOND)
     assert project.nothing_left()
-
-
-def test_a_missing_object_is_denied_without_a_right_to_list(refusing: DeployedProject) -> None:
-    """S3 says that an object is missing only to a role that may list the whole bucket."""
-    refusing.cloud.client("s3").put_object(Bucket=BUCKET, Key=f"{FOLDER}config.json", Body=b"{}")
-    s3 = refusing.cloud.client("s3", refusing.role_of("preflight"))
-
-    assert s3.get_object(Bucket=BUCKET, Key=f"{FOLDER}config.json")["Body"].read() == b"{}"
-    with pytest.raises(ClientError, match="AccessDenied"):
-        s3.get_object(Bucket=BUCKET, Key=f"{FOLDER}missing.json")

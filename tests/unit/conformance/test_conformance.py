@@ -1,6 +1,4 @@
-"""What the exit code says, how programs by others are installed and run, that each planted fault is reached, and how two trainings are compared.
-
-Besides, the expressions that Step Functions itself evaluates: each recorded context becomes one call of TestState."""
+"""What the exit code says, that each planted fault is reached, how two trainings are compared, and how Step Functions is asked by TestState."""
 
 from __future__ import annotations
 
@@ -62,9 +60,6 @@ def test_a_part_that_breaks_off_leaves_the_others_alone() -> None:
     assert contracts[0].problems == ("RuntimeError: out of luck",)
 
 
-# Programs by others ---------------------------------------------------------------------------------------------------
-
-
 def test_a_rehearsal_synthesizes_as_for_the_locked_cdk() -> None:
     version = programs.locked_version(PROJECT, "aws-cdk")
     assert f'"CDK_CLI_VERSION": "{version}"' in inspect.getsource(rehearsed_assembly)
@@ -85,9 +80,6 @@ def test_a_command_that_fails_or_hangs_is_an_error(
         programs.run([sys.executable, "-c", code], {}, tmp_path / "try.log")
 
 
-# Planted faults -------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_fault_that_finds_no_place_is_an_error(name: str, tmp_path: Path) -> None:
     assert PLANTS[name].part in PARTS
@@ -95,9 +87,6 @@ def test_a_fault_that_finds_no_place_is_an_error(name: str, tmp_path: Path) -> N
         (tmp_path / file).write_text(json.dumps({"Resources": {}}), encoding="utf-8")
     with pytest.raises(ValueError, match="planted elsewhere"):
         PLANTS[name].into(tmp_path)
-
-
-# Trainings with the libraries of two images ----------------------------------------------------------------------------
 
 
 def metrics(base: float, tuned: float) -> dict[str, Any]:
@@ -137,16 +126,6 @@ AFTER_AN_ERROR = Evaluation(
 )
 
 
-def differences(one: Evaluation, answer: dict[str, Any]) -> list[str]:
-    """The stubbed client checks request and answer by the service's model."""
-    client = boto3.client("stepfunctions", "us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
-    with Stubber(client) as stubber:
-        stubber.add_response("test_state", answer, on_aws.request(one))
-        found = on_aws.differences(client, [one])
-        stubber.assert_no_pending_responses()
-    return found
-
-
 def test_a_recorded_context_is_given_as_variables_input_and_mock() -> None:
     asked = on_aws.request(AFTER_A_CALL)
     state = json.loads(asked["definition"])
@@ -168,7 +147,11 @@ def test_a_recorded_context_is_given_as_variables_input_and_mock() -> None:
     ],
 )
 def test_another_value_is_told(one: Evaluation, answer: dict[str, Any], words: str) -> None:
-    found = differences(one, answer)
+    """The stubbed client checks request and answer by the service's model."""
+    client = boto3.client("stepfunctions", "us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    with Stubber(client) as stubber:
+        stubber.add_response("test_state", answer, on_aws.request(one))
+        found = on_aws.differences(client, [one])
     assert (len(found), words in "".join(found)) == (bool(words), True)
 
 

@@ -46,9 +46,6 @@ def three(usual_gain: float = 0.02, ours: float = 0.2, seconds: float = 100.0) -
 
 
 def test_gain_is_the_mean_of_the_seeds_with_an_interval_over_documents() -> None:
-    gained, tokens = gains([metrics(0.1), metrics(0.3)]) or ([], [])
-    assert tokens == [100.0] * DOCUMENTS
-    assert gained == pytest.approx([20 * (0.9 + n / 35) for n in range(DOCUMENTS)])
     seeds = three()
     for seed, seconds in ((1, 90.0), (2, 95.0), (3, 400.0)):
         seeds[seed][USUAL]["training"]["seconds"] = seconds
@@ -100,7 +97,6 @@ def test_whole_benchmark_with_a_toy_model(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "bench.json").read_text("utf-8"))
     assert found["recipes"].keys() == set(RECIPES)
     assert found["recipes"][USUAL]["steps"] == usual_recipe.STEPS
-    assert found["recipes"][SAME_TIME]["steps"] >= 1
     for recipe in found["recipes"].values():
         assert recipe["heldout"]["low"] <= recipe["heldout"]["estimate"] <= recipe["heldout"]["high"]
         assert recipe["tokens_seen"] > 0 and recipe["peak_memory_bytes"] > 10**8 and recipe["outside"]["estimate"]

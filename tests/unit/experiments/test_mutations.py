@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +37,16 @@ def changes(machine: dict[str, Any]) -> dict[str, Any]:
     return dict(made)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
+def test_every_kind_of_line_is_changed() -> None:
+    made = changes(MACHINE)
+    assert made.keys() >= {
+        f"m: {name}" for name in (
         "Wait.Seconds: 30 → 31", "Wait.Next: Look → Wait", "Look.Retry dropped",
         "Look.Retry[0].MaxAttempts: 4 → 40", "Look.Catch[0] dropped", "Look.Catch[1] before [0]",
         "Look.Catch[0].ErrorEquals[0]: A.B → Never.Heard", "Look.Arguments.Open: True → False",
         "Look.Catch[1].ErrorEquals[0]: States.ALL → States.TaskFailed", "Choose.Choices[0].Condition: always",
         "Choose.Choices[0].Condition: $n [> → >=] 2", "Choose.Default: Wait → End", "Again.Retry dropped",
-    ],
-)  # fmt: skip
-def test_every_kind_of_line_is_changed(name: str) -> None:
-    made = changes(copy.deepcopy(MACHINE))
-    assert f"m: {name}" in made
+    )}  # fmt: skip
     assert not [one for one in made if "Comment" in one or "Next dropped" in one], (
         "Step Functions refuses such a machine"
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.progress import Task
 
 from rehearsal.conductor import display as module
 from rehearsal.conductor.display import Display
+from tests.doubles import MovedTime
 
 
 def shown(*, terminal: bool = False, plain: bool = False) -> tuple[Display, io.StringIO]:
@@ -98,11 +99,9 @@ def test_without_a_terminal_phases_and_losses_are_a_line_each() -> None:
 
 
 def test_without_a_terminal_progress_is_a_line_now_and_then_and_one_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(module, "time", clock := MovedTime())
     display, said = shown()
-    for step, moment in enumerate((100.0, 101.0, 116.0, 117.0, 118.0), start=1):
-        now[0] = moment
+    for step, clock.now in enumerate((100.0, 101.0, 116.0, 117.0, 118.0), start=1):
         training(display, progress(step, 5))
     lines = [line.split(" · ")[0].strip() for line in said.getvalue().splitlines()]
     assert lines == ["step 1/5", "step 3/5", "step 5/5"]
@@ -110,11 +109,11 @@ def test_without_a_terminal_progress_is_a_line_now_and_then_and_one_at_the_end(m
 
 
 def test_the_bar_says_how_long_it_will_take_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(module, "time", clock := MovedTime())
     display, said = shown()
+    clock.now = 100.0
     training(display, "expected seconds=200")
-    for now[0] in (130.0, 310.0):
+    for clock.now in (130.0, 310.0):
         training(display, "scored set=heldout windows=4 of=4")
     assert said.getvalue().splitlines() == [
         "    the training job takes about 3 min 20 s on this machine",
@@ -151,21 +150,13 @@ def test_plain_lines_can_be_asked_for_on_a_terminal() -> None:
     assert last.startswith("✓ Deploying  ") and last.endswith(" s  [x] left out")
 
 
-class Closed(io.StringIO):
-    """A terminal that somebody has closed."""
-
-    def write(self, text: str) -> int:
-        raise OSError(5, "Input/output error")
-
-
-def test_a_closed_terminal_or_a_reader_that_is_gone_ends_no_thread_that_prints() -> None:
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), BrokenPipeError()])
+def test_a_closed_terminal_or_a_reader_that_is_gone_ends_no_thread_that_prints(error: OSError) -> None:
     """rich leaves such a thread by SystemExit, and an execution that ran in it would never come to its end."""
-    with Display(console=Console(file=Closed())) as display:
+
+    def fail(*_: str) -> None:
+        raise error
+
+    closed = SimpleNamespace(write=fail, flush=fail, isatty=lambda: True)
+    with Display(console=Console(file=cast(Any, closed))) as display:
         display.say("to nobody")
-    reading, writing = os.pipe()
-    with os.fdopen(writing, "w", buffering=1) as pipe:
-        display = Display(console=Console(file=pipe))
-        os.close(reading)
-        display.say("to nobody")
-        with open(os.devnull, "w") as nobody:
-            os.dup2(nobody.fileno(), writing)  # else closing it would fail

@@ -12,7 +12,6 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from ask import questions
 from captune.fetch import keep
 from rehearsal.conductor import files
 from rehearsal.conductor.display import Display
@@ -65,55 +64,39 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def of_runs(**files: bytes) -> Any:
-    """A cloud whose bucket holds a run with these files too."""
-    bucket = RunBucket({RUN: files_of_run() | {f"report/{name}.json": content for name, content in files.items()}})
+def of_run(path: str = "", content: bytes = b"", **plan: Any) -> Any:
+    """A cloud whose bucket holds a run with this file too."""
+    bucket = RunBucket({RUN: files_of_run(**plan) | {path: content}})
     return SimpleNamespace(deployment=SimpleNamespace(bucket=BUCKET), client=lambda _: bucket)
 
 
 def test_everything_that_can_be_fetched_of_a_run_is_kept(tmp_path: Path) -> None:
     display, mine, other = Display(), tmp_path / "mine", tmp_path / "other"
-    assert copy_out(of_runs(), RUN, [mine], SMALL, display, keep) == (mine, {})
+    assert copy_out(of_run(), RUN, [mine], SMALL, display, keep) == (mine, {})
     assert names(mine / "adapter") == set(ADAPTER)
-    assert (
-        copy_out(of_runs(), "captune-refused", [other], SMALL, display, keep) == (other, {}) and names(other) == set()
-    )
+    assert copy_out(of_run(), "captune-refused", [other], SMALL, display, keep) == (other, {})
+    assert names(other) == set()
 
 
-@pytest.mark.parametrize("samples", [0, 2])
-def test_as_many_answers_are_announced_as_both_models_are_asked_for(samples: int) -> None:
-    rows = [{"id": kind, "kind": kind, "prompt": "A gene is"} for kind in ("starter", "central")]
-    bucket = RunBucket({RUN: files_of_run(samplesPerPrompt=samples) | {"input/prompts.jsonl": lines(rows)}})
-    cloud: Any = SimpleNamespace(deployment=SimpleNamespace(bucket=BUCKET), client=lambda _: bucket)
-    asked: list[str] = []
-
-    def invoke_endpoint(**request: Any) -> Any:
-        asked.append(request["Body"])
-        return {"Body": io.BytesIO(b'{"choices": [{"text": "so"}], "model": "base"}')}
-
-    settings = questions.Settings("endpoint", "base", samples, 42, 1)
-    questions.ask_all(SimpleNamespace(invoke_endpoint=invoke_endpoint), rows, [], settings, 60, lambda answers: None)
-    assert answers_of(cloud, RUN) == 2 * len(asked)
+@pytest.mark.parametrize(("samples", "answers"), [(0, 2 * (2 + 1)), (2, 2 * (3 + 3))])
+def test_as_many_answers_are_announced_as_both_models_are_asked_for(samples: int, answers: int) -> None:
+    prompts = lines([{"id": kind, "kind": kind} for kind in ("starter", "central")])
+    assert answers_of(of_run("input/prompts.jsonl", prompts, samplesPerPrompt=samples), RUN) == answers
 
 
 @pytest.mark.parametrize(("matches", "named"), [(None, SMALL.name), (True, "Llama 2 7B")])
 def test_a_run_that_was_not_measured_is_named_after_its_model(tmp_path: Path, matches: bool | None, named: str) -> None:
     planned = {"name": "Llama 2 7B", "planned_name": "Llama 2 7B", "matches_plan": matches}
-    cloud = of_runs(summary=json.dumps({"base_model": planned}).encode())
+    cloud = of_run("report/summary.json", json.dumps({"base_model": planned}).encode())
     _, summary = copy_out(cloud, RUN, [tmp_path / "mine"], SMALL, Display(), keep)
     assert summary == json.loads((tmp_path / "mine" / "summary.json").read_bytes())
     assert (summary["base_model"]["name"], summary["base_model"]["planned_name"]) == (named, "Llama 2 7B")
 
 
-def test_a_place_that_does_not_take_the_run_is_named_and_the_next_one_is_taken(tmp_path: Path) -> None:
+def test_a_run_that_no_place_takes_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    said = io.StringIO()
-    display = Display(console=Console(file=said, width=400))
-    places = [tmp_path / "file" / "mine", tmp_path / "next"]
-    assert copy_out(of_runs(), RUN, places, SMALL, display, keep) == (tmp_path / "next", {})
-    assert "cannot be kept" in said.getvalue() and f"They are in {tmp_path / 'next'}." in said.getvalue()
     with pytest.raises(OSError):
-        copy_out(of_runs(), RUN, places[:1], SMALL, display, keep)
+        copy_out(of_run(), RUN, [tmp_path / "file" / "mine"], SMALL, Display(), keep)
 
 
 def test_a_folder_in_which_no_run_has_left_anything_stays_where_it_is(tmp_path: Path) -> None:

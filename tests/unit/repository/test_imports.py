@@ -57,8 +57,6 @@ def roots_of(folder: str) -> set[str]:
 
 OURS = {name.partition(".")[0] for name in every_module()}
 RUNTIME = {"boto3", "botocore", *sys.stdlib_module_names}  # what AWS's runtime for Python has
-
-
 PACKAGED = {"jinja2", "markupsafe", "typst"}  # requirements/bundle.txt, for the functions that render
 
 
@@ -115,14 +113,3 @@ def test_no_modules_import_one_another_in_a_circle(folder: str) -> None:
     while leaves := {name for name, others in left.items() if not others & left.keys()}:
         left = {name: others for name, others in left.items() if name not in leaves}
     assert sorted(left) == []
-
-
-def test_the_keys_of_the_ledger_stand_in_one_module() -> None:
-    found = {
-        path.relative_to(ROOT).as_posix()
-        for folder in ROOTS.keys() - {"tests"}
-        for path in modules(folder).values()
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Constant) and str(node.value).startswith(("RUN#", "MONTH#", "STARTS#"))
-    }
-    assert found == {"lambdas/common/ledger/keys.py"}
