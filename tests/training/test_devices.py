@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import driver
-from driver import driver_version, libraries_for_older_driver, restart_with
+from driver import libraries_for_older_driver, restart_with
 from failure import TrainingFailure
 from launching import read_layout
 from model.network import choose_device
@@ -61,29 +61,28 @@ def test_a_card_without_bfloat16_is_refused_on_aws_alone(tmp_path: Path, monkeyp
     assert choose_device(root, PLAYED).type == "cuda"
 
 
-def file_with(folder: Path, text: str) -> Path:
-    path = folder / "version"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-@pytest.mark.parametrize(("text", "version"), [(CLOSED, "470.57.02"), (OPEN, "580.95.05"), ("NVRM version: none", "")])
-def test_the_drivers_version_is_read(tmp_path: Path, text: str, version: str) -> None:
-    assert driver_version(file_with(tmp_path, text)) == version
-    assert driver_version(tmp_path / "none") == ""
-
-
-@pytest.mark.parametrize(("made_with", "older"), [("580.82.07", True), ("470.9.1", False)])
+@pytest.mark.parametrize(
+    ("driver", "made_with", "older"),
+    [
+        (CLOSED, "580.82.07", True),
+        (CLOSED, "470.9.1", False),
+        (OPEN, "580.100", True),
+        (OPEN, "580.95.05", False),
+        ("NVRM version: none", "580.82.07", False),
+        (None, "580.82.07", False),
+    ],
+)
 def test_the_images_own_libraries_are_for_hosts_with_an_older_driver(
-    tmp_path: Path, made_with: str, older: bool
+    tmp_path: Path, driver: str | None, made_with: str, older: bool
 ) -> None:
-    place = tmp_path / "compat"
-    assert libraries_for_older_driver(place, file_with(tmp_path, CLOSED)) is None
+    place, file = tmp_path / "compat", tmp_path / "version"
+    if driver:
+        file.write_text(driver, encoding="utf-8")
+    assert libraries_for_older_driver(place, file) is None
     place.mkdir()
     (place / f"libcuda.so.{made_with}").write_bytes(b"")
     (place / "libcuda.so.1").symlink_to(f"libcuda.so.{made_with}")
-    assert libraries_for_older_driver(place, file_with(tmp_path, CLOSED)) == (place if older else None)
-    assert libraries_for_older_driver(place, tmp_path / "no driver") is None
+    assert libraries_for_older_driver(place, file) == (place if older else None)
 
 
 def test_the_command_starts_anew_once_with_the_libraries_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,15 +102,9 @@ HOSTS = ["algo-2", "algo-1", "algo-3"]
     [
         # Every GPU of every host has a process; all meet at the same host, whatever the order in their files.
         (4, {"hosts": HOSTS, "current_host": "algo-2"}, {}, (12, 1, "algo-1:29500")),
-        (4, {}, {}, (4, 0, "127.0.0.1:29500")),
         (4, {"hosts": []}, {}, (4, 0, "127.0.0.1:29500")),
         (0, {}, {}, (1, 0, "127.0.0.1:29500")),  # a CPU is one process
-        (
-            4,
-            {"hosts": ["algo-1", "algo-2"], "current_host": "algo-1"},
-            {"CAPTUNE_PROCESSES": "1", "CAPTUNE_MEETING_POINT": "127.0.0.1:4711"},
-            (2, 0, "127.0.0.1:4711"),
-        ),
+        (4, {}, {"CAPTUNE_PROCESSES": "1", "CAPTUNE_MEETING_POINT": "127.0.0.1:4711"}, (1, 0, "127.0.0.1:4711")),
     ],
 )
 def test_the_layout_follows_hosts_and_gpus(

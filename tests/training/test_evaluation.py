@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import progress
-from evaluation import OutOfTime, mean_loss, paired, score, windows
+from evaluation import OutOfTime, score, windows
 from processes import Group
 from progress import GRACE_SECONDS, Clock
 from tests.doubles import MovedTime
@@ -25,23 +25,9 @@ def test_windows_score_every_token_once_after_the_start_token() -> None:
     assert windows([], EDGES, 2) == []
 
 
-def test_losses_are_weighted_by_tokens_and_absent_ones_are_null() -> None:
-    documents = [Document("a", "A", "xy", (1, 2)), Document("b", "B", "z", (3,))]
-    result = paired(documents, [4.0, 5.0], None)
-    assert (result["base_loss"], result["tuned_loss"], result["tokens"]) == (pytest.approx(3.0), None, 3)
-    first = {"id": "a", "title": "A", "tokens": 2, "bytes": 2, "base_nll": 4.0, "tuned_nll": None}
-    assert result["documents"][0] == first
-    assert mean_loss([], []) is None
-
-
-@pytest.fixture
-def hand(monkeypatch: pytest.MonkeyPatch) -> MovedTime:
-    made = MovedTime()
-    monkeypatch.setattr(progress, "time", made)
-    return made
-
-
-def test_a_stop_signal_leaves_the_grace_and_never_prolongs_it(hand: MovedTime) -> None:
+def test_a_stop_signal_leaves_the_grace_and_never_prolongs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    hand = MovedTime()
+    monkeypatch.setattr(progress, "time", hand)
     clock = Clock(10_000, started=hand.now - 250)
     assert (clock.elapsed, clock.remaining) == (250, 9_750)
     hand.now += 10

@@ -13,9 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft.tuners.lora import LoraLayer
-from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerFast, TrainerControl, TrainerState
+from transformers import TrainerControl, TrainerState
 from trl import SFTTrainer
 
 import checkpoints
@@ -33,7 +31,7 @@ from progress import Clock
 from records.record import IGNORED
 from rehearsal.sagemaker.real.container import free_port
 from tests.doubles import MovedTime
-from tests.doubles.rehearsal.toy_models import tiny_layer
+from tests.doubles.rehearsal.toy_models import sentence_pieces, tiny_layer
 from text import Boundaries, Document, Epochs
 from watch import Progress, Watch
 
@@ -49,19 +47,11 @@ def rows(most: int | None = None, epochs: int = 1) -> Epochs:
     return made
 
 
-def tokenizer() -> Any:
-    """One word a token, as far as a tokenizer is asked for at all."""
-    words = {"<unk>": 0, "<s>": 1, "</s>": 2}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="<unk>")), bos_token="<s>", eos_token="</s>"
-    )
-
-
 def network(micro_batch: int = 1) -> Network:
     adapted = tiny_layer().float()
     plan = Plan("none", "float32", micro_batch, False, 0, 0)
     causal = adapted.get_base_model()
-    return Network(adapted, causal, tokenizer(), torch.device("cpu"), plan, 1, "Tiny", OutputLayer(causal))
+    return Network(adapted, causal, sentence_pieces(), torch.device("cpu"), plan, 1, "Tiny", OutputLayer(causal))
 
 
 def test_the_expected_time_is_measured_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,19 +288,6 @@ def test_the_time_to_measure_and_save_is_kept_back(tmp_path: Path) -> None:
     assert run.trainer.state.global_step == 1  # whoever asks before the first step does not begin it
     assert run.watch.stopped_early == "time budget"
     assert not list(tmp_path.glob("checkpoint-*"))
-
-
-def test_a_scaled_adapter_moves_the_model_by_that_share(tmp_path: Path) -> None:
-    run = Run(tmp_path)
-    run.train()
-    layer = next(module for module in run.network.adapted.modules() if isinstance(module, LoraLayer))
-    whole = layer.get_delta_weight("default").clone()
-    assert whole.abs().max() > 0
-    for strength in (0.25, 1.0, 0.0):  # each of the whole adapter, and not of what the call before has left
-        run.network.scale_adapter(strength)
-        moved = layer.get_delta_weight("default") - strength * whole
-        assert moved.norm() <= 0.01 * strength * whole.norm(), "as far as bfloat16 tells"
-    assert {value.to(torch.bfloat16).float().equal(value) for value in run.network.trainable.values()} == {True}
 
 
 # Rows of a step and of all: a last step that is not full; a step that does not divide; too few for both.

@@ -29,12 +29,7 @@ INSTRUCT = (
     "{% elif m.role == 'assistant' %} {{ m.content }} {{ eos_token }}"
     "{% else %}{{ raise_exception('no ' + m.role) }}{% endif %}{% endfor %}"
 )
-TURNS = (
-    ("user", "the cell"),
-    ("assistant", "binds one gene"),
-    ("user", "and the virus"),
-    ("assistant", "copies two"),
-)
+TURNS = (("user", "the cell"), ("assistant", "binds one gene"), ("user", "and the virus"), ("assistant", "copies two"))
 TALK = Record("r", "g", turns=TURNS)
 END = 2
 LENGTH = 16
@@ -100,24 +95,10 @@ def test_a_chat_template_that_cannot_be_trained_on_is_refused(
         tokens_of(Record("talk-7", "g", turns=(*first, *TURNS)), tokenizer)
 
 
-@pytest.mark.parametrize("prompt_tokens", [1, 9, 25])
-@pytest.mark.parametrize("answer_tokens", [1, 4, 30])
-@pytest.mark.parametrize("length", [4, 8, 64])
-def test_every_answer_token_is_a_label_exactly_once(prompt_tokens: int, answer_tokens: int, length: int) -> None:
-    count = prompt_tokens + answer_tokens
-    read = Tokens(tuple(range(count + 1)), (*[CONTEXT] * prompt_tokens, *[SCORED] * answer_tokens, LEARNT))
-    for least, wanted in ((SCORED, range(prompt_tokens, count)), (LEARNT, range(prompt_tokens, count + 1))):
-        cut = pieces(read, length, least)
-        assert [label for _, labels in cut for label in labels if label != IGNORED] == list(wanted)
-        for inputs, labels in cut:
-            assert len(inputs) == len(labels) <= length
-            assert inputs == list(range(inputs[0], inputs[0] + len(inputs))), "what stands in a piece is in a row"
-            assert all(label in (IGNORED, token + 1) for token, label in zip(inputs, labels, strict=True))
-
-
-def test_a_piece_of_a_long_record_has_half_a_piece_of_context() -> None:
-    (inputs, labels), *_ = pieces(Tokens(tuple(range(101)), (*[CONTEXT] * 80, *[SCORED] * 21)), 20, SCORED)
-    assert ([label != IGNORED for label in labels].index(True), len(inputs)) == (10, 20)
+def test_pieces_of_a_long_record_begin_with_context_and_its_end_is_not_scored() -> None:
+    cut = pieces(Tokens(tuple(range(102)), (*[CONTEXT] * 80, *[SCORED] * 21, LEARNT)), 20, SCORED)
+    assert [label for _, labels in cut for label in labels if label != IGNORED] == list(range(80, 101))
+    assert [place for place, label in enumerate(cut[0][1]) if label != IGNORED] == list(range(10, 20)), "half a piece"
 
 
 LINES = """
@@ -141,14 +122,7 @@ def test_a_record_is_a_document_of_the_corpus_and_a_group_one_held_out(tmp_path:
         assert not holds_records(path)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "{",
-        '{"id": "a"}',
-        '{"id": "a", "group": "b", "prompt": "p", "completion": "the id stands there twice"}',
-    ],
-)
+@pytest.mark.parametrize("line", ["{", '{"id": "a", "group": "b", "prompt": "p", "completion": "the same id twice"}'])
 def test_a_malformed_record_is_refused_with_its_line(tmp_path: Path, line: str) -> None:
     (tmp_path / "corpus.jsonl").write_text(LINES.strip() + "\n" + line + "\n", encoding="utf-8")
     with pytest.raises(TrainingFailure, match=r"corpus\.jsonl: line 5 "):
@@ -179,6 +153,8 @@ def test_rows_teach_every_answer_once_an_epoch_and_no_prompt(made: list[tuple[in
     for row in dealt:
         assert len(row["input_ids"]) == len(row["labels"]) == LENGTH
         assert any(label != IGNORED for label in row["labels"])
+        pairs = zip(row["input_ids"], row["labels"], strict=True)
+        assert all(label in (IGNORED, END, token + 1) for token, label in pairs), "each follows its input"
 
 
 def test_short_records_share_a_row_and_one_that_fits_is_never_cut() -> None:

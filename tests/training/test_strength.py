@@ -10,26 +10,12 @@ from safetensors.torch import load_file
 
 import evaluation
 import job
+import strength
 from arguments import Arguments
 from common import estimate
 from failure import TrainingFailure
 from inputs import read_inputs
 from progress import Clock
-from strength import (
-    BY_CONTROL,
-    BY_OTHERS,
-    MEASURED,
-    MOST_BY_CONTROL,
-    SET,
-    STRENGTHS,
-    UNMEASURED,
-    UNMEASURED_STRENGTH,
-    Choice,
-    best,
-    measured,
-    point,
-    why_not,
-)
 from tests.doubles.rehearsal.toy_container import Container
 from text import Document
 
@@ -39,13 +25,13 @@ DOCUMENTS = [Document(f"d{number}", "", "x", tuple(range(size))) for number, siz
 BASE = [LOSS * size for size in SIZES]
 
 
-def choice(change: Callable[[float], float], spread: float = 0.0, *, by_control: bool = False) -> Choice:
+def choice(change: Callable[[float], float], spread: float = 0.0, *, by_control: bool = False) -> strength.Choice:
     """The choice where each strength changes the loss by so much, and every second document by `spread` more or less than that."""
 
     def losses_at(one: float) -> list[float]:
         return [(LOSS + change(one) + (-1) ** place * spread * one) * size for place, size in enumerate(SIZES)]
 
-    return measured(DOCUMENTS, BASE, losses_at, by_control=by_control)
+    return strength.measured(DOCUMENTS, BASE, losses_at, by_control=by_control)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +46,9 @@ def choice(change: Callable[[float], float], spread: float = 0.0, *, by_control:
 )
 def test_the_strength_with_the_lowest_loss_is_kept_or_none(change: Callable[[float], float], kept: float) -> None:
     found = choice(change)
-    assert (found.strength, found.how) == (kept, MEASURED)
-    assert [one.strength for one in found.curve] == [0.0, *STRENGTHS]
+    assert (found.strength, found.how) == (kept, strength.MEASURED)
+    assert [one.strength for one in found.curve] == [0.0, *strength.STRENGTHS]
+    assert len(strength.STRENGTHS) == estimate.STRENGTHS, "so many are reckoned with"
 
 
 def test_a_gain_that_may_be_chance_keeps_nothing() -> None:
@@ -81,27 +68,22 @@ def test_a_gain_that_may_be_chance_keeps_nothing() -> None:
 )
 def test_control_text_chooses_a_small_good_strength_in_bounds(change: Callable[[float], float], kept: float) -> None:
     found = choice(change, by_control=True)
-    assert (found.strength, found.how, found.by) == (kept, MEASURED, BY_CONTROL)
-
-
-def test_at_least_six_strengths_are_tried_from_a_little_to_all_and_the_estimate_counts_them() -> None:
-    assert len(STRENGTHS) >= 6 and 0 < STRENGTHS[0] <= 0.1 and STRENGTHS[-1] == 1
-    assert len(STRENGTHS) == estimate.STRENGTHS
+    assert (found.strength, found.how, found.by) == (kept, strength.MEASURED, strength.BY_CONTROL)
 
 
 def test_the_standard_error_is_over_documents_and_not_over_tokens() -> None:
     one, two = (Document("a", "", "x", (1,) * 100), Document("b", "", "x", (1,) * 100))
-    found = point([one, two], [300.0, 300.0], [290.0, 310.0], 0.5)
+    found = strength.point([one, two], [300.0, 300.0], [290.0, 310.0], 0.5)
     assert (found.loss, found.difference) == (3.0, 0.0)
     assert found.standard_error == pytest.approx(0.1)
-    assert best([point([one, two], [300.0, 300.0], [300.0, 300.0], 0.0), found]) == 0.0
+    assert strength.best([strength.point([one, two], [300.0, 300.0], [300.0, 300.0], 0.0), found]) == 0.0
 
 
 def test_too_few_documents_are_told_by_their_number() -> None:
-    assert why_not([]) == "no text was set aside for it"
-    assert why_not(DOCUMENTS[:5]).startswith("only 5 documents")
-    assert why_not(DOCUMENTS) == why_not(DOCUMENTS[:4], by_control=True) == ""
-    assert why_not(DOCUMENTS[:3], by_control=True).startswith("only 3 documents")
+    assert strength.why_not([]) == "no text was set aside for it"
+    assert strength.why_not(DOCUMENTS[:5]).startswith("only 5 documents")
+    assert strength.why_not(DOCUMENTS) == strength.why_not(DOCUMENTS[:4], by_control=True) == ""
+    assert strength.why_not(DOCUMENTS[:3], by_control=True).startswith("only 3 documents")
 
 
 # In a job.
@@ -119,15 +101,15 @@ def weights(container: Container) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("by", [BY_OTHERS, BY_CONTROL])
+@pytest.mark.parametrize("by", [strength.BY_OTHERS, strength.BY_CONTROL])
 def test_the_strength_is_measured_on_documents_set_aside_and_kept(container: Container, by: str) -> None:
-    container.set_aside(7, {BY_OTHERS: "strength", BY_CONTROL: "strength_control"}[by])
+    container.set_aside(7, {strength.BY_OTHERS: "strength", strength.BY_CONTROL: "strength_control"}[by])
     metrics = trained(container, max_steps=40)
     told = metrics["strength"]
-    assert (told["how"], told["by"], told["documents"]) == (MEASURED, by, [f"s{n}" for n in range(7)])
+    assert (told["how"], told["by"], told["documents"]) == (strength.MEASURED, by, [f"s{n}" for n in range(7)])
     assert told["strength"] == metrics["settings"]["adapter_strength"]
     lowest = min(told["curve"], key=lambda one: one["loss"])
-    expected = lowest["strength"] if by == BY_OTHERS else MOST_BY_CONTROL
+    expected = lowest["strength"] if by == strength.BY_OTHERS else strength.MOST_BY_CONTROL
     assert told["strength"] == expected > 0, "the toy model learns something, and at all strengths more with more"
     assert len({one["loss"] for one in told["curve"]}) == len(told["curve"]), "each of another adapter"
     judging = {row["id"] for part in metrics["evaluation"].values() for row in part["documents"]}
@@ -144,9 +126,8 @@ def test_the_strength_is_measured_on_documents_set_aside_and_kept(container: Con
 @pytest.mark.parametrize(
     ("count", "settings", "expected"),
     [
-        (0, {}, (UNMEASURED_STRENGTH, UNMEASURED, "no text was set aside for it")),
-        (5, {}, (UNMEASURED_STRENGTH, UNMEASURED, "only 5 documents")),
-        (7, {"adapter_strength": 0.7}, (0.7, SET, "")),
+        (0, {}, (strength.UNMEASURED_STRENGTH, strength.UNMEASURED, "no text was set aside for it")),
+        (7, {"adapter_strength": 0.7}, (0.7, strength.SET, "")),
     ],
 )
 def test_without_enough_documents_or_with_a_number_nothing_is_measured(
@@ -179,13 +160,13 @@ def test_where_strengths_cannot_be_tried_the_default_is_kept(
         def stop_requested(self) -> bool:
             return (container.root / "model" / "adapter_model.safetensors").exists()
 
-    def fails(*_: Any, **__: Any) -> Choice:
+    def fails(*_: Any, **__: Any) -> strength.Choice:
         raise wrong or AssertionError("nothing is tried")
 
     monkeypatch.setattr(job, "measured", fails)
     metrics = trained(container, Clock(600) if wrong else Stopped(600))
     told = metrics["strength"]
-    assert why in told["why"] and (told["strength"], told["how"]) == (UNMEASURED_STRENGTH, UNMEASURED)
+    assert why in told["why"] and (told["strength"], told["how"]) == (strength.UNMEASURED_STRENGTH, strength.UNMEASURED)
     assert metrics["evaluation"]["heldout"]["tuned_loss"] is not None, "the adapter is measured all the same"
 
 
@@ -203,7 +184,7 @@ def test_the_time_to_measure_the_adapter_is_kept_back(container: Container, monk
 
     monkeypatch.setattr(job, "score", score)
     trained(container)
-    assert len(asked) == len(STRENGTHS) and min(asked) > job.SAVE_SECONDS
+    assert len(asked) == len(strength.STRENGTHS) and min(asked) > job.SAVE_SECONDS
 
 
 @pytest.mark.slow

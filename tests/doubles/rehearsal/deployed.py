@@ -42,12 +42,7 @@ def shared_assembly(folders: pytest.TempPathFactory, **settings: str) -> Path:
 
 
 class DeployedProject:
-    """Starts runs of the deployed project and reads what they called, wrote and reported.
-
-    Attributes:
-        cloud: the rehearsed account.
-        deployment: the stacks in it.
-    """
+    """Starts runs of the deployed project and reads what they called, wrote and reported."""
 
     def __init__(self, cloud: Cloud, assembly: Path) -> None:
         self.cloud = cloud
@@ -66,27 +61,21 @@ class DeployedProject:
         return execution
 
     def tear_downs(self) -> list[Execution]:
-        """Every execution of TearDown so far."""
         return self.cloud.executions.of_machine(self.deployment.tear_down)
 
     def requests(self, operation: str) -> list[dict[str, Any]]:
-        """The requests of an operation so far, in their order."""
         return [dict(call.request) for call in self.cloud.calls if call.operation == operation]
 
     def put(self, key: str, content: bytes) -> None:
-        """Puts an object into the project's bucket."""
         self.cloud.client("s3").put_object(Bucket=self.deployment.bucket, Key=key, Body=content)
 
     def read(self, key: str) -> bytes:
-        """An object of the project's bucket."""
         return bytes(self.cloud.client("s3").get_object(Bucket=self.deployment.bucket, Key=key)["Body"].read())
 
     def document(self, execution: Execution, path: str) -> dict[str, Any]:
-        """A JSON file of a run."""
         return dict(json.loads(self.read(run_folder.key(run_name(execution.name), path))))
 
     def ledger_item(self, execution: Execution) -> dict[str, Any]:
-        """What the ledger holds of a run."""
         key = {"pk": {"S": f"RUN#{run_name(execution.name)}"}}
         item = self.cloud.client("dynamodb").get_item(TableName=self.deployment.table, Key=key).get("Item", {})
         return {name: next(iter(value.values())) for name, value in item.items()}
@@ -112,6 +101,10 @@ def deployed_project(folder: Path, assembly: Path, **account: Any) -> Iterator[D
 
 ROLE = "arn:aws:iam::123456789012:role/machine-role"
 FUNCTION_ROLE = "arn:aws:iam::123456789012:role/function-role"
+<<<<<<< ours
+=======
+LAMBDA_TRUST = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
+>>>>>>> theirs
 
 
 class Workbench:
@@ -120,8 +113,12 @@ class Workbench:
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
         self._count = 0
+<<<<<<< ours
         trusted = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
         trust = json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
+=======
+        trust = json.dumps({"Version": "2012-10-17", "Statement": [LAMBDA_TRUST]})
+>>>>>>> theirs
         cloud.client("iam").create_role(RoleName=FUNCTION_ROLE.rpartition("/")[2], AssumeRolePolicyDocument=trust)
 
     def machine(self, states: dict[str, Any], **more: Any) -> str:
@@ -134,7 +131,6 @@ class Workbench:
         return str(answer["stateMachineArn"])
 
     def run(self, states: dict[str, Any], run_input: Any = None, **more: Any) -> Execution:
-        """Run a machine to its end."""
         execution = self.cloud.start(run_input, machine=self.machine(states, **more))
         self.cloud.settle(execution, timeout=PATIENCE_SECONDS)
         return execution
@@ -160,7 +156,24 @@ class Workbench:
         return json.loads(answer["Payload"].read()), "FunctionError" in answer
 
 
+<<<<<<< ours
 def sdk(action: str, arguments: dict[str, Any], **fields: Any) -> dict[str, Any]:
     """A Task state that calls an AWS API and ends."""
     resource = f"arn:aws:states:::aws-sdk:{action}"
     return {"Type": "Task", "Resource": resource, "Arguments": arguments, "End": True, **fields}
+=======
+def call(name: str, payload: Any = "{% $states.input %}", **fields: Any) -> dict[str, Any]:
+    """A Task state that invokes a function and ends."""
+    arguments = {"FunctionName": name, "Payload": payload}
+    return _task("lambda:invoke", arguments, Output="{% $states.result.Payload %}", **fields)
+
+
+def sdk(action: str, arguments: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """A Task state that calls an AWS API and ends."""
+    return _task(f"aws-sdk:{action}", arguments, **fields)
+
+
+def _task(resource: str, arguments: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    end = {"End": True} if "Next" not in fields else {}
+    return {"Type": "Task", "Resource": f"arn:aws:states:::{resource}", "Arguments": arguments, **end, **fields}
+>>>>>>> theirs

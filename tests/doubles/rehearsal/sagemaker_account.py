@@ -16,7 +16,6 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from rehearsal.account.gateway import Gateway
-from rehearsal.calls import Call
 from rehearsal.events import Clock
 from rehearsal.sagemaker.standin import PLAYED, StandIn
 from tests.doubles import PATIENCE_SECONDS
@@ -37,7 +36,6 @@ class StoppedClock:
         return self.now
 
     def advance(self, **amount: float) -> None:
-        """Go on by a timedelta's arguments."""
         self.now += timedelta(**amount)
 
 
@@ -56,7 +54,7 @@ def new_client(service: str) -> Any:
     )  # fmt: skip
 
 
-_client = functools.cache(new_client)
+client = functools.cache(new_client)
 
 
 class SageMakerAccount:
@@ -64,37 +62,22 @@ class SageMakerAccount:
 
     def __init__(self, standin: StandIn) -> None:
         self.standin = standin
-        self.s3 = _client("s3")
+        self.s3 = client("s3")
         self.s3.create_bucket(Bucket=BUCKET)
-        self.sagemaker = self.client("sagemaker")
-        self.runtime = self.client("sagemaker-runtime")
-
-    def client(self, service: str) -> Any:
-        """A client of one of the stand-in's services."""
-        return _client(service)
-
-    @property
-    def calls(self) -> list[Call]:
-        """The calls so far to the stand-in's services."""
-        return [call for call in shared_gateway().calls if call.service in PLAYED]
+        self.sagemaker, self.runtime = client("sagemaker"), client("sagemaker-runtime")
 
     def put(self, key: str, body: str | bytes) -> None:
-        """Write an object to the bucket."""
         self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
 
     def keys(self, prefix: str) -> list[str]:
-        """The keys under a prefix."""
         found = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
         return [item["Key"] for item in found]
 
     def train(self, name: str, **changes: Any) -> None:
-        """Create a training job."""
         self.sagemaker.create_training_job(**training_request(name, **changes))
 
     def job(self, name: str) -> dict[str, Any]:
-        """Describe a training job."""
-        answer: dict[str, Any] = self.sagemaker.describe_training_job(TrainingJobName=name)
-        return answer
+        return dict(self.sagemaker.describe_training_job(TrainingJobName=name))
 
     def deploy(self, name: str, model: dict[str, Any] | None = None, **variant: Any) -> None:
         """Create a model, a configuration and an endpoint of one name."""
@@ -103,17 +86,14 @@ class SageMakerAccount:
         self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
 
     def endpoint(self, name: str) -> dict[str, Any]:
-        """Describe an endpoint."""
-        answer: dict[str, Any] = self.sagemaker.describe_endpoint(EndpointName=name)
-        return answer
+        return dict(self.sagemaker.describe_endpoint(EndpointName=name))
 
-    def ask(self, endpoint: str, *, attributes: str = "route=/v1/completions", **request: Any) -> dict[str, Any]:
+    def ask(self, endpoint: str, *, attributes: str = "route=/v1/completions", **request: Any) -> Any:
         """Invoke an endpoint with a completion request and these custom attributes; "" for none."""
         body = json.dumps(request).encode()
         more = {"CustomAttributes": attributes} if attributes else {}
         answer = self.runtime.invoke_endpoint(EndpointName=endpoint, Body=body, ContentType="application/json", **more)
-        content: dict[str, Any] = json.loads(answer["Body"].read())
-        return content
+        return json.loads(answer["Body"].read())
 
 
 @contextmanager
@@ -121,7 +101,7 @@ def account(workdir: Path, **options: Any) -> Iterator[SageMakerAccount]:
     """A stand-in with these options, fake engines unless others are among them, an empty bucket, and clients."""
     gateway = shared_gateway()
     engines = {"training": FakeTraining(), "hosting": FakeHosting()}
-    given: dict[str, Any] = {"s3_of": lambda role: _client("s3"), "clock": Clock(), **engines, **options}
+    given: dict[str, Any] = {"s3_of": lambda role: client("s3"), "clock": Clock(), **engines, **options}
     gateway.clear()
     standin = StandIn(workdir / "standin", **given)
     gateway.clock, gateway.players = given["clock"], dict.fromkeys(PLAYED, standin.answer)
@@ -156,15 +136,10 @@ def training_request(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def channel(name: str, uri: str, **source: Any) -> dict[str, Any]:
-    """An input channel."""
-    return {
-        "ChannelName": name,
-        "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri, **source}},
-    }
+    return {"ChannelName": name, "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri, **source}}}
 
 
 def source(uri: str, **more: Any) -> dict[str, Any]:
-    """A model data source."""
     return {"S3DataSource": {"S3Uri": uri, "S3DataType": "S3Prefix", "CompressionType": "None", **more}}
 
 
@@ -185,15 +160,8 @@ def model_request(name: str, *extra: dict[str, Any], **container: Any) -> dict[s
 
 def configuration_request(name: str, **variant: Any) -> dict[str, Any]:
     """A complete CreateEndpointConfig request."""
-    return {
-        "EndpointConfigName": name,
-        "ProductionVariants": [
-            {
-                "VariantName": "primary", "ModelName": name, "InstanceType": "ml.g5.2xlarge",
-                "InitialInstanceCount": 1, **variant,
-            }
-        ],
-    }  # fmt: skip
+    usual = {"VariantName": "primary", "ModelName": name, "InstanceType": "ml.g5.2xlarge", "InitialInstanceCount": 1}
+    return {"EndpointConfigName": name, "ProductionVariants": [usual | variant]}
 
 
 def refusal(action: Callable[[], object]) -> tuple[str, str]:
@@ -209,8 +177,7 @@ def eventually(condition: Callable[[], Any]) -> Any:
     """Wait for a condition of another process or thread, and return it."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        found = condition()
-        if found:
+        if found := condition():
             return found
         time.sleep(0.02)
     raise AssertionError("it did not come to pass")

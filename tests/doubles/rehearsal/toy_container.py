@@ -29,18 +29,20 @@ class Container:
         # A CPU asks itself by the clock whether bfloat16 is fast; beside other tests its second start could answer otherwise than its
         # first, and a checkpoint of another precision counts for nothing. Without AVX-512 the answer is always no.
         self.environment = {"OMP_NUM_THREADS": "1", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-        self.script = SCRIPT
         data = root / "input" / "data"
         for folder in (data / "corpus", data / "evaluation", root / "input" / "config", root / "model"):
             folder.mkdir(parents=True)
         shutil.copytree(model, data / "model")
-        corpus = "\n\n".join(f"# Document {number}\n\n{prose(number, 150)}" for number in range(8))
-        (data / "corpus" / "corpus.txt").write_text(corpus, encoding="utf-8")
+        (data / "corpus" / "corpus.txt").write_text(corpus_of(8, 150), encoding="utf-8")
         for name, count in (("heldout", 6), ("outside", 7), ("control", 2)):
             entries = [{"id": f"{name}-{n}", "title": f"T{n}", "text": prose(n + 50, 60 + n)} for n in range(count)]
-            (data / "evaluation" / f"{name}.jsonl").write_text("\n".join(map(json.dumps, entries)), encoding="utf-8")
-        (data / "evaluation" / "choices.jsonl").write_text("\n".join(map(json.dumps, items(4))), encoding="utf-8")
+            self.evaluates(name, entries)
+        self.evaluates("choices", items(4))
         self.settings()
+
+    def evaluates(self, name: str, rows: list[dict[str, Any]]) -> None:
+        path = self.root / "input" / "data" / "evaluation" / f"{name}.jsonl"
+        path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
 
     def settings(self, **changes: str) -> None:
         """Write hyperparameters.json with these changes to the usual settings."""
@@ -49,29 +51,17 @@ class Container:
 
     def set_aside(self, count: int, name: str = "strength") -> None:
         """Write so many documents by which the adapter's strength is chosen."""
-        rows = [{"id": f"s{n}", "title": "", "text": prose(n + 90, 60)} for n in range(count)]
-        path = self.root / "input" / "data" / "evaluation" / f"{name}.jsonl"
-        path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        self.evaluates(name, [{"id": f"s{n}", "title": "", "text": prose(n + 90, 60)} for n in range(count)])
 
     def instance(self, kind: str, **more: object) -> None:
-        """Write resourceconfig.json."""
         path = self.root / "input" / "config" / "resourceconfig.json"
         path.write_text(json.dumps({"current_instance_type": kind, **more}), encoding="utf-8")
-
-    def breaks_where(self, module: str, code: str, instead: str) -> None:
-        """The job is of a copy of the script, in which `code`, found once in that module, is `instead`."""
-        folder = self.root.with_name(f"{self.root.name}-script")
-        shutil.copytree(SCRIPT.parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
-        text = (folder / module).read_text(encoding="utf-8")
-        assert text.count(code) == 1
-        (folder / module).write_text(text.replace(code, instead), encoding="utf-8")
-        self.script = folder / SCRIPT.name
 
     def start(self) -> subprocess.Popen[str]:
         kept = ("PATH", "HOME", "LANG", "LC_ALL", "LOCPATH", "TZ", "COVERAGE_PROCESS_CONFIG")
         environment = {key: value for key, value in os.environ.items() if key in kept}
         return subprocess.Popen(
-            [sys.executable, str(self.script), "--root", str(self.root)],
+            [sys.executable, str(SCRIPT), "--root", str(self.root)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", env=environment | self.environment,
         )  # fmt: skip
 
@@ -82,7 +72,6 @@ class Container:
         return process.returncode, output.splitlines()
 
     def completes(self) -> list[str]:
-        """Run to a good end and return the lines."""
         code, lines = self.run()
         assert code == 0, "\n".join(lines)
         return lines
@@ -91,8 +80,7 @@ class Container:
         """Run, and send signals: once a line begins with the first word of `plan` the number after it is sent, and so on."""
         process = self.start()
         assert process.stdout is not None
-        lines = []
-        left = list(plan)
+        lines, left = [], list(plan)
         for line in process.stdout:
             lines.append(line.rstrip("\n"))
             if left and line.startswith(str(left[0])):
@@ -112,19 +100,19 @@ class Container:
         return (self.root / "output" / "failure").read_text(encoding="utf-8")
 
 
+def corpus_of(documents: int, words: int) -> str:
+    return "\n\n".join(f"# Document {number}\n\n{prose(number, words)}" for number in range(documents))
+
+
 def items(count: int) -> list[dict[str, Any]]:
     """Prompts that share their ends, each with another one as the right one."""
-    ends = [prose(n, 3) for n in range(count)]
-    return [
-        {
-            "id": f"i{n}",
-            "kind": "choice",
-            "cluster": "set",
-            "prompt": prose(n + 30, 5),
-            "choices": [ends[n], *ends[:n], *ends[n + 1 :]],
-        }
-        for n in range(count)
-    ]
+    ends, found = [prose(n, 3) for n in range(count)], []
+    for n, right in enumerate(ends):
+        choices = [right, *ends[:n], *ends[n + 1 :]]
+        found.append(
+            {"id": f"i{n}", "kind": "choice", "cluster": "set", "prompt": prose(n + 30, 5), "choices": choices}
+        )
+    return found
 
 
 def starting(lines: list[str], event: str) -> list[str]:

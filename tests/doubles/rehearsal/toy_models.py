@@ -16,10 +16,8 @@ from transformers import (
     AutoModelForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
-    MistralConfig,
     MistralForCausalLM,
     PreTrainedTokenizerFast,
-    Qwen2Config,
     Qwen2ForCausalLM,
     set_seed,
 )
@@ -96,8 +94,7 @@ class Family:
     """How the toy of a family is made, and how the models of the catalogue that are of its kind begin."""
 
     begins: str
-    configuration: type
-    causal: type
+    causal: Any
     tokenizer: Callable[[], PreTrainedTokenizerFast]
     sizes: Mapping[str, Any]
 
@@ -108,7 +105,7 @@ class Family:
         """
         tokenizer = self.tokenizer()
         set_seed(surroundings.weights_seed)
-        configuration = self.configuration(
+        configuration = self.causal.config_class(
             vocab_size=len(tokenizer), bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
             initializer_range=spread, **{**_SMALL, **self.sizes},
         )  # fmt: skip
@@ -118,30 +115,18 @@ class Family:
         path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "_name_or_path": "Tiny"}))
 
 
-FAMILIES: dict[str, Family] = {
-    "Llama 2": Family(
-        "llama-2-", LlamaConfig, LlamaForCausalLM, sentence_pieces, {}
-    ),
-    "Llama 3.1": Family(
-        "llama-3.1-", LlamaConfig, LlamaForCausalLM, bytes_with_a_start,
-        {"num_key_value_heads": 2, "rope_parameters": dict(_LLAMA_3_ROPE)},
-    ),
-    "Llama 3.2": Family(
-        "llama-3.2-", LlamaConfig, LlamaForCausalLM, bytes_with_a_start,
-        {
-            "num_key_value_heads": 2, "head_dim": 16, "tie_word_embeddings": True,
-            "rope_parameters": {**_LLAMA_3_ROPE, "factor": 32.0},
-        },
-    ),
-    "Mistral": Family(
-        "mistral-", MistralConfig, MistralForCausalLM, sentence_pieces,
-        {"num_key_value_heads": 2, "sliding_window": None},
-    ),
-    "Qwen 2.5": Family(
-        "qwen-2.5-", Qwen2Config, Qwen2ForCausalLM, bytes_without_a_start,
-        {"num_key_value_heads": 2},
-    ),
+_GROUPED: Mapping[str, Any] = {"num_key_value_heads": 2}
+_LLAMA_3_1: Mapping[str, Any] = {**_GROUPED, "rope_parameters": dict(_LLAMA_3_ROPE)}
+_LLAMA_3_2: Mapping[str, Any] = {
+    **_GROUPED, "head_dim": 16, "tie_word_embeddings": True, "rope_parameters": {**_LLAMA_3_ROPE, "factor": 32.0},
 }  # fmt: skip
+FAMILIES: dict[str, Family] = {
+    "Llama 2": Family("llama-2-", LlamaForCausalLM, sentence_pieces, {}),
+    "Llama 3.1": Family("llama-3.1-", LlamaForCausalLM, bytes_with_a_start, _LLAMA_3_1),
+    "Llama 3.2": Family("llama-3.2-", LlamaForCausalLM, bytes_with_a_start, _LLAMA_3_2),
+    "Mistral": Family("mistral-", MistralForCausalLM, sentence_pieces, {**_GROUPED, "sliding_window": None}),
+    "Qwen 2.5": Family("qwen-2.5-", Qwen2ForCausalLM, bytes_without_a_start, _GROUPED),
+}
 
 
 def tiny_layer() -> Any:
@@ -160,7 +145,6 @@ def tiny_layer() -> Any:
 
 
 def make_adapter(base: Path, adapter: Path) -> None:
-    """Write a random adapter on all projections of a model."""
     set_seed(surroundings.weights_seed)
     model = AutoModelForCausalLM.from_pretrained(base)
     tuned = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"))
@@ -191,9 +175,13 @@ class References:
     def tokens(self, prompt: list[int], count: int, *, adapted: bool) -> tuple[list[int], bool]:
         """Return at most `count` tokens up to the one that ends the text, and whether there was one."""
         tokens = list(prompt)
-        with torch.inference_mode(), nullcontext() if adapted else self.tuned.disable_adapter():
-            for _ in range(count):
-                tokens.append(int(self.tuned(torch.tensor([tokens])).logits[0, -1].argmax()))
-                if tokens[-1] == self.end:
-                    return tokens[len(prompt) : -1], True
+        for _ in range(count):
+            tokens.append(int(self.logits(tokens, adapted=adapted)[-1].argmax()))
+            if tokens[-1] == self.end:
+                return tokens[len(prompt) : -1], True
         return tokens[len(prompt) :], False
+
+    def logits(self, tokens: list[int], *, adapted: bool) -> torch.Tensor:
+        with torch.inference_mode(), nullcontext() if adapted else self.tuned.disable_adapter():
+            found: torch.Tensor = self.tuned(torch.tensor([tokens])).logits[0]
+        return found

@@ -11,25 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from starlette.testclient import TestClient
+from transformers import AutoTokenizer
 
-torch = pytest.importorskip("torch")
-
-from starlette.testclient import TestClient  # noqa: E402
-from transformers import AutoTokenizer  # noqa: E402
-
-import job  # noqa: E402
-from arguments import Arguments  # noqa: E402
-from common.architecture import shape_of  # noqa: E402
-from common.records import Record  # noqa: E402
-from inputs import read_inputs  # noqa: E402
-from progress import Clock  # noqa: E402
-from records.record import SCORED  # noqa: E402
-from rehearsal.sagemaker.real.server.contract import Settings  # noqa: E402
-from rehearsal.sagemaker.real.server.model_server import Service, application  # noqa: E402
-from rehearsal.sagemaker.vllm.routing import CHAT_COMPLETIONS, COMPLETIONS  # noqa: E402
-from stacks.configuration.catalog import BASE_MODELS, BaseModel  # noqa: E402
-from tests.doubles.rehearsal.toy_models import FAMILIES, Family, References, prose  # noqa: E402
-from text import of_records, tokenize  # noqa: E402
+import job
+from arguments import Arguments
+from common.architecture import shape_of
+from common.records import Record
+from inputs import read_inputs
+from progress import Clock
+from records.record import SCORED
+from rehearsal.sagemaker.real.server.contract import Settings
+from rehearsal.sagemaker.real.server.model_server import Service, application
+from rehearsal.sagemaker.vllm.routing import CHAT_COMPLETIONS, COMPLETIONS
+from stacks.configuration.catalog import BASE_MODELS, BaseModel
+from tests.doubles.rehearsal.toy_container import corpus_of
+from tests.doubles.rehearsal.toy_models import FAMILIES, Family, References, prose
+from text import of_records, tokenize
 
 pytestmark = pytest.mark.slow
 torch.set_num_threads(1)  # with matrices this small, threads would only wait for each other
@@ -53,7 +52,6 @@ class Trained:
     metrics: dict[str, Any]
 
     def client(self) -> TestClient:
-        """Of the rehearsal's server of both models."""
         settings = Settings("base", "medical", self.adapter, longest=128, dtype="float32")
         return TestClient(application(Service(self.base, settings)))
 
@@ -78,12 +76,10 @@ def trained_on(root: Path, family: Family, files: dict[str, str], max_steps: int
 
 @pytest.fixture(scope="module", params=FAMILIES, ids=lambda name: name)
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
-    """A job of a few steps on the toy of a family."""
     root, family = tmp_path_factory.mktemp("job"), FAMILIES[request.param]
     channels_of(root, family)
-    corpus = "\n\n".join(f"# Document {number}\n\n{prose(number, 80)}" for number in range(4))
     entries = [{"id": f"heldout-{n}", "title": f"T{n}", "text": prose(n + 50, 40)} for n in range(3)]
-    files = {"corpus/corpus.txt": corpus, "evaluation/heldout.jsonl": "\n".join(map(json.dumps, entries))}
+    files = {"corpus/corpus.txt": corpus_of(4, 80), "evaluation/heldout.jsonl": "\n".join(map(json.dumps, entries))}
     yield trained_on(root, family, files, max_steps=STEPS)
 
 
@@ -95,10 +91,8 @@ def test_every_model_of_the_catalogue_is_of_a_family_that_is_tried_here(model: B
 
 
 def test_it_is_counted_adapted_and_learns(trained: Trained) -> None:
-    model, shape = (
-        trained.metrics["base_model"],
-        shape_of(json.loads((trained.base / "config.json").read_text("utf-8"))),
-    )
+    model = trained.metrics["base_model"]
+    shape = shape_of(json.loads((trained.base / "config.json").read_text("utf-8")))
     assert (shape.parameters, shape.adapter_parameters(RANK)) == (model["parameters"], model["trainable_parameters"])
     assert model["architecture"] == trained.family.causal.__name__
     assert set(json.loads((trained.adapter / "adapter_config.json").read_text("utf-8"))["target_modules"]) == LINEAR

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,17 +23,13 @@ PROMPTS = [[0, 5, 9], [0, 44], [0, 3, 60, 61, 17, 8, 90], [0]]
 
 @dataclass
 class Submitted:
-    """A row's news."""
-
     row: Row
     news: queue.SimpleQueue[Token | Ended] = field(default_factory=queue.SimpleQueue)
 
     def next(self) -> Token | Ended:
-        """The next one."""
         return self.news.get(timeout=PATIENCE_SECONDS)
 
     def rest(self) -> list[Token | Ended]:
-        """All to the end."""
         found = [self.next()]
         while not isinstance(found[-1], Ended):
             found.append(self.next())
@@ -42,7 +37,6 @@ class Submitted:
 
 
 def submit(engine: ContinuousBatch, prompt: list[int], most: int, **more: Any) -> Submitted:
-    """A row that is submitted."""
     news: queue.SimpleQueue[Token | Ended] = queue.SimpleQueue()
     given = {"adapted": False, "sampling": Sampling(), **more}
     submitted = Submitted(Row(prompt, most=most, on_news=news.put, **given), news)
@@ -59,13 +53,11 @@ def answer(news: list[Token | Ended]) -> tuple[list[int], bool]:
 
 @pytest.fixture(scope="module")
 def engine(folders: Folders) -> ContinuousBatch:
-    """An engine with room for six rows."""
     return ContinuousBatch(*folders, "float32", 6)
 
 
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> ContinuousBatch:
-    """An engine whose answers are as long as they may be."""
     return ContinuousBatch(endless_copy(folders[0], tmp_path_factory.mktemp("endless")), folders[1], "float32", 3)
 
 
@@ -179,33 +171,13 @@ def test_prompts_are_scored_as_transformers_scores_them(folders: Folders, engine
     for adapted in (False, True):
         one, other = (submit(engine, tokens, 1, adapted=adapted, top=2, scored=True) for tokens in (prompt, PROMPTS[0]))
         one.rest(), other.rest()
-        model: Any = references.tuned
-        with torch.inference_mode():
-            if adapted:
-                logits = model(torch.tensor([prompt])).logits[0]
-            else:
-                with model.disable_adapter():
-                    logits = model(torch.tensor([prompt])).logits[0]
-        chances = torch.log_softmax(logits.float(), dim=-1)
+        chances = torch.log_softmax(references.logits(prompt, adapted=adapted).float(), dim=-1)
         assert [token.id for token in one.row.scores] == prompt and one.row.scores[0].logprob is None
         for place, token in enumerate(one.row.scores[1:]):
             assert token.logprob == pytest.approx(float(chances[place, token.id]), abs=1e-4)
             best = torch.topk(chances[place], 2)
             assert [word for word, _ in token.top] == best.indices.tolist()
         assert [token.id for token in other.row.scores] == PROMPTS[0]
-
-
-def test_the_base_model_ignores_the_folders_settings(folders: Folders, engine: ContinuousBatch, tmp_path: Path) -> None:
-    for file in folders[0].iterdir():
-        if file.name != "generation_config.json":
-            (tmp_path / file.name).symlink_to(file)
-    (tmp_path / "generation_config.json").write_text(
-        '{"do_sample": true, "temperature": 5.0, "max_length": 4, "repetition_penalty": 9.0, "eos_token_id": 2}'
-    )
-    own = ContinuousBatch(tmp_path, None, "float32", 1)
-    beside = submit(engine, PROMPTS[1], 12, adapted=True)
-    assert submit(own, PROMPTS[1], 12).rest() == submit(engine, PROMPTS[1], 12).rest()
-    beside.rest()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
@@ -10,12 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from rehearsal.sagemaker.real.hosting import ModelHost, Vllm, arguments_of
-from rehearsal.sagemaker.vllm.routing import RouteMiddleware
+from rehearsal.sagemaker.real.hosting import ModelHost, Vllm
 from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.sagemaker_account import (
     SageMakerAccount,
@@ -28,59 +25,27 @@ from tests.doubles.rehearsal.sagemaker_account import (
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
 ADAPTER = '{"name":"medical","path":"/opt/ml/adapter","base_model_name":"base"}'
-HEADER = "X-Amzn-SageMaker-Custom-Attributes"
-
-
-def test_variables_become_arguments_by_the_rules_of_the_image() -> None:
-    environment = {
-        "SM_VLLM_MODEL": "/opt/ml/model", "SM_VLLM_ENABLE_LORA": "true", "SM_VLLM_MAX_LORA_RANK": "16",
-        "SM_VLLM_LORA_MODULES": ADAPTER, "SM_VLLM_TRUST_REMOTE_CODE": "False",
-        "SM_VLLM_EMPTY": "", "HF_HUB_OFFLINE": "1",
-    }  # fmt: skip
-    assert arguments_of(environment) == [
-        "--empty", "--enable-lora", "--lora-modules", ADAPTER, "--max-lora-rank", "16",
-        "--model", "/opt/ml/model",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("faster", "dtype"), [(True, "bfloat16"), (False, "float32")])
-def test_vllm_is_started_with_the_route_and_a_number_format_that_is_fast_here(
+def test_vllm_is_started_by_the_rules_of_the_image_with_a_number_format_that_is_fast_here(
     faster: bool, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stub = SimpleNamespace(bfloat16_is_faster=lambda: faster)  # importing the real one takes torch and seconds
     monkeypatch.setitem(sys.modules, "rehearsal.sagemaker.real.server.generation", stub)
-    start = Vllm.on_this_machine(Path("/env/bin/python")).start(tmp_path, {"SM_VLLM_DTYPE": "bfloat16"})
+    variables = {
+        "SM_VLLM_DTYPE": "bfloat16", "SM_VLLM_MAX_LORA_RANK": "16", "SM_VLLM_ENABLE_LORA": "true",
+        "SM_VLLM_LORA_MODULES": ADAPTER, "SM_VLLM_TRUST_REMOTE_CODE": "False", "SM_VLLM_EMPTY": "", "HF_HUB_OFFLINE": "1",
+    }  # fmt: skip
+    start = Vllm.on_this_machine(Path("/env/bin/python")).start(tmp_path, variables)
     assert start.command == [
         "/env/bin/python", "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1",
         "--port", start.port_file.read_text("utf-8"), "--dtype", dtype,
+        "--empty", "--enable-lora", "--lora-modules", ADAPTER, "--max-lora-rank", "16",
         "--middleware", "captune_route.routing.RouteMiddleware",
     ]  # fmt: skip
     package = Path(start.environment["PYTHONPATH"]) / "captune_route"
     assert {file.name for file in package.iterdir()} == {"__init__.py", "routing.py"}
-
-
-@pytest.mark.parametrize(
-    ("path", "headers", "reached"),
-    [
-        ("/invocations", {HEADER.lower(): "route=/v1/completions"}, "/v1/completions"),
-        ("/invocations", {HEADER: "a=1,route=/v1/completions,b=2"}, "/v1/completions"),
-        ("/invocations", {HEADER: "a=1"}, "/invocations"),
-        ("/invocations", {}, "/invocations"),
-        ("/ping", {HEADER: "route=/v1/completions"}, "/ping"),
-    ],
-)
-def test_only_invocations_follow_a_route(path: str, headers: dict[str, str], reached: str) -> None:
-    scopes: list[Any] = []
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        scopes.append(scope)
-
-    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
-    given = {"type": "http", "path": path, "raw_path": path.encode(), "headers": pairs}
-    asyncio.run(RouteMiddleware(application)(given, None, None))
-    asyncio.run(RouteMiddleware(application)({"type": "lifespan"}, None, None))
-    assert (scopes[0]["path"], scopes[0]["raw_path"]) == (reached, reached.encode())
-    assert scopes[1] == {"type": "lifespan"}
 
 
 # An interpreter that plays vLLM: it listens, starts a child as vLLM's engine does, and neither ends when asked to.

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,13 @@ def save(*_):
 """
 
 
+@dataclass
 class TrainingBench:
     """A stand-in with a real training host, and one job at a time on it."""
 
-    def __init__(self, aws: SageMakerAccount, host: TrainingHost, lines: list[tuple[str, str]]) -> None:
-        self.aws, self.host, self.lines = aws, host, lines
+    aws: SageMakerAccount
+    host: TrainingHost
+    lines: list[tuple[str, str]]
 
     def train(self, script: str, **changes: Any) -> None:
         """Start a job "job" that runs `script` with its folder in `root`."""
@@ -62,14 +65,12 @@ class TrainingBench:
         self.aws.train("job", InputDataConfig=[channel("code", f"s3://{BUCKET}/code/"), *channels], **changes)
 
     def ended(self) -> dict[str, Any]:
-        """Wait for the job's end and return its description."""
 
         def over() -> dict[str, Any] | None:
             answer = self.aws.job("job")
             return answer if answer["TrainingJobStatus"] in ("Completed", "Failed", "Stopped") else None
 
-        answer: dict[str, Any] = eventually(over)
-        return answer
+        return dict(eventually(over))
 
     def state(self) -> tuple[str, str]:
         """Wait for the job's end and return its status and secondary status."""
@@ -82,9 +83,7 @@ class TrainingBench:
         self.aws.sagemaker.stop_training_job(TrainingJobName="job")
 
     def read(self, key: str) -> bytes:
-        """An object of the job's output."""
-        body: bytes = self.aws.s3.get_object(Bucket=BUCKET, Key=f"{OUTPUT}/{key}")["Body"].read()
-        return body
+        return bytes(self.aws.s3.get_object(Bucket=BUCKET, Key=f"{OUTPUT}/{key}")["Body"].read())
 
 
 @pytest.fixture
@@ -307,21 +306,16 @@ time.sleep(1.1)  # billed seconds are whole
 """
 
 
-@pytest.fixture
-def interrupting(monkeypatch: pytest.MonkeyPatch) -> TrainingHost:
-    monkeypatch.setattr(real, "SPOT_SECONDS", 0.2)
-    return TrainingHost(interruptions=[3])
-
-
 @pytest.mark.parametrize(("changes", "interruptions", "found"), [(ON_SPOT, 1, b"[2]"), ({}, 0, b"[]")])
 def test_on_spot_the_command_is_killed_and_goes_on_with_its_checkpoints(
     make: Callable[..., TrainingBench],
-    interrupting: TrainingHost,
+    monkeypatch: pytest.MonkeyPatch,
     changes: dict[str, Any],
     interruptions: int,
     found: bytes,
 ) -> None:
-    bench = make(interrupting, time_scale=1.0)
+    monkeypatch.setattr(real, "SPOT_SECONDS", 0.2)
+    bench = make(TrainingHost(interruptions=[3]), time_scale=1.0)
     waits = f'interrupted_at = {3 if interruptions else 0} if not any((root / "checkpoints").iterdir()) else 0\n'
     bench.train(waits + STEPS, **CHECKPOINTS, **changes)
     done = bench.ended()

@@ -27,7 +27,6 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> KeptRun:
-    """A rehearsed run whose adapter is of the toy model."""
     results: Path = tmp_path_factory.mktemp("results")
     shape = {"name": "Tiny", "architecture": "LlamaForCausalLM", "hidden_size": 32, "layers": 2}
     kept_here(results, shape, folders[1], executionArn=f"x:{REHEARSED_ACCOUNT}:y")
@@ -38,7 +37,6 @@ def run(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> KeptRun:
 
 @pytest.fixture(scope="module")
 def here(run: KeptRun, folders: Folders) -> Iterator[Here]:
-    """The engine of that run."""
     engine = Here(run, folders[0], PROGRAM)
     engine.wait()
     yield engine
@@ -47,7 +45,6 @@ def here(run: KeptRun, folders: Folders) -> Iterator[Here]:
 
 @pytest.fixture
 def site(here: Here) -> Iterator[RunningServer]:
-    """The server in front of it."""
     with serving(here) as site:
         yield site
 
