@@ -84,6 +84,12 @@ class DeployedProject:
         """The subject and text of each e-mail to the owner."""
         return [(str(subject), text) for topic, subject, text in self.cloud.messages if topic == self.deployment.topic]
 
+    def role_of(self, function: str) -> str:
+        """The name of the role that a function acts as, which is the access key id of its calls."""
+        name = self.deployment.functions[function]
+        configuration = self.cloud.client("lambda").get_function_configuration(FunctionName=name)
+        return str(configuration["Role"]).rpartition("/")[2]
+
     def nothing_left(self) -> bool:
         """Whether nothing that bills, and no schedule, is left of any run."""
         return not any(self.cloud.leftovers().values())
@@ -101,10 +107,6 @@ def deployed_project(folder: Path, assembly: Path, **account: Any) -> Iterator[D
 
 ROLE = "arn:aws:iam::123456789012:role/machine-role"
 FUNCTION_ROLE = "arn:aws:iam::123456789012:role/function-role"
-<<<<<<< ours
-=======
-LAMBDA_TRUST = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
->>>>>>> theirs
 
 
 class Workbench:
@@ -113,12 +115,8 @@ class Workbench:
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
         self._count = 0
-<<<<<<< ours
         trusted = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
         trust = json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
-=======
-        trust = json.dumps({"Version": "2012-10-17", "Statement": [LAMBDA_TRUST]})
->>>>>>> theirs
         cloud.client("iam").create_role(RoleName=FUNCTION_ROLE.rpartition("/")[2], AssumeRolePolicyDocument=trust)
 
     def machine(self, states: dict[str, Any], **more: Any) -> str:
@@ -156,24 +154,7 @@ class Workbench:
         return json.loads(answer["Payload"].read()), "FunctionError" in answer
 
 
-<<<<<<< ours
 def sdk(action: str, arguments: dict[str, Any], **fields: Any) -> dict[str, Any]:
     """A Task state that calls an AWS API and ends."""
     resource = f"arn:aws:states:::aws-sdk:{action}"
     return {"Type": "Task", "Resource": resource, "Arguments": arguments, "End": True, **fields}
-=======
-def call(name: str, payload: Any = "{% $states.input %}", **fields: Any) -> dict[str, Any]:
-    """A Task state that invokes a function and ends."""
-    arguments = {"FunctionName": name, "Payload": payload}
-    return _task("lambda:invoke", arguments, Output="{% $states.result.Payload %}", **fields)
-
-
-def sdk(action: str, arguments: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """A Task state that calls an AWS API and ends."""
-    return _task(f"aws-sdk:{action}", arguments, **fields)
-
-
-def _task(resource: str, arguments: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    end = {"End": True} if "Next" not in fields else {}
-    return {"Type": "Task", "Resource": f"arn:aws:states:::{resource}", "Arguments": arguments, **end, **fields}
->>>>>>> theirs

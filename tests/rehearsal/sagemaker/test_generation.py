@@ -204,7 +204,7 @@ def test_weights_stay_in_16_bits_in_memory(folders: Folders, monkeypatch: pytest
     monkeypatch.setattr(generation, "bfloat16_is_faster", lambda: True)
     engine = ContinuousBatch(*folders, "bfloat16", 1)
     assert {parameter.dtype for parameter in engine._model.parameters()} == {torch.bfloat16}
-    assert len(submit(engine, [0, 5], 4, adapted=True).rest()) > 1
+    assert submit(engine, [0, 5], 4, adapted=True).rest()[-1] in (Ended("stop"), Ended("length"))
 
 
 def drawn(logits: torch.Tensor, *rows: Sampling) -> list[int]:

@@ -112,15 +112,13 @@ def aws(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Iterator[
 
 @pytest.mark.slow
 def test_a_body_names_the_model_only_where_the_request_is_routed(aws: SageMakerAccount) -> None:
-    different = 0
-    for prompt in (PROMPT, "a virus copies", "one strand breaks"):
-        asked: dict[str, Any] = {"prompt": prompt, "max_tokens": 8, "temperature": 0.0}
-        base, tuned = (aws.ask("both", model=model, **asked)["choices"] for model in ("base", "medical"))
-        different += base != tuned
-        for model in ("base", "medical", "unknown"):
-            answer = aws.ask("both", attributes="", model=model, **asked)
-            assert (answer["model"], answer["choices"]) == ("base", base)
-    assert different
+    # Two models of drawn weights may say the same, and no token is as likely to both.
+    asked: dict[str, Any] = {"prompt": PROMPT, "max_tokens": 8, "temperature": 0.0, "logprobs": 1}
+    base, tuned = (aws.ask("both", model=model, **asked)["choices"] for model in ("base", "medical"))
+    assert base != tuned
+    for model in ("base", "medical", "unknown"):
+        answer = aws.ask("both", attributes="", model=model, **asked)
+        assert (answer["model"], answer["choices"]) == ("base", base)
 
 
 @pytest.mark.slow
