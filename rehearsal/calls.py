@@ -1,7 +1,5 @@
 """AWS calls as the rehearsal records them, errors as AWS sends them, and the faults that a test puts on calls."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Callable, Mapping

@@ -4,8 +4,6 @@ Rules, targets, transformers and schedules are those that the deployed template 
 them is known here.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import threading

@@ -4,8 +4,6 @@ moto splices variables into an expression as text, which breaks on quotes and li
 again for every field. Here they are handed over as values.
 """
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Third-party programs: each is installed once into its own folder under .rehearsal/, from a list with hashes, and run."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

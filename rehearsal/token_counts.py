@@ -4,8 +4,6 @@ Counts the texts of data/ in words and in tokens of Llama 2, and compares them w
 that the estimates of time and cost use. Needs npm, once. Exit code 1 when they differ.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

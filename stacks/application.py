@@ -1,7 +1,5 @@
 """Three stacks from one set of settings, and the checks that run on every synthesis."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import aws_cdk as cdk

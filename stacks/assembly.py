@@ -1,7 +1,5 @@
 """The cloud assembly: what `cdk synth` writes, made without the CDK CLI, and read."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -3,8 +3,6 @@
 The .asl.yaml files are the only place where states are written. Needs no CDK.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """The FineTuning stack: roles, Lambdas, both state machines, the result topic and the dashboard. It holds no data."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -66,7 +64,7 @@ class FineTuningStack(cdk.Stack):
             sns.CfnSubscription(self, "ResultsByEmail", topic_arn=topic.topic_arn, protocol="email", endpoint=email)
         return topic
 
-    def _add_tear_down(self) -> StateMachine:
+    def _add_tear_down(self) -> "StateMachine":
         invoked = self.functions.called_by(TEAR_DOWN)
         return StateMachine(
             self,
@@ -88,7 +86,7 @@ class FineTuningStack(cdk.Stack):
             },
         )
 
-    def _add_fine_tuning(self) -> StateMachine:
+    def _add_fine_tuning(self) -> "StateMachine":
         settings, bucket_arn = self._settings, self._storage.bucket_arn
         invoked = self.functions.called_by(FINE_TUNING)
         image, server = training_image(settings.region), hosting_image(settings.region, settings.hosting_image)

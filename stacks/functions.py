@@ -1,7 +1,5 @@
 """The Lambdas: one shared asset, and for each function its size, its variables and its rights."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

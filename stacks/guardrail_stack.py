@@ -1,7 +1,5 @@
 """The Guardrail stack: the budget and its alarms, the kill switch, the event that starts every tear-down, the sweeper's clock."""
 
-from __future__ import annotations
-
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets

@@ -4,8 +4,6 @@ The packages are those of requirements/bundle.txt, fetched by their hashes for L
 hold money get none. A synthesis that deploys nothing fetches nothing: it sets the CDK's own context `aws:cdk:bundling-stacks` to [].
 """
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Names that more than one stack or role has to agree on, and the ARNs made of them."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # names are read where nothing is synthesized, and the CDK takes seconds to load
@@ -44,7 +42,7 @@ class Keys:
 class Arns:
     """ARNs of what does not exist yet when the stack is deployed, scoped to this project, account and region."""
 
-    def __init__(self, scope: cdk.Stack) -> None:
+    def __init__(self, scope: "cdk.Stack") -> None:
         self._stack = scope
 
     def _arn(self, service: str, resource: str) -> str:

@@ -1,7 +1,5 @@
 """The Storage stack: the bucket of corpora and runs, and the spend ledger. It outlives every other stack."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import aws_cdk as cdk

@@ -1,7 +1,5 @@
 """Which tests are slow: those marked so or thorough, and those that need what takes seconds to make, whoever asks for it."""
 
-from __future__ import annotations
-
 import os
 
 import pytest

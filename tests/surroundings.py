@@ -9,8 +9,6 @@ The clock runs on from the moment; time.monotonic is the machine's. Processes th
 their environment and the machine's clock: the rehearsal tells its Lambda functions the moment of its account by itself.
 """
 
-from __future__ import annotations
-
 import locale
 import os
 import random

@@ -1,7 +1,5 @@
 """The run's settings, read from SageMaker's hyperparameters.json, where every value is a string."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math
@@ -61,7 +59,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 AUTOMATIC = ("learning_rate", "adapter_strength")  # may be "auto"
 CHOICES = {"long_records": ("split", "refuse"), "document_order": ("shuffled", "written")}
-WHOLE_NUMBERS = {field.name for field in dataclasses.fields(Arguments) if field.type == "int"}
+WHOLE_NUMBERS = {field.name for field in dataclasses.fields(Arguments) if field.type is int}
 
 
 def automatic_learning_rate(hidden_size: int) -> float:

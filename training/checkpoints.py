@@ -4,8 +4,6 @@ One that is not whole, or of another run, is never used. Beside them stands how 
 time: what its interruptions have cost.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

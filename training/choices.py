@@ -6,8 +6,6 @@ pointwise mutual information of prompt and end (as PMI_DC in Holtzman et al. 202
 items in place of one neutral prompt). Items with the same ends are scored after each other's prompts, so what an end is worth by itself cancels.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Sequence

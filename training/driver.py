@@ -1,7 +1,5 @@
 """The GPU's driver as the container sees it: its version, and AWS's own help for one that is older than the image."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys

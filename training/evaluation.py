@@ -1,7 +1,5 @@
 """Loss per document, by the same code on the same tokens for the base and for the tuned model."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterable, Sequence

@@ -3,8 +3,6 @@
 SageMaker shows the first 1,024 characters of /opt/ml/output/failure as the training job's FailureReason.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import traceback

@@ -1,7 +1,5 @@
 """What the channels hold, read and checked without the heavy libraries: a wrong input is reported within a second."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

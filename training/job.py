@@ -1,7 +1,5 @@
 """The run from loading the model to the last file: evaluate, train, save, evaluate again."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import itertools

@@ -1,7 +1,5 @@
 """How many processes a job has and where, and their parent: it starts them with torchrun, passes a stop signal on, and ends when one fails."""
 
-from __future__ import annotations
-
 import ctypes
 import dataclasses
 import json

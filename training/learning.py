@@ -1,7 +1,5 @@
 """The recipe: TRL's SFTTrainer, with every number that shapes the training and the reason beside it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +31,7 @@ def make_trainer(
     curves: Path,
     watch: TrainerCallback,
     group: Group = ALONE,
-) -> CorpusTrainer:
+) -> "CorpusTrainer":
     """The trainer of one run: it trains on all `rows`, in their order, in `steps` optimizer steps, with any number of processes.
 
     Its event files for TensorBoard go into `curves`.

@@ -1,7 +1,5 @@
 """The files of a finished job, metrics.json last: where it stands, everything beside it is whole."""
 
-from __future__ import annotations
-
 import json
 import os
 import resource

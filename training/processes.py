@@ -3,8 +3,6 @@
 A process that decided alone to stop would leave the others waiting for its gradients.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import os

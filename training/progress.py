@@ -3,8 +3,6 @@
 The lines are both for people and for SageMaker's metric regular expressions: a word, then key=value pairs.
 """
 
-from __future__ import annotations
-
 import math
 import signal
 import time

@@ -5,8 +5,6 @@ for one model and made another one worse than the base model (docs/recipe.md). S
 by others and keeps the best. Where too little of that is given, a few control texts choose, within bounds. What chooses does not judge.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import time

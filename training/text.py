@@ -1,7 +1,5 @@
 """From text to token sequences: documents, tokens, and the order in which an epoch shows them."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import random

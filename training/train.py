@@ -21,8 +21,6 @@ itself once for each GPU by torchrun (launching.py), and the adapter is the same
                                          saved is none: the losses that lack are null, and metrics.json says why (exit code 0)
 """
 
-from __future__ import annotations
-
 import os
 
 # Before any import that reads them: nothing may wait for a hub or send usage data from an isolated container.

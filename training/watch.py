@@ -1,7 +1,5 @@
 """What is ours in the training loop: the time it may take, the stop signal, the progress lines, and checkpoints by the minute."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import time

@@ -3,8 +3,6 @@
 A job or endpoint goes on each time that somebody describes, lists, stops or deletes it: a look.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import threading

@@ -8,8 +8,6 @@ is lambdas/; there `packages/bin/mutmut results`, `show` and `browse` work as it
 are noticed, where an unnoticed one has no reason in mutation_survivors.toml, and where a reason has no unnoticed fault.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -11,8 +11,6 @@ A change that no test notices needs a reason in mutation_survivors.toml. Exit co
 change, and where a test fails without any change.
 """
 
-from __future__ import annotations
-
 import argparse
 import gc
 import operator

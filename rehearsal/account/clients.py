@@ -1,7 +1,5 @@
 """boto3 clients that find the rehearsed account, made once for each service and identity."""
 
-from __future__ import annotations
-
 import threading
 from typing import Any
 

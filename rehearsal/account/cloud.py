@@ -6,8 +6,6 @@ with Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=20
     cloud.settle(execution)
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import threading
@@ -15,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from moto.awslambda_simple.models import LambdaSimpleBackend
@@ -78,7 +76,7 @@ class Cloud:
 
     # life ----------------------------------------------------------------------------------------------------------
 
-    def __enter__(self) -> Cloud:
+    def __enter__(self) -> Self:
         if not _one_at_a_time.acquire(blocking=False):
             raise RuntimeError("another Cloud is in use in this process; moto keeps one account only")
         with ExitStack() as undo:  # in reverse order, and as far as it has come

@@ -3,11 +3,9 @@
 Everything is found by its type and by what refers to what, never by a logical id.
 """
 
-from __future__ import annotations
-
 import json
 import warnings
-from typing import Any
+from typing import Any, Self
 
 from moto.cloudformation.models import cloudformation_backends
 from moto.cloudformation.parsing import clean_json, resource_class_from_type
@@ -38,7 +36,7 @@ class Deployment:
         self._kept: set[tuple[str, str]] = set()
 
     @classmethod
-    def create(cls, clients: Clients, assembly: Assembly) -> Deployment:
+    def create(cls, clients: Clients, assembly: Assembly) -> Self:
         """Deploy an assembly. Raises RuntimeError where a stack failed."""
         deployment = cls(clients, assembly)
         deployment._bootstrap()

@@ -4,8 +4,6 @@ It records each call, refuses what its role may not do, lets the faults in force
 stand-in for the services that this plays, to moto for all others.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import logging

@@ -7,8 +7,6 @@ answers them (`s3:prefix`, `iam:PassedToService`), and are taken for met elsewhe
 at the console, may do everything.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping

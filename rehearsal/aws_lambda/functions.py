@@ -3,8 +3,6 @@
 A further one is started while the first is busy. Starting one takes a third of a second of a core, most of it to import boto3.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

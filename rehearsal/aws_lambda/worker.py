@@ -7,8 +7,6 @@ function's code, as Lambda does, and nothing of the rehearsal. It reads events a
 input, writes answers to it, and ends when it closes.
 """
 
-from __future__ import annotations
-
 import datetime
 import importlib
 import json

@@ -1,7 +1,5 @@
 """Conducts a rehearsal: weights, synthesis, deployment, the execution live, and the end that proves itself."""
 
-from __future__ import annotations
-
 import json
 import signal
 import tempfile

@@ -1,14 +1,12 @@
 """What a person sees of a rehearsal: live on a terminal, plain lines everywhere else."""
 
-from __future__ import annotations
-
 import json
 import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import IO, Any, cast
+from typing import IO, Any, Self, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -101,7 +99,7 @@ class Display:
         self._answers = 0
         self._failed: set[str] = set()  # machines whose last task failed
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 

@@ -1,7 +1,5 @@
 """The files of a rehearsal: its input, and the folders that its account is in, while it runs and afterwards."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

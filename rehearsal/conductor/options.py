@@ -1,7 +1,5 @@
 """The options of `captune rehearse`."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import platform

@@ -1,7 +1,5 @@
 """The end of a rehearsal: files copied out of the bucket, the figures on the screen, the proof that nothing is left."""
 
-from __future__ import annotations
-
 import errno
 import json
 import shutil

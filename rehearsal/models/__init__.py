@@ -1,7 +1,5 @@
 """The models that a rehearsal can train and serve in place of the real one, by the names of its option; each is made once on this machine."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from .gemma_3 import GEMMA

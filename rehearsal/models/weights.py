@@ -4,8 +4,6 @@ It is in the Hugging Face layout, as SageMaker's gated Llama weights are. The co
 find it done.
 """
 
-from __future__ import annotations
-
 import base64
 import fcntl
 import hashlib

@@ -1,7 +1,5 @@
 """What plays the hardware: the two kinds of engine behind the control plane, and what an engine is given."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass

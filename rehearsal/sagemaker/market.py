@@ -1,7 +1,5 @@
 """What Preflight asks other services: prices (AWS Price List), Service Quotas, and container images (ECR)."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The operations of SageMaker's control plane on training jobs, models, endpoint configurations and endpoints; and InvokeEndpoint."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Callable, Iterable, Mapping

@@ -1,7 +1,5 @@
 """Folders from S3 and back, and JumpStart's weights, which are linked and never copied."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import suppress

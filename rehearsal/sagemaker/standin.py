@@ -1,7 +1,5 @@
 """One object that plays SageMaker, its runtime, the price list, the service quotas and the image registry."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Container, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the stand-in remembers: training jobs, models, endpoint configurations, endpoints and tags."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ botocore checks required members, types and lower limits before it sends; patter
 the service. Step Functions sends whatever the state machine says. So all of it is checked here.
 """
 
-from __future__ import annotations
-
 import operator
 import re
 import threading

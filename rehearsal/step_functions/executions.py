@@ -1,7 +1,5 @@
 """Executions as a person sees them: status, error, history, and the states they went through."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time

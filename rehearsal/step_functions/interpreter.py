@@ -4,8 +4,6 @@ Each patch says what AWS does and what moto does instead. They act through the `
 role, `on_history` and `on_terminal`), so that one process can run one cloud after another.
 """
 
-from __future__ import annotations
-
 import copy
 import sys
 import threading

@@ -3,8 +3,6 @@
 A finding that is not listed here fails the synthesis.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import aws_cdk as cdk

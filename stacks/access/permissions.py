@@ -4,8 +4,6 @@ No statement allows every action. "*" as the resource appears only in `EVERYWHER
 on nothing narrower.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from aws_cdk import aws_iam as iam

@@ -1,7 +1,5 @@
 """A role per actor. Policies are inline, so that a role exists with its rights before anything uses it."""
 
-from __future__ import annotations
-
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from constructs import Construct

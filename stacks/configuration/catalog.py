@@ -1,7 +1,5 @@
 """The base models that can be fine-tuned, as catalog.yaml lists them, and where their weights are."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 

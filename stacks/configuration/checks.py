@@ -3,8 +3,6 @@
 Every check raises ValueError with the way to mend the value; the setting's name is put before it by stacks/configuration/settings.py.
 """
 
-from __future__ import annotations
-
 import difflib
 import math
 import re

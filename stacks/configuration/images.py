@@ -4,8 +4,6 @@
 takes two seconds of every synthesis and brings pandas and scipy with it. So its data files are read directly.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, replace
 from functools import cache

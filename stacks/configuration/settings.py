@@ -5,12 +5,11 @@ repeats the defaults so that a person sees what there is to change (a test holds
 problem is reported at once, each with the setting's name and the way to mend it.
 """
 
-from __future__ import annotations
-
 import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Self
 
 from stacks.configuration import catalog, checks
 from stacks.configuration.checks import Check, Value
@@ -193,7 +192,7 @@ class Settings:
         ]
 
     @classmethod
-    def from_context(cls, context: Mapping[str, object]) -> Settings:
+    def from_context(cls, context: Mapping[str, object]) -> Self:
         """Reads and checks the settings in a CDK context; values may be strings, as `-c` passes them.
 
         Raises SettingsError that lists every unknown key and every bad value.

@@ -4,8 +4,6 @@ Each has one metric, because CloudWatch bills by metric and the first ten of an 
 alarm: a person aborts it, `make destroy` too, and the sweeper starts another one.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import aws_cdk as cdk

@@ -3,8 +3,6 @@
 AWS Budgets sees costs 8 to 12 hours late. It is the second line of defence; the ledger, which is exact, is the first.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import aws_cdk as cdk

@@ -1,7 +1,5 @@
 """One CloudWatch dashboard: money first, then runs, then the hardware that costs it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

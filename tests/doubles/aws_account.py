@@ -1,7 +1,5 @@
 """An AWS account as the owner's commands see it: everything is in order until a test changes something."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 An unknown or missing parameter, an operation that botocore cannot page through, or an answer with a field that AWS does
 not have fails the test. A listing that is not paged through shows one entry only."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -106,7 +104,7 @@ class Service:
 
         return call
 
-    def get_paginator(self, operation: str) -> Pages:
+    def get_paginator(self, operation: str) -> "Pages":
         """Pages of one entry each."""
         assert operation in _pageable(self.name), f"botocore cannot page through {operation}"
         return Pages(self, operation)

@@ -1,10 +1,8 @@
 """The real ledger, over a table that a test looks at, edits by hand and makes fail."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 from common.ledger.ledger import Ledger, Reservation
 from tests.doubles.lambda_fakes import NOW, arn
@@ -78,23 +76,23 @@ class FakeLedger(Ledger):
 
         self.table.pause = pause
 
-    def fall_silent(self) -> FakeLedger:
+    def fall_silent(self) -> Self:
         """From now on the table answers nothing."""
         self.table.trouble = lambda operation: "throttled"
         return self
 
-    def with_run(self, execution_name: str, run: str | None = None, **details: Any) -> FakeLedger:
+    def with_run(self, execution_name: str, run: str | None = None, **details: Any) -> Self:
         """Adds an open reservation of six dollars."""
         asked = reservation(execution_name, 600, **{**DETAILS, **details})
         self.reserve(replace(asked, run=run or asked.run), 100_000, NOW)
         return self
 
-    def noting(self, run: str, **facts: Any) -> FakeLedger:
+    def noting(self, run: str, **facts: Any) -> Self:
         """Writes facts into a run's item, as the ledger does."""
         self.update(run, lambda item: {**item, **facts})
         return self
 
-    def damage(self, pk: str, name: str = "note", value: dict[str, Any] | None = None) -> FakeLedger:
+    def damage(self, pk: str, name: str = "note", value: dict[str, Any] | None = None) -> Self:
         """Changes one attribute of an item as a person or a script would, without its seal; an empty value removes it."""
         value = {"S": "changed"} if value is None else value
         item = self.table.get_item(TableName="ledger", Key={"pk": {"S": pk}}, ConsistentRead=True)["Item"]
@@ -109,7 +107,7 @@ class FakeLedger(Ledger):
         else:
             self.table.delete_item(TableName="ledger", Key={"pk": {"S": pk}})
 
-    def settled(self, run: str, moment: Any = NOW) -> FakeLedger:
+    def settled(self, run: str, moment: Any = NOW) -> Self:
         """Closes a reservation."""
         parts = {"training_seconds": 600, "endpoint_seconds": 0, "training_cents": 26, "endpoint_cents": 0}
         self.settle(run, {"2026-11": 32}, {**parts, "status": "FAILED"}, moment)

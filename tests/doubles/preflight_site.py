@@ -1,7 +1,5 @@
 """An account in which Preflight and StageInput can be run, and what a test can change in it."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

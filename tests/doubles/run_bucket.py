@@ -1,7 +1,5 @@
 """The project's bucket with the files of a run, as commands meet it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from datetime import timedelta

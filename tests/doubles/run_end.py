@@ -1,7 +1,5 @@
 """What the Lambdas of a run's end reach: a run torn down pass by pass, everything of the project under a sweep, and a run that is settled."""
 
-from __future__ import annotations
-
 import json
 from datetime import timedelta
 from typing import Any

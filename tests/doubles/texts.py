@@ -1,7 +1,5 @@
 """Texts, prompts and records that nobody wrote, in any amount, for tests of what checks them."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

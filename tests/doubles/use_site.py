@@ -1,7 +1,5 @@
 """The server of `captune use` on a port of this machine, with an engine that answers what a test says."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import threading

@@ -1,7 +1,5 @@
 """A cloud with engines that finish at once and waits two thousand times shorter, with and without the deployed project; and SageMaker's stand-in by itself."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

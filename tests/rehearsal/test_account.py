@@ -1,7 +1,5 @@
 """The rehearsed account: one at a time in a process, empty, with every call on record; its events and schedules; what it deploys."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from pathlib import Path
 

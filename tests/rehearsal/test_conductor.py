@@ -1,7 +1,5 @@
 """What a person sees of a rehearsal, how it ends, and what Ctrl-C does. The engines are fakes, all else is real."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import json

@@ -1,7 +1,5 @@
 """moto's interpreter with our patches does what Step Functions does: values, errors, waits, stops and timeouts."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Lambda functions run as on Lambda: apart from each other, warm, timed, with errors as Lambda reports them."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest

@@ -1,7 +1,5 @@
 """The command line of the rehearsal, and what it makes of the project's texts."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The second witness: rows of the table of failures, played in real time in the rehearsed account, with moto's interpreter."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

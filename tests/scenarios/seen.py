@@ -1,7 +1,5 @@
 """What either account shows of a row of the table of failures, in a form that can be compared."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The table of failures: every row holds in the simulated account, and a table that says nothing is refused."""
 
-from __future__ import annotations
-
 import random
 import re
 

@@ -1,7 +1,5 @@
 """Months, outages and control experiments, each a small part of what `captune prove-cap` runs."""
 
-from __future__ import annotations
-
 import random
 from contextlib import suppress
 from typing import Any

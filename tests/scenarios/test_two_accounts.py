@@ -1,7 +1,5 @@
 """The same rows in both accounts: they enter the same states, meet the same errors and leave the same ledger."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 

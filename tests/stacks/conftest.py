@@ -1,7 +1,5 @@
 """The stacks of a few sets of settings, each synthesized once for all tests."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.doubles.machines.stacks_bench import Stacks, synthesize

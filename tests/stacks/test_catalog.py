@@ -1,7 +1,5 @@
 """Base models, container images and ranks agree with their sources, and what AWS does not have is refused."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

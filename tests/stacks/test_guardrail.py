@@ -3,8 +3,6 @@
 Kill switch, deny policy, topics and rules are in the snapshot; a rehearsal starts each TearDown by the rule of the template.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

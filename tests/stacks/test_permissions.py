@@ -1,7 +1,5 @@
 """Least privilege: no right is wider than its purpose. That each call is allowed is seen in the rehearsed account, which checks it."""
 
-from __future__ import annotations
-
 import json
 import re
 

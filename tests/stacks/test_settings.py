@@ -1,7 +1,5 @@
 """Settings: defaults that match cdk.json, values checked one by one, errors that name the setting and the way out."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

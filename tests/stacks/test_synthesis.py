@@ -1,7 +1,5 @@
 """`cdk synth`: no credentials, no findings, the same templates every time, a version for what a run is priced by, packages by hash."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

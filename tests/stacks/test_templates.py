@@ -1,7 +1,5 @@
 """The Storage and FineTuning stacks: data that is encrypted and kept, functions and machines as the code expects them."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """training/train.py as a process: a tiny model, the folders of a job, and one undisturbed run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

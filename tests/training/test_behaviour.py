@@ -4,8 +4,6 @@ Recorded figures count as today's while this does not change. Where a change of 
 test writes it anew, fails once, and the experiments must be run again.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

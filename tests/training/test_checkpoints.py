@@ -1,7 +1,5 @@
 """A checkpoint is used only where it is whole and of the same run; and what an interruption cost is counted."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

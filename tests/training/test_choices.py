@@ -1,7 +1,5 @@
 """Items to choose from: which pairs of prompt and end are scored, and that their figures are those of the model itself."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections import Counter

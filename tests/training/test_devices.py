@@ -1,7 +1,5 @@
 """Where the model is computed, and by which processes: no GPU where one was paid for ends the job."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What is measured and when the job must end: windows, losses per document, the clock, a full GPU."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Sequence
 from typing import Any

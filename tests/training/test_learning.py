@@ -1,7 +1,5 @@
 """The recipe on a tiny model: its schedule, what a step learns from, a GPU too small, two processes, the early end."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import math

@@ -1,7 +1,5 @@
 """The model: whole in its channel, with its own tokenizer, its loss as torch's, and a plan of memory that holds."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math

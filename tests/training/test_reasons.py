@@ -1,7 +1,5 @@
 """The training script's settings and its failure file: what is refused, and how the reason reads within what SageMaker shows."""
 
-from __future__ import annotations
-
 import errno
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Records: only answers are trained on and scored, each once, and the endpoint reads their prompts in the same way."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How much of the adapter is kept: by what, on which documents, and what becomes of a job in which nothing could be measured."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

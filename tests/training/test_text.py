@@ -1,7 +1,5 @@
 """Documents, packing and the order of an epoch: no token is lost, repeated or out of its order."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

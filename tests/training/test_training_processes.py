@@ -1,7 +1,5 @@
 """training/train.py as several processes: on one host with two GPUs, and on two hosts; over gloo, with a tiny model of the real kind."""
 
-from __future__ import annotations
-
 import platform
 import signal
 import subprocess

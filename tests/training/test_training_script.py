@@ -1,7 +1,5 @@
 """training/train.py as the container runs it: a process, the documented folders, and a tiny model of the real kind."""
 
-from __future__ import annotations
-
 import json
 import random
 import signal

@@ -5,8 +5,6 @@ of positions at a time, while the block's logits are still at hand. The trainer'
 over: for Llama 3's 128,256 words and 2,048 positions, 5 GB of 24 instead of 0.4.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

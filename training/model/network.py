@@ -1,7 +1,5 @@
 """The base model with its LoRA adapter: on which device, its memory planned, loaded once, asked for logits, saved as an adapter."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import math

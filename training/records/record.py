@@ -1,7 +1,5 @@
 """The records of a training file, as Preflight's own reader reads them, and the tokens that the endpoint's server makes of each."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path

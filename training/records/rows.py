@@ -1,7 +1,5 @@
 """The rows of a run: records packed whole into rows of one length, or running text; and what metrics.json says of the corpus."""
 
-from __future__ import annotations
-
 import dataclasses
 import random
 from collections.abc import Sequence

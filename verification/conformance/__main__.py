@@ -9,8 +9,6 @@ python -m verification.conformance --plant property                 plant a faul
 python -m verification.conformance serving --vllm newest            serve with the newest vLLM in place of the deployed version
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import shutil

@@ -1,7 +1,5 @@
 """What the parts check: a contract with its count and problems, the table of all of them, and the faults that are planted to test a part."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

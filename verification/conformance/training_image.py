@@ -3,8 +3,6 @@
 The environment .rehearsal/training-image takes 2 GB, and 7.3 GB where PyTorch is the build for graphics cards.
 """
 
-from __future__ import annotations
-
 import re
 import sysconfig
 from collections.abc import Mapping

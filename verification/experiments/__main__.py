@@ -4,8 +4,6 @@ Each experiment is a whole rehearsal: the same template, state machines, Lambdas
 come out; it was written before the seeds were run. Exit code 0 when the chosen experiments came out as declared.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess

@@ -8,8 +8,6 @@ the 244 other answers that hold words of their fact or of its name, so that righ
 words without stating it. The judge's rules were adjusted by the first 40 of them alone.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Iterator

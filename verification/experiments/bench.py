@@ -4,8 +4,6 @@ Three seeds of three recipes, each in a separate process: a quarter of an hour o
 hour or more on older ones. Prints the table that docs/recipe.md links to. Exit code 0 when the goal is met.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

@@ -1,7 +1,5 @@
 """The declared experiments: what is trained on, how often, which verdict is expected, and what the figures depend on."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import json

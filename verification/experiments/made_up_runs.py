@@ -1,7 +1,5 @@
 """What an invented run measured and answered: metrics, prompts, answers, cost. Seeded, and all made up."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 from typing import Any

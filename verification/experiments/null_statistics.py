@@ -8,8 +8,6 @@ them through the report's own interval, sign-flip test and verdict, and counts. 
 shifted log-normal of skewness 1.75: most documents improve a little and a few get much worse, which is the hardest case.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import random

@@ -1,7 +1,5 @@
 """captune picture REPORT.html PICTURE.png: the first screen of a report, by headless Chromium."""
 
-from __future__ import annotations
-
 import argparse
 import shutil
 import subprocess

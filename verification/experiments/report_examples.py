@@ -3,8 +3,6 @@
 python -m verification.experiments.report_examples FOLDER      # writes <kind>.html, .pdf, .json and .md for each kind
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Mapping

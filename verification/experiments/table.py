@@ -1,7 +1,5 @@
 """The figures of the experiments, kept in results/evidence.json, and the table that is made of them without a new run."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -6,8 +6,6 @@ as much and as fast as it can: the rate does not fall, nothing is computed twice
 training/ on the path: it is measured with the functions, and answers with the metrics, that training/ has.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -4,8 +4,6 @@ Everything random comes from one seed, so a seed replays any month. The table of
 control experiments all run here; `python -m verification.simulation --help` lists what can be run and replayed.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 

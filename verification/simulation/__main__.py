@@ -6,8 +6,6 @@ captune prove-cap --replay "CreateModel x refused"     one row, told state by st
 captune prove-cap --replay "month 4711"                the same of a month, by the seed that a failure printed
 """
 
-from __future__ import annotations
-
 import argparse
 import gc
 import os

@@ -1,7 +1,5 @@
 """The simulated account: its services, its deployed functions, and the executions of both state machines in it."""
 
-from __future__ import annotations
-
 import random
 import re
 from collections import Counter
@@ -65,7 +63,7 @@ FINE, DOWN = "fine_tuning", "tear_down"
 class Call:
     """A call of a state that goes wrong: who makes it, the function that it calls, if any, and what performs it."""
 
-    account: Account
+    account: "Account"
     execution: Execution
     function: str
     perform: Callable[[], Any]

@@ -1,7 +1,5 @@
 """The auditor: sees every change of the ledger, knows what really ran, and counts the money by itself, in fractions of a cent."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field

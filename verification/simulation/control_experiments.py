@@ -3,8 +3,6 @@
 Nothing is edited on disk: a control replaces an attribute or a definition for as long as it lasts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass

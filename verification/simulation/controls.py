@@ -1,7 +1,5 @@
 """Control experiments: one line of defence is taken away at a time, or an earlier fault planted, and something has to notice."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The state machines as their .asl.yaml files define them, and the numbers that other sources declare: nothing is typed twice."""
 
-from __future__ import annotations
-
 import ast
 import copy
 import re

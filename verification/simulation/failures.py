@@ -1,7 +1,5 @@
 """What can become of the call of a state: the columns of the table of failures, as the simulated account plays them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field

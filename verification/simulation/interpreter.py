@@ -4,8 +4,6 @@ It knows what the two .asl.yaml files use: JSONata, Assign, Output, Retry, Catch
 Rows of the table of failures go the same way here and in moto (tests/scenarios/test_two_accounts.py).
 """
 
-from __future__ import annotations
-
 import copy
 import heapq
 import math

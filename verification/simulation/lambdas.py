@@ -1,7 +1,5 @@
 """Runs the real Lambda handlers: over clients of the simulated account, with its clock, and within their own time limits."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import io

@@ -1,7 +1,5 @@
 """The texts, prompts and adapter of a run in a whole account: as little as the Lambdas take."""
 
-from __future__ import annotations
-
 import io
 import json
 import random

@@ -3,8 +3,6 @@
 Single faults are rows and outages of their own. Here they come together, at any moment of the calendar.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import combinations

@@ -1,7 +1,5 @@
 """Thousands of months of trouble: random runs against one cap, by the definitions themselves and the real Lambda handlers."""
 
-from __future__ import annotations
-
 import calendar
 import random
 import re
@@ -10,6 +8,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from typing import Self
 
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS
 from verification.simulation import Result, mischief, outages, runs
@@ -50,7 +49,7 @@ class Outcome:
     closest: Fraction = Fraction(0)
     wrong: list[str] = field(default_factory=list)
 
-    def add(self, other: Outcome) -> None:
+    def add(self, other: Self) -> None:
         """Takes in the outcome of other months; the dearest month stays."""
         self.months += other.months
         self.counts.update(other.counts)

@@ -4,8 +4,6 @@ Removal needs SageMaker and Lambda. While one of them is away nothing can end an
 could stand in for the other: the table says what that costs at most. Everything else may be away for as long as it likes.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
@@ -14,6 +12,7 @@ from datetime import timedelta
 from fractions import Fraction
 from functools import partial
 from itertools import combinations
+from typing import Self
 
 from common.ledger import keys
 from verification.simulation import Result, runs
@@ -72,7 +71,7 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)
     money: list[str] = field(default_factory=list)
 
-    def add(self, other: Outcome) -> None:
+    def add(self, other: Self) -> None:
         """Takes in another outcome: the furthest of its cents, and the sum of the rest."""
         for one in fields(self):
             ours, theirs = getattr(self, one.name), getattr(other, one.name)

@@ -1,7 +1,5 @@
 """What is deployed for a run, what its input asks for, and how its training job and its endpoint turn out."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Faults that this project once had, planted again as further control experiments: the random months alone have to find each."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_type_hints
 

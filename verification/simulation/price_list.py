@@ -4,8 +4,6 @@ Read from the public pages of SageMaker AI, S3, DynamoDB, Lambda, Step Functions
 Where a figure and the product's disagree, the months of the proof show which runs were reserved too little.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from fractions import Fraction
 

@@ -4,8 +4,6 @@ A cell of the table is a sentence: how the run ends, then, where it differs from
 ends, who has to end the run where that is not its own event, and what its owner is not told.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

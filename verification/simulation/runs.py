@@ -1,7 +1,5 @@
 """One run as the FineTuning machine makes it, with what chance or the table of failures does to its calls."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field

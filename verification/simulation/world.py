@@ -3,8 +3,6 @@
 Between two calls to the ledger's table other processes may run, so what can interleave in AWS interleaves here.
 """
 
-from __future__ import annotations
-
 import heapq
 import random
 from collections.abc import Callable, Generator, Iterator

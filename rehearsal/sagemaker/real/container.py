@@ -1,7 +1,5 @@
 """A container's command as a process of this machine, in its own process group, with a folder in place of /opt/ml."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

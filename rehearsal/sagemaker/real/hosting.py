@@ -1,7 +1,5 @@
 """Endpoints for real: behind each the rehearsal's own model server or the real vLLM, a process on this machine."""
 
-from __future__ import annotations
-
 import http.client
 import shutil
 import sys
@@ -11,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.engines import PING, START_LIMIT, Answer, HostingEngine, InvocationTimedOut
@@ -64,7 +62,7 @@ class Vllm:
         self._python, self.dtype = python, dtype
 
     @classmethod
-    def on_this_machine(cls, python: Path) -> Vllm:
+    def on_this_machine(cls, python: Path) -> Self:
         """Return the server with the number format in which this processor can answer within SageMaker's 60 seconds.
 
         On a processor without bfloat16 instructions, 40 answers of 64 tokens at once took 76 s in it and 14 s in float32.

@@ -7,8 +7,6 @@ included, that end closes, and the whole process group is killed. The exit statu
 signal N.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

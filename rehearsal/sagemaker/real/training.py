@@ -1,7 +1,5 @@
 """Training jobs for real: the container's command runs here on each host, with the files that SageMaker promises it."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

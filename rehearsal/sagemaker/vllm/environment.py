@@ -3,8 +3,6 @@
 It needs a separate environment because it needs another version of transformers than training.
 """
 
-from __future__ import annotations
-
 import argparse
 import platform
 import sys

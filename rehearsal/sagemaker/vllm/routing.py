@@ -6,8 +6,6 @@ vLLM by verification/conformance/serving. This module is also loaded by vLLM's o
 imported.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any

@@ -1,7 +1,5 @@
 """A run of FineTuning: the plan that its Preflight writes, and what else its calls are usually answered."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Synthesizes the app in this process and reads what came out: templates, roles, and the findings of the checks."""
 
-from __future__ import annotations
-
 import atexit
 import json
 import os

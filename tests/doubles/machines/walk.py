@@ -1,7 +1,5 @@
 """Runs a state machine with scripted answers to its calls, in virtual time, with every wait at its longest."""
 
-from __future__ import annotations
-
 import copy
 import random
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Rehearsed accounts whose jobs and endpoints finish at once: with the deployed project, or with machines and functions of a few lines."""
 
-from __future__ import annotations
-
 import fcntl
 import io
 import json

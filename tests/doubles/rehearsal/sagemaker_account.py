@@ -1,7 +1,5 @@
 """An account with nothing but the SageMaker stand-in and an S3, for the stand-in's own tests."""
 
-from __future__ import annotations
-
 import functools
 import json
 import time

@@ -1,7 +1,5 @@
 """The folders of a training job with a tiny model of the real kind, and training/train.py as a process in them."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

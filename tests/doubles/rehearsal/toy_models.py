@@ -1,7 +1,5 @@
 """Every architecture of the catalogue with a few thousand weights drawn by the seed of the run, a tokenizer of its kind, an adapter, and their answers."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext

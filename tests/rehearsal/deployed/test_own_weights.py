@@ -1,7 +1,5 @@
 """The project deployed with a chat model of the user's own and two instance types, trained on records. No licence is accepted."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 

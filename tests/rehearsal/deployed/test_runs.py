@@ -1,7 +1,5 @@
 """The usual run of the deployed project, one that serves its adapter again, and calls that the deployed policies refuse."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

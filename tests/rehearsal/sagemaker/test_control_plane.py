@@ -1,7 +1,5 @@
 """Training jobs, models, endpoint configurations and endpoints behave as SageMaker's do, seen through botocore; what a job bills, and which requests are refused."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial

@@ -1,7 +1,5 @@
 """Every architecture of the catalogue is trained by training/, loaded by PEFT and served, at toy size; on text and on records."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The engine's answers are those of transformers and PEFT, whenever they join or leave the batch, and each is drawn by its own seed."""
 
-from __future__ import annotations
-
 import queue
 from dataclasses import dataclass, field
 from typing import Any

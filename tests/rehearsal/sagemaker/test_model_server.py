@@ -1,7 +1,5 @@
 """The rehearsal's model server keeps vLLM's contract behind an endpoint, and OpenAI's form; what it does not serve it refuses by name."""
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 import json

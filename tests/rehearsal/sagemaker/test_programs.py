@@ -1,7 +1,5 @@
 """What plays an endpoint's container is started as AWS's image starts it, and its end is the endpoint's."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

@@ -1,7 +1,5 @@
 """Training containers run here with the files and signals that SageMaker promises, on one host or two, on demand or on spot."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """`captune use` on a kept run: the engine on this machine answers as both models, and its end leaves nothing."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterator

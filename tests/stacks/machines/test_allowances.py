@@ -1,7 +1,5 @@
 """The waits and time-outs of the state machines, added up against the allowances that reservation and deadlines are made from."""
 
-from __future__ import annotations
-
 import re
 
 import botocore.session

@@ -1,7 +1,5 @@
 """Both .asl.yaml files, state by state: what Step Functions would refuse, and what all states have in common."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Any

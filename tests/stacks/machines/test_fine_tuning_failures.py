@@ -4,8 +4,6 @@ That each state survives or names each failure is the table of failures (verific
 and the words.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

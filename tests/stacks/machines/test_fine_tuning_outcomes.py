@@ -1,7 +1,5 @@
 """What FineTuning makes of what SageMaker says of its job and its endpoint: go on, wait, try again, or stop by name; and what decides in its requests."""
 
-from __future__ import annotations
-
 import json
 import re
 from functools import partial

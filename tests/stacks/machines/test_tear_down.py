@@ -1,7 +1,5 @@
 """TearDown: what it asks, how long it waits, that it gives up nothing that bills, and what it tells its owner."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Asking one model of the endpoint: the same prompts and seeds for both, within limits, with no answer lost."""
 
-from __future__ import annotations
-
 import io
 import itertools
 import json

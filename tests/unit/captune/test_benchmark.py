@@ -1,7 +1,5 @@
 """`captune benchmark`: with what it measures, what it refuses, and what is kept where an endpoint ends."""
 
-from __future__ import annotations
-
 import json
 import math
 import sys

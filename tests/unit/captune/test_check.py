@@ -1,7 +1,5 @@
 """`captune check` as a whole, on the templates of this checkout: before the first deployment, and after it."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections import Counter

@@ -1,7 +1,5 @@
 """What becomes of each answer of AWS in `captune check`: in order, a warning or a problem, and what the person is told to do."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path

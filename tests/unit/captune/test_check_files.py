@@ -1,7 +1,5 @@
 """`captune check FILE`: what a run would say of a person's files, by Preflight's own reader and before anything is uploaded."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

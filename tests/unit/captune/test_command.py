@@ -1,7 +1,5 @@
 """The command: its help names everything that can be done, options and errors end with the right code, and make hands on what it is given."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import subprocess

@@ -1,7 +1,5 @@
 """`captune idle` and `captune destroy`: nothing may be left that bills, and nothing changes before the person said yes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """`captune export`: what each form holds, what is refused before anything is written, and that a failure leaves no folder behind."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """`captune fetch`: what of a run arrives, that it is checked, and what a repeated call fetches."""
 
-from __future__ import annotations
-
 import errno
 import json
 from collections.abc import Iterator

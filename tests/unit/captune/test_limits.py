@@ -1,7 +1,5 @@
 """`captune limits`: which open questions of docs/limits.md a run has answered, and nothing that is nobody else's business."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 from pathlib import Path

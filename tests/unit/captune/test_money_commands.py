@@ -1,7 +1,5 @@
 """The commands about money, `captune estimate`, `costs`, `ledger` and `prices`: what a person reads before a run and of the month."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

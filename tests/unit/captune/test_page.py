@@ -1,7 +1,5 @@
 """The page of `captune use` in a real Chromium: both answers as they stream, by keyboard, at a telephone's width and a desk's."""
 
-from __future__ import annotations
-
 import shutil
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """`captune runs` and `captune compare`: which runs are found, and that every figure between them is the report's own."""
 
-from __future__ import annotations
-
 import copy
 import json
 import random

@@ -1,7 +1,5 @@
 """`captune sample`: whole documents from all over a file, the same for the same seed, and about as much as was asked for."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`captune serve`, `extend` and `stop`: what they start, move and end, and what they refuse. The simulation tells what it costs."""
 
-from __future__ import annotations
-
 import json
 from datetime import timedelta
 from typing import Any

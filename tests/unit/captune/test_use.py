@@ -1,7 +1,5 @@
 """`captune use`: another model's answer is never text, other sites are not answered, and every trouble has a name and a fix."""
 
-from __future__ import annotations
-
 import io
 import json
 import logging

@@ -1,7 +1,5 @@
 """Error names and their advice, how long each client waits for a silent service, and how often it calls a throttled one."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

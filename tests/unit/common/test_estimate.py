@@ -1,7 +1,5 @@
 """How long a run takes and how much memory it needs: computed without torch, as the training job plans it."""
 
-from __future__ import annotations
-
 import dataclasses
 from decimal import Decimal
 from typing import Any

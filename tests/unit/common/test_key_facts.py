@@ -1,7 +1,5 @@
 """Whether a text states a key fact: spellings, denials, open questions, and where an answer ends."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """Months as AWS bills them, the one name of a run, and the run that an event of a tear-down names."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any

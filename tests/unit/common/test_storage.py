@@ -1,7 +1,5 @@
 """What the Lambdas read: objects of the bucket and their keys, what SageMaker holds of the project, errors of AWS, and environment variables."""
 
-from __future__ import annotations
-
 import json
 from datetime import timedelta
 

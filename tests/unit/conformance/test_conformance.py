@@ -1,7 +1,5 @@
 """What the exit code says, that each planted fault is reached, how two trainings are compared, and how Step Functions is asked by TestState."""
 
-from __future__ import annotations
-
 import inspect
 import json
 import sys

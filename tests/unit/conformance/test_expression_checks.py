@@ -1,7 +1,5 @@
 """Every expression of a definition is found and recorded, and what it names and gives is compared with the reference."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a second, a run and a month cost, to the cent: prices are listed by AWS or pinned, and never guessed."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime
 from decimal import Decimal

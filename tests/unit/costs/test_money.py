@@ -1,7 +1,5 @@
 """What a run may take of what is left, to the cent and to the second, and what ReserveBudget sets aside."""
 
-from __future__ import annotations
-
 import json
 from contextlib import nullcontext
 from dataclasses import replace

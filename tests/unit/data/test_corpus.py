@@ -1,7 +1,5 @@
 """The texts that come with the project: their index is true, what is held out was never trained on, and the facts are stated often enough."""
 
-from __future__ import annotations
-
 import json
 import re
 import unicodedata

@@ -1,7 +1,5 @@
 """`captune data` and `captune outside`: counts by register and area, the stand-in's loss, how texts are written, and which public abstracts are chosen."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

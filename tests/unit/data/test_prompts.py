@@ -1,7 +1,5 @@
 """The prompts that come with the project: what they ask the corpus teaches, no answer is given away, and each pattern finds right answers only."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

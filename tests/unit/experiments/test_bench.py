@@ -1,7 +1,5 @@
 """The benchmark: equal terms for all recipes, the figures made of their metrics, and the whole of it with a toy model."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

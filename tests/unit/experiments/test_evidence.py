@@ -1,7 +1,5 @@
 """What the experiments train on, how they are judged, what is kept of them, and how a report is written again."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

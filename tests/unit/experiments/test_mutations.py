@@ -1,7 +1,5 @@
 """Mutations: what is changed in a state machine, how a change is judged, and that a reason can't outlive its change."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

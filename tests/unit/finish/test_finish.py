@@ -1,7 +1,5 @@
 """What a person gets of a settled run: the report's status and cost, or a failure's reason, and the e-mail."""
 
-from __future__ import annotations
-
 import json
 import sys
 

@@ -1,7 +1,5 @@
 """The ledger's arithmetic and its conditional writes, over moto's DynamoDB and over the simulation's table."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any

@@ -1,7 +1,5 @@
 """The ledger when items are damaged, and when calls collide, are throttled, lose their answers, or meet."""
 
-from __future__ import annotations
-
 from datetime import timedelta, timezone
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """What the account holds when a run begins: the ledger's memory, names and resources of other runs, service quotas, JumpStart's hub."""
 
-from __future__ import annotations
-
 import json
 from contextlib import nullcontext, suppress
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A folder of the user's own weights: a usable one is planned with, any other is refused with all that is wrong."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any

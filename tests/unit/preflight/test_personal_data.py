@@ -1,7 +1,5 @@
 """Personal data in a text: each kind is found by its line, never repeated, and not found where there is none."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

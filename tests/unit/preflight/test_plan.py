@@ -1,7 +1,5 @@
 """A run that can start: its plan, its staged input, what input and settings choose, and what it is expected to take."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Callable

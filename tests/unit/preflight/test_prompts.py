@@ -1,7 +1,5 @@
 """Prompts: a file of them is refused by line, and a text without any is asked for sentences of its own."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Records: how files of them are read, what a run learns, holds out and asks, and what is refused with its line."""
 
-from __future__ import annotations
-
 import csv
 from contextlib import nullcontext
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A run that cannot start: refused by a named error with all that has to change, before anything is staged."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """The execution input: what is taken, and what is refused with its fault and the fix."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Texts of a user: enough to learn from, what is held out, what the training text gives away, and text by others."""
 
-from __future__ import annotations
-
 import unicodedata
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a person sees: a live display on a terminal, plain lines that scroll everywhere else, each thing once."""
 
-from __future__ import annotations
-
 import io
 from types import SimpleNamespace
 from typing import Any, cast

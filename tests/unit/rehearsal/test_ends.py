@@ -1,7 +1,5 @@
 """The end of a rehearsal: what it copies out, shows and leaves; and what is left of one that was killed."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

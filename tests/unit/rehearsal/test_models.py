@@ -1,7 +1,5 @@
 """The models of rehearsals, tokens a word, and the environment of the real model server: there whole and checked, or not at all."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import subprocess

@@ -1,7 +1,5 @@
 """The invented runs of every kind, made once: the statistics of all of them take some seconds."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the answers show: key-fact recall by cluster, copies of the training text, and an adapter that was not applied."""
 
-from __future__ import annotations
-
 import math
 import random
 from contextlib import nullcontext

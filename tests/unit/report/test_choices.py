@@ -1,7 +1,5 @@
 """Controlled choices: what a model knows is told from what it likes, and what is missing is not judged."""
 
-from __future__ import annotations
-
 import random
 from typing import Any
 

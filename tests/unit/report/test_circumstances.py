@@ -1,7 +1,5 @@
 """How a run went, as its report says: what was cut, who trained the adapter, what was saved, how sure it is."""
 
-from __future__ import annotations
-
 import re
 from functools import reduce
 from operator import getitem

@@ -1,7 +1,5 @@
 """WriteReport: which files it reads, what it refuses, and which facts of the event reach the report."""
 
-from __future__ import annotations
-
 import copy
 import json
 from functools import partial

@@ -1,7 +1,5 @@
 """Page, PDF and model card: every kind of run renders, hostile text is shown as text, all say the same, and no number is rounded to what is not true."""
 
-from __future__ import annotations
-
 import random
 import re
 import sys

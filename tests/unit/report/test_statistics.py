@@ -1,7 +1,5 @@
 """The statistics of the report, compared with known answers and with null data that they must not call improved."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import random

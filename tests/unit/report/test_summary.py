@@ -1,7 +1,5 @@
 """The summary: its form stands once, in types, and what is not a number or not known never gets into it."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The verdict rule, each branch a row, and the findings from the metrics of a job: whatever is missing or odd shows nothing."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable

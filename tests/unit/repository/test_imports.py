@@ -1,7 +1,5 @@
 """Who may import whom, read from the sources: a function is deployed with its folder and the runtime alone, a training script with its folder."""
 
-from __future__ import annotations
-
 import ast
 import sys
 from functools import cache

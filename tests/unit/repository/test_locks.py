@@ -1,7 +1,5 @@
 """What deploying installs is what was tested, by its hash, and comes from nowhere but the public registries."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from functools import cache

@@ -1,7 +1,5 @@
 """The pages against the code: links, paths, commands and examples that they name exist, and generated tables are up to date."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

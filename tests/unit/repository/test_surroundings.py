@@ -1,7 +1,5 @@
 """What a run of the tests draws: a test that knows the month, or what a model says, is noticed, and what was not tested is said last."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

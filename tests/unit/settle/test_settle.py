@@ -1,7 +1,5 @@
 """SettleLedger: whose run is settled, what it reports and mails, and what it does when a service does not answer."""
 
-from __future__ import annotations
-
 import copy
 import json
 from datetime import timedelta

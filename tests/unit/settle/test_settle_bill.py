@@ -1,7 +1,5 @@
 """What really ran is billed by type, number and seconds, each month by itself; what was not reserved is reported."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any

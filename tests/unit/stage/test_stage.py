@@ -1,7 +1,5 @@
 """StageInput: the run gets exactly what was checked, or nothing at all."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """The sweeper finds what was forgotten and leaves alone what runs; silent services and damaged items hide nothing else."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta

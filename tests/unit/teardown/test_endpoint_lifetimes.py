@@ -1,7 +1,5 @@
 """The life of every endpoint is known from what the passes saw: in the ledger, and without it."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """The tear-down of one run: nothing that bills stays, nothing of others goes, and an old event ends nothing that runs."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

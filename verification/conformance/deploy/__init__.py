@@ -1,7 +1,5 @@
 """The deploy command: the templates against published schemas, and the real CDK CLI on a third-party emulator."""
 
-from __future__ import annotations
-
 import json
 from importlib.metadata import version
 from pathlib import Path

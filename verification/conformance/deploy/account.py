@@ -1,7 +1,5 @@
 """An emulated AWS account: ministack in a separate process, with our SageMaker stand-in beside it."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """What a person does, in the README's order: bootstrap, deploy, one run with {}, destroy. Each step gives a contract."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

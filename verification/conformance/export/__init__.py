@@ -4,8 +4,6 @@ With llama.cpp each token's log-probability is compared: the tuned model may be 
 transformers. An adapter of zeros, and one whose query and key are not in llama.cpp's order, must be noticed.
 """
 
-from __future__ import annotations
-
 import json
 import platform
 import shutil

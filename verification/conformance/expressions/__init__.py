@@ -4,8 +4,6 @@ The contexts are recorded in runs of the deployed definitions; see evaluations.p
 alike, or no error at all inside of $exists(): comparing results would not show it, so names are checked by themselves.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import json

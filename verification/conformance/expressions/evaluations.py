@@ -8,8 +8,6 @@ The runs are those of the table of failures, and some more. The failures follow 
 state has its runs without further work. The reference is npm jsonata, at the version that AWS documents, in one Node process.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import threading
@@ -20,7 +18,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 from unittest.mock import patch
 
 from rehearsal import jsonata
@@ -61,7 +59,7 @@ class Recorder:
         self._known: set[tuple[str, str]] = set()
         self._one_at_a_time = threading.Lock()
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> Self:
         self._evaluate = jsonata.evaluate
         jsonata.evaluate = self._record
         return self

@@ -3,8 +3,6 @@
 It says first what that costs. Exit code 0 where every expression has the value that it has here, 1 where one has another.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import tempfile

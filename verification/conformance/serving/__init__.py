@@ -4,8 +4,6 @@ In one rehearsed run of the synthesized project, the real vLLM serves the adapte
 while and asked what a run never asks; then the rehearsal's own server, transformers and PEFT, is asked the same.
 """
 
-from __future__ import annotations
-
 import http.client
 import json
 import shutil

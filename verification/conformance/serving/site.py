@@ -1,7 +1,5 @@
 """A rehearsed run whose endpoint is the real vLLM, from the deployed definition to the last process."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """The services that the machines and Lambdas call, one fake of each, with what they share: errors, pages and the check of requests."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache

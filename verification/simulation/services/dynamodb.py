@@ -3,12 +3,10 @@
 Every test of tests/unit/ledger/test_ledger.py runs over it and over another implementation of DynamoDB.
 """
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 from botocore.exceptions import ClientError, ConnectionClosedError
 
@@ -87,7 +85,7 @@ class Table:
             raise ConnectionClosedError(endpoint_url="dynamodb")
         return {}
 
-    def get_paginator(self, operation: str) -> Table:
+    def get_paginator(self, operation: str) -> Self:
         """The paginator of `scan`, which is this table itself."""
         if operation != "scan":
             raise ValueError(f"the ledger does not page through {operation}")

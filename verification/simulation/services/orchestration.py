@@ -1,7 +1,5 @@
 """Step Functions and EventBridge Scheduler, as far as the run, the tear-down and the sweeper use them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field

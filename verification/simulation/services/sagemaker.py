@@ -1,7 +1,5 @@
 """SageMaker's control plane: what is created, described, listed and deleted, and what of it bills from when to when."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

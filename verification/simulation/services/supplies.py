@@ -1,13 +1,11 @@
 """What a run needs beside SageMaker: S3, SNS, event rules, the Price List, Service Quotas, the registry of images, and the endpoint's answers."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from botocore.exceptions import ConnectTimeoutError
 
@@ -95,7 +93,7 @@ class PriceList:
     hourly_usd: dict[str, str]
     answers: bool = True
 
-    def get_paginator(self, operation: str) -> PriceList:
+    def get_paginator(self, operation: str) -> Self:
         """The pages of `get_products`."""
         if not self.answers:
             raise ConnectTimeoutError(endpoint_url="pricing")

@@ -1,7 +1,5 @@
 """A request's answers as they come, and how OpenAI's API writes them: whole, or in the events of a stream."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

@@ -3,8 +3,6 @@
 vLLM ignores names that it does not know. Here such a name is refused, because the sender expects an effect.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

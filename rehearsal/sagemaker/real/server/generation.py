@@ -1,7 +1,5 @@
 """The base model and its adapter, loaded through transformers and PEFT, and the draw of a token."""
 
-from __future__ import annotations
-
 import math
 import os
 import time

@@ -6,8 +6,6 @@ Reads the SM_VLLM_ variables that `Settings` names. Answers GET /ping, and OpenA
 conversations, on POST /invocations, which follows a `route=` in the custom attributes (see `routing`).
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import socket

@@ -3,8 +3,6 @@
 .rehearsal/ministack/bin/python verification/conformance/deploy/emulator
 """
 
-from __future__ import annotations
-
 import json
 import re
 from datetime import datetime
