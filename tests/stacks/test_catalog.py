@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
 from arguments import LIMITS, Arguments
 from common.architecture import BIASED_ATTENTION, UnknownShape, shape_of
@@ -99,6 +100,18 @@ def test_image_addresses_are_those_of_the_sagemaker_sdk_in_every_region() -> Non
             framework="vllm-server", version=images.VLLM_SERVER_VERSION, image_scope="inference", **common
         )
         assert (images.training_image(region).uri, images.hosting_image(region).uri) == (training, hosting)
+
+
+def test_no_image_that_the_pinned_sdk_lists_is_newer_than_those_that_were_looked_at() -> None:
+    """Where this fails: run `make conformance ARGS=training-image` with a newer training image, read the entrypoint of a newer server."""
+    training = [
+        (Version(transformers), Version(base.removeprefix("pytorch")))
+        for transformers, bases in images._listed("huggingface")["training"]["versions"].items()
+        for base in bases
+        if base.startswith("pytorch")
+    ]
+    assert max(training) == (Version(images.TRANSFORMERS_VERSION), Version(images.PYTORCH_VERSION))
+    assert max(map(Version, images._listed("vllm-server")["versions"])) == Version("2.6")
 
 
 ADDRESS = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/own/vllm:v1.2_3"
