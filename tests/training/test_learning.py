@@ -288,6 +288,12 @@ def test_the_time_to_measure_and_save_is_kept_back(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("checkpoint-*"))
 
 
+def test_a_scaled_adapter_is_measured_in_the_numbers_in_which_it_is_served() -> None:
+    scaled = network()
+    scaled.scale_adapter(0.3)
+    assert all(value.equal(value.bfloat16().float()) for value in scaled.trainable.values())
+
+
 # Rows of a step and of all: a last step that is not full; a step that does not divide; too few for both.
 CASES = [(4, 11), (3, 12), (1, 4)]
 
