@@ -305,6 +305,16 @@ class TestTheMonthsItem:
         ledger.settle("captune-a", {"2026-11": 50}, {}, NOW)
         assert (written_cents(ledger), ledger.committed_cents("2026-11")) == ({"N": "0"}, 50)
 
+    def test_each_deleted_month_is_repaired_from_its_own_runs(self, ledger: FakeLedger) -> None:
+        ledger.reserve(reservation("a", 700, *BOTH), CAP, NOW)
+        ledger.reserve(reservation("b", 300, "2026-12"), CAP, NOW)
+        ledger.delete("MONTH#2026-11")
+        ledger.delete("MONTH#2026-12")
+        assert committed(ledger) == (700, 1000)
+        ledger.settle("captune-a", {"2026-11": 50, "2026-12": 20}, {}, NOW)
+
+        assert committed(ledger) == (50, 320)
+
 
 DAMAGES: list[tuple[str, Any]] = [
     # Each was once read as something else than damage: as an error that stopped every run, or as nothing spent.
