@@ -17,6 +17,7 @@ import time
 from calendar import monthrange
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pytest
 import time_machine
@@ -58,6 +59,13 @@ def drawn_moment(draw: random.Random) -> datetime:
     return datetime(year, month, draw.randint(1, last), tzinfo=UTC) + timedelta(minutes=draw.randrange(24 * 60))
 
 
+def _exists(zone: str) -> bool:
+    try:
+        return bool(ZoneInfo(zone))
+    except ZoneInfoNotFoundError:
+        return False
+
+
 def _installed(name: str) -> bool:
     before = locale.setlocale(locale.LC_ALL)
     try:
@@ -77,9 +85,18 @@ def pytest_configure(config: pytest.Config) -> None:
     if option.seed is None:
         option.seed = random.SystemRandom().randrange(10**6)
     draw = random.Random(option.seed)
-    moment, zone, name = drawn_moment(draw), draw.choice(ZONES), draw.choice([*filter(_installed, LOCALES)])
+    moment, zone, name = (
+        drawn_moment(draw), draw.choice([*filter(_exists, ZONES)]), draw.choice([*filter(_installed, LOCALES)]),
+    )  # fmt: skip
     option.at = option.at or f"{moment:%Y-%m-%dT%H:%M}"
     option.zone, option.locale = option.zone or zone, option.locale or name
+    try:
+        begin = datetime.fromisoformat(option.at).replace(tzinfo=UTC)
+    except ValueError:
+        raise pytest.UsageError(f"--at takes a moment such as 2028-02-29T23:58, got {option.at}") from None
+    for kind, known, given in (("zone", _exists, option.zone), ("locale", _installed, option.locale)):
+        if not known(given):
+            raise pytest.UsageError(f"--{kind}: this machine has no {given}")
     weights_seed = option.seed
     option.randomly_seed = option.seed
     option.hypothesis_seed = option.seed
@@ -88,7 +105,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(TZ=option.zone, LC_ALL=option.locale)
     time.tzset()
     locale.setlocale(locale.LC_ALL, option.locale)
-    travel = at(datetime.fromisoformat(option.at).replace(tzinfo=UTC))
+    travel = at(begin)
     travel.start()
     config.add_cleanup(travel.stop)
 
