@@ -63,10 +63,11 @@ def test_a_stop_in_the_first_moment_keeps_error_and_cause(cloud: Cloud, bench: W
 
 BRANCHES = [{"StartAt": name, "States": {name: WAIT}} for name in ("One", "Other")]
 RETRY = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 99_999_999, "MaxAttempts": 3}]
+RETRIED = sdk("sagemaker:describeEndpoint", {"EndpointName": "none"}, Retry=RETRY)
 
 
 @pytest.mark.parametrize(
-    "state", [LOOK, sdk("sagemaker:describeEndpoint", {"EndpointName": "none"}, Retry=RETRY), {"Type": "Parallel", "Branches": BRANCHES, "End": True}],
+    "state", [LOOK, RETRIED, {"Type": "Parallel", "Branches": BRANCHES, "End": True}],
     ids=["during a call", "during the interval of a retry", "in both branches of a parallel state"],
 )  # fmt: skip
 def test_a_stop_is_heard_at_once(cloud: Cloud, bench: Workbench, state: dict[str, Any]) -> None:
