@@ -60,7 +60,7 @@ def command(
 
 
 def accepted(ledger: Ledger, key: str, changes: Mapping[str, str], cap_cents: int) -> str:
-    """Seals an item, corrected as told, a month else by its runs; answers what that does to months. Raises Refused."""
+    """Seals an item anew, corrected as told; a month is the sum of its runs unless told otherwise. Raises Refused."""
     before = _months(ledger.items(), cap_cents)
 
     def make(row: Row | None) -> Item:

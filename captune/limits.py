@@ -96,6 +96,11 @@ def _channel(evidence: Evidence) -> str:
     return f"downloaded; the job is {status}: {phases}{left}"
 
 
+def _several_instances(evidence: Evidence) -> str:
+    count = evidence.plan["training"]["instanceCount"]
+    return f"{count} instances: {_channel(evidence)}" if count > 1 and evidence.job else ""
+
+
 def _list_of_types(evidence: Evidence) -> str:
     selected = evidence.job.get("ResourceConfig", {}).get("SelectedInstanceType")
     return f"SageMaker selected {selected}" if selected else ""
@@ -186,11 +191,7 @@ ROWS: dict[str, Callable[[Evidence], str] | None] = {
     "an endpoint without capacity": _capacity,
     "every speed except": _speeds,
     "bfloat16 LoRA of 7 billion": _memory,
-    "several GPUs": lambda run: (
-        f"{count} instances: {_channel(run)}"
-        if (count := run.plan["training"]["instanceCount"]) > 1 and run.job
-        else ""
-    ),
+    "several GPUs": _several_instances,
     "rate, steps and passes, tried": _recipe,
     "spot:": _spot,
     "whether `MaxRuntimeInSeconds`": _longest_time,

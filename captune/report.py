@@ -48,9 +48,9 @@ def judged_again(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rewrite(source: Path, target: Path, *, for_the_repository: bool = False) -> str:
-    """Writes a run's report again, to another folder with its other files; answers the verdict.
+    """Writes the report of a results folder again, to another folder with copies of the run's other files; answers its verdict.
 
-    `for_the_repository`: ids in place of titles by others. Raises FileNotFoundError, and Refused of an unmeasured run.
+    `for_the_repository` replaces titles of text by others with ids. Raises FileNotFoundError, and Refused for a run that was not measured.
     """
     summary = json.loads((source / "summary.json").read_text("utf-8"))
     if summary.get("status") != "SUCCEEDED" or not summary.get("heldout"):

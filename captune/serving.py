@@ -122,7 +122,7 @@ def _tell(found: dict[str, Any], as_json: bool, words: str) -> None:
 
 
 def serve(deployment: Deployment, run: str, minutes: int) -> dict[str, Any]:
-    """Keeps an endpoint of a run's adapter, by an execution whose name two at once would share. Raises Refused."""
+    """Starts an execution that serves a run's adapter; of two that start at once, one gets its name. Raises Refused."""
     storage = Storage(deployment.client("s3"), deployment.bucket)
     plan = stored_plan(deployment.client("s3"), deployment.bucket, run)
     adapter = plan.get("adapterUri") or run_folder.adapter_uri(deployment.bucket, run, run)

@@ -107,8 +107,8 @@ def _key(path: Path | None) -> str:
 
 
 def _learned(corpus: Path, material: Material) -> str:
-    kind = "passage" if held_out.are_passages(material.held_out) else "document"
-    kind = "group" if material.training[0].records else kind
+    passages = held_out.are_passages(material.held_out)
+    kind = "group" if material.training[0].records else "passage" if passages else "document"
     measured = sum(count_words(part.text) for part in material.held_out)
     return (
         f"{corpus} can be used: a run learns {material.words:,} words in {plural(len(material.training), kind)}, holds out {measured:,} words in "

@@ -1,4 +1,4 @@
-"""The findings of a question, or a warning with the IAM action to allow: the one refused, or else `right`."""
+"""The findings of a question, and the warning for one that AWS refuses or does not answer."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -51,7 +51,7 @@ problem = partial(Finding, Level.PROBLEM)  # stops a run, or leaves it without a
 
 
 def asking(subject: str, right: str, question: Findings) -> Findings:
-    """The findings of a question, or a warning; a refusal names the IAM action to allow, or else it is `right`."""
+    """The findings of a question, or a warning with the IAM action to allow: the one that AWS names, or else `right`."""
     try:
         yield from question
     except ClientError as error:

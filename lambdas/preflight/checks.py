@@ -152,7 +152,10 @@ def licence(context: AccountContext, result: PreflightResult) -> str:
 
 
 def base_weights(context: AccountContext, result: PreflightResult) -> str:
-    """Where the weights lie and what model they are; texts go by it. Raises WeightsNotFound, WeightsRejected."""
+    """Where the weights lie, and what model they are. Raises WeightsNotFound and WeightsRejected.
+
+    Before the texts: how much of them is learned goes by the model that is there.
+    """
     if context.settings.base_model.own_weights:
         result.model, warnings = weights.of_user(context.client("s3"), context.settings)
     else:

@@ -14,9 +14,11 @@ from report.summary_types import Spot, or_empty
 def run_facts(
     plan: Plan, reservation: Mapping[str, Any], event: ReportEvent | None = None, trained_by: Plan | None = None
 ) -> dict[str, Any]:
-    """What the report says of the run itself. Instances and prices are those used; without an event, of a single choice.
+    """What the report says of the run itself.
 
-    `trained_by` is the plan of the earlier run that trained what is served: texts and losses are that run's.
+    `trained_by` is the plan of the run that trained what is served, where that is an earlier one: texts and losses are that
+    run's, and this one trained on no instance. Instances and their prices are those that really trained and served; without an
+    event they are known only where the plan has a single choice.
     """
     reported, budget, model, training = (
         or_empty(part) for part in (event, plan.get("budget"), plan.get("baseModel"), plan.get("training"))

@@ -5,23 +5,13 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, cast
 
+from report import summary_types
 from report.content.meaning import does_not_say
 from report.findings.analysis import NOT_MEASURED
 from report.findings.memorisation import answer_texts
 from report.findings.recall import by_id, cluster_of, counted_facts, mark_facts
 from report.findings.verdict import KNOWLEDGE_RULE, NOT_SHOWN, RULE
-from report.summary_types import (
-    Answer,
-    BaseModel,
-    Copied,
-    Cost,
-    Marked,
-    PromptRow,
-    RunConfiguration,
-    Status,
-    Summary,
-    or_empty,
-)
+from report.summary_types import Answer, BaseModel, Cost, Status, Summary, or_empty
 
 RUNNING: Status = "RUNNING"
 # Rounding, revisions and tied embeddings change a parameter count by well under 1 %; another model changes it by more.
@@ -153,7 +143,7 @@ def _frame(run: Mapping[str, Any], status: Status) -> Summary:
         "cost": {key: run.get(key) for key in Cost.__annotations__ if key in Cost.__required_keys__},
         "seconds_by_state": {},
         # In the order of the type, which is that of the report.
-        "configuration": {key: run.get(key) for key in RunConfiguration.__annotations__},
+        "configuration": {key: run.get(key) for key in summary_types.RunConfiguration.__annotations__},
     }
     return cast(Summary, frame)
 
@@ -188,14 +178,14 @@ def decoding(answers: Rows) -> dict[str, Any]:
     return {**settings, "seeds": seeds, **{f"samples_of_each_{kind}": count for kind, count in samples.items()}}
 
 
-def _prompt_rows(prompts: Rows, base: Rows, tuned: Rows, copies: Mapping[str, Any]) -> list[PromptRow]:
+def _prompt_rows(prompts: Rows, base: Rows, tuned: Rows, copies: Mapping[str, Any]) -> list[summary_types.PromptRow]:
     """One row for each prompt, with the answers of both models and the places of the facts in them."""
     sides = (("base", by_id(base)), ("tuned", by_id(tuned)))
-    rows: list[PromptRow] = []
+    rows: list[summary_types.PromptRow] = []
     for identifier, prompt in by_id(prompts).items():
         facts, copied = counted_facts(prompt), copies.get(identifier, {})
         answers = {name: _answer(found.get(identifier), facts, copied.get(name, [])) for name, found in sides}
-        row: PromptRow = {
+        row: summary_types.PromptRow = {
             "id": identifier,
             "kind": str(prompt.get("kind", "")),
             "prompt": str(prompt.get("prompt", "")),
@@ -213,10 +203,10 @@ def _prompt_rows(prompts: Rows, base: Rows, tuned: Rows, copies: Mapping[str, An
 def _answer(answer: Mapping[str, Any] | None, facts: list[Any], runs: Sequence[Sequence[int]]) -> Answer | None:
     if answer is None:
         return None
-    marked: list[Marked] = []
+    marked: list[summary_types.Marked] = []
     for text, run in zip_longest(answer_texts(answer), runs):
         spans, found, missing = mark_facts(text, facts)
-        copied: Copied | None = {"words": run[0], "start": run[1], "end": run[2]} if run else None
+        copied: summary_types.Copied | None = {"words": run[0], "start": run[1], "end": run[2]} if run else None
         marked.append({"text": text, "marks": spans, "found": found, "missing": missing, "copied": copied})
     shares = [len(item["found"]) / len(facts) for item in marked] if facts else []
     return {

@@ -18,7 +18,10 @@ from preflight.texts.text_file import Files
 
 
 def handle(event: Plan, context: Any) -> Staged:
-    """Takes the plan; answers what was staged, once. Raises DatasetChanged where a file is not the checked one."""
+    """Takes the plan of the run; answers what it has staged. Raises DatasetChanged where a file is not the checked one.
+
+    A second call writes nothing, even if the user's files have changed since.
+    """
     storage = Storage(client("s3"), required("BUCKET_NAME"))
     with reaching("The copy of the run's input"):
         _copy(storage, client("s3"), event)

@@ -1,6 +1,7 @@
 """Where everything lies in the project's bucket: each key is spelt here, and nowhere else among the functions.
 
-A path below a run's folder is a constant; `key` puts the run before it. A test compares the patterns of stacks/names.py.
+A path below a run's folder is a constant; `key` puts the run before it. The stacks grant rights on these folders by patterns
+of their own (stacks/names.py), because they are synthesized without the functions' packages; a test holds the two together.
 """
 
 import re

@@ -18,7 +18,10 @@ _MISSING = {"ImageNotFound", "ImageTagDoesNotMatchDigest", "InvalidImageTag"}
 
 
 def problem(ecr_in: Callable[[str], Any], address: str) -> tuple[str, str]:
-    """A reason to refuse the run, and a warning; empty if all is well. SageMaker pulls with its own role, so no access only warns."""
+    """Looks for one image: a reason to refuse the run, and a warning. Both are empty when it is there.
+
+    `ecr_in` makes a client for a region. A registry that cannot be asked is only a warning: SageMaker pulls with a role of its own.
+    """
     found = _ADDRESS.fullmatch(address)
     if found is None:
         form = "ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY:TAG"

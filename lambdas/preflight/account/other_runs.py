@@ -32,7 +32,10 @@ def runs_in_flight(ledger: Ledger, run: str) -> list[str]:
 
 
 def leftovers(sagemaker: Any, ledger: Ledger, now: datetime) -> list[str]:
-    """Endpoints and jobs of this project without a reservation; with its prefix and another's tag, they are to stay."""
+    """Endpoints and training jobs of this project that no reservation covers.
+
+    What has the project's prefix and another tag is named with that tag, because the sweeper does not remove it.
+    """
     ours = f"{PREFIX}-"
     found = find_present(sagemaker, TRAINING_JOB, ours, now, "InProgress")
     found += [one for one in find_present(sagemaker, ENDPOINT, ours, now) if one.status != "Deleting"]

@@ -129,7 +129,10 @@ def _why(error: Exception) -> str:
 
 
 def within_quotas(read: Sequence[Quota], others: Sequence[str], region: str) -> tuple[list[Quota], list[str]]:
-    """The quotas left by the account and `others` in flight, and what to know. Raises QuotaTooLow and RunInFlight."""
+    """The quotas that the account and the other runs in flight, `others`, leave to a run, and what a person should know of the rest.
+
+    Raises QuotaTooLow where no type is left for a use, RunInFlight where other runs have them all.
+    """
     allowed, shortages = _that_allow(read, 1)
     if shortages:
         raise QuotaTooLow(

@@ -8,16 +8,8 @@ from urllib.request import urlopen
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from common.architecture import (
-    CONFIGURATION,
-    INDEX,
-    TOKENIZER,
-    TOKENIZER_SETTINGS,
-    UNDIVIDED,
-    Shape,
-    UnknownShape,
-    shape_of,
-)
+from common import architecture
+from common.architecture import CONFIGURATION, INDEX, TOKENIZER, TOKENIZER_SETTINGS, UNDIVIDED
 from common.aws import error_code, error_message
 from common.contracts import run_folder
 from common.environment import BaseModel, RunSettings
@@ -165,11 +157,11 @@ class _Folder:
         self._bucket, self._prefix = _place(settings)
         self.sizes = self._list()
         self.configuration = self.read(CONFIGURATION)
-        self.shape: Shape | None = None
+        self.shape: architecture.Shape | None = None
         self._unknown = ""
         try:
-            self.shape = shape_of(self.configuration)
-        except UnknownShape as error:
+            self.shape = architecture.shape_of(self.configuration)
+        except architecture.UnknownShape as error:
             self._unknown = str(error)
         self.context = self.configuration.get("max_position_embeddings")
         self.served = min(settings.base_model.served_tokens, self.context) if isinstance(self.context, int) else 0

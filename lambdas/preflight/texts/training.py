@@ -112,7 +112,7 @@ def from_text(files: Files, request: Request, measured: list[Document]) -> Mater
 
 
 def from_records(files: Files, request: Request, measured: list[Document]) -> Material | None:
-    """The same of records."""
+    """The same of a file of records."""
     name, given_name = request.corpus or "", request.held_out or ""
     most, least = text_file.MOST_CORPUS_BYTES, text_file.MINIMUM_HELD_OUT_WORDS
     corpus = files.attempt(lambda: _read(files, request, name, "record", text_file.MINIMUM_WORDS, most))
