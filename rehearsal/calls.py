@@ -48,6 +48,12 @@ def invalid(message: str) -> ServiceError:
     return ServiceError("ValidationException", message)
 
 
+def json_answer(content: Mapping[str, Any] | None) -> Response:
+    """A service's answer in JSON, with moments as seconds; empty for None."""
+    text = "" if content is None else json.dumps(content, default=lambda moment: round(moment.timestamp(), 3))
+    return Response(text, content_type="application/x-amz-json-1.1")
+
+
 @dataclass
 class Call:
     """One request to AWS. `status`, `error` and `message` are filled in when it is answered."""

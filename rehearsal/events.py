@@ -99,20 +99,22 @@ def status_change(execution: Any) -> dict[str, Any]:
     def milliseconds(moment: datetime | None) -> int | None:
         return int(moment.timestamp() * 1000) if moment else None
 
+    succeeded = execution.status == "SUCCEEDED"
+
     return {
         "detail-type": "Step Functions Execution Status Change",
         "source": "aws.states",
         "detail": {
-            "executionArn": execution.exec_arn,
-            "stateMachineArn": execution.state_machine.arn,
+            "executionArn": execution.arn,
+            "stateMachineArn": execution.machine,
             "name": execution.name,
-            "status": str(execution.exec_status.value),
-            "startDate": milliseconds(execution.start_date),
-            "stopDate": milliseconds(execution.stop_date),
-            "input": json.dumps(execution.input_data),
-            "output": json.dumps(execution.output, default=str) if execution.output is not None else None,
-            "error": execution.error,
-            "cause": execution.cause,
+            "status": execution.status,
+            "startDate": milliseconds(execution.start),
+            "stopDate": milliseconds(execution.stop),
+            "input": json.dumps(execution.input),
+            "output": json.dumps(execution.output) if succeeded else None,
+            "error": execution.error or None,
+            "cause": execution.cause or None,
         },
     }
 

@@ -7,30 +7,28 @@ with Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=20
 """
 
 import json
-import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from functools import cache
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
-from moto.awslambda_simple.models import LambdaSimpleBackend
+from moto.awslambda.models import lambda_backends
 from moto.core.base_backend import BackendDict
-from moto.core.config import default_user_config
 from moto.core.model_instances import reset_model_data
-from moto.stepfunctions.models import StateMachine
+from moto.sns.models import sns_backends
+from werkzeug.wrappers import Response
 
 from rehearsal.aws_lambda.functions import Functions
-from rehearsal.calls import Call, Faults
-from rehearsal.events import Clock, Delivery, Events, sns_event, status_change
+from rehearsal.calls import Call, Faults, ServiceError
+from rehearsal.events import Clock, Delivery, Events, sns_event
 from rehearsal.sagemaker.standin import PLAYED, StandIn
-from rehearsal.step_functions import interpreter
-from rehearsal.step_functions.executions import Execution, Executions
+from rehearsal.step_functions.executions import Execution
+from rehearsal.step_functions.wall_clock import Executions
 from stacks.assembly import Assembly
 
-from .clients import PERSON, Clients
+from .clients import ACCOUNT, PERSON, Clients
 from .deployment import Deployment
 from .gateway import Gateway
 from .rights import Rights
@@ -72,7 +70,10 @@ class Cloud:
             "gated_weights": gated_weights, "on_training_line": on_training_line, "quotas": quotas, "prices": prices,
         }  # fmt: skip
         self.changed = threading.Condition()
-        self.executions = Executions(self.region, self.changed)
+        self.executions = Executions(
+            region, self.clock, time_scale, self.changed, self.client_for,
+            lambda event: self.events.publish(event), lambda arn, event: self.on_history(arn, event),
+        )  # fmt: skip
 
     # life ----------------------------------------------------------------------------------------------------------
 
@@ -86,16 +87,13 @@ class Cloud:
         return self
 
     def _open(self, undo: ExitStack) -> None:
-        interpreter.install()
-        _patch_moto(interpreter.current)
         self.workdir.mkdir(parents=True, exist_ok=True)
-        undo.enter_context(_emptied_moto())
+        BackendDict.reset()
+        reset_model_data()
         self._gateway = Gateway(self.clock, self._rights)
         undo.callback(self._gateway.stop)
         self._gateway.on_done = self._on_done
         self._clients = Clients(self._gateway.url, self.region)
-        interpreter.use(self)
-        undo.callback(interpreter.use, None)
         self._start_sagemaker()
         undo.callback(lambda: self.sagemaker.close())  # a reset puts another one in its place
         self.functions = Functions(
@@ -118,7 +116,12 @@ class Cloud:
             **self._engines,
             **self._standin_options,
         )
-        self._gateway.players = dict.fromkeys(PLAYED, self.sagemaker.answer)
+        self._gateway.players = {
+            **dict.fromkeys(PLAYED, self.sagemaker.answer),
+            "stepfunctions": self.executions.answer,
+            "lambda:Invoke": self._invoke,
+            "sns:Publish": self._publish,
+        }
 
     def __exit__(self, *_: object) -> None:
         self._undo.close()
@@ -156,22 +159,31 @@ class Cloud:
     # what happens by itself ------------------------------------------------------------------------------------------
 
     def _on_done(self, call: Call) -> None:
-        """Keep a published message and send it to the subscribed Lambdas; look anew when a schedule has changed."""
-        if (call.service, call.operation) == ("sns", "Publish"):
-            topic, subject, message = call.request["TopicArn"], call.request.get("Subject"), call.request["Message"]
-            self.messages.append((topic, subject, message))
-            event = sns_event(topic, subject, message)
-            for function in self.deployment.subscribers(topic) if self.deployment else []:
-                self.events.send(Delivery("topic", topic.rpartition(":")[2], function, "", event))
-        elif call.service == "scheduler":
+        """Look again when a schedule has changed."""
+        if call.service == "scheduler":
             self.events.look_again()
 
-    def on_terminal(self, execution: Any) -> None:
-        """Publish the event of an execution's end."""
-        try:
-            self.events.publish(status_change(execution))
-        finally:
-            self.executions.ended(execution.exec_arn)
+    def _publish(self, call: Call, region: str, body: bytes) -> Response:
+        """Keep a message and send it to the subscribed Lambdas: a delivery may fail, come twice or wait, which it cannot in moto."""
+        topic, subject, message = call.request["TopicArn"], call.request.get("Subject"), call.request["Message"]
+        if topic not in sns_backends[ACCOUNT][region].topics:
+            raise ServiceError("NotFound", "Topic does not exist", 404)
+        self.messages.append((topic, subject, message))
+        event = sns_event(topic, subject, message)
+        for function in self.deployment.subscribers(topic) if self.deployment else []:
+            self.events.send(Delivery("topic", topic.rpartition(":")[2], function, "", event))
+        told = f"<PublishResult><MessageId>{uuid4()}</MessageId></PublishResult>"
+        return Response(f"<PublishResponse>{told}</PublishResponse>", content_type="text/xml")
+
+    def _invoke(self, call: Call, region: str, body: bytes) -> Response:
+        """Run a function, and mark its errors as Lambda does."""
+        name = str(call.request["FunctionName"])
+        functions = {function.function_name: function for function in lambda_backends[ACCOUNT][region].list_functions()}
+        function = functions.get(name.rpartition(":")[2])
+        if function is None:
+            raise ServiceError("ResourceNotFoundException", f"Function not found: {name}", 404)
+        answer, failed = self.functions.invoke(function, json.loads(body or b"null"))
+        return Response(answer, 200, {"x-amz-function-error": "Unhandled"} if failed else {})
 
     def _notify(self) -> None:
         with self.changed:
@@ -193,7 +205,7 @@ class Cloud:
         answer = self.client("stepfunctions").start_execution(
             stateMachineArn=machine, name=name or str(uuid4()), input=json.dumps({} if run_input is None else run_input)
         )
-        return self.executions.get(answer["executionArn"])
+        return self.executions.execution(answer["executionArn"])
 
     def stop(self, execution: Execution, *, error: str | None = None, cause: str | None = None) -> None:
         """Stop an execution, as the console's Stop does."""
@@ -226,44 +238,3 @@ class Cloud:
         left = dict(self.sagemaker.leftovers())
         left["schedules"] = sorted(schedule.name for schedule in self.events.schedules())
         return left
-
-
-@contextmanager
-def _emptied_moto() -> Iterator[None]:
-    """An empty account, which runs Lambdas and state machines; afterwards moto has its own settings again."""
-    logging.getLogger("moto").setLevel(logging.CRITICAL)  # it logs each state that fails, as a test means it to
-    settings: dict[str, Any] = default_user_config
-    before = {name: dict(settings[name]) for name in ("lambda", "stepfunctions")}
-    settings["lambda"]["use_docker"] = False
-    settings["stepfunctions"]["execute_state_machine"] = True
-    BackendDict.reset()
-    reset_model_data()
-    try:
-        yield
-    finally:
-        settings.update(before)
-
-
-@cache
-def _patch_moto(current: Callable[[], Any]) -> None:
-    """Patch moto, once; `current` returns the cloud in use, or None."""
-    echo = LambdaSimpleBackend.invoke
-
-    def invoke(self: Any, function_name: str, qualifier: Any, body: Any, headers: Any, response_headers: Any) -> Any:
-        """Run the function, where moto answers with the event itself, and mark its errors as Lambda does."""
-        cloud = current()
-        if cloud is None:
-            return echo(self, function_name, qualifier, body, headers, response_headers)
-        function = self.get_function(function_name, qualifier)
-        answer, failed = cloud.functions.invoke(function, json.loads(body or b"null"))
-        if failed:
-            response_headers["x-amz-function-error"] = "Unhandled"
-        return answer.encode()
-
-    LambdaSimpleBackend.invoke = invoke
-    # Cloud delivers what is published, and so has it fail, come twice or wait.
-    LambdaSimpleBackend.send_sns_message = lambda self, *of, **more: None
-    # Fn::GetAtt of a state machine's Arn, which CloudFormation has and moto lacks.
-    attribute, has = StateMachine.get_cfn_attribute, StateMachine.has_cfn_attr
-    StateMachine.get_cfn_attribute = lambda self, name: self.arn if name == "Arn" else attribute(self, name)
-    StateMachine.has_cfn_attr = classmethod(lambda cls, name: name == "Arn" or has(name))

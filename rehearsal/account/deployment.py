@@ -1,4 +1,4 @@
-"""Deployment into the rehearsed account: assets uploaded, stacks created, and the state machines made executable.
+"""Deployment into the rehearsed account: assets uploaded, stacks and state machines created, functions subscribed.
 
 Everything is found by its type and by what refers to what, never by a logical id.
 """
@@ -17,6 +17,7 @@ from stacks.assembly import Assembly, Stack, substituted
 
 from .clients import ACCOUNT, Clients
 
+_MACHINE = "AWS::StepFunctions::StateMachine"
 _WEIGHTS_MARKERS = ("config.json", "tokenizer.model", "model-00001-of-00002.safetensors")
 
 
@@ -60,14 +61,17 @@ class Deployment:
 
     def _create_stack(self, stack: Stack) -> None:
         client = self._clients.get("cloudformation")
-        for resource in stack.template.get("Resources", {}).values():
+        declared = stack.template.get("Resources", {})
+        machines = {name for name, resource in declared.items() if resource["Type"] == _MACHINE}
+        for resource in declared.values():
             if resource_class_from_type(resource["Type"]) is None:
                 self.unsupported.add(resource["Type"])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*not supported by moto's CloudFormation.*")
             client.create_stack(
-                StackName=stack.name, TemplateBody=json.dumps(stack.template), Capabilities=["CAPABILITY_NAMED_IAM"]
-            )
+                StackName=stack.name, TemplateBody=json.dumps(_by_reference(stack.template, machines)),
+                Capabilities=["CAPABILITY_NAMED_IAM"],
+            )  # fmt: skip
         described = client.describe_stacks(StackName=stack.name)["Stacks"][0]
         if described["StackStatus"] != "CREATE_COMPLETE":
             raise RuntimeError(
@@ -75,8 +79,8 @@ class Deployment:
             )
         backend = cloudformation_backends[ACCOUNT][self._clients.region]
         resources = backend.get_stack(stack.name).resource_map
-        for logical_id, resource in stack.template.get("Resources", {}).items():
-            if resource["Type"] == "AWS::StepFunctions::StateMachine":
+        for logical_id, resource in declared.items():
+            if resource["Type"] == _MACHINE:
                 self._make_executable(resource, resources[logical_id], resources)
             elif resource["Type"] == "AWS::SNS::Subscription":
                 properties = clean_json(resource["Properties"], resources)
@@ -86,7 +90,7 @@ class Deployment:
                     )
 
     def _make_executable(self, resource: dict[str, Any], machine: Any, resources: Any) -> None:
-        """Create the machine again where moto executes machines, with the substitutions that moto leaves out."""
+        """Create the machine where it is run, with the substitutions that moto leaves out."""
         properties = resource["Properties"]
         values = clean_json(properties.get("DefinitionSubstitutions", {}), resources)
         definition = substituted(properties["DefinitionString"], values)
@@ -94,7 +98,6 @@ class Deployment:
             name=machine.name,
             definition=definition,
             roleArn=machine.roleArn,
-            type=properties.get("StateMachineType", "STANDARD"),
         )
         self.definitions[machine.arn] = definition
         if "TearDownArn" in values:
@@ -151,6 +154,15 @@ class Deployment:
             table.items.clear()
         for group in scheduler_backends[ACCOUNT][self._clients.region].schedule_groups.values():
             group.schedules.clear()
+
+
+def _by_reference(part: Any, machines: set[str]) -> Any:
+    """A template that asks for the ARN of a state machine by its Ref, which is the ARN as well: moto lacks the attribute."""
+    if isinstance(part, dict):
+        if list(part) == ["Fn::GetAtt"] and part["Fn::GetAtt"][1] == "Arn" and part["Fn::GetAtt"][0] in machines:
+            return {"Ref": part["Fn::GetAtt"][0]}
+        return {key: _by_reference(value, machines) for key, value in part.items()}
+    return [_by_reference(value, machines) for value in part] if isinstance(part, list) else part
 
 
 def _create_bucket(s3: Any, name: str, region: str) -> None:

@@ -57,8 +57,8 @@ def moto() -> DomainDispatcherApplication:
 class Gateway:
     """A running server. `stop` ends it.
 
-    Without `rights` everybody may do everything. `players` answer the calls of a service in place of moto, and `on_done` is called with each call
-    that moto has done, whatever its caller hears.
+    Without `rights` everybody may do everything. `players` answer the calls of a service, or of one operation ("lambda:Invoke"), instead of moto,
+    and `on_done` is called with each call that moto has done, whatever its caller hears.
     """
 
     def __init__(self, clock: Callable[[], datetime], rights: Rights | None = None) -> None:
@@ -117,9 +117,10 @@ class Gateway:
         return answer(environ, start_response)
 
     def _forward(self, call: Call, region: str, body: bytes, environ: dict[str, Any]) -> Response:
-        if call.service in self.players:
+        player = self.players.get(f"{call.service}:{call.operation}") or self.players.get(call.service)
+        if player is not None:
             try:
-                return self.players[call.service](call, region, body)
+                return player(call, region, body)
             except ServiceError:
                 raise
             except Exception as error:  # a fault of the stand-in itself must be seen, not hang the caller

@@ -1,13 +1,12 @@
 """One object that plays SageMaker, its runtime, the price list, the service quotas and the image registry."""
 
-import json
 from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
 from werkzeug.wrappers import Response
 
-from rehearsal.calls import Call, ServiceError, invalid
+from rehearsal.calls import Call, ServiceError, invalid, json_answer
 
 from .engines import Context, HostingEngine, TrainingEngine
 from .market import Market
@@ -112,9 +111,7 @@ class StandIn:
             self.answered += 1
             variant = {"x-Amzn-Invoked-Production-Variant": "primary"}
             return Response(said.body, 200, variant, content_type=said.content_type)
-        content = self.perform(call.service, call.operation, call.request, region)
-        text = "" if content is None else json.dumps(content, default=lambda moment: round(moment.timestamp(), 3))
-        return Response(text, content_type="application/x-amz-json-1.1")
+        return json_answer(self.perform(call.service, call.operation, call.request, region))
 
     def perform(self, service: str, operation: str, request: Mapping[str, Any], region: str) -> Any:
         """Check a request and return its answer, None for an empty one. Raises ServiceError, as the service would answer."""

@@ -1,388 +1,300 @@
-"""What moto's interpreter of the Amazon States Language lacks, patched in once per process.
+"""Runs a state machine of the Amazon States Language, state by state, in whatever time it is given.
 
-Each patch says what AWS does and what moto does instead. They act through the `Cloud` in use (its time scale, clock, clients by
-role, `on_history` and `on_terminal`), so that one process can run one cloud after another.
+It knows what the two .asl.yaml files use: JSONata, Assign, Output, Retry, Catch, Choice, Wait, Parallel, Pass, Succeed, Fail and
+TimeoutSeconds. The proof of the cap runs it in virtual time (verification/simulation/virtual_time.py), a rehearsal by the clock (wall_clock.py).
 """
 
 import copy
-import sys
-import threading
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from functools import cache, lru_cache
-from typing import Any
-
-from moto.core.responses import ActionResult
-from moto.stepfunctions.parser.api import EvaluationFailedEventDetails, HistoryEventType
-from moto.stepfunctions.parser.asl.component.common.error_name.error_name import ErrorName
-from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent, FailureEventException
-from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
-from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
-from moto.stepfunctions.parser.asl.component.common.retry.retrier_decl import RetrierDecl
-from moto.stepfunctions.parser.asl.component.common.retry.retrier_outcome import RetrierOutcome
-from moto.stepfunctions.parser.asl.component.common.string import string_expression
-from moto.stepfunctions.parser.asl.component.common.timeouts.timeout import EvalTimeoutError
-from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
-from moto.stepfunctions.parser.asl.component.program.program import Program
-from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
-from moto.stepfunctions.parser.asl.component.state.exec.state_parallel import branches_decl
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
-    state_task_service_aws_sdk,
-    state_task_service_lambda,
-)
-from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
-from moto.stepfunctions.parser.asl.eval.environment import Environment
-from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
-from moto.stepfunctions.parser.asl.eval.event.event_manager import EventManager
-from moto.stepfunctions.parser.asl.eval.program_state import ProgramRunning, ProgramStopped
-from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
-from moto.stepfunctions.parser.asl.utils import boto_client
-from moto.stepfunctions.parser.backend import execution as execution_module
-from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
-from moto.stepfunctions.responses import StepFunctionResponse
+import re
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, Protocol, TypeVar
 
 from rehearsal import jsonata
-from rehearsal.sagemaker.validation import service_model
 
-_in_force: list[Any] = []
+from .executions import Execution
 
-
-def use(cloud: Any) -> None:
-    """Make `cloud` the one in use, or none."""
-    _in_force[:] = [cloud] if cloud is not None else []
-
-
-def current() -> Any:
-    """Return the cloud in use, or None."""
-    return _in_force[0] if _in_force else None
-
-
-@cache
-def install() -> None:
-    """Patch moto, once."""
-    _use_jsonata()
-    _use_clients_with_roles()
-    _name_errors()
-    _report_history_and_ends()
-    _wake_at_the_end()
-    _shorten_waits()
-    _end_tasks_at_once()
-    _start_and_stop()
-    _complete_the_api()
-    _read_a_definition_once()
-
-
-def _read_a_definition_once() -> None:
-    """One reading serves every execution of a definition; moto reads anew for each, for a third of its time.
-
-    The executions share what was read, which keeps nothing of them; a name under which each keeps its own must be there before.
-    """
-    EvalComponent.heap_key = property(lambda self: str(id(self)))
-    read = lru_cache(maxsize=16)(AmazonStateLanguageParser.parse)
-    AmazonStateLanguageParser.parse = staticmethod(read)
-
-
-def _use_jsonata() -> None:
-    """JSONata: evaluated by jsonata-python; what gives nothing or fails is a States.QueryEvaluationError."""
-
-    def evaluate(self: Any, env: Environment) -> None:
-        store, states = env.variable_store, dict(env.states._states_data)
-        for name in ("result", "errorOutput"):  # moto keeps null where AWS has nothing
-            if states.get(name) is None:
-                states.pop(name, None)
-        variables = {**store._outer_scope, **store._inner_scope, "states": states}
-        try:
-            env.stack.append(jsonata.evaluate(self.expression, variables, current().clock))
-        except jsonata.ExpressionError as error:
-            raise FailureEventException(_query_failure(env, str(error))) from error
-
-    # mypy cannot follow assignments to methods; the attribute is checked by the tests.
-    string_expression.StringJSONata._eval_body = evaluate
-    string_expression.StringVariableSample._eval_body = evaluate
-
-
-def _query_failure(env: Environment, cause: str) -> FailureEvent:
-    name = StatesErrorName(typ=StatesErrorNameType.StatesQueryEvaluationError)
-    details = EvaluationFailedEventDetails(error=name.error_name, cause=cause)
-    return FailureEvent(
-        env=env,
-        error_name=name,
-        event_type=HistoryEventType.EvaluationFailed,
-        event_details=EventDetails(evaluationFailedEventDetails=details),
-    )
-
-
-def _use_clients_with_roles() -> None:
-    """Clients: moto's go to port 5000, all alike and unchecked. Here: the right endpoint, the role, checked parameters."""
-    original = boto_client.boto_client_for
-
-    def client_for(region: str, service: str, state_credentials: Any = None) -> Any:
-        cloud = current()
-        if cloud is None:
-            return original(region=region, service=service, state_credentials=state_credentials)
-        return cloud.client_for(service, getattr(state_credentials, "role_arn", ""))
-
-    boto_client.boto_client_for = client_for
-    for module in list(sys.modules.values()):  # those that imported the function by its name
-        if getattr(module, "boto_client_for", None) is original:
-            module.boto_client_for = client_for  # type: ignore[attr-defined]
-
-
-def _report_history_and_ends() -> None:
-    """History and ends, which moto keeps to itself; and the error and cause of an end, which it drops."""
-    publish = EventManager._publish_history_event
-
-    def publish_and_tell(self: Any, **event: Any) -> None:
-        publish(self, **event)
-        tell: Callable[[Mapping[str, Any]], None] | None = getattr(self, "rehearsal_listener", None)
-        if tell is not None:
-            tell(self._history_event_list[-1])
-
-    EventManager._publish_history_event = publish_and_tell
-
-    environment = ExecutionWorker._get_evaluation_environment
-
-    def environment_with_listener(self: Any) -> Environment:
-        if self.env is None:
-            env = environment(self)
-            arn, cloud = self._evaluation_details.execution_details.arn, current()
-            if cloud is not None:
-                env.event_manager.rehearsal_listener = lambda event: cloud.on_history(arn, event)
-            started = env.states.context_object.context_object_data["Execution"]
-            if isinstance(started["StartTime"], datetime):  # AWS gives ISO 8601 with a Z
-                moment = started["StartTime"].astimezone(UTC)
-                started["StartTime"] = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            self.env = env
-        return self.env
-
-    ExecutionWorker._get_evaluation_environment = environment_with_listener
-
-    communication = execution_module.BaseExecutionWorkerCommunication
-
-    def terminated(self: Any) -> None:
-        execution = self.execution
-        state = execution.exec_worker.env.program_state()
-        if isinstance(state, ProgramStopped):
-            execution.error, execution.cause = state.error or None, state.cause or None
-        self._reflect_execution_status()
-        cloud = current()
-        if cloud is not None:
-            cloud.on_terminal(execution)
-
-    communication.terminated = terminated
-
-
-# the names of errors ---------------------------------------------------------------------------------------------------
-
-# How Step Functions spells a service in the error names of its AWS SDK integrations.
-_SERVICE_NAMES = {
-    "sagemaker": "SageMaker",
-    "dynamodb": "DynamoDb",
-    "sfn": "Sfn",
-    "scheduler": "Scheduler",
-    "sns": "Sns",
+T = TypeVar("T")
+State = Mapping[str, Any]
+# What runs yields how long it waits (seconds), and what is true while a call is under way meanwhile, which an abort may not stop.
+# By the clock that is a function: the wait is over as soon as it returns true.
+Steps = Generator[tuple[float, bool | Callable[[], bool]], None, T]
+_TYPES = ("Task", "Parallel", "Choice", "Wait", "Pass", "Succeed", "Fail")
+_PATH = re.compile(r"\$([A-Za-z_]\w*)((?:\.[A-Za-z_]\w*)*)")
+_PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9]+)\}")
+# What depends on more than the values that an expression names.
+_IMPURE = re.compile(r"\$(?:millis|now|uuid|random)\b")
+# What each wildcard does not catch.
+_WILDCARDS: Mapping[str, tuple[str, ...]] = {
+    "States.ALL": ("States.DataLimitExceeded",),
+    "States.TaskFailed": ("States.Timeout",),
 }
+# The events of failures that are not those of a task's call.
+_FAILED: Mapping[str, tuple[str, str]] = {
+    "States.Timeout": ("TaskTimedOut", "taskTimedOut"),
+    "States.QueryEvaluationError": ("EvaluationFailed", "evaluationFailed"),
+}
+_FOREVER = 10**9  # seconds
+# AWS ends an execution whose history has 25,000 events; entering and leaving a state are two.
+_MOST_TRANSITIONS = 12_500
+_MISSING = type("Missing", (), {"__repr__": lambda self: "(nothing)"})()
+_RESULTS: dict[tuple[str, str], Any] = {}
+_MOST_RESULTS = 200_000
 
 
-def aws_error_name(service: str, code: str, shape: str | None) -> str:
-    """The name of a service error in an AWS SDK integration, by boto3's name of the service.
+class Failure(Exception):
+    """A task, a Fail state or an expression failed, as Step Functions names it. `seconds` is how long the failing call took."""
 
-    Step Functions uses the AWS SDK for Java: an error with a `shape` in the service's model is `<Service>.<Shape>`, with "Exception" at its end;
-    any other code is `<Service>.<Service>Exception`.
-    """
-    name = _SERVICE_NAMES.get(service.lower(), service[:1].upper() + service[1:])
-    error = shape or name
-    return f"{name}.{error if error.endswith('Exception') else error + 'Exception'}"
+    def __init__(self, error: str, cause: str | None = "", seconds: float = 0.0) -> None:
+        super().__init__(f"{error}: {cause}")
+        self.error, self.cause, self.seconds = error, cause, seconds
+
+
+class OutOfTime(Failure):
+    """The time of the whole execution is over."""
+
+
+# Calls the resource of a task's state with its arguments: what AWS answers, or Failure.
+Call = Callable[[str, str, Any], Steps[Any]]  # (state, resource, arguments)
+
+
+class Time(Protocol):
+    """What passes while an execution runs."""
+
+    @property
+    def now(self) -> datetime:
+        """The present moment."""
+
+    @property
+    def scale(self) -> float:
+        """How many times shorter the waits of a definition are here. Timeouts are not, for work takes as long as it takes."""
+
+    def jitter(self, seconds: float) -> float:
+        """A pause of up to so many seconds."""
+
+    def side_by_side(self, branches: list[Steps[Any]]) -> Steps[list[Any]]:
+        """Run all at the same time, and return their results; the first that fails ends the others."""
+
+
+@dataclass
+class Interpreter:
+    """One execution of a definition."""
+
+    time: Time
+    definition: State
+    context: Mapping[str, Any]
+    call: Call
+    execution: Execution
+    values: Mapping[str, str] = field(default_factory=dict)  # what replaces ${Placeholders}
+    transitions: int = 0
+
+    def run(self, given: Any) -> Steps[Any]:
+        """The execution from its input to its output. Raises Failure as it fails, OutOfTime when its time is over."""
+        return self._within(self.definition, self._machine(self.definition, given, {}), OutOfTime)
+
+    def _within(self, limited: State, steps: Steps[T], late: type[Failure] = Failure) -> Steps[T]:
+        """The steps, as far as they come within the TimeoutSeconds of a definition or a state."""
+        end = self.time.now + timedelta(seconds=limited.get("TimeoutSeconds", _FOREVER))
+        while self.time.now < end:
+            try:
+                seconds, busy = next(steps)
+            except StopIteration as done:
+                return done.value
+            # Where the time ends first, only a call that is answered ends the wait before it does.
+            while (left := (end - self.time.now) / timedelta(seconds=1)) > 0:
+                yield min(seconds, left), busy
+                if seconds < left or busy:
+                    break
+        steps.close()
+        raise late("States.Timeout")
+
+    def _machine(self, definition: State, given: Any, variables: dict[str, Any]) -> Steps[Any]:
+        name = definition["StartAt"]
+        # A call may still end after its execution did: then no further state is entered, and no error is met.
+        while self.execution.status == "RUNNING":
+            state: State = definition["States"][name]
+            self._note(f"{state['Type']}StateEntered", "stateEntered", name=name)
+            self.transitions += 1
+            if self.transitions > _MOST_TRANSITIONS:
+                raise Failure("States.Runtime", "the history of the execution is full")
+            if state["Type"] == "Fail":
+                error, cause = (self._value(state.get(key, ""), given, variables) for key in ("Error", "Cause"))
+                raise Failure(str(error), str(cause))
+            following, given = yield from self._state(definition, name, state, given, variables)
+            self._note(f"{state['Type']}StateExited", "stateExited", name=name)
+            if following is None:
+                return given
+            name = following
+        return None
+
+    def _state(
+        self, definition: State, name: str, state: State, given: Any, variables: dict[str, Any]
+    ) -> Steps[tuple[str | None, Any]]:
+        """Runs one state; answers what follows and with which input."""
+        kind = state["Type"]
+        if kind == "Choice":
+            for rule in state["Choices"]:
+                if self._value(rule["Condition"], given, variables) is True:
+                    return rule["Next"], self._leave(rule, given, given, variables)
+            if "Default" not in state:
+                raise Failure("States.NoChoiceMatched", f"no rule of {name} applies")
+            return state["Default"], self._leave(state, given, given, variables)
+        if kind == "Wait":
+            seconds = float(self._value(state["Seconds"], given, variables))
+            yield self._pause(definition, state, seconds, variables), False
+        if kind in {"Pass", "Wait", "Succeed"}:
+            return state.get("Next"), self._leave(state, given, given, variables)
+        return (yield from self._patiently(name, state, given, variables))
+
+    def _patiently(
+        self, name: str, state: State, given: Any, variables: dict[str, Any]
+    ) -> Steps[tuple[str | None, Any]]:
+        """A task or a parallel state, with its retries and catches."""
+        tried: dict[int, int] = {}
+        while True:
+            try:
+                if state["Type"] == "Parallel":
+                    branches = [self._machine(branch, given, dict(variables)) for branch in state["Branches"]]
+                    result = yield from self.time.side_by_side(branches)
+                else:
+                    asked = self._value(state.get("Arguments", {}), given, variables)
+                    result = yield from self._within(state, self.call(name, state["Resource"], asked))
+                    self._note("TaskSucceeded", "taskSucceeded", resource=state["Resource"])
+                return state.get("Next"), self._leave(state, given, result, variables, result=result)
+            except Failure as failure:
+                if self.execution.status != "RUNNING":
+                    raise
+                kind, details = _FAILED.get(failure.error, ("TaskFailed", "taskFailed"))
+                self._note(kind, details, name=name, error=failure.error, cause=failure.cause)
+                if failure.seconds:
+                    yield failure.seconds, False
+                number, retry = _first(state.get("Retry", []), failure.error)
+                tries = tried.get(number, 0)
+                if retry is not None and tries < len(waits := retry_waits(retry)):
+                    tried[number], pause = tries + 1, waits[tries]
+                    self.transitions += 1
+                    full = retry.get("JitterStrategy") == "FULL"
+                    yield (self.time.jitter(pause) if full else pause) / self.time.scale, False
+                    continue
+                _, catch = _first(state.get("Catch", []), failure.error)
+                if catch is None:
+                    raise
+                output = {"Error": failure.error} | ({} if failure.cause is None else {"Cause": failure.cause})
+                return catch["Next"], self._leave(catch, given, output, variables, errorOutput=output)
+
+    def _leave(self, state: State, given: Any, otherwise: Any, variables: dict[str, Any], **seen: Any) -> Any:
+        """Assigns the variables and answers the output; both see the variables as they were."""
+        output = self._value(state["Output"], given, variables, **seen) if "Output" in state else otherwise
+        variables |= {
+            name: self._value(value, given, variables, **seen) for name, value in state.get("Assign", {}).items()
+        }
+        return output
+
+    def _pause(self, definition: State, state: State, seconds: float, variables: dict[str, Any]) -> float:
+        """How long a Wait state lasts here."""
+        return seconds / self.time.scale
+
+    def _note(self, kind: str, details: str, **told: Any) -> None:
+        self.execution.note(self.time.now, kind, details, **told)
+
+    def _value(self, text: Any, given: Any, variables: Mapping[str, Any], **seen: Any) -> Any:
+        """A field of the definition with its placeholders and expressions replaced."""
+        if isinstance(text, dict):
+            return {key: self._value(part, given, variables, **seen) for key, part in text.items()}
+        if isinstance(text, list):
+            return [self._value(part, given, variables, **seen) for part in text]
+        if not isinstance(text, str):
+            return text
+        if "${" in text:
+            text = _PLACEHOLDER.sub(lambda found: self.values.get(found[1], found[1]), text)
+        if not text.startswith("{%"):
+            return text
+        states = {"input": given, "context": self.context, **seen}
+        return self._evaluate(text[2:-2].strip(), {**variables, "states": states})
+
+    def _evaluate(self, text: str, known: Mapping[str, Any]) -> Any:
+        read = _read(text)
+        if read.path and (found := _at(read.path, known)) is not _MISSING and found is not None:
+            return found
+        try:
+            named = {name: known[name] for name in read.names if name in known}
+            if read.impure:
+                return jsonata.evaluate(text, named, self.clock)
+            # The same expression over the same values gives the same: a thousand months ask each a few times.
+            key = text, repr([_at(one, known) for one in read.paths])
+            if (found := _RESULTS.get(key, _MISSING)) is _MISSING:
+                if len(_RESULTS) > _MOST_RESULTS:
+                    _RESULTS.clear()
+                found = _RESULTS[key] = jsonata.evaluate(text, named)
+            return copy.deepcopy(found) if isinstance(found, (dict, list)) else found
+        except jsonata.ExpressionError as error:
+            raise Failure("States.QueryEvaluationError", str(error)) from error
+
+    def clock(self) -> datetime:
+        """The time of this execution."""
+        return self.time.now
+
+
+def status_of(failure: Failure) -> str:
+    """How an execution ends that a failure ends."""
+    return "TIMED_OUT" if isinstance(failure, OutOfTime) else "FAILED"
+
+
+def unsupported(definition: State) -> list[str]:
+    """What a definition asks for that is not played here, in a sentence for each."""
+    found = [] if definition.get("QueryLanguage") == "JSONata" else ["The rehearsal runs JSONata only"]
+    for name, state in definition["States"].items():
+        if state["Type"] not in _TYPES:
+            found.append(f"The rehearsal runs no {state['Type']} state, which {name} is")
+        for branch in state.get("Branches", []):
+            found += unsupported({"QueryLanguage": "JSONata", **branch})
+    return found
+
+
+def catches(rule: Mapping[str, Any], error: str) -> bool:
+    """Whether a Retry or Catch rule names an error, by itself or by a wildcard."""
+    named = rule["ErrorEquals"]
+    return error in named or any(wild in named and error not in but for wild, but in _WILDCARDS.items())
+
+
+def retry_waits(rule: Mapping[str, Any]) -> list[float]:
+    """The longest that each new attempt of a Retry rule waits, in seconds, with the defaults of the language."""
+    first, rate = rule.get("IntervalSeconds", 1), rule.get("BackoffRate", 2.0)
+    most = rule.get("MaxDelaySeconds", 31_622_400)
+    return [min(first * rate**attempt, most) for attempt in range(rule.get("MaxAttempts", 3))]
+
+
+def _first(rules: list[State], error: str) -> tuple[int, State | None]:
+    """The first retrier or catcher that names an error, with its place."""
+    return next(((number, rule) for number, rule in enumerate(rules) if catches(rule, error)), (-1, None))
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What an expression reads: its variables, with the fields that are read of each; of one that is read whole, the whole."""
+
+    path: str  # where it is nothing but a path
+    impure: bool
+    names: tuple[str, ...]
+    paths: tuple[str, ...]
 
 
 @cache
-def _modelled(service: str, code: str) -> str | None:
-    for shape in service_model({"sfn": "stepfunctions"}.get(service, service)).error_shapes:
-        if code in (shape.name, shape.error_code):
-            return str(shape.name)
-    return None
+def _read(text: str) -> _Read:
+    found = list(_PATH.finditer(text))
+    names, paths = {one[1] for one in found}, {one[0] for one in found}
+    path = text if _PATH.fullmatch(text) else ""
+    return _Read(path, bool(_IMPURE.search(text)), tuple(sorted(names)), tuple(sorted(paths)))
 
 
-def _name_errors() -> None:
-    """moto says `sagemaker.sagemakerException` for an AWS SDK integration and `Lambda.` before any code."""
-    service_class = state_task_service_aws_sdk.StateTaskServiceAwsSdk
-    original = service_class._from_error
-
-    def from_error(self: Any, env: Environment, ex: Exception) -> FailureEvent:
-        if not isinstance(ex, state_task_service_aws_sdk.ClientError):
-            return original(self, env=env, ex=ex)
-        service, code = str(self.resource.api_name).lower(), str(ex.response["Error"].get("Code", ""))
-        error = aws_error_name(service, code, _modelled(service, code))
-        answer: Mapping[str, Any] = ex.response.get("ResponseMetadata", {})
-        cause = (
-            f"{ex.response['Error'].get('Message', '')} (Service: {error.split('.')[0]}, "
-            f"Status Code: {answer.get('HTTPStatusCode')}, Request ID: {answer.get('RequestId')})"
-        )
-        event: FailureEvent = self._get_task_failure_event(env=env, error=error, cause=cause)
-        return event
-
-    service_class._from_error = from_error
-    lambda_class = state_task_service_lambda.StateTaskServiceLambda
-    named = lambda_class._error_cause_from_client_error
-
-    def lambda_error(client_error: Any) -> tuple[str, str]:
-        """What Lambda's model does not know, such as a missing permission, is an AWSLambdaException."""
-        error, cause = named(client_error)
-        known = _modelled("lambda", str(client_error.response["Error"].get("Code", "")))
-        return error if known else "Lambda.AWSLambdaException", cause
-
-    lambda_class._error_cause_from_client_error = staticmethod(lambda_error)
-    # A branch may fail with an error of Step Functions' own, which moto refuses to pass on.
-    branches_decl.CustomErrorName = type("BranchErrorName", (ErrorName,), {})
-
-
-# time: waits that can be shortened, and executions that stop at once ----------------------------------------------------
-# moto waits in real seconds, sleeps through a stop while it waits for a retry, loses a stop that comes in the first moments,
-# and on a stop waits for the call in flight. AWS ends the execution at once and lets the call finish.
-
-
-def _changed(env: Environment) -> threading.Condition:
-    """Notified when the run of an environment has ended or its call has returned."""
-    condition: threading.Condition = env.__dict__.setdefault("rehearsal_changed", threading.Condition())
-    return condition
-
-
-def _notify(env: Environment) -> None:
-    with _changed(env):
-        _changed(env).notify_all()
-
-
-def _pause(env: Environment, seconds: float) -> None:
-    """Wait `seconds` divided by the time scale of the cloud in use, or until the execution stops."""
-    cloud = current()
-    scale = cloud.time_scale if cloud is not None else 1
-    with _changed(env):
-        _changed(env).wait_for(lambda: not env.is_running(), seconds / scale)
-
-
-def _wake_at_the_end() -> None:
-    def waking(original: Callable[..., None]) -> Callable[..., None]:
-        def end(self: Environment, *args: Any, **kwargs: Any) -> None:
-            with self._state_mutex:
-                if self.program_state() is None or self.is_running():  # the first end counts; moto lets the last
-                    original(self, *args, **kwargs)
-            _notify(self)
-
-        return end
-
-    for name in ("set_stop", "set_timed_out", "set_error"):
-        setattr(Environment, name, waking(getattr(Environment, name)))
-
-
-def _shorten_waits() -> None:
-    def wait(self: Any, env: Environment, wait_seconds: float) -> None:
-        _pause(env, wait_seconds)
-
-    WaitFunction._wait_interval = wait
-
-    def retry(self: Any, env: Environment) -> None:
-        self.error_equals.eval(env)
-        if not env.stack.pop():
-            env.stack.append(RetrierOutcome.Skipped)
-            return
-        self.max_attempts.eval(env=env)
-        if not env.stack.pop().value:  # MaxAttemptsOutcome.EXHAUSTED is False
-            env.stack.append(RetrierOutcome.Failed)
-            return
-        for part in (self.interval_seconds, self.backoff_rate, self.max_delay_seconds, self.jitter_strategy):
-            part.eval(env=env)
-        _pause(env, env.stack.pop())
-        env.stack.append(RetrierOutcome.Executed)
-
-    RetrierDecl._eval_body = retry
-
-
-def _end_tasks_at_once() -> None:
-    """A task in its own thread: its state ends with the call, with its timeout, or with the execution."""
-
-    def evaluate(self: Any, env: Environment) -> None:
-        self.timeout.eval(env=env)
-        seconds = env.stack.pop()
-        frame = env.open_frame()
-        frame.states.reset(input_value=env.states.get_input())
-        frame.stack = copy.deepcopy(env.stack)
-        outputs: list[Any] = []
-        errors: list[Exception] = []
-
-        def perform() -> None:
-            try:
-                self._eval_execution(frame)
-                outputs.append(frame.stack.pop())
-            except Exception as error:  # the state retries, catches or fails
-                errors.append(error)
-            _notify(env)
-
-        if env.is_running():
-            threading.Thread(target=perform, daemon=True, name=f"task-{self.name}").start()
-        with _changed(env):
-            on_time = _changed(env).wait_for(lambda: outputs or errors or not env.is_running(), seconds)
-        frame.set_ended()
-        env.close_frame(frame)
-        if not env.is_running():
-            return  # stopped: the call may still finish, its answer is dropped
-        if not on_time:
-            raise EvalTimeoutError()
-        if errors:
-            raise errors[-1]
-        env.stack.append(outputs[-1])
-        env.states.set_result(outputs[-1])
-        if self.output is not None:
-            # An Output that cannot be evaluated is an error of the state, for its Retry and Catch; moto would look later.
-            self.output.jsonata_template_value.eval(env=env)
-            env.stack.pop()
-        if self.assign_decl:
-            self.assign_decl.eval(env=env)
-        self.result_path.eval(env)
-
-    ExecutionState._evaluate_with_timeout = evaluate
-
-
-def _start_and_stop() -> None:
-    def run(self: Program, env: Environment) -> None:
-        """A program, inside its TimeoutSeconds."""
-        if env.program_state() is None or env.is_running():
-            env.next_state_name = self.start_at.start_at_name
-        body = threading.Thread(target=self._eval_body, args=(env,), daemon=True)
-        body.start()
-        body.join(timeout=self.timeout_seconds.timeout_seconds if self.timeout_seconds is not None else None)
-        if body.is_alive():
-            env.set_timed_out()
-            body.join()  # at once, for everything that waits in it wakes at the end
-
-    Program.eval = run
-
-    def start(self: ExecutionWorker) -> None:
-        """The environment exists before anyone can stop it."""
-        env = self._get_evaluation_environment()
-        with env._state_mutex:
-            env._program_state = ProgramRunning()
-        threading.Thread(target=self._execution_logic, daemon=True, name="execution").start()
-
-    ExecutionWorker.start = start
-
-
-def _complete_the_api() -> None:
-    def stop_execution(self: StepFunctionResponse) -> ActionResult:
-        """StopExecution, with the error and the cause that moto leaves out."""
-        execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
-        moment = datetime.now().astimezone()
-        execution.stop(stop_date=moment, error=self._get_param("error"), cause=self._get_param("cause"))
-        return ActionResult({"stopDate": moment})
-
-    StepFunctionResponse.stop_execution = stop_execution
-    describe = StepFunctionResponse.describe_execution
-
-    def describe_execution(self: StepFunctionResponse) -> ActionResult:
-        """DescribeExecution with the stop date of a TIMED_OUT execution, which moto leaves out."""
-        answer = describe(self)
-        execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
-        if execution.stop_date is not None:
-            answer.result["stopDate"] = execution.stop_date
-        return answer
-
-    StepFunctionResponse.describe_execution = describe_execution
+def _at(path: str, known: Mapping[str, Any]) -> Any:
+    """The value of a path such as `$plan.training.spot`, up to a list in which the path goes on; _MISSING where there is nothing."""
+    name, *fields = path[1:].split(".")
+    found: Any = known.get(name, _MISSING)
+    for one in fields:
+        if isinstance(found, list):
+            return found
+        found = found.get(one, _MISSING) if isinstance(found, Mapping) else _MISSING
+    return found

@@ -173,6 +173,10 @@ class _Case:
         """Stops an execution as a person does."""
         self.cloud.stop(execution, error=PERSON, cause="stopped in the middle of a call")
 
+    def run_out_of_time(self, execution: Execution) -> None:
+        """Ends an execution as its TimeoutSeconds do."""
+        self.cloud.executions.end("TIMED_OUT", execution)
+
     def hold_tear_down(self) -> None:
         """Holds TearDown's first pass until the state's call has been answered."""
         function = self.account.deployment.functions["teardown"]
@@ -247,19 +251,13 @@ class _Case:
             tear_down=(downs[0].status, downs[0].error or "") if downs else ("", ""),
             states=states_of(self.run.states()),
             tear_down_states=states_of([name for one in downs for name in one.states()]),
-            errors=frozenset(error for one in (self.run, *downs) for error in _errors(one)),
+            errors=frozenset(error for one in (self.run, *downs) for error in one.errors()),
             ledger=ledger_of(
                 [row.item for row in Ledger(self.cloud.client("dynamodb"), self.account.deployment.table).rows()]
             ),
             reports=frozenset(item["Key"].removeprefix(reports) for item in found),
             mailed=bool(self.account.project.emails()),
         )
-
-
-def _errors(execution: Execution) -> list[str]:
-    """The names of the errors that an execution's calls met. A retried and a caught one alike are in its history."""
-    kinds = ("taskFailedEventDetails", "taskTimedOutEventDetails", "evaluationFailedEventDetails")
-    return [str(event[kind]["error"]) for event in execution.history() for kind in kinds if kind in event]
 
 
 def _throttle(case: _Case) -> None:
@@ -298,7 +296,7 @@ _ARMS: dict[str, Callable[[_Case], object]] = {
     "hangs": _hang,
     "out of time": lambda case: _hang(case, times=None),
     "aborted": lambda case: case.cut(case.stop),
-    "timed out": lambda case: case.cut(Execution.run_out_of_time),
+    "timed out": lambda case: case.cut(case.run_out_of_time),
     # A service does what it was asked for, and its answer is lost.
     "killed": lambda case: case.fault(error="InternalFailure", status=500, after=True),
     "event twice": lambda case: _refuse(case, 2),

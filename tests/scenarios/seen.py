@@ -60,7 +60,7 @@ def simulated(row: Row, at: datetime) -> Seen:
         tear_down=(downs[0].status, downs[0].error) if downs else ("", ""),
         states=states_of(execution.states()),
         tear_down_states=states_of([name for one in downs for name in one.states()]),
-        errors=frozenset(error for one in (execution, *downs) for _, error in one.errors),
+        errors=frozenset(error for one in (execution, *downs) for error in one.errors()),
         ledger=ledger_of([row.item for row in account.ledger().rows()]),
         reports=frozenset(key.removeprefix(reports) for key in account.storage.objects if key.startswith(reports)),
         mailed=bool(account.topic.messages),

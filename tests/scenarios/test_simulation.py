@@ -9,13 +9,14 @@ import pytest
 from common import aws
 from common.ledger.ledger import Ledger
 from common.pricing import costs
+from rehearsal.step_functions.executions import Execution
+from rehearsal.step_functions.interpreter import Failure, Interpreter, Steps, catches
 from verification.simulation import Result, controls, months, outages, rows
 from verification.simulation.__main__ import main, replay
 from verification.simulation.account import calm
 from verification.simulation.controls import CONTROLS
 from verification.simulation.definitions import PROJECT, functions
-from verification.simulation.interpreter import Failure, Interpreter, catches
-from verification.simulation.world import NOON, SERVICES, Execution, Steps, World
+from verification.simulation.world import NOON, SERVICES, World
 
 pytestmark = pytest.mark.slow
 # Some controls take hundreds of months: `make test` looks for each third one, `make test-thorough` for the others.
@@ -59,7 +60,7 @@ def test_a_call_that_ends_after_its_execution_changes_nothing_in_it(fails: bool)
     with suppress(Failure, StopIteration):
         next(steps)
 
-    assert (execution.states(), execution.errors) == (["First"], [])
+    assert (execution.states(), execution.errors()) == (["First"], [])
 
 
 def test_small_items_that_nothing_reserved_are_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:

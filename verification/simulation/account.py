@@ -10,21 +10,19 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from botocore import xform_name
-from botocore.exceptions import ClientError
-
 from common.ledger import keys
 from common.ledger import ledger as ledger_module
+from rehearsal.step_functions.executions import Execution, context_of
+from rehearsal.step_functions.integrations import call_service, complaints, error_name
+from rehearsal.step_functions.interpreter import Failure, Steps, status_of
 from stacks.configuration.images import REQUESTS_AT_ONCE
 from stacks.names import RUN_ENDED_RULE, SWEEP_RULE
 from verification.simulation import material
 from verification.simulation.audit import Audit
 from verification.simulation.definitions import machine
-from verification.simulation.interpreter import Failure, Interpreter
 from verification.simulation.lambdas import Inside, invoke
 from verification.simulation.parameters import Fate, RunParameters
 from verification.simulation.price_list import HOURLY_USD
-from verification.simulation.services import complaints, error_name
 from verification.simulation.services.dynamodb import Table
 from verification.simulation.services.orchestration import (
     MACHINE,
@@ -45,7 +43,8 @@ from verification.simulation.services.supplies import (
     Storage,
     Topic,
 )
-from verification.simulation.world import DEFENCES, NOON, Execution, Process, Steps, World
+from verification.simulation.virtual_time import VirtualRun
+from verification.simulation.world import DEFENCES, NOON, Process, World
 
 SWEEP_SECONDS = 900
 # What a deployment puts into the definitions beside the settings.
@@ -173,11 +172,7 @@ class Account:
             raise Failure(error, f"{service} is away", self.world.random.uniform(1, 30))
         if self.whole and (words := complaints(service, operation, asked)):
             raise Failure("States.Runtime", words)
-        try:
-            return getattr(self.clients[service], xform_name(operation))(**asked)
-        except ClientError as error:
-            told = error.response["Error"]
-            raise Failure(error_name(service, told["Code"]), told["Message"]) from error
+        return call_service(self.clients[service], service, operation, asked)
 
     def reach_lambda(self, function: str) -> None:
         """Raises Failure while Lambda is away, or one function of it."""
@@ -199,27 +194,25 @@ class Account:
     ) -> Execution:
         """Starts an execution of FineTuning, and the sweeper's rule with it. `run` makes its process."""
         arn = execution_arn(MACHINE, name)
-        execution = Execution(name, arn, self.world.now + timedelta(seconds=delay))
+        execution = self.world.follow(Execution(name, arn, self.world.now + timedelta(seconds=delay), MACHINE))
         self.executions[arn], self.deployed[arn] = execution, given
         self.world.spawn(run(execution), delay, execution)
         self.world.spawn(self._sweep_regularly(), delay)
         return execution
 
-    def interpret(self, name: str, execution: Execution, given: Any, call: Any, **more: Any) -> Interpreter:
+    def interpret(self, name: str, execution: Execution, given: Any, call: Any, **more: Any) -> VirtualRun:
         """The interpreter of an execution of a machine."""
-        arn = MACHINE if name == FINE else TEAR_DOWN
-        context = {"Name": execution.name, "Id": execution.arn, "Input": given, "RedriveCount": 0}
-        whole = {"Execution": context, "StateMachine": {"Id": arn}}
-        return Interpreter(self.world, machine(name), whole, call, execution, **more)
+        execution.input = given
+        return VirtualRun(self.world, machine(name), context_of(execution), call, execution, **more)
 
-    def finish(self, execution: Execution, status: str, error: str = "", cause: str = "") -> None:
+    def finish(self, execution: Execution, status: str, error: str = "", cause: str = "", output: Any = None) -> None:
         """Ends an execution. The event of a FineTuning starts its tear-down: mostly at once, sometimes late, twice, or never."""
         if execution.status != "RUNNING":
             return
         world = self.world
         if world.actor not in ("", execution.arn):
             self.audit.hurt += 1
-        execution.end(status, world.now, error, cause)
+        execution.end(status, world.now, error, cause, output)
         world.log(f"{execution.name} ended: {status} {error}")
         if execution.arn not in self.executions or not DEFENCES.event_rule:
             return
@@ -241,7 +234,7 @@ class Account:
         name = name or f"event-{self._events}"
         arn = execution_arn(TEAR_DOWN, name)
         begins = self.world.now + timedelta(seconds=delay)
-        execution = Execution(name, arn, begins, reason=str(event.get("reason", "")))
+        execution = self.world.follow(Execution(name, arn, begins, TEAR_DOWN, reason=str(event.get("reason", ""))))
         self.tear_downs[arn] = execution
         self.world.log(f"TearDown {name} is started: {execution.reason}")
         self.world.spawn(self._tear_down(execution, dict(event)), delay, execution)
@@ -261,13 +254,12 @@ class Account:
 
         interpreter = self.interpret(DOWN, execution, event, call, values=ARNS)
         try:
-            execution.output = yield from interpreter.run(event)
-            execution.end("SUCCEEDED", world.now)
-            if execution.visited[-1][0] == "EndpointKept":
+            output = yield from interpreter.run(event)
+            execution.end("SUCCEEDED", world.now, output=output)
+            if execution.states()[-1] == "EndpointKept":
                 self.count("kept")
         except Failure as failure:
-            status = "TIMED_OUT" if failure.error == "States.Timeout" else "FAILED"
-            execution.end(status, world.now, failure.error, failure.cause or "")
+            execution.end(status_of(failure), world.now, failure.error, failure.cause or "")
             self.count("tear-downs that gave up")
         world.log(f"{execution.name} ended: {execution.status} {execution.error}")
         self.audit.went_through(who, interpreter.transitions)
@@ -355,7 +347,7 @@ class Account:
     def requested(self, run: str) -> datetime | None:
         """When the execution of a run first asked for its endpoint."""
         execution = self.executions.get(self.audit.owners.get(run, ""))
-        visited = execution.visited if execution else []
+        visited = execution.visited() if execution else []
         return next((moment for state, moment in visited if state == "CreateEndpoint"), None)
 
     def runs(self) -> dict[str, dict[str, Any]]:

@@ -8,8 +8,8 @@ from fractions import Fraction
 from math import ceil
 
 from common.ledger import keys
+from rehearsal.step_functions.interpreter import Failure
 from verification.simulation.definitions import constant, functions
-from verification.simulation.interpreter import Failure
 from verification.simulation.price_list import Use, small_cents
 from verification.simulation.services.dynamodb import Change, Item, Table, number
 from verification.simulation.services.sagemaker import SageMaker

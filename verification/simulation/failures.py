@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.names import run_name
+from rehearsal.step_functions.executions import Execution
+from rehearsal.step_functions.integrations import error_name
+from rehearsal.step_functions.interpreter import Failure, Steps
 from verification.simulation.account import DOWN, Account, Call
-from verification.simulation.interpreter import Failure
 from verification.simulation.lambdas import Inside, Killed, Patience
-from verification.simulation.services import client_error, error_name
-from verification.simulation.world import Execution, Steps, at_once
+from verification.simulation.services import client_error
+from verification.simulation.world import at_once
 
 PERSON = "StoppedByPerson"
 # A trouble that lasts ends after so many calls: whoever gives up has done so by then, and whoever waits for it goes on.

@@ -22,9 +22,10 @@ import common.ledger.ledger
 from preflight.texts.held_out import Overlap
 from preflight.texts.text_file import Document
 from preflight.texts.training import Material
+from rehearsal.step_functions.integrations import complaints
+from rehearsal.step_functions.interpreter import Failure
 from verification.simulation.definitions import PROJECT, functions
-from verification.simulation.interpreter import Failure
-from verification.simulation.services import client_error, complaints
+from verification.simulation.services import client_error
 from verification.simulation.world import World
 
 HANDLERS = tuple(functions())

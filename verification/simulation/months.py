@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Self
 
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS
+from rehearsal.step_functions.executions import Execution
 from verification.simulation import Result, mischief, outages, runs
 from verification.simulation.account import Account
 from verification.simulation.audit import OVERBOOKED
@@ -18,7 +19,7 @@ from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.price_list import HOURLY_USD
 from verification.simulation.services.orchestration import MACHINE, execution_arn
-from verification.simulation.world import Execution, Process, World, at_once
+from verification.simulation.world import Process, World, at_once
 
 # What is still there, or still billed, after all is settled.
 LEAKS = ("is still reserved", "left something behind", "still billed", "were never reserved")

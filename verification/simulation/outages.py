@@ -15,6 +15,7 @@ from itertools import combinations
 from typing import Self
 
 from common.ledger import keys
+from rehearsal.step_functions.executions import Execution
 from verification.simulation import Result, runs
 from verification.simulation.account import Account, calm
 from verification.simulation.audit import OVERBOOKED
@@ -22,7 +23,7 @@ from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.price_list import hourly_cents
 from verification.simulation.services.dynamodb import number
-from verification.simulation.world import SERVICES, Execution, Outage, Process
+from verification.simulation.world import SERVICES, Outage, Process
 
 LENGTHS = (600, 3600, 7200, 6 * 3600, 12 * 3600)
 TRIALS = 18  # each of six moments, refusing and hanging, and half of them once more

@@ -19,6 +19,7 @@ import yaml
 
 from common.contracts import run_folder
 from common.names import run_name
+from rehearsal.step_functions.executions import Execution
 from verification.simulation import Result, material, runs
 from verification.simulation.account import DOWN, Account, Fault, calm
 from verification.simulation.definitions import MACHINES, task_states
@@ -26,7 +27,7 @@ from verification.simulation.failures import KINDS, Trouble
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.services.dynamodb import number
-from verification.simulation.world import DEFENCES, NOON, Execution
+from verification.simulation.world import DEFENCES, NOON
 
 TABLE = Path(__file__).with_name("failures.yaml")
 # What a run needs besides the usual to come to a state at all. A state that no run comes to fails its rows.

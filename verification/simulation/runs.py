@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from common.errors import CaptuneError
+from rehearsal.step_functions.executions import Execution
+from rehearsal.step_functions.interpreter import Failure, Steps, status_of
 from verification.simulation import material
 from verification.simulation.account import ARNS, BUCKET, FINE, Account, function_of
 from verification.simulation.definitions import functions
-from verification.simulation.interpreter import Failure
 from verification.simulation.parameters import RunParameters
-from verification.simulation.world import DEFENCES, Execution, Process, Steps, at_once
+from verification.simulation.world import DEFENCES, Process, at_once
 
 # What Ask leaves of its time limit for its last answers.
 _LONGEST_ASK = functions()["ask"][1] - 30.0
@@ -62,15 +63,15 @@ class FineTuning:
             unchanged_until=self._polled,
         )
         try:
-            self.execution.output = yield from interpreter.run(given)
+            output = yield from interpreter.run(given)
         except Failure as failure:
             self.account.count(failure.error if failure.error in _KNOWN else "Stopped")
-            ended = "TIMED_OUT" if failure.error == "States.Timeout" else "FAILED"
+            ended = status_of(failure)
             self.account.count(ended.lower())
             self.account.finish(self.execution, ended, failure.error, failure.cause or "")
         else:
             self.account.count("succeeded")
-            self.account.finish(self.execution, "SUCCEEDED")
+            self.account.finish(self.execution, "SUCCEEDED", output=output)
         finally:
             self.account.audit.went_through(self.execution.arn, interpreter.transitions)
 

@@ -1,20 +1,20 @@
-"""The clock, the processes that take turns on it, the executions they belong to, and the chance that things go wrong.
+"""The clock, the processes that take turns on it, and the chance that things go wrong.
 
 Between two calls to the ledger's table other processes may run, so what can interleave in AWS interleaves here.
 """
 
 import heapq
 import random
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec
 
-T = TypeVar("T")
-# A process yields how long it waits (seconds) and whether one of its calls is under way meanwhile, which an abort may not stop.
-Steps = Generator[tuple[float, bool], None, T]
+from rehearsal.step_functions.executions import FAILURES, Execution
+from rehearsal.step_functions.interpreter import Steps
+
 Process = Steps[None]
 P = ParamSpec("P")
 # Two processes whose turns come within these seconds of each other may overtake one another inside a call.
@@ -81,31 +81,6 @@ class Refusal:
     end: datetime
 
 
-@dataclass
-class Execution:
-    """An execution of either state machine, with the states that it entered and when."""
-
-    name: str
-    arn: str
-    start: datetime
-    status: str = "RUNNING"
-    stop: datetime | None = None
-    error: str = ""
-    cause: str = ""
-    output: object = None
-    reason: str = ""  # of a TearDown: who started it
-    visited: list[tuple[str, datetime]] = field(default_factory=list)
-    errors: list[tuple[str, str]] = field(default_factory=list)  # that its states met
-
-    def end(self, status: str, moment: datetime, error: str = "", cause: str = "") -> None:
-        """Ends it."""
-        self.status, self.stop, self.error, self.cause = status, moment, error, cause
-
-    def states(self) -> list[str]:
-        """The names of the states that it entered, in order."""
-        return [name for name, _ in self.visited]
-
-
 _LOGS: list[list[tuple[datetime, str]]] = []
 
 
@@ -141,15 +116,28 @@ class World:
     def __post_init__(self) -> None:
         # What happened, in words, where somebody wants to read it.
         self.lines = _LOGS[-1] if _LOGS else None
-        self._heap: list[tuple[datetime, int, Process, Execution | None, bool]] = []
+        self._heap: list[tuple[datetime, int, Process, Execution | None, object]] = []
         self._count = self._nested = self._troubles_in_a_row = 0
+
+    def follow(self, execution: Execution) -> Execution:
+        """Logs the states of an execution and the errors that they meet, where somebody wants to read it."""
+
+        def hear(event: Mapping[str, Any]) -> None:
+            for kind, told in event.items():
+                if kind == "stateEnteredEventDetails":
+                    self.log(f"{execution.name}: {told['name']}")
+                elif kind in FAILURES:
+                    self.log(f"{execution.name}: {told['name']} met {told['error']}: {str(told['cause'])[:160]}")
+
+        execution.heard = hear if self.lines is not None else None
+        return execution
 
     def log(self, words: str) -> None:
         """Adds a line to the log of this world, where somebody wants to read it."""
         if self.lines is not None:
             self.lines.append((self.now, words))
 
-    def spawn(self, process: Process, delay: float, execution: Execution | None = None, busy: bool = False) -> None:
+    def spawn(self, process: Process, delay: float, execution: Execution | None = None, busy: object = False) -> None:
         """Lets a process go on after a delay (seconds), if its execution still runs then."""
         self._count += 1
         heapq.heappush(self._heap, (self.now + timedelta(seconds=delay), self._count, process, execution, busy))
@@ -242,6 +230,36 @@ class World:
         """Waits until a service answers, and up to a minute more."""
         while (over := self.down_until(service)) is not None:
             yield self.seconds_until(over) + self.random.uniform(0, 60), False
+
+    # what an interpreter asks of the time
+
+    scale = 1.0
+
+    def jitter(self, seconds: float) -> float:
+        """A pause of up to so many seconds."""
+        return self.random.uniform(0, seconds)
+
+    def side_by_side(self, branches: list[Steps[Any]]) -> Steps[list[Any]]:
+        """All branches take turns; the first that fails ends the others."""
+        results: list[Any] = [None] * len(branches)
+        began = self.now
+        turns: list[tuple[float, int, Any]] = [(0.0, number, False) for number in range(len(branches))]
+        try:
+            while turns:
+                at, number, busy = heapq.heappop(turns)
+                elapsed = (self.now - began) / timedelta(seconds=1)
+                if at > elapsed:
+                    yield at - elapsed, bool(busy) or any(one[2] for one in turns)
+                try:
+                    seconds, busy = next(branches[number])
+                except StopIteration as done:
+                    results[number] = done.value
+                else:
+                    heapq.heappush(turns, (max(at, elapsed) + seconds, number, busy))
+        finally:
+            for branch in branches:
+                branch.close()
+        return results
 
     def latency(self) -> float:
         """Seconds of one call: mostly short, in a tenth of the calls up to a minute."""

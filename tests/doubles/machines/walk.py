@@ -8,10 +8,11 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
+from rehearsal.step_functions.executions import Execution
+from rehearsal.step_functions.integrations import complaints
+from rehearsal.step_functions.interpreter import Failure, Interpreter, Steps, status_of
 from stacks.definitions import as_text, placeholders
-from verification.simulation.interpreter import Failure, Interpreter
-from verification.simulation.services import complaints
-from verification.simulation.world import NOON, Execution, Steps, World
+from verification.simulation.world import NOON, World
 
 USUAL: Any = object()  # in a script: the usual answer
 # Of a sandbox that died or took all its time: what it did was paid for, so it is tried once more only.
@@ -68,7 +69,7 @@ class Walk:
         except StopIteration as done:
             self.output = done.value
         except Failure as failure:
-            self.status = "TIMED_OUT" if failure.error == "States.Timeout" else "FAILED"
+            self.status = status_of(failure)
             self.error, self.cause = failure.error, failure.cause or ""
         self.states = execution.states()
         self.seconds = self._second()

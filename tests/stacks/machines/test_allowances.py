@@ -8,9 +8,9 @@ import pytest
 from common.errors import InvalidInput
 from common.pricing import costs, durations
 from preflight.request import parse
+from rehearsal.step_functions.interpreter import catches, retry_waits
 from stacks.configuration.settings import Settings
 from verification.simulation.definitions import each_state, functions, machine, task_states
-from verification.simulation.interpreter import catches, retry_waits
 
 FINE_TUNING = machine("fine_tuning")
 STATES = FINE_TUNING["States"]

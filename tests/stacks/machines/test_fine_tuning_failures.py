@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from rehearsal.step_functions.interpreter import Failure
 from tests.doubles.machines.fine_tuning_run import ADAPTER, HOSTING, KEPT, TRAINING, endpoint, job, plan, run
 from tests.doubles.machines.walk import PAID_FOR, SERVICE_WAITS, USUAL, Walk
 from verification.simulation.definitions import task_states
-from verification.simulation.interpreter import Failure
 from verification.simulation.world import NOON
 
 REFUSED = Failure("SageMaker.SageMakerException", "No luck.")

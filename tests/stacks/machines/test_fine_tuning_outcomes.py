@@ -10,6 +10,7 @@ import pytest
 
 from failure import TrainingFailure
 from inputs import find_model
+from rehearsal.step_functions.interpreter import Failure
 from tests.doubles.machines.fine_tuning_run import (
     ADAPTER,
     ARN,
@@ -26,7 +27,6 @@ from tests.doubles.machines.fine_tuning_run import (
     run,
 )
 from tests.doubles.machines.walk import USUAL, Walk
-from verification.simulation.interpreter import Failure
 
 NO_INSTANCE = [
     "CapacityError: There is none.",

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from rehearsal.step_functions.interpreter import Failure
 from tests.doubles.machines.walk import PAID_FOR, SERVICE_WAITS, USUAL, Walk
 from verification.simulation.definitions import machine
-from verification.simulation.interpreter import Failure
 
 RUN = "captune-one"
 EVENT: Mapping[str, Any] = {

@@ -23,11 +23,11 @@ from unittest.mock import patch
 
 from rehearsal import jsonata
 from rehearsal.programs import StepFailed, beside_python, locked_version, node_packages
+from rehearsal.step_functions.interpreter import Failure, Interpreter
 from stacks.assembly import Assembly
 from verification.simulation import definitions, material, rows, runs
 from verification.simulation.account import Call, Fault, calm
 from verification.simulation.failures import MANY
-from verification.simulation.interpreter import Failure, Interpreter
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from rehearsal.step_functions.executions import Execution
 from verification.simulation.services import Pages, client_error
 from verification.simulation.services.sagemaker import ACCOUNT, REGION
-from verification.simulation.world import Execution, Process, World
+from verification.simulation.world import Process, World
 
 MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:captune-fine-tuning"
 TEAR_DOWN = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:captune-tear-down"
@@ -73,14 +74,7 @@ class StepFunctions:
 
     def get_execution_history(self, *, executionArn: str, **_: Any) -> dict[str, Any]:
         """The states that an execution entered and left."""
-        events: list[dict[str, Any]] = []
-        before = ""
-        for name, moment in self._execution(executionArn).visited:
-            if before:
-                events.append({"timestamp": moment, "stateExitedEventDetails": {"name": before}})
-            events.append({"timestamp": moment, "stateEnteredEventDetails": {"name": name}})
-            before = name
-        return {"events": events}
+        return {"events": self._execution(executionArn).history()}
 
     def _execution(self, arn: str) -> Execution:
         found = self.executions.get(arn) or self.tear_downs.get(arn)
