@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -86,8 +86,17 @@ def _install(
     (folder / "installed-from").write_text(_digest(pinned), encoding="utf-8")
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], log: Path, folder: Path = PROJECT) -> str:
-    """What a program printed that ran in a folder, its output in a log file. Raises StepFailed where it ended with an error, or not in time."""
+def run(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path,
+    folder: Path = PROJECT,
+    accepted: Collection[int] = (0,),
+) -> str:
+    """What a program printed that ran in a folder, its output in a log file.
+
+    Raises StepFailed if its exit code is not accepted, or if it did not end in time.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         try:
@@ -104,7 +113,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path, folde
         except subprocess.TimeoutExpired:
             raise StepFailed(f"{log.stem} did not end within {PATIENCE_SECONDS} s; see {log}") from None
     printed = log.read_text(encoding="utf-8", errors="replace")
-    if done.returncode:
+    if done.returncode not in accepted:
         last = " | ".join(line for line in printed.strip().splitlines()[-8:] if line.strip())
         raise StepFailed(f"{log.stem} ended with code {done.returncode}: {last} (all of it: {log})")
     return printed

@@ -41,13 +41,14 @@ class FileAsset:
     is_folder: bool
 
     def content(self) -> bytes:
-        """The bytes to upload: the file, or the folder as a zip."""
+        """The bytes to upload: the file, or the folder as a zip without Python's caches."""
         if not self.is_folder:
             return self.path.read_bytes()
         memory = io.BytesIO()
         with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in sorted(self.path.rglob("*")):
-                if file.is_file():
+                # The folder may be the project's own: without its packages an asset is not copied.
+                if file.is_file() and "__pycache__" not in file.parts:
                     archive.write(file, file.relative_to(self.path))
         return memory.getvalue()
 

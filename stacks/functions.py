@@ -65,7 +65,7 @@ class Functions(Construct):
         super().__init__(scope, construct_id)
         self.all: dict[str, Function] = {}
         self._code = plain_code(root / "lambdas")
-        code_that_renders = code_with_packages(self, root / "lambdas", root / "requirements" / "bundle.txt")
+        code_that_renders = code_with_packages(root / "lambdas", root / "requirements" / "bundle.txt")
         arns = Arns(scope)
         bucket, ledger = storage.bucket_arn, storage.ledger_arn
         data = assets.Asset(scope, "DataFiles", path=str(root / "data"), **ASSET_OPTIONS)

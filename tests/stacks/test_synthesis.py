@@ -169,6 +169,21 @@ def test_a_package_is_fetched_by_its_hash_at_the_version_that_is_tested_here() -
     assert command[command.index("--python-version") + 1] == "3.14"
 
 
+def test_templates_do_not_depend_on_fetched_packages(stacks: Stacks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`captune check` fetches no package, and calls a deployed template stale where it differs."""
+    fetched: list[list[str]] = []
+
+    def pip(command: list[str], **_: Any) -> Any:
+        fetched.append(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    deployed = synthesize(with_packages=True)
+    assert len(fetched) == 1, "Report and Finish share one asset"
+    for name in NAMES:
+        assert deployed.template(name) == stacks.template(name)
+
+
 def test_the_code_stands_beside_its_packages_without_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "code" / "__pycache__").mkdir(parents=True)
     (tmp_path / "code" / "handler.py").write_text("")
