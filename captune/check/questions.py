@@ -28,7 +28,7 @@ class Project:
 
 
 def findings(aws: Clients, account: str, project: Project) -> Findings:
-    """All findings, one question at a time: what the stacks answer decides which follow. A refused one is a warning."""
+    """All findings, one question at a time: what the stacks answer decides which follow. A denied one is a warning, unless it is of AWS Budgets."""
     settings, deployed = project.settings, deployment.Deployed()
     cloudformation, iam = aws("cloudformation"), aws("iam")
     for said in settings.warnings():
