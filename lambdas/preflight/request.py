@@ -17,6 +17,8 @@ from preflight.texts import personal_data
 _SHOWN_FAULTS, _SHOWN_CHARACTERS = 8, 80
 # S3's own limit.
 _KEY_BYTES = 1024
+# The Step Functions console offers {"Comment": "Insert your JSON here"} as the input of an execution.
+_IGNORED = "Comment"
 NONE = "none"  # in place of a file: none of that kind, not even the deployed one
 
 
@@ -149,10 +151,11 @@ def parse(execution_input: Any) -> Request:
     """Reads the input of an execution. Raises InvalidInput naming every fault and its fix."""
     if not isinstance(execution_input, Mapping):
         raise InvalidInput(f"The input must be a JSON object such as {{}}, not {type(execution_input).__name__}.")
-    if faults := list(_faults(execution_input)):
+    asked = {key: value for key, value in execution_input.items() if key != _IGNORED}
+    if faults := list(_faults(asked)):
         shown = listed(faults, _SHOWN_FAULTS, "; ")
         raise InvalidInput(f"The execution input was refused: {shown}. An input of {{}} uses every default.")
-    given = {_FIELDS[key].name: value for key, value in execution_input.items()}
+    given = {_FIELDS[key].name: value for key, value in asked.items()}
     if "adapter_uri" in given:
         given["adapter_uri"] = f"{given['adapter_uri'].removesuffix('/')}/"
     return Request(**given)

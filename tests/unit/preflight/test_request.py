@@ -15,6 +15,7 @@ LONE = "\ud800"
 LONGEST_KEY = f"corpora/{'a' * (1024 - 12)}.txt"
 REFUSED: list[tuple[Any, str]] = [
     ([], "must be a JSON object such as {}"),
+    ({"comment": "x"}, "unknown key `comment`"),
     ({"epoch": 1}, "unknown key `epoch` (did you mean `epochs`?)"),
     ({"zzz": 1}, "known: corpus, heldOut, columns, heldOutside, prompts, smoke"),
     *(({"epochs": value}, "`epochs` must be a whole number from 1 to 50") for value in (0, True, "3", 2.5, None)),
@@ -62,6 +63,8 @@ def refusal_of(given: Any) -> str:
     ("given", "request_"),
     [
         ({}, Request()),
+        ({"Comment": "Insert your JSON here"}, Request()),
+        ({"Comment": "Insert your JSON here", "smoke": True}, Request(smoke=True)),
         ({"corpus": "corpora/a.txt", "heldOut": "corpora/b.txt"}, Request("corpora/a.txt", "corpora/b.txt")),
         ({"prompts": "corpora/c.jsonl", "epochs": 50}, Request(prompts="corpora/c.jsonl", epochs=50)),
         ({"keepEndpointMinutes": 240, "samplesPerPrompt": 8}, Request(keep_endpoint_minutes=240, samples_per_prompt=8)),
