@@ -164,7 +164,7 @@ def test_a_type_without_capacity_ends_the_run_as_on_aws(conduct: Conduct) -> Non
     code, said = conduct("--plain", "--no-capacity", "ml.g5.2xlarge")
     assert code == 1, said
     assert "FAILED: NoCapacity" in said
-    assert "AWS had no free ml.g5.2xlarge for training within 6000 seconds" in said
+    assert "AWS had no free ml.g5.2xlarge for training within 7200 seconds" in said
 
 
 def _is_lacking(*_: Path) -> Path:
