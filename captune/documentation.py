@@ -59,6 +59,12 @@ def _errors(when: str) -> str:
     return markdown_table(("error", "what it means", "what to do"), rows)
 
 
+def _errors_of_step_functions() -> str:
+    return markdown_table(
+        ("error or status", "what to do"), [(f"`{name}`", text) for name, text in errors.OF_STATUSES.items()]
+    )
+
+
 def _alarms() -> str:
     longest = alarms.longest_endpoint_seconds(settings.Settings().endpoint_deadline_minutes)
     rows = [(f"**{alarms.alarm_name(name)}**", alarms.says(name, longest)) for name in alarms.NAMES]
@@ -110,6 +116,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "errors-refused": lambda: _errors(errors.REFUSED),
     "errors-running": lambda: _errors(errors.RUNNING),
     "errors-removed": lambda: _errors(errors.REMOVED),
+    "errors-of-step-functions": _errors_of_step_functions,
     "alarms": _alarms,
     "models": _models,
     "openai-api": _openai_api,
