@@ -137,8 +137,8 @@ check: $(DEPLOYABLE)  ## what AWS and this machine would refuse, for free, befor
 bootstrap: $(DEPLOYABLE) $(CDK)  ## once per account and region: what the CDK needs there before the first deployment
 	@$(RUN_CDK) bootstrap $(ARGS)
 
-deploy: $(DEPLOYABLE) $(CDK)  ## the stacks into your AWS account; set accept_eula and alert_email in cdk.json first
-	@echo "First time in this account and region? Run once: make bootstrap"
+deploy: $(DEPLOYABLE) $(CDK)  ## the stacks into your AWS account; set accept_eula and alert_email in cdk.json first. CHECK=no leaves the check out
+	@$(if $(filter no,$(CHECK)),,captune deployable $(ARGS))
 	@captune outside --optional
 	@$(RUN_CDK) deploy --all $(ARGS)
 

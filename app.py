@@ -30,7 +30,7 @@ def main() -> None:
         sys.exit(f"captune: {error}")
     app.synth()
     # After everything else, where it is seen. As a CDK annotation it would be a finding, and each of those is acknowledged.
-    for warning in settings.warnings():
+    for warning in settings.warnings().values():
         print(f"captune: warning: {warning}", file=sys.stderr)
 
 

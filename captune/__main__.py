@@ -60,6 +60,7 @@ ELSEWHERE = (
     ("use", AFTER, "captune.use", "Ask a run's two models: OpenAI's API, and a page with both answers."),
     ("benchmark", AFTER, "captune.benchmark", "Ask both models the questions of lm-eval's tasks, and compare item by item."),
     ("report", AFTER, "captune.report", "Judge a finished run's figures again and rewrite its report."),
+    ("deployable", ACCOUNT, "captune.check.deployable", "Check what would stop a deployment; make deploy does so first."),
     ("test-states", ACCOUNT, "verification.conformance.expressions.on_aws", "Let Step Functions evaluate every expression, for a cent at most."),
     ("vllm", HERE, "rehearsal.sagemaker.vllm.environment", "Install the real model server, built for a CPU (Linux)."),
     ("tokens", HERE, "rehearsal.token_counts", "Count the texts in tokens of Llama 2's own vocabulary."),

@@ -183,13 +183,18 @@ class Settings:
         """The settings that the training script alone reads, as SageMaker hands them over."""
         return {one.name: str(getattr(self, one.name)) for one in fields(self) if one.metadata["for_training"]}
 
-    def warnings(self) -> list[str]:
-        """What is more often forgotten than meant: a setting given with -c holds for that one deployment only."""
-        if self.alert_email:
-            return []
-        return [
-            "no alert_email: nobody is notified when the budget alarm goes off or a run ends; set alert_email in cdk.json"
-        ]
+    def warnings(self) -> dict[str, str]:
+        """What is more often forgotten than meant, by setting: one given with -c holds for that one deployment only."""
+        found = {}
+        if not self.alert_email:
+            found["alert_email"] = (
+                "no alert_email: nobody is notified when the budget alarm goes off or a run ends; set alert_email in cdk.json"
+            )
+        if self.model.licence.must_be_accepted and not self.weights.own and not self.accept_eula:
+            found["accept_eula"] = (
+                "accept_eula is false: every run ends as EulaNotAccepted; read the licence, then set accept_eula to true in cdk.json"
+            )
+        return found
 
     @classmethod
     def from_context(cls, context: Mapping[str, object]) -> Self:

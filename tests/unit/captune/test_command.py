@@ -131,6 +131,13 @@ def test_in_cloudshell_everything_that_is_large_is_written_beside_the_home() -> 
     assert would_run("deploy")[-1] == ["cdk", "deploy", "--all"]
 
 
+def test_make_deploy_first_checks_with_its_own_words() -> None:
+    given = ["--require-approval", "never", "-c", "region=eu-west-1"]
+    check, *_, deploy = would_run("deploy", f"ARGS={' '.join(given)}")
+    assert (check, deploy) == (["captune", "deployable", *given], ["cdk", "deploy", "--all", *given])
+    assert "deployable" not in [word for words in would_run("deploy", "CHECK=no") for word in words]
+
+
 @pytest.mark.parametrize(
     ("new", "fetches", "found"),
     [

@@ -86,11 +86,12 @@ class Journey:
     _execution: str = ""
 
     def deploy(self) -> Contract:
-        """`cdk bootstrap` and `cdk deploy --all`: every resource of every stack is there."""
+        """`cdk bootstrap`, `captune deployable` and `cdk deploy --all`: every resource of every stack is there."""
         begin = time.monotonic()
         self._cdk("bootstrap", "bootstrap")
         self._put_weights()
         self._before = inventory_of(self.account.client)
+        self._captune("deployable", *self.app)
         self._cdk("deploy", "deploy", "--all", "--require-approval", "never")
         client, states = self.account.client("cloudformation"), dict[str, str]()
         for name in _ALL:
