@@ -68,9 +68,9 @@ def alarms(*names: str, **changed: Any) -> Iterator[Finding]:
     return deployment.alarms(aws.cloudwatch(*names, "somebody-elses", **changed), ALARMS)
 
 
-def stack(status: str, there: Any = EMPTY, here: Any = EMPTY) -> Iterator[Finding]:
+def stack(status: str, there: Any = EMPTY, here: Any = EMPTY, protected: bool = True) -> Iterator[Finding]:
     stacks = CloudFormation({"Captune-Storage": there})
-    stacks.statuses["Captune-Storage"], stacks.protected = status, True
+    stacks.statuses["Captune-Storage"], stacks.protected = status, protected
     return deployment.read(stacks, {"Captune-Storage": here}, Deployed())
 
 
@@ -88,6 +88,7 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (stack("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"), [WARNING], "wait"),
     (stack("UPDATE_ROLLBACK_COMPLETE"), [WARNING], "see its events"),
     (stack("ROLLBACK_FAILED"), [PROBLEM], "--no-enable-termination-protection --stack-name Captune-Storage"),
+    (stack("ROLLBACK_COMPLETE", protected=False), [PROBLEM], "there make deploy, which first deletes them"),
     (stack("REVIEW_IN_PROGRESS"), [LATER], ""),
     (stack("DELETE_FAILED"), [PROBLEM], "see its events"),
     (stack("UPDATE_COMPLETE", ALARM, EMPTY), [WARNING], "not what this checkout would deploy"),
