@@ -34,6 +34,7 @@ from captune.runs import change_words, show
 from captune.use import VLLM, answering, opened
 from common.contracts import run_folder
 from common.storage import Storage
+from rehearsal import user_files
 from rehearsal.programs import python_packages
 from rehearsal.sagemaker.vllm import environment
 from report.content.figures import points
@@ -107,12 +108,12 @@ def lm_eval(python: Path, log: Path, common: Mapping[str, Any], action: str, **m
 
 
 def specs_of(tasks: Sequence[str]) -> list[Any]:
-    """The tasks as lm-eval takes them. Raises Refused for a file that is not there."""
+    """The tasks as lm-eval takes them. Raises DatasetRejected for a file that cannot be read."""
     found: list[Any] = []
     for task in tasks:
         file = Path(task).resolve()
-        if file.suffix in (".yaml", ".jsonl") and not file.is_file():
-            raise Refused(f"There is no file {file}.")
+        if file.suffix in (".yaml", ".jsonl"):
+            user_files.checked_size(file)
         if file.suffix == ".jsonl":
             found.append({**QUESTIONS, "task": file.stem, "dataset_kwargs": {"data_files": {"test": str(file)}}})
         else:

@@ -21,6 +21,7 @@ from preflight.model import catalogued, most_bytes_learned
 from preflight.request import Request
 from preflight.texts import text_file
 from preflight.texts.prompts import is_asked
+from rehearsal import user_files
 from stacks.configuration.images import MOST_TOKENS_SERVED
 from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
@@ -39,7 +40,7 @@ def command(
 
 
 def describe(settings: Settings, corpora: Sequence[Path]) -> str:
-    """Tokens, seconds, dollars and memory of a run, each with its source. Raises OSError, and what Preflight raises."""
+    """Tokens, seconds, dollars and memory of a run, each with its source. Raises what Preflight raises."""
     learnt, of_what = _learnt(settings, corpora or [DATA / f"{settings.domain}dataset.txt"])
     kind = settings.training_instance_type[0]
     prompts = DATA / f"{settings.domain}prompts.jsonl"
@@ -66,7 +67,7 @@ def describe(settings: Settings, corpora: Sequence[Path]) -> str:
 
 def _learnt(settings: Settings, corpora: Sequence[Path]) -> tuple[int, str]:
     """How many words of these files a run trains on, and a note on the number."""
-    size = sum(path.stat().st_size for path in corpora)
+    size = sum(map(user_files.checked_size, corpora))
     text_file.refuse_too_large(" with ".join(path.name for path in corpora), size, text_file.MOST_CORPUS_BYTES)
     there = sum(_words(path) for path in corpora)
     of_run = run_settings(settings)
@@ -81,7 +82,7 @@ def _learnt(settings: Settings, corpora: Sequence[Path]) -> tuple[int, str]:
 
 def _words(path: Path) -> int:
     name = path.name.lower()
-    text = text_file.as_utf8(path.read_bytes(), str(path), DatasetRejected)
+    text = text_file.as_utf8(user_files.read(path, text_file.MOST_CORPUS_BYTES), str(path), DatasetRejected)
     if not records.are_records(name):
         return count_words(text_file.without_note(text))
     try:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common.errors import DatasetRejected
+from rehearsal import user_files
 from rehearsal.models import DEFAULT, STAND_INS
 from rehearsal.programs import CannotRun
 
@@ -82,8 +84,10 @@ def _folder_name(text: str) -> str:
 
 def _file(text: str) -> Path:
     path = Path(text).expanduser()  # which zsh does not do behind CORPUS=
-    if not path.is_file():
-        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    try:
+        user_files.checked_size(path)
+    except DatasetRejected as fault:
+        raise argparse.ArgumentTypeError(str(fault)) from None
     return path
 
 

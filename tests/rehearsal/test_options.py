@@ -38,7 +38,7 @@ def test_options_become_settings_and_input(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--corpus", "nowhere.txt"], "there is no file nowhere.txt"),
+        (["--corpus", "nowhere.txt"], "There is no file nowhere.txt"),
         (["--heldout", __file__], "give --corpus too"),
         (["--corpus", str(PROJECT / "package.json")], "call the file .jsonl"),
         (["--set", "epochs"], "key=value"),
