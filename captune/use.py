@@ -17,10 +17,10 @@ import uvicorn
 from rich.console import Console
 
 from captune import account
-from captune.account import PROJECT, NotDeployed, Refused
+from captune.account import PROJECT, Refused
 from captune.engines import BASE, Deployed, Engine, Here
 from captune.fetch import stored_plan
-from captune.kept_run import KeptRun, kept, name_of, not_found
+from captune.kept_run import KeptRun, kept, name_of, only_here
 from captune.proxy import Proxy
 from common.contracts import run_folder
 from common.storage import Storage
@@ -37,9 +37,14 @@ def listening(port: int) -> socket.socket:
     try:
         taken.bind(("127.0.0.1", port))
         taken.listen()
+    except OverflowError:
+        taken.close()
+        raise Refused(
+            f"{port} is no port. Choose one from 1024 to 65535, or 0 for one that is free: --port 0"
+        ) from None
     except OSError as error:
         taken.close()
-        raise Refused(f"Port {port} is taken ({error.strerror}). Name another one: --port {port + 1}") from error
+        raise Refused(f"Port {port} cannot be used ({error.strerror}). Take one that is free: --port 0") from error
     return taken
 
 
@@ -97,11 +102,8 @@ def opened(
         finally:
             here.end()
         return
-    try:
+    with only_here(named, results):
         found = in_the_account(name_of(named), region)
-    except NotDeployed as error:
-        known = [plan.parent.name for plan in results.glob(f"*/{run_folder.PLAN}")]
-        raise not_found(named, known, f"in {results}, and no account has the stacks ({error})") from error
     yield found
 
 

@@ -40,10 +40,10 @@ def test_the_command_prints_tokens_seconds_dollars_and_memory(tmp_path: Path) ->
 
 def test_the_texts_of_records_are_counted_and_not_their_marks(tmp_path: Path) -> None:
     records, table = tmp_path / "records.jsonl", tmp_path / "RECORDS.CSV"
-    pairs = [(f"What is gene {number}?", "It codes for a protein.") for number in range(3)]
+    pairs = [(f"What is gene {number}?", "It codes for a protein.") for number in range(120)]
     records.write_text("\n".join(json.dumps({"prompt": one, "completion": two}) for one, two in pairs), "utf-8")
     table.write_text("prompt,completion\n" + "\n".join(f"{one},{two}" for one, two in pairs), "utf-8")
-    assert first_line(records).endswith(", 27 words") and first_line(table).endswith(", 27 words")
+    assert first_line(records).endswith(", 1,080 words") and first_line(table).endswith(", 1,080 words")
 
 
 @pytest.mark.parametrize(
