@@ -17,11 +17,9 @@ _WORD = re.compile(r'[^\s"\',:{}\[\]]+')
 def read_context(project: Path) -> dict[str, Any]:
     """The settings in a project's cdk.json, as they are written there. Raises SettingsError."""
     try:
-        content = (project / FILE).read_bytes()
+        text = (project / FILE).read_text("utf-8-sig")  # Windows' editors write the mark, and the CDK accepts it
     except OSError as error:
         raise SettingsError(f"{project / FILE} cannot be read ({error.strerror}). {_RESTORE}") from None
-    try:
-        text = content.decode("utf-8-sig")  # Windows' editors write the mark, and the CDK command line accepts it
     except UnicodeDecodeError:
         raise SettingsError(f"{FILE} is not UTF-8. Save it as UTF-8.") from None
     if not text.strip():

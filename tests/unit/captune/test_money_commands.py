@@ -78,6 +78,17 @@ def test_a_large_text_counts_as_much_as_a_run_learns(tmp_path: Path, given: str,
     assert words in first_line(file, "-c", given)
 
 
+def test_a_run_that_preflight_would_reject_has_no_price_without_its_error(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("word")
+    code, text = said("estimate", "--corpus", tmp_path / "one.txt")
+    assert (
+        code == 1
+        and text == "A run rejects one.txt: it needs at least 1,000 words, and 1 are there. Give a longer text.\n"
+    )
+    code, text = said("estimate", "-c", "base_model=llama-2-13b", "-c", "training_instance_type=ml.g5.2xlarge")
+    assert code == 1 and "to serve" in text and "Llama 2 13B with 13.0 billion parameters does not fit" in text
+
+
 def test_what_is_no_setting_or_pays_for_no_run_ends_with_its_reason() -> None:
     for words, reason in (("odd", "KEY=VALUE"), ("budget_usd=3", "Set budget_usd in cdk.json to at least 5")):
         code, text = said("estimate", "-c", words)
