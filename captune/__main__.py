@@ -137,12 +137,12 @@ class Commands(TyperGroup):
             raise  # click ends quietly when the reader of a pipe has left
         except (Refused, SettingsError, CaptuneError, CannotRun, UnicodeDecodeError) as refusal:
             typer.echo(as_typed(str(refusal)), err=True)
-        except OSError as error:
-            what = f"{error.filename}: {error.strerror}." if error.filename else f"{error}."
-            typer.echo(f"{what} {_REMEDIES.get(error.errno or 0, '')}".rstrip(), err=True)
         except (ClientError, BotoCoreError, NotDeployed) as error:
             remedy = _NO_NETWORK if isinstance(error, ConnectionError | HTTPClientError) else _NO_ANSWER
             typer.echo(f"{type(error).__name__}: {error}\n{remedy}", err=True)
+        except OSError as error:  # some errors of botocore are of this kind too
+            what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error
+            typer.echo(f"{what}. {_REMEDIES.get(error.errno or 0, '')}".rstrip(), err=True)
         raise typer.Exit(1)
 
 

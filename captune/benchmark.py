@@ -315,8 +315,8 @@ def main(arguments: list[str] | None = None, prog: str = "captune benchmark") ->
     specs_of(given.tasks)
     if given.server == VLLM:
         environment.interpreter()  # before lm-eval is installed
-    given.python = lm_eval_python()
     with opened(given.run, given.results, given.base, given.server, given.region) as (engine, run, _):
+        given.python = lm_eval_python()  # installing it takes minutes, which a wrong name of a run need not wait for
         found = benchmark(engine, run, given)
     if given.json:
         print(json.dumps(found, indent=2))

@@ -44,6 +44,14 @@ def not_found(run: str, known: list[str], places: str) -> Refused:
     return Refused(f"There is no run {run} {places}. {others}")
 
 
+def _object(file: Path, line: bytes | None = None) -> dict[str, Any]:
+    """The JSON object in a file, or in a line of it. Raises Refused."""
+    try:
+        return dict(json.loads(file.read_bytes() if line is None else line))
+    except (ValueError, TypeError) as error:
+        raise Refused(f"{file} is damaged ({error}). Fetch or rehearse the run again.") from error
+
+
 @contextmanager
 def only_here(run: str, results: Path) -> Iterator[None]:
     """A block that looks for a run in the account. Raises Refused about the run that is not here if the account does not answer."""
@@ -77,7 +85,7 @@ class KeptRun:
         return f":{REHEARSED_ACCOUNT}:" in str(self.plan.get("executionArn"))
 
     def adapter(self) -> Path:
-        """The folder of the adapter. Raises Refused where it is not whole."""
+        """The folder of the adapter. Raises Refused where it is not whole or damaged."""
         folder = self.folder / ADAPTER
         if _is_example(self.folder):
             raise Refused(
@@ -91,12 +99,19 @@ class KeptRun:
                 f"The run {self.name} has left no adapter: {', '.join(missing)} is not in {folder}. It was stopped or failed before the adapter "
                 "was saved, or an older version of this project made it. Start it again, and use the new run."
             )
+        for name in (run_folder.ADAPTER_CONFIGURATION, run_folder.METRICS):
+            _object(folder / name)
         return folder
 
+    def trained_on(self) -> dict[str, Any]:
+        """The base model that the adapter was trained on. Raises Refused as `adapter` does."""
+        return dict(_object(self.adapter() / run_folder.METRICS).get("base_model") or {})
+
     def prompts(self) -> list[dict[str, Any]]:
-        """The prompts that the run asked, with their key facts; none where they were not kept."""
+        """The prompts that the run asked, with their key facts; none if they were not kept. Raises Refused if they are damaged."""
         file = self.folder / Path(run_folder.PROMPTS).name
-        return [json.loads(line) for line in (file.read_bytes().splitlines() if file.is_file() else []) if line.strip()]
+        content = file.read_bytes() if file.is_file() else b""
+        return [_object(file, line) for line in content.splitlines() if line.strip()]
 
 
 def kept(named: str, results: Path, *, whole_name: bool = False) -> KeptRun | None:

@@ -54,7 +54,7 @@ def on_this_machine(run: KeptRun, base: Path | None, server: str) -> Here:
     from rehearsal.sagemaker.real.hosting import OwnServer, Vllm
     from rehearsal.sagemaker.vllm import environment
 
-    trained_on = json.loads((run.adapter() / run_folder.METRICS).read_bytes())["base_model"]["name"]
+    trained_on = run.trained_on().get("name")
     if base is None and trained_on != weights.NAME:
         raise Refused(f"{run.name} was trained on {trained_on}. Name a folder with its weights: --base FOLDER")
     program: Any = Vllm.on_this_machine(environment.interpreter()) if server == VLLM else OwnServer()
@@ -139,7 +139,7 @@ def serve(engine: Engine, run: KeptRun, prompts: list[dict[str, Any]], taken: so
 def stand_in_words(run: KeptRun) -> str:
     """How what answers here differs from what would answer in an account."""
     planned = str((run.plan.get("baseModel") or {}).get("name") or "the planned model")
-    trained = json.loads((run.adapter() / run_folder.METRICS).read_bytes())["base_model"]["name"]
+    trained = run.trained_on().get("name")
     words = "A whole answer may take as long as it needs; an endpoint of SageMaker gives it 60 seconds."
     if trained == planned:
         return words

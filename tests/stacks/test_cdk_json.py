@@ -49,7 +49,7 @@ def test_a_typing_error_is_named_by_line_and_fix(tmp_path: Path, right: str, typ
 
 
 def test_a_file_that_is_missing_or_not_utf_8_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="No such file.*git checkout cdk.json"):
+    with pytest.raises(SettingsError, match="cdk.json cannot be read .*git checkout cdk.json"):
         read_context(tmp_path)
     (tmp_path / "cdk.json").write_text(TEXT, "utf-16")
     with pytest.raises(SettingsError, match="not UTF-8"):

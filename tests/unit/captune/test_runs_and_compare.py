@@ -18,7 +18,7 @@ from captune.runs import FETCHED, REHEARSED, Run, find
 from report.findings.recall import clustered_mean
 from report.findings.statistics import compare_losses
 from tests.doubles.aws_account import deployed, said
-from tests.doubles.run_bucket import RunBucket, files_of_run
+from tests.doubles.run_bucket import RUN, RunBucket, files_of_run, kept_here
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "results" / "example"
 SUMMARY = json.loads((EXAMPLE / "summary.json").read_bytes())
@@ -240,6 +240,15 @@ def test_the_example_that_comes_with_captune_is_no_run_of_yours(tmp_path: Path, 
     (tmp_path / "example" / "plan.json").write_text(json.dumps(PLAN))
     code, text = said(*words, "--results", tmp_path)
     assert code == 1 and told.format(results=tmp_path) in text
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "metrics.json"])
+def test_a_damaged_file_of_an_adapter_is_named(tmp_path: Path, name: str) -> None:
+    adapter = kept_here(tmp_path, {"name": "Llama"}, executionArn=f"x:{REHEARSED_ACCOUNT}:y") / "adapter"
+    (adapter / name).write_text("{")
+    for words in (["use", RUN], ["export", RUN, "--to", "peft"]):
+        code, text = said(*words, "--results", tmp_path)
+        assert code == 1 and f"{adapter / name} is damaged" in text and "Fetch or rehearse the run again." in text
 
 
 @pytest.mark.parametrize("words", [["use", "nosuchrun"], ["fetch", "nosuchrun"], ["compare", "nosuchrun", "other"]])

@@ -298,7 +298,7 @@ def test_what_the_command_cannot_use_is_named(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_port_that_is_taken_is_told() -> None:
-    with listening(0) as taken, pytest.raises(Refused, match="Address already in use.*--port 0"):
+    with listening(0) as taken, pytest.raises(Refused, match="cannot be used .*--port 0"):
         listening(taken.getsockname()[1])
 
 
