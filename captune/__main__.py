@@ -101,8 +101,6 @@ _NO_ANSWER = (
     "Check that your AWS credentials are set (aws sts get-caller-identity; where AWS_PROFILE is set, aws configure list-profiles shows its name) "
     "and that the stacks are deployed in this region."
 )
-
-
 _NO_NETWORK = "Check that this machine reaches AWS: the network, the proxy (HTTPS_PROXY) and the region."
 _NO_ROOM = "Make room on that disk, then start the command again."
 _NOT_YOURS = "Name a place where you may write, or change its permissions: ls -ld shows them."

@@ -35,7 +35,7 @@ from captune.use import VLLM, answering, opened
 from common.contracts import run_folder
 from common.storage import Storage
 from rehearsal import user_files
-from rehearsal.programs import python_packages
+from rehearsal.programs import as_typed, python_packages
 from rehearsal.sagemaker.vllm import environment
 from report.content.figures import points
 from report.findings.intervals import MINIMUM_CLUSTERS
@@ -258,7 +258,7 @@ def benchmark(engine: Engine, run: KeptRun, given: argparse.Namespace) -> dict[s
         check = self_check(ask, documents, models, summary["configuration"]["settings"]["sequence_length"])
         letters = sum(len(one["text"]) for one in documents)
         plan = plan_of(count, check, letters, engine.state(), float(run.plan["budget"]["hostingHourlyUsd"]))
-        progress.console.print(plan_words(plan, run.name), highlight=False, soft_wrap=True)
+        progress.console.print(as_typed(plan_words(plan, run.name)), highlight=False, soft_wrap=True)
         progress.update(bar, description="Asking both models", total=plan["missing"])
         proxy.answered = partial(progress.advance, bar)
         try:

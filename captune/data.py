@@ -23,6 +23,7 @@ from captune.account import PROJECT, Refused
 from preflight.texts import outside_text, text_file
 from preflight.texts.text_file import Document, documents, part, without_note
 from rehearsal import user_files
+from rehearsal.programs import as_typed
 
 DATA = PROJECT / "data"
 TRAIN, HELD_OUT = "train", "heldout"
@@ -50,7 +51,7 @@ def command(
     """Prints the counts, the losses or the figures of style."""
     found = styles(others=others) if style else [losses(words=words, others=others)] if loss else count()
     for lines in found:
-        print(lines, flush=True)
+        print(as_typed(lines), flush=True)
 
 
 def count(folder: Path = DATA) -> Iterator[str]:

@@ -59,7 +59,8 @@ def only_here(run: str, results: Path) -> Iterator[None]:
         yield
     except (ClientError, BotoCoreError, NotDeployed) as error:
         asked = f"in {results}, and your account did not answer ({str(error).rstrip('.')})"
-        raise not_found(run, [plan.parent.name for plan in results.glob(f"*/{run_folder.PLAN}")], asked) from error
+        missing = not_found(run, [plan.parent.name for plan in results.glob(f"*/{run_folder.PLAN}")], asked)
+        raise Refused(f"{missing} For a run of your account, sign in first: aws sts get-caller-identity") from error
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from common.text import count_words
 from preflight.texts.held_out import Overlap
 from preflight.texts.outside_text import DEPLOYED
 from rehearsal import user_files
+from rehearsal.programs import as_typed
 
 # What is trained on, today and in the evidence: an abstract that shares eight words in a row with one of them is left out.
 CORPORA = (
@@ -70,7 +71,7 @@ def command(
     except Refused as error:
         if not optional:
             raise
-        print(f"captune: going on without text by others, so no run will measure the model on it. {error}")
+        print(as_typed(f"captune: going on without text by others, so no run will measure the model on it. {error}"))
 
 
 def fetch(source: Path | None = None, target: Path = TARGET) -> str:

@@ -119,11 +119,11 @@ def command(
         print(json.dumps([to_dict(run) for run in shown], indent=2))
     elif shown:
         _show_rows(shown)
-        notes.append(as_typed(_MORE))
+        notes.append(_MORE)
     else:
         notes.append(f"There is no run in {results}. `make rehearse` makes one.")
     for note in notes:
-        typer.echo(note, err=True)
+        typer.echo(as_typed(note), err=True)
 
 
 def on_this_machine(results: Path) -> tuple[list[Run], list[str]]:

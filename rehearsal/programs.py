@@ -28,8 +28,8 @@ def as_typed(text: str) -> str:
 def _captune() -> str:
     own = Path(sys.executable).with_name("captune")
     # make puts the environment on the PATH of its commands, and your shell does not have it there.
-    on_path = None if "MAKELEVEL" in os.environ else shutil.which("captune")
-    if on_path and os.path.samefile(on_path, own):
+    on_path = "MAKELEVEL" not in os.environ and shutil.which("captune")
+    if not own.is_file() or (on_path and os.path.samefile(on_path, own)):
         return "captune"
     return os.path.relpath(own) if own.is_relative_to(Path.cwd()) else str(own)
 

@@ -21,6 +21,7 @@ from preflight.texts import held_out, outside_text, prompts, text_file, training
 from preflight.texts.text_file import Files
 from preflight.texts.training import Material
 from rehearsal import user_files
+from rehearsal.programs import as_typed
 from report.formatting import plural
 from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
@@ -142,5 +143,5 @@ def print_faults(given: Given, settings: Settings, as_json: bool) -> int:
         refused = [{"name": type(one).__name__, "message": str(one)} for one in faults]
         print(json.dumps({"faults": refused, "told": told}))
     else:
-        print("\n".join(paragraphs(faults) if faults else told))
+        print(as_typed("\n".join(paragraphs(faults) if faults else told)))
     return 1 if faults else 0

@@ -160,7 +160,9 @@ def parse(arguments: list[str] | None = None, prog: str = "captune rehearse") ->
         settings.setdefault("corpus_words", str(words))
     if domain:
         settings["domain"] = domain
-    if not given.corpus and (named := settings.get("domain")) and named not in (known := domains()):
+    texts = (PROJECT / "data").glob(f"*{_TEXT_OF_DOMAIN}")
+    known = sorted(file.name.removesuffix(_TEXT_OF_DOMAIN) for file in texts)
+    if not given.corpus and (named := settings.get("domain")) and named not in known:
         parser.error(
             f"data/ has no text of the domain {named}. Choose {' or '.join(known)}, or give a text of your own: --corpus FILE"
         )
@@ -169,16 +171,15 @@ def parse(arguments: list[str] | None = None, prog: str = "captune rehearse") ->
             run_input[key] = value
     if given.interruptions:
         run_input["spot"] = True
+    # Of one kind, whatever they are: what is in the files is checked later.
+    stored = {
+        key: "corpora/mine.jsonl" for key, file in (("corpus", given.corpus), ("heldOut", given.held_out)) if file
+    }
     try:
-        request.parse(run_input)
+        request.parse({**run_input, **stored})
     except InvalidInput as error:
         parser.error(str(error))
     return Options(settings=settings, input=run_input, **values)
-
-
-def domains() -> list[str]:
-    """The domains that have a text in data/."""
-    return sorted(file.name.removesuffix(_TEXT_OF_DOMAIN) for file in (PROJECT / "data").glob(f"*{_TEXT_OF_DOMAIN}"))
 
 
 def _add_text(parser: argparse.ArgumentParser) -> None:

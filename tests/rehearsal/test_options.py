@@ -64,6 +64,13 @@ def test_a_wrong_option_is_named(arguments: list[str], message: str, capsys: pyt
     assert message in " ".join(capsys.readouterr().err.split())
 
 
+def test_the_input_may_name_columns_of_a_corpus_of_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("a,b")
+    columns = {"prompt": "a", "completion": "b"}
+    options = parse(["--corpus", str(tmp_path / "mine.csv"), "--input", json.dumps({"columns": columns})])
+    assert options.input == {"columns": columns}
+
+
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A deployment of a bucket, in place of the account."""
