@@ -113,7 +113,7 @@ def _deployment(run: str, region: str | None) -> Deployment:
     here = kept(run, RESULTS, whole_name=True)
     if here is not None and here.rehearsed:
         raise Refused(
-            f"{here.name} was rehearsed on this machine: it has no endpoint to start, to keep or to end. captune use {here.name} serves it here, at no cost."
+            f"{here.name} was rehearsed on this machine: it has no endpoint to start, to keep or to end. captune use {here.folder} serves it here, at no cost."
         )
     return Deployment.of(account.session(region))
 
