@@ -1,14 +1,19 @@
 """captune COMMAND [options]: `captune --help` lists the commands, `captune COMMAND --help` the options of one."""
 
+import errno
 import io
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from importlib import import_module
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 from typer.core import TyperGroup
 
 from captune import (
@@ -29,7 +34,7 @@ from captune import (
 from captune.account import NotDeployed, Refused
 from captune.check import command as check
 from common.errors import CaptuneError
-from rehearsal.programs import CannotRun
+from rehearsal.programs import CannotRun, as_typed
 from stacks.configuration.settings import SettingsError
 
 HERE, AFTER = "Your text, and a rehearsal on this machine", "After a run, rehearsed or in your account"
@@ -97,6 +102,18 @@ _NO_ANSWER = (
     "Check that your AWS credentials are set (aws sts get-caller-identity; where AWS_PROFILE is set, aws configure list-profiles shows its name) "
     "and that the stacks are deployed in this region."
 )
+_NO_NETWORK = "Check that this machine reaches AWS: the network, the proxy (HTTPS_PROXY) and the region."
+_NO_ROOM = "Make room on that disk, then start the command again."
+_NOT_YOURS = "Name a place where you may write, or change its permissions: ls -ld shows them."
+_REMEDIES = {
+    errno.ENOENT: "Correct the path.",
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EFBIG: "Raise the limit on the size of a file: ulimit -f unlimited",
+    errno.EACCES: _NOT_YOURS,
+    errno.EROFS: _NOT_YOURS,
+    errno.EPERM: _NOT_YOURS,
+}
 
 
 class Commands(TyperGroup):
@@ -104,6 +121,9 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command that was typed."""
+        _leave_cleanly()
+        # The Node of this environment: another one may be missing, or too old for the CDK, which then prints a page about it.
+        os.environ.setdefault("JSII_NODE", str(Path(sys.executable).with_name("node")))
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")  # a character that the terminal cannot show must not end a command
@@ -112,11 +132,25 @@ class Commands(TyperGroup):
         except ModuleNotFoundError as error:
             missing = f"{error.name}, which is not installed here: run make setup."
             typer.echo(f"captune {ctx.invoked_subcommand} needs {missing}", err=True)
-        except (Refused, SettingsError, CaptuneError, CannotRun, OSError, UnicodeDecodeError) as refusal:
-            typer.echo(refusal, err=True)
+        except BrokenPipeError:
+            raise  # click ends quietly when the reader of a pipe has left
+        except (Refused, SettingsError, CaptuneError, CannotRun, UnicodeDecodeError) as refusal:
+            typer.echo(as_typed(str(refusal)), err=True)
         except (ClientError, BotoCoreError, NotDeployed) as error:
-            typer.echo(f"{type(error).__name__}: {error}\n{_NO_ANSWER}", err=True)
+            remedy = _NO_NETWORK if isinstance(error, ConnectionError | HTTPClientError) else _NO_ANSWER
+            typer.echo(f"{type(error).__name__}: {error}\n{remedy}", err=True)
+        except OSError as error:  # some errors of botocore are of this kind too
+            what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error
+            typer.echo(f"{what}. {_REMEDIES.get(error.errno or 0, '')}".rstrip(), err=True)
         raise typer.Exit(1)
+
+
+def _leave_cleanly() -> None:
+    """Lets a command that is told to end leave its blocks, so that its folders and servers end with it."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, lambda received, _: sys.exit(128 + received))
 
 
 app = typer.Typer(

@@ -119,8 +119,7 @@ def _base_here(run: KeptRun, to: Form, base: Path | None) -> Path | None:
 
 def _base_name(run: KeptRun) -> str:
     """A rehearsal trains another model than its plan names."""
-    trained_on = json.loads((run.adapter() / run_folder.METRICS).read_bytes()).get("base_model") or {}
-    return str(trained_on.get("name") if run.rehearsed else run.plan["baseModel"]["name"])
+    return str(run.trained_on().get("name") if run.rehearsed else run.plan["baseModel"]["name"])
 
 
 def _refuse_without_weights(run: KeptRun, base: Path | None) -> int:

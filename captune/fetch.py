@@ -20,7 +20,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from captune import account
 from captune.account import Refused, Region, output
-from captune.kept_run import ADAPTER, kept, local_path, name_of, not_found
+from captune.kept_run import ADAPTER, kept, local_path, name_of, not_found, only_here
 from common.contracts import run_folder
 from common.storage import Storage
 
@@ -43,9 +43,11 @@ def command(
     here = kept(run, results, whole_name=True)
     if here is not None and here.rehearsed:
         raise Refused(f"{here.folder} is a rehearsed run: all of it is there already, the adapter in {ADAPTER}/.")
-    session = account.session(region)
     name = name_of(run)
-    files = fetch(session.client("s3"), output(session, "BucketName"), name, results)
+    with only_here(run, results):
+        session = account.session(region)
+        s3, bucket = session.client("s3"), output(session, "BucketName")
+    files = fetch(s3, bucket, name, results)
     if as_json:
         print(json.dumps({"run": name, "folder": str(results / name), "files": files}))
         return

@@ -19,6 +19,8 @@ from captune.account import PROJECT, Refused
 from common.text import count_words
 from preflight.texts.held_out import Overlap
 from preflight.texts.outside_text import DEPLOYED
+from rehearsal import user_files
+from rehearsal.programs import as_typed
 
 # What is trained on, today and in the evidence: an abstract that shares eight words in a row with one of them is left out.
 CORPORA = (
@@ -69,11 +71,13 @@ def command(
     except Refused as error:
         if not optional:
             raise
-        print(f"captune: going on without text by others, so no run will measure the model on it. {error}")
+        print(as_typed(f"captune: going on without text by others, so no run will measure the model on it. {error}"))
 
 
 def fetch(source: Path | None = None, target: Path = TARGET) -> str:
-    """Writes abstracts (id, title, text) of `source` or the public address; answers what it wrote. Raises Refused."""
+    """Writes abstracts (id, title, text) of `source` or the public address; answers what it wrote. Raises Refused and DatasetRejected."""
+    if source:
+        user_files.checked_size(source)
     try:
         with urllib.request.urlopen(source.resolve().as_uri() if source else ADDRESS, timeout=_SECONDS) as answer:
             content: bytes = answer.read(_LARGEST_BYTES + 1)

@@ -21,6 +21,7 @@ from rich.progress import Progress
 from captune.account import Refused
 from common.records import GROUP, LINES, TABLE
 from preflight.texts import text_file
+from rehearsal import user_files
 
 MEGABYTE = 10**6
 DEFAULT_MEGABYTES = 32  # a run of two hours learns 28 MB at most
@@ -48,10 +49,8 @@ def command(
 
 
 def sample(file: Path, target: Path, wanted: int, seed: int, *, force: bool = False) -> str:
-    """Writes about `wanted` bytes of a file's documents to another file, in their order; answers what was drawn. Raises Refused."""
-    if not file.is_file():
-        raise Refused(f"There is no file {file}.")
-    size = file.stat().st_size
+    """Writes about `wanted` bytes of a file's documents to another file, in their order; answers what was drawn. Raises Refused and DatasetRejected."""
+    size = user_files.checked_size(file)
     if not size:
         raise Refused(f"{file} is empty.")
     if size <= wanted:

@@ -3,15 +3,35 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 FOREIGN = PROJECT / ".rehearsal"
 PATIENCE_SECONDS = 1800  # PyTorch's libraries for graphics cards are 3 GB
+
+
+_COMMAND = re.compile(r"(?<![\w./-])captune(?= (--help|[a-z][a-z-]+|COMMAND)\b)")
+
+
+def as_typed(text: str) -> str:
+    """A message in which each `captune COMMAND` is written as you can type it here: seldom is `captune` on the PATH."""
+    return _COMMAND.sub(lambda _: _captune(), text)
+
+
+@cache
+def _captune() -> str:
+    own = Path(sys.executable).with_name("captune")
+    # make puts the environment on the PATH of its commands, and your shell does not have it there.
+    on_path = "MAKELEVEL" not in os.environ and shutil.which("captune")
+    if not own.is_file() or (on_path and os.path.samefile(on_path, own)):
+        return "captune"
+    return os.path.relpath(own) if own.is_relative_to(Path.cwd()) else str(own)
 
 
 class CannotRun(RuntimeError):

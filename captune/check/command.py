@@ -23,6 +23,7 @@ from captune.account import PROJECT, Context, Refused, Region
 from captune.check import files
 from captune.check.findings import NO_ANSWER, Finding, Findings, Level, ok, one_line, order_of_mending
 from captune.check.questions import Clients, Project, findings
+from rehearsal.programs import as_typed
 from stacks.assembly import SynthesisFailed, synthesize
 from stacks.configuration.settings import Settings
 
@@ -133,5 +134,5 @@ def show(console: Console, finding: Finding) -> None:
     line = Text(f"{finding.level.value:<8}", style=_STYLES[finding.level])
     line.append(f" {finding.subject}: {finding.text}", style="" if finding.level != Level.LATER else "dim")
     if finding.fix:
-        line.append(f"\n         {finding.fix}", style="dim")
+        line.append(f"\n         {as_typed(finding.fix)}", style="dim")
     console.print(line)

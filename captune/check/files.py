@@ -20,6 +20,8 @@ from preflight.request import Request
 from preflight.texts import held_out, outside_text, prompts, text_file, training
 from preflight.texts.text_file import Files
 from preflight.texts.training import Material
+from rehearsal import user_files
+from rehearsal.programs import as_typed
 from report.formatting import plural
 from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
@@ -50,12 +52,12 @@ class Folder:
     def fetch(self, key: str, most_bytes: int, version: str = "") -> Fetched | None:
         """See `common.storage.Storage`."""
         path = self._files[key]
-        size = path.stat().st_size
-        return Fetched(size, "", path.read_bytes() if size <= most_bytes else b"")
+        content = user_files.read(path, most_bytes)
+        return Fetched(len(content), "", content)
 
 
 def faults_of(given: Given, settings: Settings) -> tuple[list[CaptuneError], list[str]]:
-    """What a run with these settings would refuse the files for, and else what it would make of them, in sentences. Raises OSError."""
+    """What a run with these settings would refuse the files for, and else what it would make of them, in sentences."""
     faults: list[CaptuneError] = []
 
     def attempt(step: Callable[[], Any]) -> Any:
@@ -75,8 +77,8 @@ def _sentences(given: Given, settings: Settings, attempt: Callable[[Callable[[],
         alone = (given.outside, outside_text.read, "document"), (given.prompts, prompts.parse, "prompt")
         for path, read, kind in alone:
             if path is not None:
-                text_file.refuse_too_large(str(path), path.stat().st_size, text_file.MOST_BYTES)
-                found: Any = attempt(partial(read, path.read_bytes(), str(path)))
+                content = attempt(partial(user_files.read, path, text_file.MOST_BYTES))
+                found: Any = content and attempt(partial(read, content, str(path)))
                 yield from [f"{path} can be used: {plural(len(found), kind)}."] if found else []
         return
     of_run = run_settings(settings)
@@ -141,5 +143,5 @@ def print_faults(given: Given, settings: Settings, as_json: bool) -> int:
         refused = [{"name": type(one).__name__, "message": str(one)} for one in faults]
         print(json.dumps({"faults": refused, "told": told}))
     else:
-        print("\n".join(paragraphs(faults) if faults else told))
+        print(as_typed("\n".join(paragraphs(faults) if faults else told)))
     return 1 if faults else 0

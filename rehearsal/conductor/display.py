@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from rehearsal.programs import as_typed
+
 _FIELD = re.compile(r"(\w+)=(\S+)")
 _PHASES = {
     "load": "loading the model",
@@ -109,7 +111,7 @@ class Display:
     def say(self, text: str = "") -> None:
         """Print a line."""
         with self._lock:
-            self.console.print(text)
+            self.console.print(as_typed(text))
 
     def _doing(self, what: str) -> None:
         with self._lock:

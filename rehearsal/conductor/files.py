@@ -17,6 +17,7 @@ from common import records
 from common.ledger import keys
 from common.ledger.seal import sealed
 from preflight.texts import outside_text, text_file
+from rehearsal import user_files
 from rehearsal.account.cloud import Cloud
 
 from .options import Options
@@ -42,8 +43,7 @@ def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
             # Records are known by their ending; whatever else it is called, it is text.
             ending = ending or (path.suffix.lower() if records.are_records(path.name.lower()) else ".txt")
             most = text_file.MOST_CORPUS_BYTES if key == "corpus" else text_file.MOST_BYTES
-            text_file.refuse_too_large(path.name, path.stat().st_size, most)
-            files[key] = path.read_bytes()
+            files[key] = user_files.read(path, most)
             # With its role: two files may have one name, and every name without a Latin letter becomes the same.
             safe = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-.") or "text"
             run_input[key] = f"corpora/{key.lower()}-{safe}{ending}"

@@ -197,8 +197,8 @@ class Settings:
         return found
 
     @classmethod
-    def from_context(cls, context: Mapping[str, object]) -> Self:
-        """Reads and checks the settings in a CDK context; values may be strings, as `-c` passes them.
+    def from_context(cls, context: Mapping[str, object], option: str = "-c") -> Self:
+        """Reads and checks the settings in a CDK context; values may be strings, as `option` passes them on the command line.
 
         Raises SettingsError that lists every unknown key and every bad value.
         """
@@ -218,7 +218,7 @@ class Settings:
             problems = _together(cls(**values))  # type: ignore[arg-type]
         if problems:
             listed = "\n".join(f"  - {problem}" for problem in problems)
-            raise SettingsError(f'Mend these in cdk.json under "context", or with -c key=value:\n{listed}')
+            raise SettingsError(f'Fix these in cdk.json under "context", or with {option} key=value:\n{listed}')
         return cls(**values)  # type: ignore[arg-type]
 
 

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from common.pricing.durations import ENDPOINT_CAPACITY_SECONDS
+from stacks.configuration.cdk_json import read_context
 from stacks.configuration.settings import Settings
 from stacks.definitions import literals, run_settings
 from verification.simulation.definitions import PROJECT, machine
@@ -65,7 +66,7 @@ class RunParameters:
 @cache
 def _deployed() -> Settings:
     """The delivered settings, of somebody who has accepted the licence."""
-    context = json.loads((PROJECT / "cdk.json").read_text("utf-8"))["context"]
+    context = read_context(PROJECT)
     return Settings.from_context({**context, "accept_eula": "true"})
 
 

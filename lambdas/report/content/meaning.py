@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from report.content.circumstances import is_smoke
 from report.findings.verdict import IMPROVED, NONE_BETTER, NOT_SHOWN, TEXT, WORSE, WORSE_OUTSIDE, Kind, Verdict
-from report.formatting import percent, plural
+from report.formatting import number, percent, plural
 from report.summary_types import Summary, has_figures
 
 SMOKE_TITLE = "A smoke run: nothing is shown about the model"
@@ -103,13 +103,13 @@ def plain_meaning(
     if verdict == IMPROVED:
         learned = (
             f"It says that the model has learned something about how {kind.things} like those of the corpus go on: shown a "
-            f"held-out one, it gives each token (a word or part of one) that really comes next about {share} more probability, "
+            f"held-out one, it gives each token (a word or part of one) that really comes next about {_more(heldout)} probability, "
             "and that this is more than it gained on the control texts about unrelated subjects."
         )
         if outside is None:
             unknown = f"How much of that is knowledge of the field and how much is the style of these {kind.things}, it does not say."
             return f"{learned} {unknown}"
-        return f"{learned} On the outside documents, which others wrote, it gives such a token about {_share(outside)} more; that is not held against the control texts."
+        return f"{learned} On the outside documents, which others wrote, it gives such a token about {_more(outside)}; that is not held against the control texts."
     return (
         f"It says that fine-tuning did harm here: shown a held-out {kind.things[:-1]} of the same corpus, the model gives "
         f"each token (a word or part of one) that really comes next about {share} less probability."
@@ -133,6 +133,13 @@ def of_strength(strength: Mapping[str, Any]) -> str:
         f"The adapter's strength was not measured: {strength['why']}. {kept} of it is kept, at which none of the models that were tried became worse at text by "
         "others."
     )
+
+
+def _more(block: Mapping[str, Any] | None) -> str:
+    """A gain in probability: `12 % more`, or `8.7 times as much` from twice as much on."""
+    change = (block or {}).get("difference") or {}
+    times = math.exp(min(-float(change.get("estimate") or 0), 50.0))
+    return f"{number(times, 1 if times < 100 else 0)} times as much" if times >= 2 else f"{_share(block)} more"
 
 
 def _share(block: Mapping[str, Any] | None) -> str:

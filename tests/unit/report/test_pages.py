@@ -20,7 +20,7 @@ from common.storage import Storage
 from rehearsal.models import weights
 from report import formatting, render
 from report.content.figures import elapsed_seconds, forgetting, forgotten_kinds, kind_cells
-from report.content.meaning import _share, headline
+from report.content.meaning import _more, _share, headline
 from report.findings.analysis import analyse, judged
 from report.findings.verdict import IMPROVED, NONE_BETTER, NOT_SHOWN, WORSE, WORSE_OUTSIDE
 from report.summary import build, settle
@@ -324,6 +324,8 @@ BARE = {"estimate": 0.125, "standard_error": 0.125, "low": None, "high": None}
         (formatting.share, {"estimate": 0.1087, "standard_error": 0.0207}, "10.9 ± 2.1\u00a0%"),
         # A gain that was shown is not written as nothing.
         (_share, {"difference": {"estimate": -0.0002, "standard_error": 0.00001}}, "less than 0.1\u00a0%"),
+        (_more, {"difference": {"estimate": -0.12, "standard_error": 0.02}}, "13\u00a0% more"),
+        (_more, {"difference": {"estimate": -2.166, "standard_error": 0.02}}, "8.7 times as much"),
         (lambda v: formatting.with_error(v, 0.0875), 2.9123, "2.91 ± 0.09"),
         (lambda v: formatting.number(v, 2, signed=True), -0.0004, "0.00"),
         *((formatting.format_p, p, f"p = {p}") for p in (0.0504, 0.049999)),  # not rounded to the limit
