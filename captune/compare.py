@@ -28,8 +28,9 @@ from captune.runs import (
     to_dict,
     without_documents,
 )
-from report.content.circumstances import is_of_records
+from report.content.circumstances import MEDICAL, is_of_records
 from report.content.figures import loss_cells, points
+from report.content.meaning import purpose
 from report.findings.intervals import RESAMPLES
 from report.findings.recall import CONTROL, by_id, clustered_mean
 from report.findings.statistics import compare_losses
@@ -190,6 +191,7 @@ def page(runs: Sequence[Run], found: Mapping[str, Any]) -> bytes:
     ]
     shown = tables(runs, found)
     context = {
+        "purpose": purpose(MEDICAL if any(run.summary.get("domain") == MEDICAL for run in runs) else None),
         "reason": f"{shown[1].caption}.",
         "tables": shown,
         "notes": [*NOTES, *found["not_compared"].values()],

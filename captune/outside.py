@@ -21,13 +21,14 @@ from preflight.texts.held_out import Overlap
 from preflight.texts.outside_text import DEPLOYED
 from rehearsal import user_files
 from rehearsal.programs import as_typed
+from report.content.circumstances import MEDICAL
 
 # What is trained on, today and in the evidence: an abstract that shares eight words in a row with one of them is left out.
 CORPORA = (
     PROJECT / "data" / "medicaldataset.txt",
     PROJECT / "verification" / "experiments" / "texts" / "first_corpus.txt",
 )
-DOMAIN = "medical"  # the one whose field they are of
+DOMAIN = MEDICAL  # the one whose field they are of
 TARGET = PROJECT / "data" / f"{DOMAIN}{DEPLOYED}"
 COMMIT = "1cbae8e92f72f20c8d3747cbb3bf5bc53554d997"  # of github.com/pubmedqa/pubmedqa
 ADDRESS = f"https://raw.githubusercontent.com/pubmedqa/pubmedqa/{COMMIT}/data/ori_pqal.json"

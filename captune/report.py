@@ -46,7 +46,8 @@ def judged_again(summary: Mapping[str, Any]) -> dict[str, Any]:
     """A summary with the verdicts that today's rule gives its figures."""
     figures = (summary.get(key) for key in ("heldout", "beyond_control", "choices", "outside"))
     smoke, records = is_smoke(summary), is_of_records(summary)
-    return {**summary, **judged(*figures, smoke=smoke, records=records, strength=summary.get("strength"))}
+    told = {key: summary.get(key) for key in ("strength", "domain")}
+    return {**summary, **judged(*figures, smoke=smoke, records=records, **told)}
 
 
 def rewrite(source: Path, target: Path, *, for_the_repository: bool = False) -> str:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from report.content.circumstances import is_smoke
+from report.content.circumstances import MEDICAL, is_smoke
 from report.findings.verdict import IMPROVED, NONE_BETTER, NOT_SHOWN, TEXT, WORSE, WORSE_OUTSIDE, Kind, Verdict
 from report.formatting import number, percent, plural
 from report.summary_types import Summary, has_figures
@@ -23,10 +23,9 @@ STATUS_WORDS = {
     "ABORTED": "was stopped",
     "UNKNOWN": "ended in a way that nobody recorded",
 }
-_ALWAYS = (
+_MEDICAL = (
     "It does not say that the tuned model is fit for clinical use. No answer was checked by a clinician.",
     "It is not a benchmark of medical skill: no examination, no diagnosis and no advice was tested.",
-    "It does not say that single answers became true. A likelier text can still be wrong.",
 )
 
 
@@ -153,8 +152,13 @@ def _share(block: Mapping[str, Any] | None) -> str:
     return percent(share, error) if share >= 0.0005 or not share else "less than 0.1\u00a0%"
 
 
-def does_not_say(outside: Mapping[str, Any] | None = None, kind: Kind = TEXT) -> list[str]:
-    """What the verdict does not say."""
+def purpose(domain: str | None) -> str:
+    """What the model of a run in this domain is for."""
+    return "For research and teaching" + ("; not a medical device, not medical advice." if domain == MEDICAL else ".")
+
+
+def does_not_say(outside: Mapping[str, Any] | None = None, kind: Kind = TEXT, domain: str | None = None) -> list[str]:
+    """What the verdict does not say, in the words of the run's domain (None for a text of your own)."""
     if outside is None or not has_figures(outside):
         why = (
             "no outside text was given" if outside is None else "of the outside text that was given, no loss came back"
@@ -170,4 +174,16 @@ def does_not_say(outside: Mapping[str, Any] | None = None, kind: Kind = TEXT) ->
             "whoever started the run has chosen."
         )
     texts = f"these held-out {kind.things}" + (", these outside documents" if has_figures(outside) else "")
-    return [first, *_ALWAYS, f"It holds for this corpus, {texts} and this seed, not for other fields or other models."]
+    field = f"the {domain} domain" if domain else "the field of your text"
+    other = (
+        f"It does not say that the tuned model is fit for use in {field}. No answer was checked by an expert.",
+        f"It is not a benchmark of skill in {field}: no task was tested.",
+    )
+    true = "It does not say that single answers became true. A likelier text can still be wrong."
+    fit = _MEDICAL if domain == MEDICAL else other
+    return [
+        first,
+        *fit,
+        true,
+        f"It holds for this corpus, {texts} and this seed, not for other fields or other models.",
+    ]

@@ -5,7 +5,7 @@ import json
 import random
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import NoCredentialsError
@@ -141,6 +141,14 @@ def test_another_setting_is_no_spread_between_seeds() -> None:
     assert [group["letters"] for group in compare(three)["seeds"]] == [["A", "B"]]
     words = page(three, compare(three)).decode()
     assert all(part in words for part in ("C: seed 3, epochs 2", "AB: mean of seeds", "2026-11-03"))
+
+
+@pytest.mark.parametrize(("domain", "medical"), [("medical", True), ("support", False), (None, False)])
+def test_the_page_is_medical_where_a_run_is(domain: str | None, medical: bool) -> None:
+    both = seeded(1), seeded(2)
+    for run in both:
+        cast(dict[str, Any], run.summary)["domain"] = domain
+    assert ("medical device" in page(both, compare(both)).decode()) == medical
 
 
 def test_a_page_has_one_chart_and_asks_for_nothing(tmp_path: Path) -> None:

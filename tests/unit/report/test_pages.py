@@ -237,6 +237,30 @@ def test_unknown_weights_claim_no_licence_and_a_users_text_no_language(made: dic
     assert front_matter(one).keys().isdisjoint({"base_model", "license", "language"})
 
 
+MEDICAL_WORDS = re.compile(r"medical|clinic", re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [("improved", "clinical use"), ("support", "the support domain"), ("without-control", "the field of your text")],
+)
+@pytest.mark.parametrize("form", ["card", "page", "pdf"])
+def test_what_a_model_is_not_fit_for_follows_its_domain(
+    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch, kind: str, field: str, form: str
+) -> None:
+    monkeypatch.setattr(typst, "compile", lambda files, **_: b" ".join(files.values()))  # what the PDF is set from
+    document = made[kind]
+    document["prompts"], document["configuration"]["warnings"] = [], []
+    forms: dict[str, Callable[[Any], str]] = {
+        "card": render.card,
+        "page": page,
+        "pdf": lambda made: render.pdf(made).decode(),
+    }
+    text = forms[form](document)
+    assert f"fit for {field}" in text or f"fit for use in {field}" in text
+    assert bool(MEDICAL_WORDS.search(text)) == ("medical device" in text) == (kind == "improved")
+
+
 def test_the_card_gives_every_difference_with_its_interval(made: dict[str, Any]) -> None:
     text = render.card(made["improved"])
     data: Any = ModelCard(text).data
