@@ -31,11 +31,8 @@ def run_facts(
     server = _used(reported.get("hostingInstanceType"), to_serve)
     training_cents = _hourly_cents(budget, "training", trainer)
     on_spot = training.get("spot") and not adapter
-    domain, given, evaluation = (
-        trained_by.get("domain"),
-        or_empty(trained_by.get("input")),
-        or_empty(trained_by.get("evaluation")),
-    )
+    given, evaluation = or_empty(trained_by.get("input")), or_empty(trained_by.get("evaluation"))
+    domain = trained_by.get("domain")
     execution = (
         f"{region}.console.aws.amazon.com/states/home?region={region}#/v2/executions/details/{plan['executionArn']}"
     )

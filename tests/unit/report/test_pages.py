@@ -233,6 +233,7 @@ def test_every_base_model_has_its_name_and_licence_on_the_hub(made: dict[str, An
 def test_unknown_weights_claim_no_licence_and_a_users_text_no_language(made: dict[str, Any]) -> None:
     one = made["improved"]
     assert front_matter(one)["language"] == "en"
+    assert "language" not in front_matter(made["support"])
     one["base_model"]["name"], one["domain"] = "Our own 7B", None
     assert front_matter(one).keys().isdisjoint({"base_model", "license", "language"})
 
