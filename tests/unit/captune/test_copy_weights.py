@@ -16,13 +16,12 @@ from captune import account, copy_weights
 from common.environment import RunSettings
 from preflight.account.weights import of_user
 from rehearsal.sagemaker.validation import service_model, violations
-from stacks.configuration.catalog import BASE_MODELS
+from stacks.configuration.catalog import BASE_MODELS, weights_of
 from tests.doubles.aws_account import Answers, deployed, said
 from tests.doubles.lambda_fakes import refusal
 from tests.doubles.preflight_site import SETTINGS
 
 LLAMA = BASE_MODELS["llama-2-7b"]
-assert LLAMA.jumpstart
 BUCKET, PREFIX = "bucket", "weights/llama-2-7b/"
 URI = f"s3://{BUCKET}/{PREFIX}"
 LARGE = bytes(range(256)) * 36_000  # 9.2 MB: more than one part of an upload
@@ -121,8 +120,7 @@ def test_the_model_alone_arrives_and_becomes_the_setting(site: Site) -> None:
     assert "4 files, 0.0 GB" in told and "$0.00 a month ($0.023 a GB in us-east-1)" in told and "make deploy" in told
     assert site.cdk_json.read_text("utf-8") == before.replace('"weights_uri": ""', f'"weights_uri": "{URI}"')
     asked = site.hub.called("create_hub_content_presigned_urls")[0]
-    source = f"s3://jumpstart-private-cache-prod-us-east-1/{LLAMA.jumpstart.weights_prefix}"
-    assert asked["AccessConfig"] == {"AcceptEula": True, "ExpectedS3Url": source}
+    assert asked["AccessConfig"] == {"AcceptEula": True, "ExpectedS3Url": weights_of(LLAMA, "us-east-1", "").uri}
 
 
 def test_a_second_call_copies_what_has_another_size(site: Site) -> None:
