@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from captune import (
     compare,
+    copy_weights,
     costs,
     data,
     destroy,
@@ -52,6 +53,7 @@ OWN: tuple[tuple[str, str, Callable[..., None], str], ...] = (
     ("extend", AFTER, serving.extend_command, "Keep a run's endpoint for longer, if the cap allows it."),
     ("stop", AFTER, serving.stop_command, "Stop a run and its endpoint now; the rest of its reservation is released."),
     ("limits", ACCOUNT, limits.command, "Show which open questions of docs/limits.md a run has answered."),
+    ("copy-weights", ACCOUNT, copy_weights.command, "Copy the gated base model into your bucket, if SageMaker rejects it."),
     ("idle", ACCOUNT, destroy.idle_command, "Refuse while anything of this project bills or runs."),
     ("destroy", ACCOUNT, destroy.command, "Check, ask once and prepare what make destroy then removes."),
     ("estimate", MONEY, estimate.command, "Estimate how long a run takes and what it costs."),

@@ -7,7 +7,8 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,16 +71,23 @@ def fetch(s3: Any, bucket: str, run: str, results: Path) -> list[str]:
     here = kept(str(target), results, whole_name=True)
     if here is not None and (here.name != run or here.plan.get("bucket") != bucket):
         raise Refused(f"{target} holds another run, {here.name}. Move it away, or name another folder with --results.")
-    columns = (TextColumn("Fetching {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(run, total=sum(one.size for one in objects))
-        copy(s3, bucket, objects, target, lambda size: progress.advance(task, size))
+    with transfer(f"Fetching {run}", sum(one.size for one in objects)) as advance:
+        copy(s3, bucket, objects, target, advance)
     if not any(one.path == f"{ADAPTER}/{run_folder.ADAPTER_CONFIGURATION}" for one in objects):
         raise Refused(
             f"The files of {run} are in {target}, but it has no adapter: it was stopped or failed before training saved one. Start it "
             "again, and fetch the new run."
         )
     return [one.path for one in objects]
+
+
+@contextmanager
+def transfer(text: str, total: int) -> Iterator[Advance]:
+    """A progress bar over bytes, with the function that advances it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(text, total=total)
+        yield lambda size: progress.advance(task, size)
 
 
 def runs_in(s3: Any, bucket: str) -> list[str]:

@@ -215,15 +215,15 @@ class TrainingNotStarted(StateError):
     """SageMaker refused the training job."""
 
     advice = (
-        "Where the cause speaks of an explicit deny, look at the bill, then undo and reset the budget action. Your organisation may also deny "
-        "gated models (sagemaker:DirectGatedModelAccess)."
+        "Where the cause speaks of an explicit deny, look at the bill, then undo and reset the budget action. If SageMaker rejects gated weights "
+        "for training, run captune copy-weights and deploy. Your organisation may also deny gated models (sagemaker:DirectGatedModelAccess)."
     )
 
 
 class WeightsUnusable(StateError):
     """Training could not download the base model, or found none in its folder."""
 
-    advice = "Upload a copy of the model to a bucket of yours, set weights_uri to it, and deploy."
+    advice = "Run captune copy-weights, which copies the model into your bucket and sets weights_uri, and deploy; if weights_uri is set already, correct that folder."
 
 
 class NoCapacity(StateError):

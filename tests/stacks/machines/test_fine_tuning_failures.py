@@ -112,7 +112,7 @@ def test_a_refusal_of_a_list_of_types_says_to_name_one(state: str, setting: str)
 def test_a_refusal_of_the_weights_names_a_copy_of_the_users_own(word: str) -> None:
     for state in ("StartTraining", "StartSpotTraining"):
         cause = meet(state, Failure("SageMaker.SageMakerException", f"No {word} for it.")).cause
-        assert ("set weights_uri (cdk.json)" in cause) is bool(word)
+        assert ("run captune copy-weights" in cause) is bool(word)
 
 
 @pytest.mark.parametrize(
