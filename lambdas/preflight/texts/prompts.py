@@ -207,13 +207,13 @@ def make(held_out: list[Document]) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _from_text(held_out: list[Document]) -> list[dict[str, Any]]:
-    """The first whole sentences of documents, else their first words, as Thai and lists have no sentence ends. They have no key facts: only the
-    answers are shown."""
-    found = list(dict.fromkeys(sentence for part in held_out for sentence in islice(_sentences(part.text), 1)))
-    found = found or list(dict.fromkeys(filter(_can_be_asked, (_first_words(part.text) for part in held_out))))
+    """The first whole sentences of documents, or their first words where none has any, as in Thai. They have no key facts: only the answers are shown."""
+    sentences = (sentence for part in held_out for sentence in islice(_sentences(part.text), 1))
+    openings = (opening(" ".join(part.text.split()), OPENING_WORDS) for part in held_out)
+    found = list(dict.fromkeys(sentences)) or list(dict.fromkeys(filter(_is_a_prompt, openings)))
     if not found:
         raise PromptsRejected(
-            f"No held-out document begins with words of at most {MAXIMUM_PROMPT_BYTES:,} bytes to be asked. Give `prompts` of your own."
+            f"No held-out document begins with {SENTENCE_WORDS.start} words of at most {MAXIMUM_PROMPT_BYTES:,} bytes to be asked. Give `prompts` of your own."
         )
     chosen = found[:: max(1, len(found) // LIMIT)][:LIMIT]
     return [
@@ -222,8 +222,8 @@ def _from_text(held_out: list[Document]) -> list[dict[str, Any]]:
     ]
 
 
-def _first_words(text: str) -> str:
-    return opening(" ".join(text.split()), OPENING_WORDS)
+def _is_a_prompt(text: str) -> bool:
+    return count_words(text) in SENTENCE_WORDS and _can_be_asked(text)
 
 
 def _sentences(text: str) -> Iterator[str]:
@@ -233,7 +233,7 @@ def _sentences(text: str) -> Iterator[str]:
         line = " ".join([*paragraph.split(), ""])
         for end in SENTENCE_END.finditer(line):
             sentence, start = line[start : end.start()], end.end()
-            if count_words(sentence) in SENTENCE_WORDS and _can_be_asked(sentence):
+            if _is_a_prompt(sentence):
                 yield sentence
 
 
