@@ -19,7 +19,7 @@ from common.pricing.prices import pinned
 from common.text import MOST_PER_WORD, count_words
 from preflight.model import catalogued, most_bytes_learned, refuse_what_cannot_fit
 from preflight.request import Request
-from preflight.texts import text_file
+from preflight.texts import forms, text_file
 from preflight.texts.prompts import is_asked
 from rehearsal import user_files
 from stacks.configuration.images import MOST_TOKENS_SERVED
@@ -75,9 +75,10 @@ def describe(settings: Settings, corpora: Sequence[Path]) -> str:
 
 def _learnt(settings: Settings, corpora: Sequence[Path]) -> tuple[int, str]:
     """How many words of these files a run trains on, and a note on the number."""
-    size = sum(map(user_files.checked_size, corpora))
+    contents = {path: user_files.read(path, text_file.MOST_CORPUS_BYTES) for path in corpora}
+    size = sum(map(len, contents.values()))
     text_file.refuse_too_large(" with ".join(path.name for path in corpora), size, text_file.MOST_CORPUS_BYTES)
-    there = sum(_words(path) for path in corpora)
+    there = sum(_words(content, path) for path, content in contents.items())
     if there < text_file.MINIMUM_WORDS:
         names = " and ".join(path.name for path in corpora)
         raise DatasetRejected(
@@ -93,13 +94,15 @@ def _learnt(settings: Settings, corpora: Sequence[Path]) -> tuple[int, str]:
     return in_time, f"of {there:,} words: a run of this length learns no more (max_training_seconds, epochs)"
 
 
-def _words(path: Path) -> int:
+def _words(content: bytes, path: Path) -> int:
     name = path.name.lower()
-    text = text_file.as_utf8(user_files.read(path, text_file.MOST_CORPUS_BYTES), str(path), DatasetRejected)
-    if not records.are_records(name):
-        return count_words(text_file.without_note(text))
+    if not forms.are_rows(name):
+        return count_words(text_file.without_note(text_file.decode(content, str(path))))
+    rows = text_file.rows_of(content, name)
+    if rows.are_documents:
+        return sum(count_words(part.text) for part in text_file.of_rows(rows, "row", 0))
     try:
-        return sum(count_words(record.text) for record in records.read(text, name)[0])
+        return sum(count_words(record.text) for record in records.read(rows.rows, name, rows.columns))
     except records.RecordsFaulty as fault:
         raise DatasetRejected(str(fault)) from None
 

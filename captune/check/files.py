@@ -10,14 +10,13 @@ from typing import Any, cast
 
 from captune.account import Refused
 from captune.data import DATA
-from common import records
 from common.errors import CaptuneError, DatasetRejected, PromptsRejected
 from common.storage import Fetched, Storage
 from common.text import count_words
 from preflight import staging
 from preflight.model import catalogued, most_bytes_learned
 from preflight.request import Request
-from preflight.texts import held_out, outside_text, prompts, text_file, training
+from preflight.texts import forms, held_out, outside_text, prompts, text_file, training
 from preflight.texts.text_file import Files
 from preflight.texts.training import Material
 from rehearsal import user_files
@@ -94,6 +93,7 @@ def _sentences(given: Given, settings: Settings, attempt: Callable[[Callable[[],
     material: Material | None = attempt(lambda: staging.read_material(files, request))
     if material is None:
         return
+    yield material.described or _text_described(given.corpus)
     yield _learned(given.corpus, material)
     if given.outside:
         yield material.outside_told
@@ -102,10 +102,20 @@ def _sentences(given: Given, settings: Settings, attempt: Callable[[Callable[[],
 
 
 def _key(path: Path | None) -> str:
-    """What the file is called in a message, empty for none; records are known by their ending, in lower case."""
+    """What the file is called in a message, empty for none; rows are known by their ending, in lower case."""
     name, suffix = str(path or ""), path.suffix if path else ""
     lowered = name[: len(name) - len(suffix)] + suffix.lower()
-    return lowered if records.are_records(lowered) else name
+    return lowered if forms.are_rows(lowered) else name
+
+
+def _text_described(corpus: Path) -> str:
+    """What running text was recognised as."""
+    text = text_file.without_note(text_file.decode(user_files.read(corpus, text_file.MOST_CORPUS_BYTES), str(corpus)))
+    titled = [part for part in text_file.documents(text, "") if part.title]
+    if titled:
+        return f"{corpus} is text: {plural(len(titled), 'document')} under `# Title` lines."
+    lines = "in a single line, which is cut at the ends of sentences" if "\n" not in text.strip() else "of paragraphs"
+    return f"{corpus} is text without `# Title` lines, {lines}."
 
 
 def _learned(corpus: Path, material: Material) -> str:

@@ -40,11 +40,6 @@ DEFAULT_SETTINGS: dict[str, str] = {
 }
 _CHECKS = {one.name: one.metadata["check"].read for one in fields(Settings)}
 _TEXT_OF_DOMAIN = "dataset.txt"  # how its file in data/ ends
-# Forms that are neither running text nor records, and what to do with them.
-_OTHER_FORMS = {
-    ".json": "write each record on a line of its own and call the file .jsonl",
-    ".tsv": "call it .csv, whose columns may be separated by tabs",
-}
 
 
 @dataclass(frozen=True)
@@ -94,13 +89,6 @@ def _file(text: str) -> Path:
         user_files.checked_size(path)
     except DatasetRejected as fault:
         raise argparse.ArgumentTypeError(str(fault)) from None
-    return path
-
-
-def _text(text: str) -> Path:
-    path = _file(text)
-    if mend := _OTHER_FORMS.get(path.suffix.lower()):
-        raise argparse.ArgumentTypeError(f"{text} would be trained on as running text, marks and all: {mend}")
     return path
 
 
@@ -184,10 +172,12 @@ def parse(arguments: list[str] | None = None, prog: str = "captune rehearse") ->
 
 def _add_text(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("the text").add_argument
-    own = "train on this UTF-8 text, or these records (.jsonl, .csv), instead of the domain's own"
-    add("--corpus", type=_text, metavar="FILE", help=own)
+    own = (
+        "train on this UTF-8 text, or these records (JSON Lines, JSON, CSV, TSV, Parquet), instead of the domain's own"
+    )
+    add("--corpus", type=_file, metavar="FILE", help=own)
     held_out = "measure on this text; else a part of the corpus is kept apart"
-    add("--heldout", "--held-out", dest="held_out", type=_text, metavar="FILE", help=held_out)
+    add("--heldout", "--held-out", dest="held_out", type=_file, metavar="FILE", help=held_out)
     outside = "measure on this text of the field by others, too (JSON Lines or titled text; default: what `captune outside` fetched)"
     add("--outside", type=_file, metavar="FILE", help=outside)
     add("--prompts", type=_file, metavar="FILE", help="ask these prompts (JSON Lines)")

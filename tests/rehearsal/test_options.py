@@ -12,7 +12,7 @@ import pytest
 from moto import mock_aws
 
 from rehearsal.conductor import files
-from rehearsal.conductor.options import PROJECT, Options, parse
+from rehearsal.conductor.options import Options, parse
 
 
 def test_of_the_settings_a_persons_come_last_and_the_defaults_first() -> None:
@@ -40,7 +40,6 @@ def test_options_become_settings_and_input(tmp_path: Path, monkeypatch: pytest.M
     [
         (["--corpus", "nowhere.txt"], "There is no file nowhere.txt"),
         (["--heldout", __file__], "give --corpus too"),
-        (["--corpus", str(PROJECT / "package.json")], "call the file .jsonl"),
         (["--set", "epochs"], "key=value"),
         (["--input", "[1]"], "must be a JSON object"),
         (["--budget-left", "much"], "not an amount"),

@@ -1,5 +1,7 @@
 """Files that you name: everything but a regular file of a fair size is rejected, with the fix, and without a read."""
 
+import importlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -42,3 +44,18 @@ def test_every_command_names_a_pipe(tmp_path: Path, words: list[str]) -> None:
     os.mkfifo(tmp_path / "mine.jsonl")
     code, text = said(*words, tmp_path / "mine.jsonl")
     assert code != 0 and "mine.jsonl is a pipe" in text
+
+
+def test_parquet_becomes_json_lines(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    turns = [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "So."}]
+    path = tmp_path / "mine.parquet"
+    importlib.import_module("pyarrow.parquet").write_table(
+        arrow.Table.from_pylist([{"conversations": turns}] * 3), path
+    )
+    assert user_files.read(path, 9999).splitlines() == [json.dumps({"conversations": turns}).encode()] * 3
+    code, text = said("sample", path)
+    assert code == 0 and (tmp_path / "mine-32mb-1.jsonl").read_bytes() == user_files.read(path, 9999), text
+    path.write_bytes(b"PAR1 no more")
+    with pytest.raises(DatasetRejected, match="cannot be read as Parquet"):
+        user_files.read(path, 9999)
