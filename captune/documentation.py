@@ -13,7 +13,7 @@ from typing import Any
 from captune.account import PROJECT
 from common import errors
 from preflight import request
-from stacks.configuration import catalog, settings
+from stacks.configuration import catalog, functions, settings
 from stacks.definitions import load_definition
 from stacks.watching import alarms
 
@@ -91,6 +91,11 @@ def _states(definition: str) -> str:
     return markdown_table(("state", "what it does"), rows)
 
 
+def _functions() -> str:
+    rows = [(one.name, one.caller, one.reads, one.changes) for one in functions.FUNCTIONS.values()]
+    return markdown_table(("Lambda", "called by", "reads", "changes"), rows)
+
+
 def _openai_api() -> str:
     from rehearsal.sagemaker.real.server import completion_request
 
@@ -118,6 +123,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "errors-removed": lambda: _errors(errors.REMOVED),
     "errors-of-step-functions": _errors_of_step_functions,
     "alarms": _alarms,
+    "functions": _functions,
     "models": _models,
     "openai-api": _openai_api,
     "states-of-a-run": lambda: _states("fine_tuning"),

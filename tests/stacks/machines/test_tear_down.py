@@ -20,7 +20,7 @@ EVENT: Mapping[str, Any] = {
 SETTLED: Mapping[str, Any] = {
     "subject": "Captune: settled",
     "message": "It cost $1.23.",
-    "result": {"run": RUN, "status": "SUCCEEDED", "actualCents": 123, "leftCents": 2377},
+    "result": {"run": RUN, "status": "SUCCEEDED", "verdict": "not shown", "actualCents": 123, "leftCents": 2377},
     "record": {"run": RUN},
 }
 FINISHED = {"subject": "Captune: improved", "message": "All of it.", "verdict": "improved"}
@@ -86,7 +86,7 @@ def test_a_call_that_stops_nothing_is_given_up_after_these_pauses(state: str) ->
         execution = run(**ONLY_WITH.get(state, {}), **{state: Failure(error)})
         assert (execution.status, execution.states[-1]) == ("SUCCEEDED", "Done")
         assert len(execution.asked(state)) == 1 + len(waits)
-        assert {**execution.output, "verdict": "improved"} == run().output
+        assert execution.output == (SETTLED["result"] if state == "FinishReport" else run().output)
 
 
 def test_what_another_attempt_cannot_change_is_not_called_again() -> None:
@@ -151,7 +151,7 @@ class TestLooking:
 
     def test_leaves_a_running_execution_alone_and_stops_after_ten_minutes(self) -> None:
         execution = run(RemoveResources=RUNNING)
-        assert (execution.status, execution.states[-1]) == ("SUCCEEDED", "RunGoesOn")
+        assert (execution.status, execution.states[-1], execution.output) == ("SUCCEEDED", "RunGoesOn", {})
         assert [call.second for call in execution.calls] == [30 * number for number in range(20)]
         # Ended meanwhile; and only an unbroken row of twenty counts.
         execution = run(RemoveResources=[*19 * [RUNNING], BUSY, *19 * [RUNNING], looked()])
