@@ -47,8 +47,8 @@ def rows(most: int | None = None, epochs: int = 1) -> Epochs:
     return made
 
 
-def network(micro_batch: int = 1) -> Network:
-    adapted = tiny_layer().float()
+def network(micro_batch: int = 1, dropout: float = 0.0) -> Network:
+    adapted = tiny_layer(dropout).float()
     plan = Plan("none", "float32", micro_batch, False, 0, 0)
     causal = adapted.get_base_model()
     return Network(adapted, causal, sentence_pieces(), torch.device("cpu"), plan, 1, "Tiny", OutputLayer(causal))
@@ -80,7 +80,7 @@ class Run:
 
     def __post_init__(self) -> None:
         per_step = self.arguments.sequences_per_step
-        self.network = network(self.micro_batch)
+        self.network = network(self.micro_batch, self.arguments.lora_dropout)
         self.steps = -(-len(self.rows) // per_step)
         begun = self.group.of_first(  # as the job does: two processes that count write the same file at the same time
             count_start(
@@ -244,9 +244,7 @@ def curved(folder: Path, losses: Callable[..., list[float]], **more: Any) -> Run
     steps = frozenset({0, 2, len(rows())})
     curve = Curve(DOCUMENTS[:1], steps)
     arguments = Arguments(sequences_per_step=1, lora_dropout=0.1)
-    return Run(
-        folder, arguments, curve=curve, held_out=lambda: curve.point(losses, torch.device("cpu")), **more
-    )  # fmt: skip
+    return Run(folder, arguments, curve=curve, held_out=lambda: curve.point(losses, torch.device("cpu")), **more)
 
 
 def points(run: Run) -> list[tuple[int, float]]:
