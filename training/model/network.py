@@ -361,7 +361,7 @@ def seconds_a_token_on_cpu(network: Network) -> tuple[float, float]:
 
 
 def _seconds_a_token(network: Network, work: Callable[[Network, torch.Tensor], None], *, sequences: int) -> float:
-    found = []
+    found: list[float] = []
     for count in (WARM_UP_TOKENS, MEASURED_TOKENS, MEASURED_TOKENS):  # the first call of an operation takes longer
         tokens = (torch.arange(count) % network.known_tokens).repeat(sequences, 1)
         begun = time.monotonic()
