@@ -34,10 +34,8 @@ from progress import say
 
 BFLOAT16_WORTH = 1.3  # a CPU must multiply that much faster in bfloat16 before we give up float32's accuracy
 SERVED = torch.bfloat16  # vLLM loads an adapter in the number format of its base model
-WARM_UP_TOKENS, MEASURED_TOKENS = (
-    16,
-    256,
-)  # by which the speed of a CPU is measured, twice: other programs disturb it for moments
+# The speed of a CPU is measured by so many tokens, twice: other programs disturb it for moments.
+WARM_UP_TOKENS, MEASURED_TOKENS = 16, 256
 # Set to "cpu" where a machine without a GPU plays ml.g5.2xlarge on purpose. A job on AWS does not set it.
 PERMISSION = "CAPTUNE_ACCELERATOR"
 ACCELERATED = re.compile(r"ml\.(g|p|trn|inf)\d")  # SageMaker's families of instances with an accelerator
