@@ -114,6 +114,8 @@ def wanted(s3: Any, bucket: str, run: str) -> list[_Object]:
     saved = {str(entry["Key"]).removeprefix(source): entry for entry in listed(s3, bucket, source)}
     whole = saved if run_folder.METRICS in saved else {}  # the last file that training writes
     adapter = [_object(entry, f"{ADAPTER}/{name}") for name, entry in whole.items()]
+    curves = f"{source.removesuffix('/').removesuffix('/model')}/data/{run_folder.CURVES}/"
+    adapter += [_object(one, f"{run_folder.CURVES}/{Path(one['Key']).name}") for one in listed(s3, bucket, curves)]
     # The configuration is what makes a folder an adapter: it comes when everything else is there.
     adapter.sort(key=lambda one: one.path.endswith(run_folder.ADAPTER_CONFIGURATION))
     return [_object(entry, path) for entry, path in paths if path] + adapter

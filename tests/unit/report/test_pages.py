@@ -205,6 +205,16 @@ def test_the_report_shows_how_the_strength_came_about(made: dict[str, Any], name
 # The model card.
 
 
+def test_the_training_curve_shows_the_held_out_loss_where_it_was_measured(made: dict[str, Any]) -> None:
+    document = made[next(iter(made))]
+    points = [{"step": 0, "loss": 4.1}, {"step": 40, "loss": 3.5}]
+    document["training"]["heldout_curve"] = {"documents": 7, "tokens": 252, "seconds": 5.2, "points": points}
+    told = "Held-out loss from 4.10 to 3.50."
+    assert told in page(document) and "the openings of 7 held-out" in page(document)
+    del document["training"]["heldout_curve"]
+    assert told not in page(document) and "held-out openings" not in page(document)
+
+
 def front_matter(document: Any) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load(render.card(document).split("---\n")[1])
     return found
