@@ -63,7 +63,7 @@ def command(yes: Yes = False, region: Region = None) -> None:
                     s3.upload_fileobj(stream, bucket, prefix + name, Callback=advance)
         if left := _missing(s3, bucket, prefix, sizes):
             raise Refused(f"{', '.join(left)} did not arrive whole at {uri}. {_AGAIN}")
-    if region is None and set_weights_uri(account.CDK_JSON, uri):
+    if region is None and set_weights_uri(account.PROJECT / cdk_json.FILE, uri):
         print("weights_uri in cdk.json now names the copy. Use it: make deploy")
     else:
         print(

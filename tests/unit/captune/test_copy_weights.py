@@ -99,8 +99,10 @@ class Site:
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """The project, with the licence accepted and no patience with broken connections."""
     cdk_json = tmp_path / "cdk.json"
-    cdk_json.write_text(account.CDK_JSON.read_text("utf-8").replace('"accept_eula": false', '"accept_eula": true'))
-    monkeypatch.setattr(account, "CDK_JSON", cdk_json)
+    cdk_json.write_text(
+        (account.PROJECT / "cdk.json").read_text("utf-8").replace('"accept_eula": false', '"accept_eula": true')
+    )
+    monkeypatch.setattr(account, "PROJECT", tmp_path)
     monkeypatch.setattr(copy_weights, "_WAITS", (0.0, 0.0))
     with mock_aws(), Files() as files:
         Thread(target=files.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()

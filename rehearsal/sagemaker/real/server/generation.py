@@ -116,8 +116,8 @@ class LoadedModel:
         layers = {name: one for name, one in wrapped.base_model.model.named_modules() if isinstance(one, LoraLayer)}
         bare: Any = wrapped.unload()
         for name, layer in layers.items():
-            pair = [part[_ADAPTER].weight.detach().to(model.dtype) for part in (layer.lora_A, layer.lora_B)]
-            bare.get_submodule(name).register_forward_hook(self._adding(*pair, float(layer.scaling[_ADAPTER])))
+            down, up = (part[_ADAPTER].weight.detach().to(model.dtype) for part in (layer.lora_A, layer.lora_B))
+            bare.get_submodule(name).register_forward_hook(self._adding(down, up, float(layer.scaling[_ADAPTER])))
         return bare
 
     def _adding(self, down: Tensor, up: Tensor, scaling: float) -> Any:
