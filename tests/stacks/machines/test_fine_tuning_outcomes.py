@@ -158,7 +158,8 @@ def test_a_job_without_a_base_model_ends_by_name_with_a_way_out(tmp_path: Path, 
     ):
         execution = run(DescribeTraining=job("Failed", reason=reason, billed=130))
         assert (execution.error, execution.asked("CreateModel")) == ("WeightsUnusable", [])
-        assert f"after 130 billed seconds: {reason} To use a copy of your own" in execution.cause
+        assert f"after 130 billed seconds: {reason} To train from a copy" in execution.cause
+        assert "captune copy-weights" in execution.cause
 
 
 class TestAnEndpointWithoutCapacity:
