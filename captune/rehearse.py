@@ -10,7 +10,9 @@ def check(options: Options, settings: Settings) -> tuple[str, list[str]]:
 
     named = options.input.get("columns")
     columns = named if isinstance(named, dict) else {}
-    faults, told = faults_of(Given(options.corpus, options.held_out, options.outside, options.prompts, columns), settings)
+    faults, told = faults_of(
+        Given(options.corpus, options.held_out, options.outside, options.prompts, columns), settings
+    )
     return ("\n".join(paragraphs(faults)) if faults else ""), told
 
 

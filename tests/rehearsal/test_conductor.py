@@ -173,7 +173,7 @@ def test_a_type_without_capacity_ends_the_run_as_on_aws(conduct: Conduct) -> Non
     code, said = conduct("--plain", "--no-capacity", "ml.g5.2xlarge")
     assert code == 1, said
     assert "FAILED: NoCapacity" in said
-    assert "AWS had no free ml.g5.2xlarge for training within 6000 seconds" in said
+    assert "AWS had no free ml.g5.2xlarge for training within 7200 seconds" in said
 
 
 def _is_lacking(*_: Path) -> Path:
@@ -187,8 +187,14 @@ def _is_lacking(*_: Path) -> Path:
         (["--server", "vllm"], Path, "Linux", "cannot begin: Run: pip install it\n"),
         ([], Path, "Linux", "cannot begin: captune: Mend these:\n  - epochs\n"),
         (["--set", "training_instance_count=2"], Path, "Darwin", "cannot begin: training_instance_count=2"),
+        (
+            ["--set", "epochs=many"],
+            Path,
+            "Linux",
+            'in cdk.json under "context", or with --set key=value:\n  - epochs is',
+        ),
     ],
-    ids=["no model", "no server", "settings", "several processes off Linux"],
+    ids=["no model", "no server", "settings", "several processes off Linux", "a setting of the command line"],
 )
 def test_what_a_person_has_to_change_first_is_said_before_an_account_is_made(
     arguments: list[str], make_model: Any, system: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

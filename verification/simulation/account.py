@@ -17,7 +17,7 @@ from common.ledger import keys
 from common.ledger import ledger as ledger_module
 from stacks.configuration.images import REQUESTS_AT_ONCE
 from stacks.names import RUN_ENDED_RULE, SWEEP_RULE
-from verification.simulation import material
+from verification.simulation import ends, material
 from verification.simulation.audit import Audit
 from verification.simulation.definitions import machine
 from verification.simulation.interpreter import Failure, Interpreter
@@ -212,6 +212,12 @@ class Account:
         whole = {"Execution": context, "StateMachine": {"Id": arn}}
         return Interpreter(self.world, machine(name), whole, call, execution, **more)
 
+    def succeeded(self, name: str, execution: Execution, output: Any) -> None:
+        """Keeps the output of an execution, which has to be as the contract of its end says."""
+        execution.output = output
+        if execution.status == "RUNNING":
+            self.audit.wrong += ends.broken(name, execution.states(), output)
+
     def finish(self, execution: Execution, status: str, error: str = "", cause: str = "") -> None:
         """Ends an execution. The event of a FineTuning starts its tear-down: mostly at once, sometimes late, twice, or never."""
         if execution.status != "RUNNING":
@@ -261,7 +267,7 @@ class Account:
 
         interpreter = self.interpret(DOWN, execution, event, call, values=ARNS)
         try:
-            execution.output = yield from interpreter.run(event)
+            self.succeeded(DOWN, execution, (yield from interpreter.run(event)))
             execution.end("SUCCEEDED", world.now)
             if execution.visited[-1][0] == "EndpointKept":
                 self.count("kept")

@@ -24,8 +24,8 @@ _PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9]+)\}")
 _IMPURE = re.compile(r"\$(?:millis|now|uuid|random)\b")
 # What each wildcard does not catch.
 _WILDCARDS: Mapping[str, tuple[str, ...]] = {
-    "States.ALL": ("States.DataLimitExceeded",),
-    "States.TaskFailed": ("States.Timeout",),
+    "States.ALL": ("States.DataLimitExceeded", "States.Runtime"),
+    "States.TaskFailed": ("States.Timeout", "States.Runtime"),
 }
 # AWS ends an execution whose history has 25,000 events; entering and leaving a state are two.
 _MOST_TRANSITIONS = 12_500

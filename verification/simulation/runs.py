@@ -62,7 +62,7 @@ class FineTuning:
             unchanged_until=self._polled,
         )
         try:
-            self.execution.output = yield from interpreter.run(given)
+            output = yield from interpreter.run(given)
         except Failure as failure:
             self.account.count(failure.error if failure.error in _KNOWN else "Stopped")
             ended = "TIMED_OUT" if failure.error == "States.Timeout" else "FAILED"
@@ -70,6 +70,7 @@ class FineTuning:
             self.account.finish(self.execution, ended, failure.error, failure.cause or "")
         else:
             self.account.count("succeeded")
+            self.account.succeeded(FINE, self.execution, output)
             self.account.finish(self.execution, "SUCCEEDED")
         finally:
             self.account.audit.went_through(self.execution.arn, interpreter.transitions)

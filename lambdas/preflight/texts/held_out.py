@@ -10,6 +10,7 @@ from itertools import pairwise
 from common.errors import HeldOutLeaks
 from common.records import Record
 from common.text import BLOCK_ID, composed, count_words, encoded, opening, placed_runs, plain, runs, word_ends
+from preflight.texts.forms import are_rows
 from preflight.texts.text_file import Document, documents, titled, without_titles
 from report.findings.verdict import MINIMUM_DOCUMENTS
 
@@ -60,8 +61,9 @@ class Overlap:
         """Raises HeldOutLeaks when a held-out text shares a run with the training text."""
         shared = self.first(text)
         if shared:
+            place = "" if are_rows(name) else f", line {shared[0]},"  # rows are texts by now, with other lines
             raise HeldOutLeaks(
-                f"The held-out text {name}, line {shared[0]}, shares “{shared[1]}” with the training text, so its loss would prove nothing. "
+                f"The held-out text {name}{place} shares “{shared[1]}” with the training text, so its loss would prove nothing. "
                 "Rewrite or remove one of the two passages."
             )
 

@@ -1,6 +1,6 @@
 """The training and held-out part of a run, read and checked: running text, or records."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common import records as reader
@@ -12,6 +12,7 @@ from preflight.model import Model
 from preflight.request import Request
 from preflight.texts import held_out as holding
 from preflight.texts import personal_data, text_file
+from preflight.texts.forms import DOCUMENTS, EXPECTED
 from preflight.texts.held_out import MINIMUM_DOCUMENTS, WANTED_GROUPS, Known, Overlap
 from preflight.texts.text_file import Document, Files
 
@@ -42,6 +43,7 @@ class Material:
     prompts: list[dict[str, Any]] = field(default_factory=list)
     choices: list[dict[str, Any]] = field(default_factory=list)  # prompts that are scored with their ends
     note: str = ""  # what the corpus says of itself, for the report
+    described: str = ""  # the form of its rows; "" for running text
 
 
 def too_few(held_out: list[Document], what: str, way_out: str) -> list[str]:
@@ -68,14 +70,24 @@ def _learned(parts: list[Document], files: Files, name: str) -> tuple[list[Docum
     ]
 
 
+def read(files: Files, request: Request, measured: list[Document]) -> Material | None:
+    """The training and held-out part of a run. Raises DatasetRejected."""
+    form = files.form(request.corpus, text_file.MOST_CORPUS_BYTES, request.columns)
+    described = files.parsed[request.corpus].described if request.corpus and form else ""
+    material = (from_text if form in (None, DOCUMENTS) else from_records)(files, request, measured)
+    return replace(material, described=described) if material else None
+
+
 def from_text(files: Files, request: Request, measured: list[Document]) -> Material | None:
     """The parts of a text, with other texts that are `measured`; None where `files` kept a fault. Raises DatasetRejected."""
     name, given_name = files.name(request.corpus, "dataset.txt"), files.name(request.held_out, "heldout.txt")
     most, least = text_file.MOST_CORPUS_BYTES, text_file.MINIMUM_HELD_OUT_WORDS
-    corpus = files.attempt(lambda: files.text(request.corpus, "dataset.txt", text_file.MINIMUM_WORDS, most))
+    corpus = files.attempt(
+        lambda: files.text(request.corpus, "dataset.txt", text_file.MINIMUM_WORDS, most, request.columns)
+    )
     given = ""
     if request.corpus is None or request.held_out is not None:
-        given = files.attempt(lambda: files.text(request.held_out, "heldout.txt", least))
+        given = files.attempt(lambda: files.text(request.held_out, "heldout.txt", least, columns=request.columns))
     if corpus is None or given is None:
         return None
     if given:
@@ -184,13 +196,17 @@ def _read(
     files: Files, request: Request, key: str, prefix: str, minimum_words: int, most_bytes: int
 ) -> tuple[list[Record], list[str]]:
     """The different records of a file, and warnings. Raises DatasetRejected and PatientDataSuspected."""
-    text = text_file.decode(files.content(key, "", most_bytes), key)
+    rows = files.rows(key, most_bytes, request.columns)
+    if rows.are_documents:
+        raise DatasetRejected(
+            f"{key} has {rows.form.label}, and `corpus` has records. Give records for both, or text for both."
+        )
     try:
-        records, unused = reader.read(text, key, request.columns, prefix, personal_data.shown)
+        records = reader.read(rows.rows, rows.read_as, rows.columns, prefix, personal_data.shown)
     except RecordsFaulty as fault:
-        raise DatasetRejected(str(fault)) from None
+        raise DatasetRejected(f"{fault}. {EXPECTED}") from None
     said = ((one.line, text) for one in records for text in (one.id, one.group, *one.texts))
-    personal_data.refuse_patient_data_in(said, key, personal_data.LEARNT)
+    personal_data.refuse_patient_data_in(said, rows.called, personal_data.LEARNT)
     kept = holding.different_records(records)
     if long := [record for record in kept if len(encoded(record.text)) > MOST_RECORD_BYTES]:
         raise DatasetRejected(
@@ -202,8 +218,8 @@ def _read(
             f"{key} has {total} words in {len(kept)} records; at least {minimum_words} are needed. Add more records."
         )
     warnings = []
-    if unused:
-        warnings.append(f"Of {key} these columns are not used: {listed(map(personal_data.shown, unused))}.")
+    if rows.unused:
+        warnings.append(f"Of {key} these columns are not used: {listed(map(personal_data.shown, rows.unused))}.")
     if repeated := len(records) - len(kept):
         warnings.append(f"{repeated} records of {key} say what another one says; each is taken once.")
     return kept, warnings

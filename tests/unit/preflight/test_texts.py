@@ -51,7 +51,7 @@ def test_unusable_text_is_refused_with_the_place(content: bytes, fault: str) -> 
 def test_text_is_split_at_its_title_lines() -> None:
     found = documents("before\n\n# One\nfirst\n## not a title\n\n# Empty\n\n# Two\n\nsecond\n", "part")
     told = [
-        ("part-001", "part 1", "before"),
+        ("part-001", "", "before"),
         ("part-002", "One", "first\n## not a title"),
         ("part-003", "Two", "second"),
     ]
@@ -234,7 +234,7 @@ PATIENT = [*OTHERS[:4], entry(4, text=f"{prose(60, 704)}\n\nDOB: 03/05/1961"), *
 UNUSABLE_OUTSIDE: list[tuple[bytes, type[CaptuneError], str]] = [
     (b"x" * (4 * 2**20 + 1), DatasetRejected, "at most 4 MiB"),
     (lines([entry(0)]) + b"{broken\n", DatasetRejected, "line 2 is not JSON"),
-    (lines([entry(0), {"id": "x", "text": " "}]), DatasetRejected, "line 2 has no text"),
+    (lines([entry(0), {"id": "x"}]), DatasetRejected, "line 2 has no text"),
     (lines([*OTHERS[:6], entry(9, id="o3")]), DatasetRejected, "line 7 repeats the id 'o3'"),
     (lines([*OTHERS[:6], entry(9, id=ADDRESS)]), PatientDataSuspected, "line 7: an e-mail address"),
     (lines([entry(0)]), DatasetRejected, "at least 200 are needed"),
