@@ -24,7 +24,7 @@ from captune.fetch import listed, transfer
 from common.aws import error_code, error_message
 from common.pricing.costs import S3_GB_MONTH
 from preflight.account.weights import hub_content, hub_files, model_folder
-from stacks.configuration import catalog
+from stacks.configuration import catalog, cdk_json
 from stacks.configuration.settings import Settings
 
 # What training and the endpoint read, and the licence. The same weights in another form would be downloaded in paid time.
