@@ -39,7 +39,7 @@ STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
 _REFUSALS = (SynthesisFailed, CannotRun, SettingsError)
 
 
-Check = Callable[[Options, Settings], str]
+Check = Callable[[Options, Settings], tuple[str, list[str]]]
 
 
 class Interrupted(Exception):
@@ -145,8 +145,11 @@ class Conductor:
         if not any((options.corpus, options.held_out, options.outside, options.prompts)):
             return
         with self.display.step("Checking the files"):
-            if refusal := self._check(options, deployed):
+            refusal, told = self._check(options, deployed)
+            if refusal:
                 raise FilesRefused(refusal)
+        for sentence in told:
+            self.display.say(escape(sentence))
 
     def _training_line(self, log: Any, line: str) -> None:
         if not log.closed:

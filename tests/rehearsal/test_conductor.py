@@ -28,6 +28,7 @@ from rehearsal.models.weights import SMALL, Substitute
 from rehearsal.programs import CannotRun
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 from stacks.assembly import Assembly
+from tests.doubles.texts import prose
 from verification.fake_engines import FakeHosting, FakeTraining, TrainingPlan
 
 PROJECT = Path(__file__).parents[2]
@@ -124,6 +125,14 @@ def test_a_file_that_a_run_would_refuse_is_refused_first(conduct: Conduct, tmp_p
     assert one.startswith("PromptsRejected: ") and other.startswith(f"DatasetRejected: {tmp_path}/mine.txt repeats")
     assert "captune check FILE" in mend
     assert "Deploying" not in said and "✓ Checking" not in said and not list((tmp_path / "results").iterdir())
+
+
+def test_what_cannot_be_shown_is_said_before_training(conduct: Conduct, tmp_path: Path) -> None:
+    parts = [f"# {n}\n\n{prose(260, n // 2).replace(chr(10), ' ' if n % 2 else chr(10))}" for n in range(8)]
+    (tmp_path / "mine.txt").write_text("\n\n".join([*parts, prose(26, 99)]))
+    _, said = conduct("--corpus", str(tmp_path / "mine.txt"))
+    place = said.index("always “not shown”")
+    assert said.index("share eight words in a row with another one") < place < said.index("Deploying")
 
 
 def test_the_results_place_is_tried_first(conduct: Conduct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,24 +96,24 @@ def from_text(files: Files, request: Request, measured: list[Document]) -> Mater
         if request.held_out is None and files.corpus_words:
             held_out = text_file.part(held_out, max(files.corpus_words // 2, LEAST_HELD_OUT_WORDS))
     else:
-        whole, held_out = holding.split(corpus)
+        split = holding.split(corpus)
+        whole, held_out = split.training, split.held_out
     training, warnings = _learned(whole, files, name)
-    overlap = Overlap(map(text_file.titled, training), [given, *(part.text for part in (*held_out, *measured))])
+    overlap = Overlap(map(text_file.titled, training), [given, *(part.text for part in measured)])
+    way_out = "Give a longer text, or more documents under `# Title` lines."
     if given:
         files.attempt(lambda: overlap.refuse(given_name, given))
-    else:
-        # What a text says twice cannot be held out.
-        held_out = [part for part in held_out if overlap.first(part.text) is None]
-    if not held_out:
-        raise HeldOutLeaks(
-            f"Every part of {name} that was to be held out stands in another part as well, so its loss would prove nothing. "
-            "Remove the repetitions, or give `heldOut` text of its own."
-        )
+    elif split.shared:
+        kind = "passages" if holding.are_passages(whole) else "documents"
+        way_out = "Take out text that stands in it more than once, or give `heldOut` text of its own."
+        told = f"{split.shared:,} of {split.candidates:,} {kind} of {name} share eight words in a row with another one, such as “{split.phrase}”"
+        if not held_out:
+            raise HeldOutLeaks(f"{told}, so none can be held out. {way_out}")
+        warnings.append(f"{told}. They are trained on, and others are held out.")
     once = holding.different(held_out)
     if len(once) < len(held_out):
         repeated = len(held_out) - len(once)
         warnings.append(f"{repeated} held-out documents say what another one says; each is measured once.")
-    way_out = "Give a longer text, or more documents under `# Title` lines."
     few = too_few(once, "held-out documents", way_out)
     if not few and holding.are_passages(once):
         few = [

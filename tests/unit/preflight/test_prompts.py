@@ -140,7 +140,7 @@ class TestFile:
     ids=["paragraphs", "Chinese"],
 )
 def test_text_without_prompts_is_asked_for_first_sentences_of_its_held_out_documents(text: str) -> None:
-    _, held_out = split(text)
+    held_out = split(text).held_out
     made, told = make(held_out)
     assert told == [] and 6 <= len(made) == len({prompt["id"] for prompt in made}) <= 20
     for prompt in made:
