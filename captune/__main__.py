@@ -1,18 +1,24 @@
 """captune COMMAND [options]: `captune --help` lists the commands, `captune COMMAND --help` the options of one."""
 
+import errno
 import io
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from importlib import import_module
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 from typer.core import TyperGroup
 
 from captune import (
     compare,
+    copy_weights,
     costs,
     data,
     destroy,
@@ -29,7 +35,7 @@ from captune import (
 from captune.account import NotDeployed, Refused
 from captune.check import command as check
 from common.errors import CaptuneError
-from rehearsal.programs import CannotRun
+from rehearsal.programs import CannotRun, as_typed
 from stacks.configuration.settings import SettingsError
 
 HERE, AFTER = "Your text, and a rehearsal on this machine", "After a run, rehearsed or in your account"
@@ -47,6 +53,7 @@ OWN: tuple[tuple[str, str, Callable[..., None], str], ...] = (
     ("extend", AFTER, serving.extend_command, "Keep a run's endpoint for longer, if the cap allows it."),
     ("stop", AFTER, serving.stop_command, "Stop a run and its endpoint now; the rest of its reservation is released."),
     ("limits", ACCOUNT, limits.command, "Show which open questions of docs/limits.md a run has answered."),
+    ("copy-weights", ACCOUNT, copy_weights.command, "Copy the gated base model into your bucket, if SageMaker rejects it."),
     ("idle", ACCOUNT, destroy.idle_command, "Refuse while anything of this project bills or runs."),
     ("destroy", ACCOUNT, destroy.command, "Check, ask once and prepare what make destroy then removes."),
     ("estimate", MONEY, estimate.command, "Estimate how long a run takes and what it costs."),
@@ -60,6 +67,7 @@ ELSEWHERE = (
     ("use", AFTER, "captune.use", "Ask a run's two models: OpenAI's API, and a page with both answers."),
     ("benchmark", AFTER, "captune.benchmark", "Ask both models the questions of lm-eval's tasks, and compare item by item."),
     ("report", AFTER, "captune.report", "Judge a finished run's figures again and rewrite its report."),
+    ("deployable", ACCOUNT, "captune.check.deployable", "Check what would stop a deployment; make deploy does so first."),
     ("test-states", ACCOUNT, "verification.conformance.expressions.on_aws", "Let Step Functions evaluate every expression, for a cent at most."),
     ("vllm", HERE, "rehearsal.sagemaker.vllm.environment", "Install the real model server, built for a CPU (Linux)."),
     ("tokens", HERE, "rehearsal.token_counts", "Count the texts in tokens of Llama 2's own vocabulary."),
@@ -96,6 +104,18 @@ _NO_ANSWER = (
     "Check that your AWS credentials are set (aws sts get-caller-identity; where AWS_PROFILE is set, aws configure list-profiles shows its name) "
     "and that the stacks are deployed in this region."
 )
+_NO_NETWORK = "Check that this machine reaches AWS: the network, the proxy (HTTPS_PROXY) and the region."
+_NO_ROOM = "Make room on that disk, then start the command again."
+_NOT_YOURS = "Name a place where you may write, or change its permissions: ls -ld shows them."
+_REMEDIES = {
+    errno.ENOENT: "Correct the path.",
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EFBIG: "Raise the limit on the size of a file: ulimit -f unlimited",
+    errno.EACCES: _NOT_YOURS,
+    errno.EROFS: _NOT_YOURS,
+    errno.EPERM: _NOT_YOURS,
+}
 
 
 class Commands(TyperGroup):
@@ -103,6 +123,9 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command that was typed."""
+        _leave_cleanly()
+        # The Node of this environment: another one may be missing, or too old for the CDK, which then prints a page about it.
+        os.environ.setdefault("JSII_NODE", str(Path(sys.executable).with_name("node")))
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")  # a character that the terminal cannot show must not end a command
@@ -111,11 +134,25 @@ class Commands(TyperGroup):
         except ModuleNotFoundError as error:
             missing = f"{error.name}, which is not installed here: run make setup."
             typer.echo(f"captune {ctx.invoked_subcommand} needs {missing}", err=True)
-        except (Refused, SettingsError, CaptuneError, CannotRun, OSError, UnicodeDecodeError) as refusal:
-            typer.echo(refusal, err=True)
+        except BrokenPipeError:
+            raise  # click ends quietly when the reader of a pipe has left
+        except (Refused, SettingsError, CaptuneError, CannotRun, UnicodeDecodeError) as refusal:
+            typer.echo(as_typed(str(refusal)), err=True)
         except (ClientError, BotoCoreError, NotDeployed) as error:
-            typer.echo(f"{type(error).__name__}: {error}\n{_NO_ANSWER}", err=True)
+            remedy = _NO_NETWORK if isinstance(error, ConnectionError | HTTPClientError) else _NO_ANSWER
+            typer.echo(f"{type(error).__name__}: {error}\n{remedy}", err=True)
+        except OSError as error:  # some errors of botocore are of this kind too
+            what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error
+            typer.echo(f"{what}. {_REMEDIES.get(error.errno or 0, '')}".rstrip(), err=True)
         raise typer.Exit(1)
+
+
+def _leave_cleanly() -> None:
+    """Lets a command that is told to end leave its blocks, so that its folders and servers end with it."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, lambda received, _: sys.exit(128 + received))
 
 
 app = typer.Typer(

@@ -1,6 +1,5 @@
 """What the commands on an AWS account share: settings, session, outputs of the stacks, and the errors that end a command."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,10 +7,10 @@ from typing import Annotated, Any
 import boto3
 import typer
 
+from stacks.configuration.cdk_json import read_context
 from stacks.configuration.settings import Settings, SettingsError
 
 PROJECT = Path(__file__).resolve().parent.parent
-CDK_JSON = PROJECT / "cdk.json"
 Region = Annotated[str | None, typer.Option(help="The AWS region (default: the one in cdk.json).", show_default=False)]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Context = Annotated[
@@ -33,8 +32,7 @@ class NotDeployed(LookupError):
 
 def context() -> dict[str, Any]:
     """The settings in cdk.json, as they are written there."""
-    found: dict[str, Any] = json.loads(CDK_JSON.read_text("utf-8"))["context"]
-    return found
+    return read_context(PROJECT)
 
 
 def given_settings(pairs: Sequence[str] | None, region: str | None) -> dict[str, str]:

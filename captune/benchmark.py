@@ -34,7 +34,8 @@ from captune.runs import change_words, show
 from captune.use import VLLM, answering, opened
 from common.contracts import run_folder
 from common.storage import Storage
-from rehearsal.programs import python_packages
+from rehearsal import user_files
+from rehearsal.programs import as_typed, python_packages
 from rehearsal.sagemaker.vllm import environment
 from report.content.figures import points
 from report.findings.intervals import MINIMUM_CLUSTERS
@@ -107,12 +108,12 @@ def lm_eval(python: Path, log: Path, common: Mapping[str, Any], action: str, **m
 
 
 def specs_of(tasks: Sequence[str]) -> list[Any]:
-    """The tasks as lm-eval takes them. Raises Refused for a file that is not there."""
+    """The tasks as lm-eval takes them. Raises DatasetRejected for a file that cannot be read."""
     found: list[Any] = []
     for task in tasks:
         file = Path(task).resolve()
-        if file.suffix in (".yaml", ".jsonl") and not file.is_file():
-            raise Refused(f"There is no file {file}.")
+        if file.suffix in (".yaml", ".jsonl"):
+            user_files.checked_size(file)
         if file.suffix == ".jsonl":
             found.append({**QUESTIONS, "task": file.stem, "dataset_kwargs": {"data_files": {"test": str(file)}}})
         else:
@@ -257,7 +258,7 @@ def benchmark(engine: Engine, run: KeptRun, given: argparse.Namespace) -> dict[s
         check = self_check(ask, documents, models, summary["configuration"]["settings"]["sequence_length"])
         letters = sum(len(one["text"]) for one in documents)
         plan = plan_of(count, check, letters, engine.state(), float(run.plan["budget"]["hostingHourlyUsd"]))
-        progress.console.print(plan_words(plan, run.name), highlight=False, soft_wrap=True)
+        progress.console.print(as_typed(plan_words(plan, run.name)), highlight=False, soft_wrap=True)
         progress.update(bar, description="Asking both models", total=plan["missing"])
         proxy.answered = partial(progress.advance, bar)
         try:
@@ -314,8 +315,8 @@ def main(arguments: list[str] | None = None, prog: str = "captune benchmark") ->
     specs_of(given.tasks)
     if given.server == VLLM:
         environment.interpreter()  # before lm-eval is installed
-    given.python = lm_eval_python()
     with opened(given.run, given.results, given.base, given.server, given.region) as (engine, run, _):
+        given.python = lm_eval_python()  # installing it takes minutes, which a wrong name of a run need not wait for
         found = benchmark(engine, run, given)
     if given.json:
         print(json.dumps(found, indent=2))

@@ -28,8 +28,9 @@ from captune.runs import (
     to_dict,
     without_documents,
 )
-from report.content.circumstances import is_of_records
+from report.content.circumstances import MEDICAL, is_of_records
 from report.content.figures import loss_cells, points
+from report.content.meaning import purpose
 from report.findings.intervals import RESAMPLES
 from report.findings.recall import CONTROL, by_id, clustered_mean
 from report.findings.statistics import compare_losses
@@ -152,14 +153,14 @@ def tables(runs: Sequence[Run], found: Mapping[str, Any]) -> list[Shown]:
     """The comparison as tables, for the terminal and the page."""
     named = zip(string.ascii_uppercase, runs, differing(runs), strict=False)
     kind = kind_of(runs[0].summary.get("heldout"), is_of_records(runs[0].summary))
-    cells = [(letter, *row(run, differs)[:6]) for letter, run, differs in named]
+    cells = [(letter, *row(run), setting_words(differs)) for letter, run, differs in named]
     count = plural(found["pairs"][0]["heldout"]["documents_count"], f"held-out {kind.cluster}")
     against_base = [
         (one["letter"], name, str(block["documents_count"]), *loss_cells(block)[0][1:])
         for one in found["runs"] for key, name in TEXTS.items() if (block := one[key])
     ]  # fmt: skip
     shown = [
-        Shown("The runs", f"Runs of {runs[0].model}; run A was trained on {runs[0].corpus}", ("", *HEAD[:6]), cells),
+        Shown("The runs", f"Runs of {runs[0].model}; run A was trained on {runs[0].corpus}", ("", *HEAD, "Settings that differ"), cells),
         Shown(
             "Against base", f"Each run against its base model in nats per token, on {count} that all measured",
             ("Run", "Text", "Documents", "Base", "Tuned", "Tuned minus base", "95 % interval"), against_base,
@@ -190,6 +191,7 @@ def page(runs: Sequence[Run], found: Mapping[str, Any]) -> bytes:
     ]
     shown = tables(runs, found)
     context = {
+        "purpose": purpose(MEDICAL if any(run.summary.get("domain") == MEDICAL for run in runs) else None),
         "reason": f"{shown[1].caption}.",
         "tables": shown,
         "notes": [*NOTES, *found["not_compared"].values()],

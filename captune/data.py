@@ -20,8 +20,10 @@ import typer
 
 from captune import outside, text_style
 from captune.account import PROJECT, Refused
-from preflight.texts import outside_text
+from preflight.texts import outside_text, text_file
 from preflight.texts.text_file import Document, documents, part, without_note
+from rehearsal import user_files
+from rehearsal.programs import as_typed
 
 DATA = PROJECT / "data"
 TRAIN, HELD_OUT = "train", "heldout"
@@ -49,7 +51,7 @@ def command(
     """Prints the counts, the losses or the figures of style."""
     found = styles(others=others) if style else [losses(words=words, others=others)] if loss else count()
     for lines in found:
-        print(lines, flush=True)
+        print(as_typed(lines), flush=True)
 
 
 def count(folder: Path = DATA) -> Iterator[str]:
@@ -77,7 +79,7 @@ def styles(folder: Path = DATA, others: Path | None = None) -> Iterator[str]:
     for domain in domains(folder):
         rows = pairs(folder, domain)
         given = others or (outside.TARGET if domain == outside.DOMAIN and outside.TARGET.is_file() else None)
-        theirs = [one.text for one in outside_text.read(given.read_bytes(), given.name)] if given else []
+        theirs = [one.text for one in _read_others(given)] if given else []
         beside = {given.name: text_style.style(theirs)} if given else {}
         for split, ending in FILES.items():
             texts: dict[str, list[str]] = {}
@@ -99,6 +101,11 @@ def styles(folder: Path = DATA, others: Path | None = None) -> Iterator[str]:
             yield f"\nNo text by others to compare {domain} texts with: give --others FILE (captune outside fetches abstracts for {outside.DOMAIN} ones)."
 
 
+def _read_others(file: Path) -> list[Document]:
+    """A file of `--others`, as a run reads it."""
+    return outside_text.read(user_files.read(file, text_file.MOST_BYTES), file.name)
+
+
 def domains(folder: Path = DATA) -> list[str]:
     """The domains whose documents are listed in an index."""
     return [file.name.removesuffix("index.jsonl") for file in sorted(folder.glob("*index.jsonl"))]
@@ -115,7 +122,7 @@ def losses(
         for split, register, loss, tokens in by_register(folder, domain, words, score):
             lines.append(f"  {split:<8} {register:<22} {loss:5.2f}  {tokens:>7,} tokens")
     if others:
-        theirs = outside_text.read(others.read_bytes(), others.name)  # as a run reads it
+        theirs = _read_others(others)
         loss, tokens = _mean(score([document.text for document in theirs]))
         lines.append(f"{others.name:<33} {loss:5.2f}  {tokens:>7,} tokens")
     lines.append("to compare with")

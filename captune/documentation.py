@@ -13,7 +13,7 @@ from typing import Any
 from captune.account import PROJECT
 from common import errors
 from preflight import request
-from stacks.configuration import catalog, settings
+from stacks.configuration import catalog, functions, settings
 from stacks.definitions import load_definition
 from stacks.watching import alarms
 
@@ -59,6 +59,12 @@ def _errors(when: str) -> str:
     return markdown_table(("error", "what it means", "what to do"), rows)
 
 
+def _errors_of_step_functions() -> str:
+    return markdown_table(
+        ("error or status", "what to do"), [(f"`{name}`", text) for name, text in errors.OF_STATUSES.items()]
+    )
+
+
 def _alarms() -> str:
     longest = alarms.longest_endpoint_seconds(settings.Settings().endpoint_deadline_minutes)
     rows = [(f"**{alarms.alarm_name(name)}**", alarms.says(name, longest)) for name in alarms.NAMES]
@@ -83,6 +89,11 @@ def _states(definition: str) -> str:
         if state["Type"] in ("Task", "Parallel")
     ]
     return markdown_table(("state", "what it does"), rows)
+
+
+def _functions() -> str:
+    rows = [(one.name, one.caller, one.reads, one.changes) for one in functions.FUNCTIONS.values()]
+    return markdown_table(("Lambda", "called by", "reads", "changes"), rows)
 
 
 def _openai_api() -> str:
@@ -110,7 +121,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "errors-refused": lambda: _errors(errors.REFUSED),
     "errors-running": lambda: _errors(errors.RUNNING),
     "errors-removed": lambda: _errors(errors.REMOVED),
+    "errors-of-step-functions": _errors_of_step_functions,
     "alarms": _alarms,
+    "functions": _functions,
     "models": _models,
     "openai-api": _openai_api,
     "states-of-a-run": lambda: _states("fine_tuning"),

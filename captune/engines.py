@@ -171,7 +171,9 @@ class Here:
                 continue
         self.end()
         said = self._container.last_line or "it said nothing"
-        raise Refused(f"The model server did not start: {said}. Is there memory enough for the model?")
+        raise Refused(
+            f"The model server did not start: {said}. End other programs if memory is short, or fetch or rehearse the run again."
+        )
 
     def _send(
         self, method: str, path: str, body: bytes, headers: dict[str, str], left: threading.Event | None = None

@@ -17,10 +17,11 @@ from common.errors import DatasetRejected, PriceUnknown
 from common.ledger.ledger import dollars
 from common.pricing.prices import pinned
 from common.text import MOST_PER_WORD, count_words
-from preflight.model import catalogued, most_bytes_learned
+from preflight.model import catalogued, most_bytes_learned, refuse_what_cannot_fit
 from preflight.request import Request
-from preflight.texts import text_file
+from preflight.texts import forms, text_file
 from preflight.texts.prompts import is_asked
+from rehearsal import user_files
 from stacks.configuration.images import MOST_TOKENS_SERVED
 from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
@@ -35,11 +36,19 @@ def command(
     region: Region = None,
 ) -> None:
     """Prints tokens, seconds, dollars and memory, each with its source."""
-    print(describe(settings_of(given_settings(given, region)), [*(corpus or []), *(more or [])]))
+    settings = settings_of(given_settings(given, region))
+    print(describe(settings, [*(corpus or []), *(more or [])]))
+    # After the figures, which show by how much it does not fit.
+    refuse_what_cannot_fit(
+        catalogued(of_run := run_settings(settings)),
+        of_run,
+        settings.training_instance_type,
+        settings.hosting_instance_type,
+    )
 
 
 def describe(settings: Settings, corpora: Sequence[Path]) -> str:
-    """Tokens, seconds, dollars and memory of a run, each with its source. Raises OSError, and what Preflight raises."""
+    """Tokens, seconds, dollars and memory of a run, each with its source. Raises what Preflight raises."""
     learnt, of_what = _learnt(settings, corpora or [DATA / f"{settings.domain}dataset.txt"])
     kind = settings.training_instance_type[0]
     prompts = DATA / f"{settings.domain}prompts.jsonl"
@@ -66,9 +75,15 @@ def describe(settings: Settings, corpora: Sequence[Path]) -> str:
 
 def _learnt(settings: Settings, corpora: Sequence[Path]) -> tuple[int, str]:
     """How many words of these files a run trains on, and a note on the number."""
-    size = sum(path.stat().st_size for path in corpora)
+    contents = {path: user_files.read(path, text_file.MOST_CORPUS_BYTES) for path in corpora}
+    size = sum(map(len, contents.values()))
     text_file.refuse_too_large(" with ".join(path.name for path in corpora), size, text_file.MOST_CORPUS_BYTES)
-    there = sum(_words(path) for path in corpora)
+    there = sum(_words(content, path) for path, content in contents.items())
+    if there < text_file.MINIMUM_WORDS:
+        names = " and ".join(path.name for path in corpora)
+        raise DatasetRejected(
+            f"A run rejects {names}: it needs at least {text_file.MINIMUM_WORDS:,} words, and {there:,} are there. Give a longer text."
+        )
     of_run = run_settings(settings)
     most_bytes = most_bytes_learned(of_run, Request(), catalogued(of_run))
     in_time = there * most_bytes // size if size > most_bytes else there
@@ -79,13 +94,15 @@ def _learnt(settings: Settings, corpora: Sequence[Path]) -> tuple[int, str]:
     return in_time, f"of {there:,} words: a run of this length learns no more (max_training_seconds, epochs)"
 
 
-def _words(path: Path) -> int:
+def _words(content: bytes, path: Path) -> int:
     name = path.name.lower()
-    text = text_file.as_utf8(path.read_bytes(), str(path), DatasetRejected)
-    if not records.are_records(name):
-        return count_words(text_file.without_note(text))
+    if not forms.are_rows(name):
+        return count_words(text_file.without_note(text_file.decode(content, str(path))))
+    rows = text_file.rows_of(content, name)
+    if rows.are_documents:
+        return sum(count_words(part.text) for part in text_file.of_rows(rows, "row", 0))
     try:
-        return sum(count_words(record.text) for record in records.read(text, name)[0])
+        return sum(count_words(record.text) for record in records.read(rows.rows, name, rows.columns))
     except records.RecordsFaulty as fault:
         raise DatasetRejected(str(fault)) from None
 

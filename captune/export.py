@@ -25,8 +25,7 @@ from captune.fetch import DiskFull
 from captune.kept_run import KeptRun, kept, not_found
 from common.architecture import CONFIGURATION
 from common.contracts import run_folder
-from preflight.account.weights import HUB as JUMPSTART_HUB
-from preflight.account.weights import fetch
+from preflight.account.weights import fetch, hub_content, hub_files
 from rehearsal.models import weights
 from report.content.figures import HUB
 from stacks.configuration.catalog import BASE_MODELS, public_bucket
@@ -119,8 +118,7 @@ def _base_here(run: KeptRun, to: Form, base: Path | None) -> Path | None:
 
 def _base_name(run: KeptRun) -> str:
     """A rehearsal trains another model than its plan names."""
-    trained_on = json.loads((run.adapter() / run_folder.METRICS).read_bytes()).get("base_model") or {}
-    return str(trained_on.get("name") if run.rehearsed else run.plan["baseModel"]["name"])
+    return str(run.trained_on().get("name") if run.rehearsed else run.plan["baseModel"]["name"])
 
 
 def _refuse_without_weights(run: KeptRun, base: Path | None) -> int:
@@ -147,14 +145,12 @@ def configuration_from_hub(sagemaker: Any, run: KeptRun, folder: Path) -> Path:
         raise Refused(
             f"JumpStart's hub does not have {name}, which {run.name} was trained on. Name a folder with its config.json: --base FOLDER"
         )
-    named = {"HubName": JUMPSTART_HUB, "HubContentType": "Model"}
-    named |= {"HubContentName": hosted.id, "HubContentVersion": hosted.last_version}
-    access = {"AcceptEula": model.licence.must_be_accepted and bool(run.plan["acceptEula"]), "ExpectedS3Url": uri}
-    pages = sagemaker.get_paginator("create_hub_content_presigned_urls").paginate(**named, AccessConfig=access)
-    for one in (one for page in pages for one in page["AuthorizedUrlConfigs"]):
-        file = Path(one["LocalPath"]).name
+    content = hub_content(hosted.id, hosted.last_version)
+    accepted = model.licence.must_be_accepted and bool(run.plan["acceptEula"])
+    for path, url in hub_files(sagemaker, content, uri, accepted).items():
+        file = Path(path).name
         if file == CONFIGURATION or _LEGAL.match(file):
-            (folder / file).write_bytes(fetch(one["Url"]))
+            (folder / file).write_bytes(fetch(url))
     if not (folder / CONFIGURATION).is_file():
         raise Refused(f"JumpStart's hub shows no config.json of {name}. Name a folder with it: --base FOLDER")
     return folder

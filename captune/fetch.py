@@ -7,7 +7,8 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +21,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from captune import account
 from captune.account import Refused, Region, output
-from captune.kept_run import ADAPTER, kept, local_path, name_of, not_found
+from captune.kept_run import ADAPTER, kept, local_path, name_of, not_found, only_here
 from common.contracts import run_folder
 from common.storage import Storage
 
@@ -43,9 +44,11 @@ def command(
     here = kept(run, results, whole_name=True)
     if here is not None and here.rehearsed:
         raise Refused(f"{here.folder} is a rehearsed run: all of it is there already, the adapter in {ADAPTER}/.")
-    session = account.session(region)
     name = name_of(run)
-    files = fetch(session.client("s3"), output(session, "BucketName"), name, results)
+    with only_here(run, results):
+        session = account.session(region)
+        s3, bucket = session.client("s3"), output(session, "BucketName")
+    files = fetch(s3, bucket, name, results)
     if as_json:
         print(json.dumps({"run": name, "folder": str(results / name), "files": files}))
         return
@@ -68,16 +71,23 @@ def fetch(s3: Any, bucket: str, run: str, results: Path) -> list[str]:
     here = kept(str(target), results, whole_name=True)
     if here is not None and (here.name != run or here.plan.get("bucket") != bucket):
         raise Refused(f"{target} holds another run, {here.name}. Move it away, or name another folder with --results.")
-    columns = (TextColumn("Fetching {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(run, total=sum(one.size for one in objects))
-        copy(s3, bucket, objects, target, lambda size: progress.advance(task, size))
+    with transfer(f"Fetching {run}", sum(one.size for one in objects)) as advance:
+        copy(s3, bucket, objects, target, advance)
     if not any(one.path == f"{ADAPTER}/{run_folder.ADAPTER_CONFIGURATION}" for one in objects):
         raise Refused(
             f"The files of {run} are in {target}, but it has no adapter: it was stopped or failed before training saved one. Start it "
             "again, and fetch the new run."
         )
     return [one.path for one in objects]
+
+
+@contextmanager
+def transfer(text: str, total: int) -> Iterator[Advance]:
+    """A progress bar over bytes, with the function that advances it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(text, total=total)
+        yield lambda size: progress.advance(task, size)
 
 
 def runs_in(s3: Any, bucket: str) -> list[str]:
@@ -104,6 +114,8 @@ def wanted(s3: Any, bucket: str, run: str) -> list[_Object]:
     saved = {str(entry["Key"]).removeprefix(source): entry for entry in listed(s3, bucket, source)}
     whole = saved if run_folder.METRICS in saved else {}  # the last file that training writes
     adapter = [_object(entry, f"{ADAPTER}/{name}") for name, entry in whole.items()]
+    curves = f"{source.removesuffix('/').removesuffix('/model')}/data/{run_folder.CURVES}/"
+    adapter += [_object(one, f"{run_folder.CURVES}/{Path(one['Key']).name}") for one in listed(s3, bucket, curves)]
     # The configuration is what makes a folder an adapter: it comes when everything else is there.
     adapter.sort(key=lambda one: one.path.endswith(run_folder.ADAPTER_CONFIGURATION))
     return [_object(entry, path) for entry, path in paths if path] + adapter

@@ -2,18 +2,23 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from captune.account import Refused
+from botocore.exceptions import BotoCoreError, ClientError
+
+from captune.account import NotDeployed, Refused
 from common.contracts import run_folder
 from common.names import PREFIX, is_run_name, run_name
 
 REHEARSED_ACCOUNT = "123456789012"  # the account number of every rehearsal: AWS never assigns it
 ADAPTER = run_folder.KEPT_ADAPTER  # a folder of PEFT's: PeftModel.from_pretrained and vLLM load it as it is
 LATEST = "latest"  # in place of a name: the run that was started last
+EXAMPLE = "example"  # the folder of results/ that comes with Captune: a report without its adapter
 _SHOWN_RUNS = 5
 
 
@@ -39,6 +44,25 @@ def not_found(run: str, known: list[str], places: str) -> Refused:
     return Refused(f"There is no run {run} {places}. {others}")
 
 
+def _object(file: Path, line: bytes | None = None) -> dict[str, Any]:
+    """The JSON object in a file, or in a line of it. Raises Refused."""
+    try:
+        return dict(json.loads(file.read_bytes() if line is None else line))
+    except (ValueError, TypeError) as error:
+        raise Refused(f"{file} is damaged ({error}). Fetch or rehearse the run again.") from error
+
+
+@contextmanager
+def only_here(run: str, results: Path) -> Iterator[None]:
+    """A block that looks for a run in the account. Raises Refused about the run that is not here if the account does not answer."""
+    try:
+        yield
+    except (ClientError, BotoCoreError, NotDeployed) as error:
+        asked = f"in {results}, and your account did not answer ({str(error).rstrip('.')})"
+        missing = not_found(run, [plan.parent.name for plan in results.glob(f"*/{run_folder.PLAN}")], asked)
+        raise Refused(f"{missing} For a run of your account, sign in first: aws sts get-caller-identity") from error
+
+
 @dataclass(frozen=True)
 class KeptRun:
     """A run in a folder of this machine, by its plan."""
@@ -62,8 +86,12 @@ class KeptRun:
         return f":{REHEARSED_ACCOUNT}:" in str(self.plan.get("executionArn"))
 
     def adapter(self) -> Path:
-        """The folder of the adapter. Raises Refused where it is not whole."""
+        """The folder of the adapter. Raises Refused where it is not whole or damaged."""
         folder = self.folder / ADAPTER
+        if _is_example(self.folder):
+            raise Refused(
+                f"{self.folder} is the example report that comes with Captune, without its adapter. Make a run of your own: make rehearse"
+            )
         if not self.rehearsed and not folder.is_dir():
             raise Refused(f"The adapter of {self.name} is not on this machine. Run: captune fetch {self.name}")
         files = (run_folder.ADAPTER_WEIGHTS, run_folder.ADAPTER_CONFIGURATION, run_folder.METRICS)
@@ -72,24 +100,35 @@ class KeptRun:
                 f"The run {self.name} has left no adapter: {', '.join(missing)} is not in {folder}. It was stopped or failed before the adapter "
                 "was saved, or an older version of this project made it. Start it again, and use the new run."
             )
+        for name in (run_folder.ADAPTER_CONFIGURATION, run_folder.METRICS):
+            _object(folder / name)
         return folder
 
+    def trained_on(self) -> dict[str, Any]:
+        """The base model that the adapter was trained on. Raises Refused as `adapter` does."""
+        return dict(_object(self.adapter() / run_folder.METRICS).get("base_model") or {})
+
     def prompts(self) -> list[dict[str, Any]]:
-        """The prompts that the run asked, with their key facts; none where they were not kept."""
+        """The prompts that the run asked, with their key facts; none if they were not kept. Raises Refused if they are damaged."""
         file = self.folder / Path(run_folder.PROMPTS).name
-        return [json.loads(line) for line in (file.read_bytes().splitlines() if file.is_file() else []) if line.strip()]
+        content = file.read_bytes() if file.is_file() else b""
+        return [_object(file, line) for line in content.splitlines() if line.strip()]
 
 
 def kept(named: str, results: Path, *, whole_name: bool = False) -> KeptRun | None:
     """The run of this name in `results`, or in the folder that is named; None where there is none.
 
     Unless it must be the `whole_name`, it may be `latest` or the beginning of a name. Raises Refused for a damaged plan,
-    a refused run and the beginning of several names.
+    a refused run, the beginning of several names, and `latest` if there is no run.
     """
     places = (Path(named), results / named, results / name_of(named))
     folder = next((one for one in places if (one / run_folder.PLAN).is_file() or refused_run(one)), None)
     if folder is None and not whole_name:
         folder = _begun_name(named, results)
+    if folder is None and named == LATEST:
+        raise Refused(
+            f"{LATEST} is the newest run on this machine. Type the whole name of a run of your account: captune ledger"
+        )
     if folder is None:
         return None
     if refused := refused_run(folder):
@@ -98,6 +137,10 @@ def kept(named: str, results: Path, *, whole_name: bool = False) -> KeptRun | No
             f"Its report: {folder / run_folder.PAGE}"
         )
     return _planned(folder)
+
+
+def _is_example(folder: Path) -> bool:
+    return folder.name == EXAMPLE and not (folder / ADAPTER).is_dir()
 
 
 def refused_run(folder: Path) -> dict[str, Any] | None:
@@ -125,7 +168,10 @@ def _begun_name(named: str, results: Path) -> Path | None:
     """The folder of the run that is called `latest`, or whose name begins so. Raises Refused."""
     planned = [file.parent for file in sorted(results.glob(f"*/{run_folder.PLAN}"))]
     if named == LATEST:
-        found = sorted(planned, key=lambda folder: str(_planned(folder).plan.get("startedAt")))[-1:]
+        own = [folder for folder in planned if not _is_example(folder)]
+        found = sorted(own, key=lambda folder: str(_planned(folder).plan.get("startedAt")))[-1:]
+        if not found:
+            raise Refused(f"There is no run in {results} yet. Make one: make rehearse")
     else:
         found = [folder for folder in planned if folder.name.startswith((named, f"{PREFIX}-{named}"))]
     if len(found) > 1:

@@ -15,6 +15,7 @@ from common.ledger.ledger import Ledger, dollars
 from common.ledger.rows import Row, RunItem, cents_by_month
 from common.ledger.seal import SEAL, Item
 from common.pricing.costs import looks_bound, standing_cents
+from rehearsal.programs import as_typed
 
 _WAY_OUT = (
     "Their seal does not fit: the ledger did not write them so. Each counts as the whole cap until somebody has looked at it. captune ledger "
@@ -56,7 +57,8 @@ def command(
     elif changes:
         raise Refused("--set corrects an item that is accepted: name it with --accept KEY.")
     else:
-        print(show(session, cap_cents, as_json))
+        shown = show(session, cap_cents, as_json)
+        print(shown if as_json else as_typed(shown))
 
 
 def accepted(ledger: Ledger, key: str, changes: Mapping[str, str], cap_cents: int) -> str:

@@ -195,7 +195,7 @@ ROWS: dict[str, Callable[[Evidence], str] | None] = {
     "rate, steps and passes, tried": _recipe,
     "spot:": _spot,
     "whether `MaxRuntimeInSeconds`": _longest_time,
-    "what happens to an endpoint whose server dies": None,
+    "whether a crashed server is back in time": None,
     "whether AWS bills an endpoint while it is Creating": None,
     "the budget alarm reaches": None,
     "AWS Budgets reads the tag's key": None,

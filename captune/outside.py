@@ -19,13 +19,16 @@ from captune.account import PROJECT, Refused
 from common.text import count_words
 from preflight.texts.held_out import Overlap
 from preflight.texts.outside_text import DEPLOYED
+from rehearsal import user_files
+from rehearsal.programs import as_typed
+from report.content.circumstances import MEDICAL
 
 # What is trained on, today and in the evidence: an abstract that shares eight words in a row with one of them is left out.
 CORPORA = (
     PROJECT / "data" / "medicaldataset.txt",
     PROJECT / "verification" / "experiments" / "texts" / "first_corpus.txt",
 )
-DOMAIN = "medical"  # the one whose field they are of
+DOMAIN = MEDICAL  # the one whose field they are of
 TARGET = PROJECT / "data" / f"{DOMAIN}{DEPLOYED}"
 COMMIT = "1cbae8e92f72f20c8d3747cbb3bf5bc53554d997"  # of github.com/pubmedqa/pubmedqa
 ADDRESS = f"https://raw.githubusercontent.com/pubmedqa/pubmedqa/{COMMIT}/data/ori_pqal.json"
@@ -69,11 +72,13 @@ def command(
     except Refused as error:
         if not optional:
             raise
-        print(f"captune: going on without text by others, so no run will measure the model on it. {error}")
+        print(as_typed(f"captune: going on without text by others, so no run will measure the model on it. {error}"))
 
 
 def fetch(source: Path | None = None, target: Path = TARGET) -> str:
-    """Writes abstracts (id, title, text) of `source` or the public address; answers what it wrote. Raises Refused."""
+    """Writes abstracts (id, title, text) of `source` or the public address; answers what it wrote. Raises Refused and DatasetRejected."""
+    if source:
+        user_files.checked_size(source)
     try:
         with urllib.request.urlopen(source.resolve().as_uri() if source else ADDRESS, timeout=_SECONDS) as answer:
             content: bytes = answer.read(_LARGEST_BYTES + 1)

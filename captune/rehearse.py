@@ -4,14 +4,16 @@ from rehearsal.conductor.options import Options, parse
 from stacks.configuration.settings import Settings
 
 
-def check(options: Options, settings: Settings) -> str:
-    """What a run would refuse the files in the options for, and how to mend them; empty where it would not."""
+def check(options: Options, settings: Settings) -> tuple[str, list[str]]:
+    """Why a run would reject the files in the options, with the fix, or ""; and else what a run makes of them, in sentences."""
     from captune.check.files import Given, faults_of, paragraphs
 
     named = options.input.get("columns")
     columns = named if isinstance(named, dict) else {}
-    faults, _ = faults_of(Given(options.corpus, options.held_out, options.outside, options.prompts, columns), settings)
-    return "\n".join(paragraphs(faults)) if faults else ""
+    faults, told = faults_of(
+        Given(options.corpus, options.held_out, options.outside, options.prompts, columns), settings
+    )
+    return ("\n".join(paragraphs(faults)) if faults else ""), told
 
 
 def main(arguments: list[str] | None = None, prog: str = "captune rehearse") -> int:

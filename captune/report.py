@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from captune.account import Refused
+from captune.runs import parsed
+from common.contracts import run_folder
 from common.storage import Storage
 from report import render
 from report.content.circumstances import is_of_records, is_smoke
@@ -44,15 +46,21 @@ def judged_again(summary: Mapping[str, Any]) -> dict[str, Any]:
     """A summary with the verdicts that today's rule gives its figures."""
     figures = (summary.get(key) for key in ("heldout", "beyond_control", "choices", "outside"))
     smoke, records = is_smoke(summary), is_of_records(summary)
-    return {**summary, **judged(*figures, smoke=smoke, records=records, strength=summary.get("strength"))}
+    told = {key: summary.get(key) for key in ("strength", "domain")}
+    return {**summary, **judged(*figures, smoke=smoke, records=records, **told)}
 
 
 def rewrite(source: Path, target: Path, *, for_the_repository: bool = False) -> str:
     """Writes the report of a results folder again, to another folder with copies of the run's other files; answers its verdict.
 
-    `for_the_repository` replaces titles of text by others with ids. Raises FileNotFoundError, and Refused for a run that was not measured.
+    `for_the_repository` replaces titles of text by others with ids. Raises Refused for a run that is missing, damaged or was not measured.
     """
-    summary = json.loads((source / "summary.json").read_text("utf-8"))
+    file = source / run_folder.SUMMARY
+    if not file.is_file():
+        raise Refused(
+            f"There is no {file}. Name the folder of a run, such as results/RUN: captune runs --here lists them."
+        )
+    summary = parsed(file.read_bytes(), str(file))
     if summary.get("status") != "SUCCEEDED" or not summary.get("heldout"):
         raise Refused(f"The run in {source} ended as {summary.get('status')}: it has no figures to judge.")
     target.mkdir(parents=True, exist_ok=True)

@@ -20,23 +20,25 @@ from rich.text import Text
 from captune import account
 from captune.account import NotDeployed, Refused, Region, output
 from captune.fetch import runs_in
-from captune.kept_run import REHEARSED_ACCOUNT, kept, name_of, not_found, refused_run
+from captune.kept_run import REHEARSED_ACCOUNT, kept, name_of, not_found, only_here, refused_run
 from common.contracts import run_folder
+from common.names import execution_name_of
 from common.storage import Storage
+from rehearsal.programs import as_typed
 from report.content.circumstances import is_of_records
-from report.content.figures import estimate, points
-from report.formatting import NONE, money, number, plural, printable, range_text, whole
+from report.content.figures import estimate
+from report.formatting import NONE, money, plural, printable, range_text, whole
 from report.summary_types import has_figures, or_empty
 
 REHEARSED, FETCHED, ACCOUNT = "rehearsed", "fetched", "account"
 SEED = "seed"
 TEXTS = {"heldout": "Held-out text", "outside": "Outside text", "control": "Control text"}
-HEAD = ("Run", "Where", "Started", "Settings that differ", "Verdict", "Cost", "Model and corpus",
-        "Held-out loss (95 % interval)", "Outside loss", "Key facts, points")  # fmt: skip
+HEAD = ("Run", "Where", "Started", "Verdict", "Loss", "Cost")
 # Settings that do not affect the results. Texts are distinguished by their counts, not by the names of their files.
 _NO_MATTER = {"checkpoint_minutes", "corpus", "device_name", "held_out", "keep_endpoint_minutes", "prompts", "python",
               "time_budget_seconds"}  # fmt: skip
 _WIDTH = 170  # of a table that no terminal shows
+_MORE = "Loss is the change on held-out text. More figures: captune runs --json, captune compare RUN RUN"
 _BETWEEN = 3  # characters between two columns
 
 Results = Annotated[Path, typer.Option("--results", metavar="FOLDER", help="Where runs are kept on this machine.")]
@@ -54,7 +56,7 @@ class Run:
     @cached_property
     def summary(self) -> Mapping[str, Any]:
         """What the report shows; empty while there is none. Raises Refused."""
-        return _parsed(self.read() or b"{}", f"The summary of the run {self.name}")
+        return parsed(self.read() or b"{}", f"The summary of the run {self.name}")
 
     @property
     def model(self) -> str:
@@ -116,11 +118,12 @@ def command(
     if as_json:
         print(json.dumps([to_dict(run) for run in shown], indent=2))
     elif shown:
-        show("", HEAD, [row(run, differs) for run, differs in zip(shown, differing(shown), strict=True)])
+        _show_rows(shown)
+        notes.append(_MORE)
     else:
         notes.append(f"There is no run in {results}. `make rehearse` makes one.")
     for note in notes:
-        typer.echo(note, err=True)
+        typer.echo(as_typed(note), err=True)
 
 
 def on_this_machine(results: Path) -> tuple[list[Run], list[str]]:
@@ -153,10 +156,8 @@ def find(named: Iterable[str], results: Path, region: str | None) -> list[Run]:
     for one in named:
         if (run := _kept(one, results)) is None:
             here = [run.name for run in on_this_machine(results)[0]]
-            try:
+            with only_here(one, results):
                 s3, bucket = the_bucket(region)
-            except (ClientError, BotoCoreError, NotDeployed) as error:
-                raise not_found(one, here, f"in {results}, and the account did not answer ({error})") from error
             if (run := _stored(s3, bucket, name_of(one))) is None:
                 raise not_found(one, [*here, *runs_in(s3, bucket)], f"in {results}, nor in the bucket {bucket}")
         found.append(run)
@@ -173,20 +174,22 @@ def differing(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 def setting_words(settings: Mapping[str, Any]) -> str:
     """Settings in words: `seed 1, epochs 3`."""
-    values = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in settings.items()}
+    values = {
+        key: f"{value:.3g}" if isinstance(value, float) else value
+        for key, value in settings.items()
+        if value is not None
+    }
     return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items()) or NONE
 
 
-def row(run: Run, differs: Mapping[str, Any]) -> tuple[str, ...]:
-    """A run's line of the table; `HEAD` names its cells."""
-    summary, change = run.summary, run.facts().get("difference")
-    started = str(run.plan.get("startedAt") or NONE)[:16].replace("T", " ")
-    cost, reserved = (or_empty(summary.get("cost")).get(key) for key in ("actual_cents", "reserved_cents"))
-    spent = f"at most {money(reserved)}" if cost is None and reserved is not None else money(cost)
-    return (
-        run.name, run.where, started, setting_words(differs), verdict(run), spent, NONE if run.corpus == NONE else f"{run.model} on {run.corpus}",
-        _loss(summary.get("heldout")), _loss(summary.get("outside")), change_words(points(change)) if change else NONE,
-    )  # fmt: skip
+def row(run: Run) -> tuple[str, ...]:
+    """A run's line of the table; `HEAD` names its cells. Commands accept the name without its prefix."""
+    cost, reserved = (or_empty(run.summary.get("cost")).get(key) for key in ("actual_cents", "reserved_cents"))
+    spent = f"≤ {money(reserved)}" if cost is None and reserved is not None else money(cost)
+    heldout = or_empty(run.summary.get("heldout"))
+    change = estimate(heldout["difference"]) if has_figures(heldout) else NONE
+    started = str(run.plan.get("startedAt") or NONE)[:10]
+    return execution_name_of(run.name) or run.name, run.where, started, verdict(run), change, spent
 
 
 def verdict(run: Run) -> str:
@@ -236,6 +239,21 @@ def show(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> No
     console.print(table)
 
 
+def _show_rows(runs: Sequence[Run]) -> None:
+    """One line a run, within 80 columns unless a name is long; the names can be copied."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _WIDTH)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in HEAD:
+        table.add_column(
+            name, overflow="fold", no_wrap=name == HEAD[0], justify="right" if name in HEAD[-2:] else "left"
+        )
+    for run in runs:
+        table.add_row(*(Text(printable(cell)) for cell in row(run)))
+    console.print(table)
+
+
 def _show_one_by_one(console: Console, caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table that is wider than the screen: each row by its first cell, which can be copied, with the others below it by their names."""
     if caption:
@@ -245,13 +263,6 @@ def _show_one_by_one(console: Console, caption: str, head: Sequence[str], rows: 
         for name, cell in zip(head[1:], cells, strict=True):
             if cell not in ("", NONE):
                 console.print(Padding(Text(f"{name}: {cell}"), (0, 0, 0, 2), expand=False))
-
-
-def _loss(block: Mapping[str, Any] | None) -> str:
-    if not block or not has_figures(block):
-        return NONE
-    losses = " \u2192 ".join(number(block[f"{side}_loss"], 2) for side in ("base", "tuned"))
-    return f"{losses}, {change_words(block['difference'])}"
 
 
 def _kept(named: str, results: Path) -> Run | None:
@@ -269,7 +280,7 @@ def _stored(s3: Any, bucket: str, name: str) -> Run | None:
     summary = run_folder.key(name, f"{run_folder.REPORT}{run_folder.SUMMARY}")
     if plan is None:
         return None
-    return Run(name, ACCOUNT, _parsed(plan, f"The plan of the run {name}"), lambda: storage.read(summary))
+    return Run(name, ACCOUNT, parsed(plan, f"The plan of the run {name}"), lambda: storage.read(summary))
 
 
 def _readable(run: Run, notes: list[str]) -> bool:
@@ -280,11 +291,14 @@ def _readable(run: Run, notes: list[str]) -> bool:
         return False
 
 
-def _parsed(content: bytes, what: str) -> dict[str, Any]:
+def parsed(content: bytes, what: str) -> dict[str, Any]:
+    """A file of a run as JSON. Raises Refused; `what` names the file."""
     try:
         found = json.loads(content)
     except ValueError as error:
-        raise Refused(f"{what} cannot be read ({error}). Fetch the run again, or leave it out.") from error
+        raise Refused(
+            f"{what} cannot be read ({error}). Fetch or rehearse the run again, or move its folder away."
+        ) from error
     if not isinstance(found, dict):
-        raise Refused(f"{what} is no JSON object. Fetch the run again, or leave it out.")
+        raise Refused(f"{what} is no JSON object. Fetch or rehearse the run again, or move its folder away.")
     return found

@@ -1,7 +1,8 @@
 """`captune sample`: draws whole documents from all over a file of any size, in constant memory: a corpus that Preflight can read.
 
 The same seed draws the same text. Documents stand under `# Title` lines; a text without any is drawn in passages of whole paragraphs, which
-get titles. Of records (.jsonl, .csv) whole lines are drawn, or whole groups where they have a column `group`.
+get titles. Of rows (JSON Lines, CSV, TSV, Parquet) whole ones are drawn, or whole groups where they have a column `group`. Parquet becomes JSON Lines,
+which a run reads.
 """
 
 import csv
@@ -10,6 +11,7 @@ import json
 import os
 import random
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -19,8 +21,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from captune.account import Refused
-from common.records import GROUP, LINES, TABLE
-from preflight.texts import text_file
+from common.records import GROUP
+from preflight.texts import forms, text_file
+from rehearsal import user_files
 
 MEGABYTE = 10**6
 DEFAULT_MEGABYTES = 32  # a run of two hours learns 28 MB at most
@@ -34,7 +37,7 @@ Unit = tuple[bytes, str]  # a document, line or row, and the group that it belon
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A text (.txt) or records (.jsonl, .csv).")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A text, or rows: JSON Lines, CSV, TSV or Parquet.")],
     megabytes: Annotated[int, typer.Option(min=1, help="How much is drawn.")] = DEFAULT_MEGABYTES,
     seed: Annotated[int, typer.Option(help="Another seed draws other documents.")] = 1,
     output: Annotated[
@@ -43,29 +46,38 @@ def command(
     force: Annotated[bool, typer.Option("--force", help="Replace an output that is there.")] = False,
 ) -> None:
     """Draws the sample and prints what was drawn."""
-    target = output or file.with_name(f"{file.stem}-{megabytes}mb-{seed}{file.suffix}")
+    target = output or file.with_name(
+        f"{file.stem}-{megabytes}mb-{seed}{'.jsonl' if user_files.is_parquet(file) else file.suffix}"
+    )
     print(sample(file, target, megabytes * MEGABYTE, seed, force=force))
 
 
 def sample(file: Path, target: Path, wanted: int, seed: int, *, force: bool = False) -> str:
-    """Writes about `wanted` bytes of a file's documents to another file, in their order; answers what was drawn. Raises Refused."""
-    if not file.is_file():
-        raise Refused(f"There is no file {file}.")
-    size = file.stat().st_size
+    """Writes about `wanted` bytes of a file's documents to another file, in their order; answers what was drawn. Raises Refused and DatasetRejected."""
+    size = user_files.checked_size(file)
     if not size:
         raise Refused(f"{file} is empty.")
-    if size <= wanted:
+    if size <= wanted and not user_files.is_parquet(file):
         raise Refused(f"{file} has {size / MEGABYTE:,.1f} MB, no more than is to be drawn: use it as it is.")
     if target.exists() and not force:
         raise Refused(f"{target} exists. Name another --output, or replace it with --force.")
+    if user_files.is_parquet(file):
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".captune-") as folder:
+            rows = Path(folder) / "rows.jsonl"
+            with rows.open("wb") as lines:
+                lines.writelines(user_files.parquet_lines(file))
+            if rows.stat().st_size > wanted:
+                return sample(rows, target, wanted, seed, force=force)
+            os.replace(rows, target)
+        return f"All rows of {file} are in {target}, as JSON Lines."
     partial = target.with_name(f"{target.name}.partial")
     try:
         with file.open("rb") as source, partial.open("wb") as drawn:
-            if file.suffix.lower() == TABLE:
+            if file.suffix.lower() in forms.TABLES:
                 header = source.readline()
                 drawn.write(header)
                 units = _rows(source, header)
-            elif file.suffix.lower() == LINES:
+            elif forms.are_rows(file.name.lower()):
                 units = _lines(source)
             else:
                 drawn.write(_note(source))
@@ -161,6 +173,10 @@ def _lines(source: BinaryIO) -> Iterator[Unit]:
         if not line.strip():
             continue
         if grouped is None:
+            if line.lstrip().startswith(b"["):
+                raise ValueError(
+                    "a JSON array can only be read whole; write it as JSON Lines: jq -c '.[]' FILE > mine.jsonl"
+                )
             grouped = bool(_group(json.loads(line.decode("utf-8-sig"))))
         yield line.rstrip(b"\r\n") + b"\n", _group(json.loads(line)) if grouped else ""
 

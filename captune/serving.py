@@ -31,6 +31,7 @@ from common.ledger.ledger import Ledger, dollars
 from common.names import BODY_LENGTH, DIGEST_LENGTH, PREFIX, run_name
 from common.pricing.costs import for_runs
 from common.storage import Storage
+from rehearsal.programs import as_typed
 
 RESULTS = Path("results")
 _SCHEDULE_FIELDS = (
@@ -112,13 +113,13 @@ def _deployment(run: str, region: str | None) -> Deployment:
     here = kept(run, RESULTS, whole_name=True)
     if here is not None and here.rehearsed:
         raise Refused(
-            f"{here.name} was rehearsed on this machine: it has no endpoint to start, to keep or to end. captune use {here.name} serves it here, at no cost."
+            f"{here.name} was rehearsed on this machine: it has no endpoint to start, to keep or to end. captune use {here.folder} serves it here, at no cost."
         )
     return Deployment.of(account.session(region))
 
 
 def _tell(found: dict[str, Any], as_json: bool, words: str) -> None:
-    print(json.dumps(found, indent=2) if as_json else words)
+    print(json.dumps(found, indent=2) if as_json else as_typed(words))
 
 
 def serve(deployment: Deployment, run: str, minutes: int) -> dict[str, Any]:

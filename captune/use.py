@@ -17,10 +17,10 @@ import uvicorn
 from rich.console import Console
 
 from captune import account
-from captune.account import PROJECT, NotDeployed, Refused
+from captune.account import PROJECT, Refused
 from captune.engines import BASE, Deployed, Engine, Here
 from captune.fetch import stored_plan
-from captune.kept_run import KeptRun, kept, name_of, not_found
+from captune.kept_run import KeptRun, kept, name_of, only_here
 from captune.proxy import Proxy
 from common.contracts import run_folder
 from common.storage import Storage
@@ -37,9 +37,14 @@ def listening(port: int) -> socket.socket:
     try:
         taken.bind(("127.0.0.1", port))
         taken.listen()
+    except OverflowError:
+        taken.close()
+        raise Refused(
+            f"{port} is no port. Choose one from 1024 to 65535, or 0 for one that is free: --port 0"
+        ) from None
     except OSError as error:
         taken.close()
-        raise Refused(f"Port {port} is taken ({error.strerror}). Name another one: --port {port + 1}") from error
+        raise Refused(f"Port {port} cannot be used ({error.strerror}). Take one that is free: --port 0") from error
     return taken
 
 
@@ -49,7 +54,7 @@ def on_this_machine(run: KeptRun, base: Path | None, server: str) -> Here:
     from rehearsal.sagemaker.real.hosting import OwnServer, Vllm
     from rehearsal.sagemaker.vllm import environment
 
-    trained_on = json.loads((run.adapter() / run_folder.METRICS).read_bytes())["base_model"]["name"]
+    trained_on = run.trained_on().get("name")
     if base is None and trained_on != weights.NAME:
         raise Refused(f"{run.name} was trained on {trained_on}. Name a folder with its weights: --base FOLDER")
     program: Any = Vllm.on_this_machine(environment.interpreter()) if server == VLLM else OwnServer()
@@ -97,11 +102,8 @@ def opened(
         finally:
             here.end()
         return
-    try:
+    with only_here(named, results):
         found = in_the_account(name_of(named), region)
-    except NotDeployed as error:
-        known = [plan.parent.name for plan in results.glob(f"*/{run_folder.PLAN}")]
-        raise not_found(named, known, f"in {results}, and no account has the stacks ({error})") from error
     yield found
 
 
@@ -137,7 +139,7 @@ def serve(engine: Engine, run: KeptRun, prompts: list[dict[str, Any]], taken: so
 def stand_in_words(run: KeptRun) -> str:
     """How what answers here differs from what would answer in an account."""
     planned = str((run.plan.get("baseModel") or {}).get("name") or "the planned model")
-    trained = json.loads((run.adapter() / run_folder.METRICS).read_bytes())["base_model"]["name"]
+    trained = run.trained_on().get("name")
     words = "A whole answer may take as long as it needs; an endpoint of SageMaker gives it 60 seconds."
     if trained == planned:
         return words

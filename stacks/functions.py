@@ -1,7 +1,5 @@
-"""The Lambdas: one shared asset, and for each function its size, its variables and its rights."""
+"""The Lambdas: one shared asset, and for each function of the table its environment and its permissions."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -17,6 +15,7 @@ from stacks.access import permissions
 from stacks.access.roles import service_role
 from stacks.configuration import images
 from stacks.configuration.catalog import Weights
+from stacks.configuration.functions import FUNCTIONS, Function
 from stacks.configuration.images import hosting_image, training_image
 from stacks.configuration.settings import Settings
 from stacks.definitions import definition_version, settings_json
@@ -25,12 +24,6 @@ from stacks.names import FINE_TUNING, KILL_SWITCH_TOPIC, RUN_ENDED_RULE, SWEEP_R
 from stacks.storage_stack import StorageStack
 
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
-# The largest report that Preflight allows, 10,000 prompts with 8 samples each, an emoji in every answer and a corpus of 5 million words, takes
-# 1,470 MiB and 301 s of a core to write and 1,379 MiB and 40 s to finish (measured on made-up
-# answers, with 200 resamples). A report draws 1,000 resamples of so many prompts, not 200: that adds about half a minute.
-REPORT_MEMORY = 2048
-# From here on Lambda gives a whole vCPU. A corpus of 64 MiB takes 51 s of one to read and check (measured on made-up articles), and 380 MiB.
-WHOLE_CORE_MEMORY = 1769
 
 
 def dead_letters(scope: Construct, queue_id: str) -> sqs.Queue:
@@ -44,28 +37,16 @@ def dead_letters(scope: Construct, queue_id: str) -> sqs.Queue:
     )
 
 
-SAGEMAKER_KINDS = ("training jobs", "models", "endpoint configurations", "endpoints")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Function:
-    """One Lambda, the machine that calls it (none: a rule or a topic), and the wildcards of its rights, by their names in acknowledgements.py."""
-
-    function: lambda_.Function
-    called_by: str
-    wildcards: Sequence[str]
-
-
 class Functions(Construct):
-    """Every Lambda of the project. A new one is one more call of `_function` here."""
+    """Every Lambda of the project. A new one is a row of the table `stacks/configuration/functions.py` and a call of `_function` here."""
 
     def __init__(
         self, scope: cdk.Stack, construct_id: str, *, settings: Settings, storage: StorageStack, root: Path
     ) -> None:
         super().__init__(scope, construct_id)
-        self.all: dict[str, Function] = {}
+        self.all: dict[str, lambda_.Function] = {}
         self._code = plain_code(root / "lambdas")
-        code_that_renders = code_with_packages(self, root / "lambdas", root / "requirements" / "bundle.txt")
+        code_that_renders = code_with_packages(root / "lambdas", root / "requirements" / "bundle.txt")
         arns = Arns(scope)
         bucket, ledger = storage.bucket_arn, storage.ledger_arn
         data = assets.Asset(scope, "DataFiles", path=str(root / "data"), **ASSET_OPTIONS)
@@ -87,12 +68,7 @@ class Functions(Construct):
         read_assets = permissions.allow(["s3:GetObject"], *objects)
 
         preflight = self._function(
-            "Preflight",
-            called_by=FINE_TUNING,
-            wildcards=("everywhere", "corpora", "adapters", "plans", "training jobs", "endpoints", "keys of weights"),
-            memory=WHOLE_CORE_MEMORY,
-            timeout=180,
-            purpose="Checks everything that can be checked for free and makes the plan of the run.",
+            FUNCTIONS["Preflight"],
             environment={
                 **with_bucket,
                 **with_cap,
@@ -138,23 +114,12 @@ class Functions(Construct):
             ],
         )
         self._function(
-            "Reserve",
-            called_by=FINE_TUNING,
-            wildcards=("everywhere",),
-            memory=256,
-            timeout=30,
-            purpose="Sets the worst-case cost of a run aside in the ledger, or refuses the run.",
+            FUNCTIONS["Reserve"],
             environment={**with_cap, **with_version},
             statements=[permissions.table(ledger, "GetItem", "Scan", "PutItem")],
         )
         self._function(
-            "Stage",
-            called_by=FINE_TUNING,
-            wildcards=("everywhere", "corpora", "plans", "input", "code", "trial adapter"),
-            # It reads and checks what Preflight did, and then writes it.
-            memory=WHOLE_CORE_MEMORY,
-            timeout=240,
-            purpose="Copies what Preflight has checked under the prefix of the run, once the run owns it.",
+            FUNCTIONS["Stage"],
             environment={**with_bucket, **with_assets},
             statements=[
                 permissions.objects(bucket, "GetObject", Keys.CORPORA, Keys.PLANS),
@@ -166,12 +131,7 @@ class Functions(Construct):
             ],
         )
         self._function(
-            "Ask",
-            called_by=FINE_TUNING,
-            wildcards=("everywhere", "prompts", "answers", "endpoints"),
-            memory=images.ASK_MEMORY,
-            timeout=900,
-            purpose="Sends the prompts to one model of the endpoint and keeps its answers.",
+            FUNCTIONS["Ask"],
             environment={**with_bucket, "REQUESTS_AT_ONCE": str(images.REQUESTS_AT_ONCE)},
             statements=[
                 permissions.objects(bucket, "GetObject", Keys.PROMPTS, Keys.ANSWERS),
@@ -181,12 +141,7 @@ class Functions(Construct):
             ],
         )
         self._function(
-            "Report",
-            called_by=FINE_TUNING,
-            wildcards=("everywhere", "runs", "report"),
-            memory=REPORT_MEMORY,
-            timeout=900,
-            purpose="Writes the before/after report of a run.",
+            FUNCTIONS["Report"],
             code=code_that_renders,
             environment=with_bucket,
             statements=[
@@ -195,14 +150,8 @@ class Functions(Construct):
                 permissions.list_bucket(bucket),
             ],
         )
-        # Several silent services, each given up after half a minute, must leave time for the one that answers.
         self._function(
-            "TearDown",
-            called_by=TEAR_DOWN,
-            wildcards=("everywhere", *SAGEMAKER_KINDS, "executions"),
-            memory=256,
-            timeout=300,
-            purpose="Stops and deletes everything of a run that bills.",
+            FUNCTIONS["TearDown"],
             environment={**with_ledger, "FINE_TUNING_ARN": fine_tuning},
             statements=[
                 *permissions.remove_resources(arns),
@@ -211,12 +160,7 @@ class Functions(Construct):
             ],
         )
         self._function(
-            "Settle",
-            called_by=TEAR_DOWN,
-            wildcards=("everywhere", "training jobs", "executions"),
-            memory=256,
-            timeout=120,
-            purpose="Replaces a reservation by what AWS billed.",
+            FUNCTIONS["Settle"],
             environment={**with_cap, "FINE_TUNING_ARN": fine_tuning},
             statements=[
                 permissions.table(ledger, "GetItem", "Scan", "PutItem"),
@@ -228,12 +172,7 @@ class Functions(Construct):
             ],
         )
         self._function(
-            "Finish",
-            called_by=TEAR_DOWN,
-            wildcards=("everywhere", "plans", "report"),
-            memory=REPORT_MEMORY,
-            timeout=150,
-            purpose="Writes the final cost into the report of a settled run.",
+            FUNCTIONS["Finish"],
             code=code_that_renders,
             environment=with_bucket,
             statements=[
@@ -244,11 +183,7 @@ class Functions(Construct):
         )
         self.failed_sweeps = dead_letters(self, "FailedSweeps")
         self.sweeper = self._function(
-            "Sweeper",
-            wildcards=("everywhere", *SAGEMAKER_KINDS, "executions"),
-            memory=256,
-            timeout=600,
-            purpose="Every quarter of an hour, and as the kill switch of the budget: starts the tear-down of what is left.",
+            FUNCTIONS["Sweeper"],
             environment={**with_ledger, "TEAR_DOWN_ARN": tear_down, "FINE_TUNING_ARN": fine_tuning},
             statements=[
                 # Where no TearDown can be started it removes by itself.
@@ -266,26 +201,22 @@ class Functions(Construct):
 
     def _function(
         self,
-        name: str,
+        declared: Function,
         *,
-        called_by: str = "",
-        wildcards: Sequence[str],
-        memory: int,
-        timeout: int,
-        purpose: str,
-        environment: dict[str, str],
-        statements: permissions.Statements,
+        environment: dict[str, str] | None = None,
+        statements: permissions.Statements | None = None,
         failures: sqs.IQueue | None = None,
         code: lambda_.Code | None = None,
     ) -> lambda_.Function:
+        name = declared.name
         log_group = logs.LogGroup(self, f"{name}Log", retention=LOG_RETENTION, removal_policy=cdk.RemovalPolicy.DESTROY)
         role: iam.Role = service_role(
             self,
             f"{name}Role",
             service="lambda",
-            purpose=f"Captune: {purpose}",
+            purpose=f"Captune: {declared.purpose}",
             statements=[
-                *statements,
+                *(statements or []),
                 permissions.allow(["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn),
                 permissions.everywhere("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
             ],
@@ -293,13 +224,13 @@ class Functions(Construct):
         function = lambda_.Function(
             self,
             name,
-            description=purpose,
-            handler=f"{name.lower()}.handler.handle",
+            description=declared.purpose,
+            handler=f"{declared.module}.handler.handle",
             code=code or self._code,
             runtime=PYTHON,
             architecture=lambda_.Architecture.ARM_64,
-            memory_size=memory,
-            timeout=cdk.Duration.seconds(timeout),
+            memory_size=declared.memory,
+            timeout=cdk.Duration.seconds(declared.timeout),
             environment=environment,
             # Rights are written above, once and completely: CDK must not add its own.
             role=role.without_policy_updates(),
@@ -308,15 +239,15 @@ class Functions(Construct):
             tracing=lambda_.Tracing.ACTIVE,
             dead_letter_queue=failures,
         )
-        self.all[name] = Function(function=function, called_by=called_by, wildcards=wildcards)
+        self.all[name] = function
         return function
 
     def called_by(self, machine: str) -> dict[str, str]:
         """The ARNs of the functions that a state machine calls, by their placeholders in its definition."""
         return {
-            f"{name}FunctionArn": one.function.function_arn
+            f"{name}FunctionArn": one.function_arn
             for name, one in self.all.items()
-            if one.called_by == machine
+            if FUNCTIONS[name].called_by == machine
         }
 
 

@@ -1,7 +1,8 @@
 """The code of the Lambdas: one folder for all of them, and the same folder with packages for those that render a report.
 
 The packages are those of requirements/bundle.txt, fetched by their hashes for Lambda's processor while the template is made. Functions that
-hold money get none. A synthesis that deploys nothing fetches nothing: it sets the CDK's own context `aws:cdk:bundling-stacks` to [].
+hold money get none. A synthesis that deploys nothing fetches nothing: it sets the CDK's own context `aws:cdk:bundling-stacks` to [],
+and its asset is the folder itself.
 """
 
 import shutil
@@ -13,7 +14,6 @@ from typing import Any
 import aws_cdk as cdk
 import jsii
 from aws_cdk import aws_lambda as lambda_
-from constructs import Construct
 
 # What Python leaves behind in a folder does not belong into an asset of it.
 ASSET_OPTIONS: dict[str, Any] = {
@@ -33,10 +33,11 @@ def plain_code(folder: Path) -> lambda_.Code:
     return lambda_.Code.from_asset(str(folder), **ASSET_OPTIONS)
 
 
-def code_with_packages(scope: Construct, folder: Path, requirements: Path) -> lambda_.Code:
-    """The same with the packages beside it; without them where the CDK asks for no bundling."""
-    if not cdk.Stack.of(scope).bundling_required:
-        return plain_code(folder)
+def code_with_packages(folder: Path, requirements: Path) -> lambda_.Code:
+    """The same folder with the packages beside it. Its key does not depend on whether they were fetched.
+
+    A synthesis that fetches nothing (`captune check`) so gives the template that a deployment gives.
+    """
     content = cdk.FileSystem.fingerprint(str(folder), extra_hash=requirements.read_text("utf-8"), **ASSET_OPTIONS)
     return lambda_.Code.from_asset(
         str(folder),

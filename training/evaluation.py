@@ -10,7 +10,7 @@ import torch
 from failure import TrainingFailure
 from model.network import Network
 from processes import ALONE, Group
-from progress import Clock, say
+from progress import Clock, Pace, say
 from records.record import SCORED, pieces
 from text import IGNORED, Boundaries, Document
 
@@ -48,6 +48,11 @@ def _windows_of(document: Document, edges: Boundaries, length: int) -> list[tupl
     return [piece for one in document.read for piece in pieces(one, length, SCORED)]
 
 
+def scored_tokens(documents: Iterable[Document], edges: Boundaries, length: int) -> int:
+    """How many tokens the model reads to score these documents: of records, also those before the answers."""
+    return sum(len(labels) for document in documents for _, labels in _windows_of(document, edges, length))
+
+
 def score(
     network: Network,
     documents: Sequence[Document],
@@ -75,7 +80,8 @@ def score(
     todo.sort(key=lambda item: len(item[1]))  # windows of like length together: little padding
     todo = todo[group.rank :: group.size]
     sums = [0.0] * len(documents)
-    windows_count, spoken = len(todo), time.monotonic()
+    windows_count = len(todo)
+    spoken = before = time.monotonic()
     given_up, at_once = False, BATCH_TOKENS[network.device.type]
     with network.scoring(tuned=tuned):
         while todo and not given_up:
@@ -95,9 +101,11 @@ def score(
             for (number, _, _), nats in zip(batch, losses.double().sum(dim=-1).tolist(), strict=True):
                 sums[number] += nats
             now = time.monotonic()
+            clock.pace.done(Pace.SCORE, sum(len(row) for _, _, row in batch), now - before)
+            before = now
             if now - spoken >= TELL_SECONDS:
                 spoken = now
-                say("scored", set=name, windows=windows_count - len(todo), of=windows_count)
+                say("scored", set=name, windows=windows_count - len(todo), of=windows_count, **clock.pace.told())
     *sums, gave_up = group.sums([*sums, float(given_up)])
     if gave_up:
         raise OutOfTime

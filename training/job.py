@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import itertools
+import math
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,14 +19,23 @@ from arguments import Arguments, automatic_learning_rate
 from checkpoints import Starts, count_start, fingerprint, newest, precision_of_earlier_starts, step_of
 from choices import FROM_PROMPTS, FROM_RECORDS, Choices, choices_of, items_of
 from common.memory import sequences_per_step
-from evaluation import OutOfTime, mean_loss, paired, refuse_unknown_tokens, refuse_worse_than_guessing, score
+from curve import Curve, curve_of
+from evaluation import (
+    OutOfTime,
+    mean_loss,
+    paired,
+    refuse_unknown_tokens,
+    refuse_worse_than_guessing,
+    score,
+    scored_tokens,
+)
 from failure import TrainingFailure, explain, mark_adapter_saved, shown, unmark_adapter_saved
 from inputs import STRENGTH_SET, Inputs
 from learning import make_trainer
-from model.network import Network, choose_device, describe_environment, load_network, seconds_on_cpu
+from model.network import Network, choose_device, describe_environment, load_network, seconds_a_token_on_cpu
 from output import memory_of, model_of, publish, publish_metrics, training_of
 from processes import Group, joined, reason_of
-from progress import Clock, say
+from progress import Clock, Pace, say
 from records.rows import describe, rows_of, tell_of_long_records
 from strength import SET, STRENGTHS, UNMEASURED, Choice, measured, unmeasured, why_not
 from text import Boundaries, Document, Rows, boundaries, excerpts, tokenize
@@ -50,8 +60,14 @@ class Work:
     why_unmeasured: str  # why it is not, or what becomes known where the job ends before
     edges: Boundaries
     rows: Rows
+    curve: Curve
     clock: Clock
     group: Group
+
+    @property
+    def steps(self) -> int:
+        """How many optimizer steps the rows make."""
+        return -(-len(self.rows) // self.arguments.sequences_per_step)
 
     def losses(self, *, tuned: bool) -> Iterator[tuple[str, list[float]]]:
         """(name, losses) of each set in its order. Raises OutOfTime."""
@@ -105,9 +121,12 @@ def _load(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device
     if arguments.max_steps:
         rows.stop_after(arguments.max_steps * per_step)
     chosen = dataclasses.replace(arguments, sequences_per_step=per_step)
+    curve = curve_of(
+        sets["heldout"], rows, -(-len(rows) // per_step), network.tokenizer, edges, length=arguments.sequence_length, seed=arguments.seed
+    )  # fmt: skip
     return Work(
         root, chosen, network, corpus, sets, choices, set_aside, inputs.strength_by_control, why or "the job ended before", edges, rows,
-        clock, group,
+        curve, clock, group,
     )  # fmt: skip
 
 
@@ -140,6 +159,7 @@ def _watch(work: Work, configuration: dict[str, object]) -> tuple[Watch, Path | 
         checkpoint_minutes=minutes,
         identity=identity,
         group=group,
+        curve=work.curve,
     )
     return watch, checkpoint
 
@@ -147,10 +167,16 @@ def _watch(work: Work, configuration: dict[str, object]) -> tuple[Watch, Path | 
 def _train(work: Work, watch: Watch, checkpoint: Path | None) -> None:
     """Measures, trains, saves and measures again; what is saved is what is served."""
     root, arguments, network, rows, group = work.root, work.arguments, work.network, work.rows, work.group
-    steps = -(-len(rows) // arguments.sequences_per_step)
+    steps = work.steps
     _tell_how_long(work, watch, checkpoint)
     peak_rate = arguments.learning_rate or automatic_learning_rate(network.causal.config.hidden_size)
     base = _measure_base(work, watch)
+
+    def held_out() -> float | None:
+        def losses_of(documents: Sequence[Document]) -> list[float]:
+            return work.losses_of(list(documents), "curve", tuned=True, keep_seconds=watch.to_finish)
+
+        return work.curve.point(losses_of, network.device)
 
     say("phase", name="train")
     trainer = make_trainer(
@@ -163,11 +189,13 @@ def _train(work: Work, watch: Watch, checkpoint: Path | None) -> None:
         curves=root / "output" / "data" / "tensorboard",
         watch=watch,
         group=group,
+        held_out=held_out if work.curve.steps else None,
     )
     if network.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(network.device)
     if checkpoint:
         network.restore(checkpoint)
+        trainer.args.eval_on_start = False  # its history has that point
         say("resume", step=step_of(checkpoint), steps=steps, made_again=watch.starts.steps_again)
     if not watch.must_stop():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -227,16 +255,22 @@ def _train(work: Work, watch: Watch, checkpoint: Path | None) -> None:
 
 
 def _tell_how_long(work: Work, watch: Watch, checkpoint: Path | None) -> None:
-    """One line such as `expected seconds=180` before the first measurement, where there is no GPU."""
-    network, rows = work.network, work.rows
-    if network.device.type == "cuda":
-        return
-    left = rows.tokens(len(rows)) - (watch.tokens(step_of(checkpoint)) if checkpoint else 0)
+    """Plans the work that is left; where there is no GPU, one line such as `expected seconds=180` before the first measurement."""
+    done = step_of(checkpoint) if checkpoint else 0
     before = 0 if watch.progress.base_evaluation else 1  # the base model's losses travel with a checkpoint
-    measured_tokens = _read_tokens(itertools.chain(*work.sets.values()))
-    scored = (before + 1) * measured_tokens + (before + len(STRENGTHS)) * _read_tokens(work.set_aside)
-    seconds = seconds_on_cpu(network, trained_tokens=left, scored_tokens=scored) / work.group.size
-    say("expected", seconds=round(seconds))
+
+    def tokens(documents: Iterable[Document]) -> int:
+        return scored_tokens(documents, work.edges, work.arguments.sequence_length)
+
+    scored = (before + 1) * tokens(itertools.chain(*work.sets.values()))
+    scored += (before + len(STRENGTHS)) * tokens(work.set_aside)
+    scored += sum(step >= done for step in work.curve.steps) * tokens(work.curve.documents)
+    on_cpu, size, pace = work.network.device.type == "cpu", work.group.size, work.clock.pace
+    to_train, to_score = seconds_a_token_on_cpu(work.network) if on_cpu else (math.nan, math.nan)
+    pace.plan(Pace.TRAIN, work.rows.tokens(len(work.rows)) - watch.tokens(done), to_train / size)
+    pace.plan(Pace.SCORE, scored / size, to_score)
+    if on_cpu:
+        say("expected", seconds=pace.told()["seconds_left"])
 
 
 def _measure_base(work: Work, watch: Watch) -> Losses:
@@ -333,11 +367,6 @@ def _report_loss(model: str, name: str, documents: Sequence[Document], losses: S
     """Prints a line such as `heldout model=base loss=2.9123 tokens=6120`."""
     tokens = sum(len(document.tokens) for document in documents)
     say(name.replace("_", "-"), model=model, loss=f"{mean_loss(documents, losses):.4f}", tokens=tokens)
-
-
-def _read_tokens(documents: Iterable[Document]) -> int:
-    """Those that are scored and those before them that are only read."""
-    return sum(sum(len(one.tokens) for one in document.read) or len(document.tokens) for document in documents)
 
 
 def _identity(work: Work, configuration: dict[str, object]) -> str:

@@ -1,7 +1,8 @@
 """The recipe: TRL's SFTTrainer, with every number that shapes the training and the reason beside it."""
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,12 @@ def make_trainer(
     curves: Path,
     watch: TrainerCallback,
     group: Group = ALONE,
+    held_out: Callable[[], float | None] | None = None,
 ) -> "CorpusTrainer":
     """The trainer of one run: it trains on all `rows`, in their order, in `steps` optimizer steps, with any number of processes.
 
-    Its event files for TensorBoard go into `curves`.
+    Its event files for TensorBoard go into `curves`. `held_out` measures a point of the held-out curve: before the first step, and when
+    `watch` asks for it.
     """
     on_cpu = network.device.type == "cpu"
     shares = Shares(rows, arguments.sequences_per_step, group.size) if group.size > 1 else None
@@ -76,6 +79,7 @@ def make_trainer(
         logging_nan_inf_filter=False,
         disable_tqdm=True,
         report_to="none",  # no network: the curves are files, and trackers may come after the run
+        eval_on_start=held_out is not None,
         save_strategy="no",  # by the minute, as `watch` decides
         save_total_limit=KEPT,
     )
@@ -94,6 +98,7 @@ def make_trainer(
     # The constructor requires it and nothing uses it: without it, no checkpoint carries a tokenizer.
     trainer.processing_class = None
     network.widen_adapter()  # the library narrows it beside 4-bit weights
+    trainer.held_out = held_out
     return trainer
 
 
@@ -112,7 +117,18 @@ def collate(rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
 class CorpusTrainer(SFTTrainer):
     """TRL's trainer, but for logits that are never held, a GPU's memory that turns out too small, and a model card that is ours."""
 
+    held_out: Callable[[], float | None] | None = None
     _rows_at_a_time: int | None = None  # None: as many as the recipe says
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """A point of the held-out curve, for TensorBoard and for the history that a checkpoint carries on."""
+        begun = time.monotonic()
+        loss = self.held_out() if self.held_out else None
+        if loss is not None:
+            self.log({"eval_loss": loss, "eval_runtime": time.monotonic() - begun})
+            say("curve", step=self.state.global_step, loss=f"{loss:.4f}")
+        self.control.should_evaluate = False  # or the end of the epoch would measure it again
+        return {}
 
     def compute_loss(
         self,

@@ -72,6 +72,7 @@ def training_of(
     `unmeasured` is why losses of the tuned model lack, where some do.
     """
     curve = [entry for entry in state.log_history if "loss" in entry]
+    points = [entry for entry in state.log_history if "eval_loss" in entry]
     stride = -(-len(curve) // CURVE_POINTS) or 1
     tokens, seconds, on_gpu = watch.tokens(state.global_step), watch.progress.seconds, network.device.type == "cuda"
     return {
@@ -90,6 +91,12 @@ def training_of(
             {"step": entry["step"], "loss": round(entry["loss"], 5), "learning_rate": entry["learning_rate"]}
             for entry in curve[::stride]
         ],
+        "heldout_curve": {
+            "documents": len(watch.curve.documents),
+            "tokens": sum(len(document.tokens) for document in watch.curve.documents),
+            "seconds": round(sum(entry["eval_runtime"] for entry in points), 3),
+            "points": [{"step": entry["step"], "loss": round(entry["eval_loss"], 5)} for entry in points],
+        },
     }
 
 

@@ -10,9 +10,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 import checkpoints
 from checkpoints import Starts
+from curve import Curve
 from failure import TrainingFailure
 from processes import ALONE, Group
-from progress import Clock, say
+from progress import Clock, Pace, say
 from strength import STRENGTHS
 from text import Rows
 
@@ -41,6 +42,7 @@ class Watch(TrainerCallback):
     checkpoint_minutes: float
     identity: str
     group: Group = ALONE
+    curve: Curve = dataclasses.field(default_factory=Curve)
     stopped_early: str | None = None
 
     def __post_init__(self) -> None:
@@ -55,12 +57,16 @@ class Watch(TrainerCallback):
         """How many passes over the corpus `step` steps are."""
         return min(step * self.rows_per_step, len(self.rows)) / self.rows.rows_per_epoch
 
-    def must_stop(self) -> bool:
-        """Whether another step may not begin: what is left is needed for the tuned evaluation and for saving."""
+    @property
+    def to_finish(self) -> float:
+        """The seconds to keep for the tuned evaluation and for saving."""
         # The base evaluation's time and a third, and the same for each strength that will be tried.
         measuring = self.progress.evaluation_seconds + len(STRENGTHS) * self.progress.strength_seconds
-        to_finish = 1.33 * measuring + SAVE_SECONDS
-        short = self.clock.remaining < to_finish + 1.2 * self._step_seconds
+        return 1.33 * measuring + SAVE_SECONDS
+
+    def must_stop(self) -> bool:
+        """Whether another step, with a point of the held-out curve, may not begin: the time that is left is needed to finish."""
+        short = self.clock.remaining < self.to_finish + 1.2 * (self._step_seconds + self.curve.seconds)
         any_stop, any_short = self.group.highest(self.clock.stop_requested, short)
         if any_stop:
             self.stopped_early = "stop signal"
@@ -82,8 +88,11 @@ class Watch(TrainerCallback):
         now = time.monotonic()
         self._step_seconds = now - self._begun
         self.progress.seconds += self._step_seconds
+        tokens = self.tokens(state.global_step) - self.tokens(state.global_step - 1)
+        self.clock.pace.done(Pace.TRAIN, tokens, self._step_seconds)
         if self.group.first:
             self.starts.note(state.global_step)
+        control.should_evaluate = state.global_step in self.curve.steps
         if state.global_step == state.max_steps:
             return
         if self.must_stop():
@@ -96,7 +105,8 @@ class Watch(TrainerCallback):
     def _end(self, state: TrainerState, control: TrainerControl) -> None:
         """Ends the training before its last step."""
         say("stop", step=state.global_step, reason=str(self.stopped_early).replace(" ", "-"))
-        control.should_training_stop = True
+        self.clock.pace.plan(Pace.TRAIN, 0)
+        control.should_training_stop, control.should_evaluate = True, False
         # An interrupted spot instance's successor goes on from here.
         control.should_save = self.stopped_early == "stop signal" and state.global_step > 0
 
@@ -120,9 +130,6 @@ class Watch(TrainerCallback):
         # A line a second is enough for any reader.
         if state.global_step in (1, state.max_steps) or now - self._spoken >= 1.0:
             self._spoken = now
-            per_step = self.progress.seconds / state.global_step
-            measuring = self.progress.evaluation_seconds + len(STRENGTHS) * self.progress.strength_seconds
-            left = per_step * (state.max_steps - state.global_step) + 1.1 * measuring
             say(
                 "progress",
                 step=state.global_step,
@@ -131,7 +138,7 @@ class Watch(TrainerCallback):
                 loss=f"{logs['loss']:.4f}",
                 learning_rate=f"{logs['learning_rate']:.6f}",
                 tokens_per_second=f"{self.tokens(state.global_step) / max(self.progress.seconds, 1e-9):.1f}",
-                seconds_left=round(left),
+                **self.clock.pace.told(),
             )
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

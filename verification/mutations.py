@@ -29,6 +29,7 @@ from typing import Any, cast
 import pytest
 from _pytest.runner import runtestprotocol
 
+from rehearsal.programs import PROJECT
 from stacks import definitions as sources
 
 MACHINES = [Path(sources.__file__).with_name(f"{name}.asl.yaml") for name in ("fine_tuning", "tear_down")]
@@ -36,7 +37,10 @@ SURVIVORS = Path(__file__).with_name("mutation_survivors.toml")
 # What judges a change: the tests of both machines and the table of failures. They read a machine by
 # stacks.definitions.load_definition. The snapshot of the templates is left out: it notices every change and says nothing about what it
 # breaks.
-TESTS = ["tests/stacks/machines", "tests/scenarios/test_rows.py", "-k", "not at_synthesis"]
+TESTS = [str(PROJECT / "tests" / one) for one in ("stacks/machines", "scenarios/test_rows.py")] + [
+    "-k",
+    "not at_synthesis",
+]
 NOT_NOTICED = "NOT NOTICED"
 Change = tuple[str, Callable[[], None]]  # its name, and what makes it in the definition that it is of
 
@@ -244,7 +248,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m verifica
     definitions = {path: sources.load_definition(path) for path in MACHINES}
     sources.load_definition = lambda path: definitions[path]
     walks = [Walk(one).changes(one, f"{path.name.split('.')[0]}: ", {}) for path, one in definitions.items()]
-    judge = Judge([change for walk in walks for change in walk if re.search(given.only, change[0])])
+    chosen = [change for walk in walks for change in walk if re.search(given.only, change[0])]
+    if not chosen:
+        parser.error(f"the name of no change matches {given.only}")
+    judge = Judge(chosen)
     pytest.main(["-q", "-p", "no:cacheprovider", "--assert=plain", "--tb=native", *TESTS], plugins=[judge])
     if not judge.found:
         return 1

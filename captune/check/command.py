@@ -4,8 +4,10 @@ import json
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,8 +21,9 @@ from rich.text import Text
 from captune import account
 from captune.account import PROJECT, Context, Refused, Region
 from captune.check import files
-from captune.check.findings import NO_ANSWER, Finding, Level, ok, one_line, order_of_mending
+from captune.check.findings import NO_ANSWER, Finding, Findings, Level, ok, one_line, order_of_mending
 from captune.check.questions import Clients, Project, findings
+from rehearsal.programs import as_typed
 from stacks.assembly import SynthesisFailed, synthesize
 from stacks.configuration.settings import Settings
 
@@ -63,15 +66,8 @@ def command(
     if any((file, held_out, outside, prompts)):
         asked = files.Given(file, held_out, outside, prompts, files.named(columns))
         raise typer.Exit(files.print_faults(asked, settings, as_json))
-    aws = clients(settings.region)
-    number, caller = identify(aws)
-    project = load(settings, {"region": settings.region, **chosen}, number)
     console = Console(highlight=False, soft_wrap=True, quiet=as_json)
-    found = [ok("credentials", f"account {number} in {settings.region}, as {caller}")]
-    show(console, found[0])
-    for finding in findings(aws, number, project):
-        found.append(finding)
-        show(console, finding)
+    found = ask(console, settings, chosen, findings)
     counted = Counter(finding.level for finding in found)
     console.print(
         f"{counted[Level.PROBLEM]} problems, {counted[Level.WARNING]} warnings, {counted[Level.OK]} in order. Nothing was changed, and nothing of this is charged for."
@@ -81,6 +77,20 @@ def command(
     if as_json:
         print(json.dumps([asdict(finding) for finding in found], indent=2))
     raise typer.Exit(PROBLEMS if counted[Level.PROBLEM] else 0)
+
+
+def ask(
+    console: Console, settings: Settings, given: dict[str, str], question: Callable[[Clients, str, Project], Findings]
+) -> list[Finding]:
+    """Signs in, synthesizes and asks; prints each finding as it comes. Ends the command where AWS could not be asked."""
+    aws = clients(settings.region)
+    number, caller = identify(aws)
+    project = load(settings, {"region": settings.region, **given}, number)
+    found, signed_in = [], ok("credentials", f"account {number} in {settings.region}, as {caller}")
+    for finding in chain([signed_in], question(aws, number, project)):
+        found.append(finding)
+        show(console, finding)
+    return found
 
 
 def clients(region: str) -> Clients:
@@ -95,12 +105,12 @@ def clients(region: str) -> Clients:
 
 
 def identify(aws: Clients) -> tuple[str, str]:
-    """The account's id and the ARN of who asks. Ends the command where AWS does not say."""
+    """The account's id and the ARN of who asks. Ends the command without valid credentials."""
     try:
         answer = aws("sts").get_caller_identity()
     except (ClientError, *NO_ANSWER) as error:
         # No key, an expired one, a region that the account has not enabled, or no way to AWS.
-        print(f"AWS does not say who asks: {one_line(str(error)).rstrip('.')}. {_SIGN_IN}", file=sys.stderr)
+        print(f"No valid AWS credentials found: {one_line(str(error)).rstrip('.')}. {_SIGN_IN}", file=sys.stderr)
         raise typer.Exit(NOT_ASKED) from None
     return answer["Account"], answer["Arn"]
 
@@ -124,5 +134,5 @@ def show(console: Console, finding: Finding) -> None:
     line = Text(f"{finding.level.value:<8}", style=_STYLES[finding.level])
     line.append(f" {finding.subject}: {finding.text}", style="" if finding.level != Level.LATER else "dim")
     if finding.fix:
-        line.append(f"\n         {finding.fix}", style="dim")
+        line.append(f"\n         {as_typed(finding.fix)}", style="dim")
     console.print(line)

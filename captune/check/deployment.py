@@ -84,11 +84,11 @@ def _state_of_stack(cloudformation: Any, stack: dict[str, Any], template: dict[s
     if status == "REVIEW_IN_PROGRESS":
         return later(name, "is not deployed: a first deployment was begun and not gone on with")
     if status in _NEVER_MADE:
-        # The CDK protects a stack before it makes anything of it, and so cannot remove what its own failure leaves.
-        protected = stack.get("EnableTerminationProtection", False)
-        allow = "update-termination-protection --no-enable-termination-protection"
-        first = f"aws cloudformation {allow} --stack-name {name}, then " if protected else ""
-        fix = f"{first}aws cloudformation delete-stack --stack-name {name}, then make deploy"
+        # cdk deploy deletes such a stack first, but not one that is protected, as the CDK does before it makes anything of it.
+        fix = "make deploy, which first deletes them"
+        if stack.get("EnableTerminationProtection"):
+            allow = f"aws cloudformation update-termination-protection --no-enable-termination-protection --stack-name {name}"
+            fix = f"{allow}, then make deploy"
         return problem(name, "its first deployment failed, and only its remains are there", fix)
     if status.endswith("_IN_PROGRESS"):
         return warning(name, f"is being changed ({status})", "wait, then run captune check again")

@@ -10,16 +10,17 @@ from typing import Any, cast
 
 from captune.account import Refused
 from captune.data import DATA
-from common import records
 from common.errors import CaptuneError, DatasetRejected, PromptsRejected
 from common.storage import Fetched, Storage
 from common.text import count_words
 from preflight import staging
 from preflight.model import catalogued, most_bytes_learned
 from preflight.request import Request
-from preflight.texts import held_out, outside_text, prompts, text_file, training
+from preflight.texts import forms, held_out, outside_text, prompts, text_file, training
 from preflight.texts.text_file import Files
 from preflight.texts.training import Material
+from rehearsal import user_files
+from rehearsal.programs import as_typed
 from report.formatting import plural
 from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
@@ -50,12 +51,12 @@ class Folder:
     def fetch(self, key: str, most_bytes: int, version: str = "") -> Fetched | None:
         """See `common.storage.Storage`."""
         path = self._files[key]
-        size = path.stat().st_size
-        return Fetched(size, "", path.read_bytes() if size <= most_bytes else b"")
+        content = user_files.read(path, most_bytes)
+        return Fetched(len(content), "", content)
 
 
 def faults_of(given: Given, settings: Settings) -> tuple[list[CaptuneError], list[str]]:
-    """What a run with these settings would refuse the files for, and else what it would make of them, in sentences. Raises OSError."""
+    """What a run with these settings would refuse the files for, and else what it would make of them, in sentences."""
     faults: list[CaptuneError] = []
 
     def attempt(step: Callable[[], Any]) -> Any:
@@ -75,8 +76,8 @@ def _sentences(given: Given, settings: Settings, attempt: Callable[[Callable[[],
         alone = (given.outside, outside_text.read, "document"), (given.prompts, prompts.parse, "prompt")
         for path, read, kind in alone:
             if path is not None:
-                text_file.refuse_too_large(str(path), path.stat().st_size, text_file.MOST_BYTES)
-                found: Any = attempt(partial(read, path.read_bytes(), str(path)))
+                content = attempt(partial(user_files.read, path, text_file.MOST_BYTES))
+                found: Any = content and attempt(partial(read, content, str(path)))
                 yield from [f"{path} can be used: {plural(len(found), kind)}."] if found else []
         return
     of_run = run_settings(settings)
@@ -92,6 +93,7 @@ def _sentences(given: Given, settings: Settings, attempt: Callable[[Callable[[],
     material: Material | None = attempt(lambda: staging.read_material(files, request))
     if material is None:
         return
+    yield material.described or _text_described(given.corpus)
     yield _learned(given.corpus, material)
     if given.outside:
         yield material.outside_told
@@ -100,10 +102,20 @@ def _sentences(given: Given, settings: Settings, attempt: Callable[[Callable[[],
 
 
 def _key(path: Path | None) -> str:
-    """What the file is called in a message, empty for none; records are known by their ending, in lower case."""
+    """What the file is called in a message, empty for none; rows are known by their ending, in lower case."""
     name, suffix = str(path or ""), path.suffix if path else ""
     lowered = name[: len(name) - len(suffix)] + suffix.lower()
-    return lowered if records.are_records(lowered) else name
+    return lowered if forms.are_rows(lowered) else name
+
+
+def _text_described(corpus: Path) -> str:
+    """What running text was recognised as."""
+    text = text_file.without_note(text_file.decode(user_files.read(corpus, text_file.MOST_CORPUS_BYTES), str(corpus)))
+    titled = [part for part in text_file.documents(text, "") if part.title]
+    if titled:
+        return f"{corpus} is text: {plural(len(titled), 'document')} under `# Title` lines."
+    lines = "in a single line, which is cut at the ends of sentences" if "\n" not in text.strip() else "of paragraphs"
+    return f"{corpus} is text without `# Title` lines, {lines}."
 
 
 def _learned(corpus: Path, material: Material) -> str:
@@ -141,5 +153,5 @@ def print_faults(given: Given, settings: Settings, as_json: bool) -> int:
         refused = [{"name": type(one).__name__, "message": str(one)} for one in faults]
         print(json.dumps({"faults": refused, "told": told}))
     else:
-        print("\n".join(paragraphs(faults) if faults else told))
+        print(as_typed("\n".join(paragraphs(faults) if faults else told)))
     return 1 if faults else 0

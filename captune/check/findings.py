@@ -21,6 +21,12 @@ NO_ANSWER = (BotoCoreError, ResponseParserError)
 BUDGETS, QUOTAS = "AWS Budgets", "quotas"
 _OTHERS_ACT = (BUDGETS, QUOTAS)
 _LONGEST = 300  # characters of a message that is not ours
+# AWS Budgets may deny an administrator too, and its text does not always name the cause.
+_ALLOW_BUDGETS = (
+    "deploy nothing yet. Signed in as root: Account > IAM user and role access to Billing information > Edit > Activate IAM Access. In an organisation: let "
+    "the payer account open Budgets and Cost Explorer in Billing and Cost Management once (AWS takes an hour to a day), and let its administrator look for a "
+    "service control policy that denies budgets:*. A policy of your own must allow {action}. Then run captune check again"
+)
 
 
 class Level(StrEnum):
@@ -51,7 +57,10 @@ problem = partial(Finding, Level.PROBLEM)  # stops a run, or leaves it without a
 
 
 def asking(subject: str, right: str, question: Findings) -> Findings:
-    """The findings of a question, or a warning with the IAM action to allow: the one that AWS names, or else `right`."""
+    """The findings of a question. If AWS denies it, a warning with the IAM action to allow (the one that AWS names, or else `right`).
+
+    AWS Budgets is an exception: a stack of ours needs it, so its denial is a problem.
+    """
     try:
         yield from question
     except ClientError as error:
@@ -80,6 +89,9 @@ def _unanswered(subject: str, right: str, error: ClientError) -> Finding:
     if any(word in code for word in _REFUSALS):
         named = _REFUSED_ACTION.search(message)
         action = named[1] if named else right
+        if right.startswith("budgets:"):
+            text = f"AWS denies it, and without its budget Captune-Guardrail cannot be deployed ({code}: {message})"
+            return problem(subject, text, _ALLOW_BUDGETS.format(action=action))
         return warning(subject, f"these credentials may not ask it ({code})", f"allow {action}, or ignore this")
     if any(word in code for word in _BUSY):
         return warning(subject, f"AWS was too busy to answer ({code})", "run captune check again in a minute")

@@ -28,26 +28,13 @@ class Project:
 
 
 def findings(aws: Clients, account: str, project: Project) -> Findings:
-    """All findings, one question at a time: what the stacks answer decides which follow. A refused one is a warning."""
+    """All findings, one question at a time: what the stacks answer decides which follow. A denied one is a warning, unless it is of AWS Budgets."""
     settings, deployed = project.settings, deployment.Deployed()
-    cloudformation, iam = aws("cloudformation"), aws("iam")
-    for said in settings.warnings():
-        text, _, fix = said.partition("; ")
-        yield warning("settings", text, fix or "see cdk.json")
-    yield from supplies.room(supplies.written_to())
-    # The plan of an account is kept in one region.
-    yield from asking("account plan", "freetier:GetAccountPlanState", supplies.plan(aws("freetier", "us-east-1")))
-    # Before anything is deployed: the last stack would be refused, when the others already stand.
-    yield from asking(BUDGETS, "budgets:ViewBudget", supplies.budgets(aws("budgets"), account))
-    version = deployment.bootstrap(aws("ssm"), project.bootstrap_parameter, project.bootstrap_version)
-    yield from asking("cdk bootstrap", "ssm:GetParameter", version)
-    reading = "cloudformation:DescribeStacks, ListStackResources and GetTemplate"
-    yield from asking("stacks", reading, deployment.read(cloudformation, project.stacks, deployed))
-    yield from asking("one region", "iam:GetPolicy", deployment.only_region(iam, account, deployed))
-    templates = Templates(account, settings.region, project.stacks, deployed.ids)
-    for name, text in templates.machines():
-        validation = deployment.definition(aws("stepfunctions"), name, text)
-        yield from asking(f"definition of {name}", "states:ValidateStateMachineDefinition", validation)
+    for name, said in settings.warnings().items():
+        if name != "accept_eula":  # which Preflight's first check calls a problem
+            text, _, fix = said.partition("; ")
+            yield warning("settings", text, fix or "see cdk.json")
+    yield from before_deployment(aws, account, project, deployed)
     yield from _preflight(aws, settings)
     newer = supplies.newer_images(partial(aws, "ecr"), training_successors(settings.region))
     yield from asking("newer images", "ecr:BatchGetImage", newer)
@@ -55,9 +42,35 @@ def findings(aws: Clients, account: str, project: Project) -> Findings:
         # The Price List has endpoints in a few regions only.
         price = supplies.price(aws("pricing", "us-east-1"), settings.region, types, use)
         yield from asking(f"price of {use.lower()}", "pricing:GetProducts", price)
+    iam, templates = aws("iam"), _templates(account, project, deployed)
     for role in templates.roles():
         yield from asking(f"rights of {role.name}", "iam:SimulatePrincipalPolicy", rights.check(iam, role, account))
     yield from _guards(aws, settings, deployed, templates)
+
+
+def before_deployment(
+    aws: Clients, account: str, project: Project, deployed: deployment.Deployed | None = None
+) -> Findings:
+    """What would stop a deployment, or make it useless. Fills `deployed`."""
+    deployed = deployed or deployment.Deployed()
+    cloudformation = aws("cloudformation")
+    yield from supplies.room(supplies.written_to())
+    # The plan of an account is kept in one region.
+    yield from asking("account plan", "freetier:GetAccountPlanState", supplies.plan(aws("freetier", "us-east-1")))
+    # The last stack would be denied, when the others already stand.
+    yield from asking(BUDGETS, "budgets:ViewBudget", supplies.budgets(aws("budgets"), account))
+    version = deployment.bootstrap(aws("ssm"), project.bootstrap_parameter, project.bootstrap_version)
+    yield from asking("cdk bootstrap", "ssm:GetParameter", version)
+    reading = "cloudformation:DescribeStacks, ListStackResources and GetTemplate"
+    yield from asking("stacks", reading, deployment.read(cloudformation, project.stacks, deployed))
+    yield from asking("one region", "iam:GetPolicy", deployment.only_region(aws("iam"), account, deployed))
+    for name, text in _templates(account, project, deployed).machines():
+        validation = deployment.definition(aws("stepfunctions"), name, text)
+        yield from asking(f"definition of {name}", "states:ValidateStateMachineDefinition", validation)
+
+
+def _templates(account: str, project: Project, deployed: deployment.Deployed) -> Templates:
+    return Templates(account, project.settings.region, project.stacks, deployed.ids)
 
 
 def _preflight(aws: Clients, settings: Settings) -> Findings:

@@ -215,15 +215,15 @@ class TrainingNotStarted(StateError):
     """SageMaker refused the training job."""
 
     advice = (
-        "Where the cause speaks of an explicit deny, look at the bill, then undo and reset the budget action. Your organisation may also deny "
-        "gated models (sagemaker:DirectGatedModelAccess)."
+        "Where the cause speaks of an explicit deny, look at the bill, then undo and reset the budget action. If SageMaker rejects gated weights "
+        "for training, run captune copy-weights and deploy. Your organisation may also deny gated models (sagemaker:DirectGatedModelAccess)."
     )
 
 
 class WeightsUnusable(StateError):
     """Training could not download the base model, or found none in its folder."""
 
-    advice = "Upload a copy of the model to a bucket of yours, set weights_uri to it, and deploy."
+    advice = "Run captune copy-weights, which copies the model into your bucket and sets weights_uri, and deploy; if weights_uri is set already, correct that folder."
 
 
 class NoCapacity(StateError):
@@ -318,7 +318,10 @@ class ReportDamaged(CaptuneError):
     advice = "The answers lie under answers/ of the run, and the bucket keeps earlier versions of the file that the cause names."
 
 
+# What Step Functions itself says, with a cause that names no fix.
 OF_STATUSES = {
+    "States.Runtime": "Step Functions could not run a state. If the cause names InstancePreferences or InstancePools, which a list of instance types needs, "
+    "name one type in training_instance_type and hosting_instance_type (cdk.json) and deploy. Otherwise read the state in the console.",
     "States.Timeout": "A state took longer than it may. See which one in the console, then start a new execution.",
     "TIMED_OUT": "The execution took longer than it may. See in the console where the time went.",
     "UNKNOWN": "Step Functions keeps an execution for 90 days and has none of this name any more. The cost is settled; start a new execution.",

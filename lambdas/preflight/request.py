@@ -8,15 +8,17 @@ from typing import Any, NamedTuple, TypeGuard
 
 from common.contracts import run_folder
 from common.errors import InvalidInput
-from common.records import COLUMNS, COMPLETION, PROMPT, are_records
-from common.records import FORMS as RECORDS
+from common.records import COMPLETION, PROMPT
 from common.text import listed
-from preflight.texts import personal_data
+from preflight.texts import forms, personal_data
+from preflight.texts.forms import COLUMNS, ENDINGS
 
 # An input may have 256 KiB, the cause of a failed state 32 KiB, and a person reads less than either.
 _SHOWN_FAULTS, _SHOWN_CHARACTERS = 8, 80
 # S3's own limit.
 _KEY_BYTES = 1024
+# The Step Functions console offers {"Comment": "Insert your JSON here"} as the input of an execution.
+_IGNORED = "Comment"
 NONE = "none"  # in place of a file: none of that kind, not even the deployed one
 
 
@@ -81,19 +83,19 @@ class Request:
 
     # fmt: off
     corpus: str | None = _key(
-        "corpus", None, _file(".txt", *RECORDS), {"corpus": "corpora/mine.txt"},
-        "trains on [your own data](your-own-data.md): text (`.txt`) or records (`.jsonl`, `.csv`)",
+        "corpus", None, _file(".txt", *ENDINGS), {"corpus": "corpora/mine.txt"},
+        "trains on [your own data](your-own-data.md): text or records",
     )
     held_out: str | None = _key(
-        "heldOut", None, _file(".txt", *RECORDS), {"corpus": "corpora/mine.txt", "heldOut": "corpora/held.txt"},
+        "heldOut", None, _file(".txt", *ENDINGS), {"corpus": "corpora/mine.txt", "heldOut": "corpora/held.txt"},
         "measures on this file of yours; without it a part of the corpus is held out",
     )
     columns: Mapping[str, str] = _key(
         "columns", {}, NAMES, {"corpus": "corpora/mine.csv", "columns": {"prompt": "question", "completion": "answer"}},
-        "what the columns `prompt`, `completion`, `group`, `id` and `messages` of your records are called",
+        "what the columns of your records are called: `prompt`, `completion`, `group`, `id`, `messages`, `text`",
     )
     held_outside: str | None = _key(
-        "heldOutside", None, _or_none(_file(".jsonl", ".txt")), {"heldOutside": "corpora/others.jsonl"},
+        "heldOutside", None, _or_none(_file(".txt", *ENDINGS)), {"heldOutside": "corpora/others.jsonl"},
         "measures on [text by others](your-own-data.md#text-by-others) too; `\"none\"`: also not on what was deployed; not with `adapterUri`",
     )
     prompts: str | None = _key(
@@ -149,10 +151,11 @@ def parse(execution_input: Any) -> Request:
     """Reads the input of an execution. Raises InvalidInput naming every fault and its fix."""
     if not isinstance(execution_input, Mapping):
         raise InvalidInput(f"The input must be a JSON object such as {{}}, not {type(execution_input).__name__}.")
-    if faults := list(_faults(execution_input)):
+    asked = {key: value for key, value in execution_input.items() if key != _IGNORED}
+    if faults := list(_faults(asked)):
         shown = listed(faults, _SHOWN_FAULTS, "; ")
         raise InvalidInput(f"The execution input was refused: {shown}. An input of {{}} uses every default.")
-    given = {_FIELDS[key].name: value for key, value in execution_input.items()}
+    given = {_FIELDS[key].name: value for key, value in asked.items()}
     if "adapter_uri" in given:
         given["adapter_uri"] = f"{given['adapter_uri'].removesuffix('/')}/"
     return Request(**given)
@@ -170,15 +173,13 @@ def _faults(given: Mapping[str, Any]) -> Iterator[str]:
 
 def _together(given: Mapping[str, Any]) -> Iterator[str]:
     """Faults of keys that exclude or need one another. The values may be of any kind."""
-    corpus, held_out, columns = (given.get(key) for key in ("corpus", "heldOut", "columns"))
-    if corpus and held_out and are_records(str(corpus)) != are_records(str(held_out)):
-        yield "`heldOut` must be of the same kind as `corpus`: records (.jsonl or .csv) beside records, text (.txt) beside text"
+    corpus, columns = given.get("corpus"), given.get("columns")
     if _are_columns(columns):
         called = {columns.get(column, column) for column in (PROMPT, COMPLETION)}
         if len(set(columns.values())) < len(columns) or len(called) < 2:
             yield f"`columns` names one column for two things ({PROMPT} and {COMPLETION} are called so where it gives no other name)"
-        elif not are_records(str(corpus)):
-            yield "`columns` belongs to a corpus of records: give `corpus` as .jsonl or .csv too, or leave it out"
+        elif not forms.are_rows(str(corpus)):
+            yield "`columns` belongs to a corpus with columns, such as .jsonl or .csv: give `corpus` too, or leave it out"
     if "heldOut" in given and "corpus" not in given:
         yield "`heldOut` belongs to a corpus of your own: give `corpus` too, or leave both out"
     if given.get("serveOnly") is True:

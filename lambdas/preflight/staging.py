@@ -60,8 +60,7 @@ def read_material(files: Files, request: Request) -> Material | None:
     if name:
         outside = files.attempt(lambda: outside_text.read(files.content(request.held_outside, "outside.jsonl"), name))
     control = files.attempt(files.control) or []
-    read = training.from_records if records.are_records(request.corpus) else training.from_text
-    material: Material | None = files.attempt(lambda: read(files, request, [*control, *(outside or [])]))
+    material: Material | None = files.attempt(lambda: training.read(files, request, [*control, *(outside or [])]))
     if material is None or outside is None:
         return None
     material.outside_told = outside_text.NONE_GIVEN

@@ -256,17 +256,25 @@ def documents(width: float, block: Mapping[str, Any], one: str) -> Drawing:
     return drawing
 
 
-def loss_curve(width: float, points: Sequence[Mapping[str, Any]]) -> Drawing:
-    """The training loss by optimizer step: each step faint, a running mean over a twentieth of the run on top."""
+def loss_curve(
+    width: float, points: Sequence[Mapping[str, Any]], held_out: Sequence[Mapping[str, Any]] = ()
+) -> Drawing:
+    """The training loss by optimizer step: each step faint, a running mean over a twentieth of the run on top; and the held-out loss."""
     steps, losses = [point["step"] for point in points], [point["loss"] for point in points]
-    left, right, top, bottom = 40.0, width - 8, 10.0, 190.0
-    across, up = scale([0, *steps], left, right, ticks=5, tight=True), scale(losses, bottom, top, ticks=4)
+    left, right, top, bottom = 40.0, width - 8, 26.0 if held_out else 10.0, 190.0
+    across = scale([0, *steps], left, right, ticks=5, tight=True)
+    up = scale([*losses, *(point["loss"] for point in held_out)], bottom, top, ticks=4)
+    also = (
+        f" Held-out loss from {number(held_out[0]['loss'], 2)} to {number(held_out[-1]['loss'], 2)}."
+        if held_out
+        else ""
+    )
     drawing = Drawing(
         width,
         bottom + 38,
         "Training loss by step",
         f"{len(points)} points from step {steps[0]} to {steps[-1]}; loss from {number(losses[0], 2)} at the first "
-        f"to {number(losses[-1], 2)} nats per token at the last.",
+        f"to {number(losses[-1], 2)} nats per token at the last.{also}",
     )
     _heights(drawing, up, left, right)
     for tick in across.ticks:
@@ -278,7 +286,14 @@ def loss_curve(width: float, points: Sequence[Mapping[str, Any]]) -> Drawing:
         near = losses[max(0, place - reach) : place + reach + 1]
         smooth.append((across.place(step), up.place(sum(near) / len(near))))
     drawing.curve(smooth, "tuned-thick")
-    drawing.label((left + right) / 2, bottom + 32, "optimizer step; training loss in nats per token", anchor="middle")
+    if held_out:
+        places = [(across.place(point["step"]), up.place(point["loss"])) for point in held_out]
+        drawing.curve(places, "memory")
+        for x, y in places:
+            drawing.dot(x, y, 4, "memory")
+        _legend(drawing, left, 11, (("training text", "tuned", False), ("held-out openings", "memory", False)))
+    unit = f"optimizer step; {'' if held_out else 'training '}loss in nats per token"
+    drawing.label((left + right) / 2, bottom + 32, unit, anchor="middle")
     return drawing
 
 

@@ -42,7 +42,9 @@ def handle(event: ReportEvent, context: Any) -> Reported:
     run = run_facts(plan, event["reservation"], event, its_plan)
     analysis.refuse_base_answers(metrics, base, tuned)
     kind = {key: bool(run[key]) for key in ("smoke", "outside_given", "records")}
-    findings = analysis.analyse(metrics, prompts, base, tuned, seed=plan["seed"], corpus=corpus, **kind)
+    findings = analysis.analyse(
+        metrics, prompts, base, tuned, seed=plan["seed"], corpus=corpus, domain=run["domain"], **kind
+    )
     document = summary.build(run, metrics, prompts, base, tuned, findings)
     with reaching("Writing the report"):
         not_made = render.write(storage, plan["report"]["prefix"], document)

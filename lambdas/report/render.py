@@ -101,7 +101,12 @@ def pdf(summary: Summary) -> bytes:
         ) from error
     files: dict[str, bytes] = {"main.typ": (TEMPLATES / "report.typ").read_bytes()}
     files["body.xml"] = paper(summary, files).encode()
-    document = {"title": printable(meaning.document_title(summary)), "run": printable(summary["run"])}
+    texts = {
+        "title": meaning.document_title(summary),
+        "run": summary["run"],
+        "purpose": meaning.purpose(summary.get("domain")),
+    }
+    document = {name: printable(text) for name, text in texts.items()}
     letters_replaced = False
     for _ in range(3):
         files["document.json"] = json.dumps({**document, "letters_replaced": letters_replaced}).encode()
@@ -163,6 +168,7 @@ def _context(summary: Summary, answers: float) -> dict[str, Any]:
     differing, compared = figures.greedy_answers(prompts)
     return {
         "s": summary,
+        "medical": summary.get("domain") == circumstances.MEDICAL,
         "head": meaning.headline(summary),
         "results": meaning.has_results(summary),
         "elapsed": figures.elapsed_seconds(or_empty(summary.get("seconds_by_state"))),

@@ -7,6 +7,7 @@ from common.contracts import run_folder
 from common.contracts.fine_tuning import ReportEvent
 from common.contracts.plan import Plan
 from common.pricing import prices
+from report.content.circumstances import MEDICAL
 from report.formatting import whole
 from report.summary_types import Spot, or_empty
 
@@ -31,13 +32,14 @@ def run_facts(
     training_cents = _hourly_cents(budget, "training", trainer)
     on_spot = training.get("spot") and not adapter
     given, evaluation = or_empty(trained_by.get("input")), or_empty(trained_by.get("evaluation"))
+    domain = trained_by.get("domain")
     execution = (
         f"{region}.console.aws.amazon.com/states/home?region={region}#/v2/executions/details/{plan['executionArn']}"
     )
     return {
         "run": plan.get("runName"),
-        # A text of the user's own has no domain, whichever one the deployment is for.
-        "domain": None if given.get("corpus") else trained_by.get("domain"),
+        # The default says nothing about a text of your own; a domain that was set does.
+        "domain": None if given.get("corpus") and domain == MEDICAL else domain,
         "execution_arn": plan["executionArn"],
         "console_url": f"https://{execution}" if region else None,
         "report_uri": or_empty(plan.get("report")).get("uri"),

@@ -137,7 +137,7 @@ def _frame(run: Mapping[str, Any], status: Status) -> Summary:
         "knowledge_verdict": NOT_SHOWN,
         "rule": RULE,
         "knowledge_rule": KNOWLEDGE_RULE,
-        "does_not_say": does_not_say(NOT_MEASURED if run.get("outside_given") else None),
+        "does_not_say": does_not_say(NOT_MEASURED if run.get("outside_given") else None, domain=run.get("domain")),
         "base_model": _planned_model(run),
         "prompts": [],
         "cost": {key: run.get(key) for key in Cost.__annotations__ if key in Cost.__required_keys__},

@@ -63,11 +63,16 @@ def handle(event: tear_down.TearDownEvent, context: Any) -> tear_down.Settled:
         "leftAlone": list(event.get("leftAlone") or []),
     }
     log("settled", run=run, status=execution.status, cost=cost, unreserved=record["unreserved"])
-    result = {"run": run, "status": execution.status, "verdict": record["verdict"]}
     return {
         "subject": notice.subject(record),
         "message": notice.message(record),
-        "result": {**result, "actualCents": cost["actual_cents"], "leftCents": left},
+        "result": {
+            "run": run,
+            "status": execution.status,
+            "verdict": record["verdict"],
+            "actualCents": cost["actual_cents"],
+            "leftCents": left,
+        },
         "record": record,
     }
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from common.contracts.tear_down import FinalCost, Record
+from common.errors import OF_STATUSES
 from common.ledger.ledger import dollars
 from common.ledger.rows import RunItem
 
@@ -66,6 +67,7 @@ def message(record: Record, circumstances: Sequence[str] = (), report: Sequence[
         lines += [f"Verdict: {record.get('headline') or record['verdict']}. {record['reason']}".strip(), *circumstances]
     else:
         lines.append(f"{record['error'] or 'No error name'}: {record['cause'] or 'no cause was given'}")
+        lines += [OF_STATUSES[name] for name in [record["error"] or record["status"]] if name in OF_STATUSES]
     lines += [
         "",
         f"Cost: {dollars(money['actual_cents'])} of {dollars(money['reserved_cents'])} reserved "

@@ -26,6 +26,7 @@ from rehearsal.sagemaker.real.training import TrainingHost
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 from rehearsal.step_functions.executions import Execution
 from stacks.assembly import Assembly, SynthesisFailed, synthesize
+from stacks.configuration.cdk_json import read_context
 from stacks.configuration.settings import Settings, SettingsError
 
 from . import files, results
@@ -38,7 +39,7 @@ STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
 _REFUSALS = (SynthesisFailed, CannotRun, SettingsError)
 
 
-Check = Callable[[Options, Settings], str]
+Check = Callable[[Options, Settings], tuple[str, list[str]]]
 
 
 class Interrupted(Exception):
@@ -116,8 +117,7 @@ class Conductor:
         if options.interruptions:
             engines.setdefault("training", TrainingHost(options.interruptions))
         settings = options.context(files.QUICK_SETTINGS if options.quick else {})
-        context = json.loads((options.project / "cdk.json").read_text("utf-8"))["context"]
-        deployed = Settings.from_context({**context, **settings})
+        deployed = Settings.from_context({**read_context(options.project), **settings}, "--set")
         refuse_what_needs_linux(deployed.training_instance_count)
         target = options.results / (options.name or run_name(self._name))
         results.try_place(target, model.adapter_bytes(deployed.lora_rank))
@@ -145,8 +145,11 @@ class Conductor:
         if not any((options.corpus, options.held_out, options.outside, options.prompts)):
             return
         with self.display.step("Checking the files"):
-            if refusal := self._check(options, deployed):
+            refusal, told = self._check(options, deployed)
+            if refusal:
                 raise FilesRefused(refusal)
+        for sentence in told:
+            self.display.say(escape(sentence))
 
     def _training_line(self, log: Any, line: str) -> None:
         if not log.closed:

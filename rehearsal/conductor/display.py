@@ -10,7 +10,9 @@ from typing import IO, Any, Self, cast
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from rehearsal.programs import as_typed
 
 _FIELD = re.compile(r"(\w+)=(\S+)")
 _PHASES = {
@@ -55,6 +57,11 @@ def duration(seconds: float) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
 
 
+def _left(seconds: float | str | None) -> str:
+    """The end of a note on progress; empty where no time is known or left."""
+    return f" · {duration(float(seconds))} left" if seconds and float(seconds) else ""
+
+
 class _TolerantFile:
     """A file whose reader may have gone: errors of writing are ignored."""
 
@@ -86,13 +93,12 @@ class Display:
         self.live = self.console.is_terminal and not plain
         self._lock = threading.RLock()
         self._progress = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(), console=self.console, transient=True, disable=not self.live,
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn(),
+            TextColumn("{task.fields[note]}"), TimeElapsedColumn(), console=self.console, transient=True, disable=not self.live,
         )  # fmt: skip
         self._now = self._progress.add_task("", total=None, note="", visible=False)
         self._bar = self._progress.add_task("", note="", visible=False)
         self._last_plain = 0.0
-        self._ends_at: float | None = None  # by the machine's clock, as the training job expects it
         self._seen: set[tuple[str, str]] = set()
         self._entered: dict[tuple[str, str], float] = {}
         self._machine = ""
@@ -109,7 +115,7 @@ class Display:
     def say(self, text: str = "") -> None:
         """Print a line."""
         with self._lock:
-            self.console.print(text)
+            self.console.print(as_typed(text))
 
     def _doing(self, what: str) -> None:
         with self._lock:
@@ -172,28 +178,33 @@ class Display:
                 f"    {_LOSSES[kind]}, {values.get('model')} model: {values.get('loss')} nats a token ({values.get('tokens')} tokens)"
             )
         elif kind == "expected":
-            seconds = float(values["seconds"])
-            self._ends_at = time.monotonic() + seconds
-            self.say(f"    the training job takes about {duration(seconds)} on this machine")
+            about = duration(float(values["seconds"]))
+            self.say(
+                f"    first estimate, from a second of training: the training job takes about {about} on this machine"
+            )
+        elif kind == "resume":
+            self.say(f"    training continues after step {values['step']} of {values['steps']}")
+        elif kind == "curve":
+            self.say(f"    loss on the openings of held-out documents after step {values['step']}: {values['loss']}")
         elif kind == "finished":
             self._end_bar()
         elif kind == "progress" and "step" in values:
             step, steps = int(values["step"]), int(values["steps"])
-            left = duration(float(values.get("seconds_left", 0)))
-            note = f"step {step}/{steps} · loss {values.get('loss')} · {values.get('tokens_per_second')} tokens/s · {left} left"
+            note = f"step {step}/{steps} · loss {values.get('loss')} · {values.get('tokens_per_second')} tokens/s"
+            note += _left(values.get("seconds_left"))
             self._move_bar("training", step, steps, note, note)
         elif kind == "scored":
             name = _SETS.get(values.get("set", ""), "documents")
             done, of = int(values["windows"]), int(values["of"])
-            seconds_left = (self._ends_at or 0.0) - time.monotonic()
-            note = f"{done} of {of} parts" + (f" · {duration(seconds_left)} left" if seconds_left > 0 else "")
+            note = f"{done} of {of} parts{_left(values.get('seconds_left'))}"
             self._move_bar(name, done, of, note, f"{name} · {note}")
 
     def asked(self, done: int, of: int) -> None:
         """So many of the answers are there; said once for each number."""
         if done > self._answers:
             self._answers = done
-            note = f"{done} of {of} answers"
+            left = self._progress.tasks[self._bar].time_remaining if done < of else None  # rich's own estimate
+            note = f"{done} of {of} answers{_left(left)}"
             self._move_bar("asking both models", done, of, note, note)
 
     def _end_bar(self) -> None:

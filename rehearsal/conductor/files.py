@@ -16,7 +16,8 @@ import psutil
 from common import records
 from common.ledger import keys
 from common.ledger.seal import sealed
-from preflight.texts import outside_text, text_file
+from preflight.texts import forms, outside_text, text_file
+from rehearsal import user_files
 from rehearsal.account.cloud import Cloud
 
 from .options import Options
@@ -39,11 +40,11 @@ def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
         ("prompts", options.prompts, ".jsonl"),
     ):
         if path is not None:
-            # Records are known by their ending; whatever else it is called, it is text.
-            ending = ending or (path.suffix.lower() if records.are_records(path.name.lower()) else ".txt")
+            # Rows are known by their ending; whatever else it is called, it is text.
+            ending = ending or (path.suffix.lower() if forms.are_rows(path.name.lower()) else ".txt")
+            ending = ".jsonl" if user_files.is_parquet(path) else ending  # as it is read
             most = text_file.MOST_CORPUS_BYTES if key == "corpus" else text_file.MOST_BYTES
-            text_file.refuse_too_large(path.name, path.stat().st_size, most)
-            files[key] = path.read_bytes()
+            files[key] = user_files.read(path, most)
             # With its role: two files may have one name, and every name without a Latin letter becomes the same.
             safe = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-.") or "text"
             run_input[key] = f"corpora/{key.lower()}-{safe}{ending}"

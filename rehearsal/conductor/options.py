@@ -3,13 +3,19 @@
 import argparse
 import json
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from common.errors import DatasetRejected, InvalidInput
+from common.pricing.durations import LONGEST_KEEP_SECONDS
+from preflight import request
+from rehearsal import user_files
 from rehearsal.models import DEFAULT, STAND_INS
 from rehearsal.programs import CannotRun
+from stacks.configuration import checks
+from stacks.configuration.settings import Settings
 
 # From wherever it is called, it is this checkout that is rehearsed; the results go where the person stands.
 PROJECT = Path(__file__).resolve().parents[2]
@@ -32,11 +38,8 @@ DEFAULT_SETTINGS: dict[str, str] = {
     "samples_per_prompt": "0",
     "corpus_words": str(DEFAULT_WORDS),
 }
-# Forms that are neither running text nor records, and what to do with them.
-_OTHER_FORMS = {
-    ".json": "write each record on a line of its own and call the file .jsonl",
-    ".tsv": "call it .csv, whose columns may be separated by tabs",
-}
+_CHECKS = {one.name: one.metadata["check"].read for one in fields(Settings)}
+_TEXT_OF_DOMAIN = "dataset.txt"  # how its file in data/ ends
 
 
 @dataclass(frozen=True)
@@ -82,15 +85,10 @@ def _folder_name(text: str) -> str:
 
 def _file(text: str) -> Path:
     path = Path(text).expanduser()  # which zsh does not do behind CORPUS=
-    if not path.is_file():
-        raise argparse.ArgumentTypeError(f"there is no file {text}")
-    return path
-
-
-def _text(text: str) -> Path:
-    path = _file(text)
-    if mend := _OTHER_FORMS.get(path.suffix.lower()):
-        raise argparse.ArgumentTypeError(f"{text} would be trained on as running text, marks and all: {mend}")
+    try:
+        user_files.checked_size(path)
+    except DatasetRejected as fault:
+        raise argparse.ArgumentTypeError(str(fault)) from None
     return path
 
 
@@ -99,6 +97,18 @@ def _setting(text: str) -> tuple[str, str]:
     if not separator or not key:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form key=value")
     return key, value
+
+
+def _checked(read: Callable[[object], Any]) -> Callable[[str], Any]:
+    """Reads an option by the check of a setting."""
+
+    def value(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return value
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -138,20 +148,36 @@ def parse(arguments: list[str] | None = None, prog: str = "captune rehearse") ->
         settings.setdefault("corpus_words", str(words))
     if domain:
         settings["domain"] = domain
+    texts = (PROJECT / "data").glob(f"*{_TEXT_OF_DOMAIN}")
+    known = sorted(file.name.removesuffix(_TEXT_OF_DOMAIN) for file in texts)
+    if not given.corpus and (named := settings.get("domain")) and named not in known:
+        parser.error(
+            f"data/ has no text of the domain {named}. Choose {' or '.join(known)}, or give a text of your own: --corpus FILE"
+        )
     for name, key in (("epochs", "epochs"), ("seed", "seed"), ("keep_endpoint_minutes", "keepEndpointMinutes")):
         if (value := values.pop(name)) is not None:
             run_input[key] = value
     if given.interruptions:
         run_input["spot"] = True
+    # Of one kind, whatever they are: what is in the files is checked later.
+    stored = {
+        key: "corpora/mine.jsonl" for key, file in (("corpus", given.corpus), ("heldOut", given.held_out)) if file
+    }
+    try:
+        request.parse({**run_input, **stored})
+    except InvalidInput as error:
+        parser.error(str(error))
     return Options(settings=settings, input=run_input, **values)
 
 
 def _add_text(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("the text").add_argument
-    own = "train on this UTF-8 text, or these records (.jsonl, .csv), instead of the domain's own"
-    add("--corpus", type=_text, metavar="FILE", help=own)
+    own = (
+        "train on this UTF-8 text, or these records (JSON Lines, JSON, CSV, TSV, Parquet), instead of the domain's own"
+    )
+    add("--corpus", type=_file, metavar="FILE", help=own)
     held_out = "measure on this text; else a part of the corpus is kept apart"
-    add("--heldout", "--held-out", dest="held_out", type=_text, metavar="FILE", help=held_out)
+    add("--heldout", "--held-out", dest="held_out", type=_file, metavar="FILE", help=held_out)
     outside = "measure on this text of the field by others, too (JSON Lines or titled text; default: what `captune outside` fetched)"
     add("--outside", type=_file, metavar="FILE", help=outside)
     add("--prompts", type=_file, metavar="FILE", help="ask these prompts (JSON Lines)")
@@ -160,24 +186,44 @@ def _add_text(parser: argparse.ArgumentParser) -> None:
         f"train on about N words of the text, whole documents from all over it; 0 for all of it (default: {DEFAULT_WORDS}, "
         "and of the project's own text only some prompts are asked, and a part of --outside is measured)"
     )
-    add("--words", type=int, metavar="N", help=words)
+    add("--words", type=_checked(_CHECKS["corpus_words"]), metavar="N", help=words)
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("the run").add_argument
-    add("--epochs", type=int, metavar="N", help="passes over the corpus (default here: 1)")
-    add("--seed", type=int, metavar="N", help="seed of training and sampling (default: 42)")
+    add("--epochs", type=_checked(_CHECKS["epochs"]), metavar="N", help="passes over the corpus (default here: 1)")
+    add("--seed", type=_checked(_CHECKS["seed"]), metavar="N", help="seed of training and sampling (default: 42)")
     keep = "keep the endpoint after the report; its clock is moved on"
-    add("--keep-endpoint-minutes", type=int, metavar="N", help=keep)
+    add(
+        "--keep-endpoint-minutes",
+        type=_checked(checks.whole(0, LONGEST_KEEP_SECONDS // 60, "minutes").read),
+        metavar="N",
+        help=keep,
+    )
     left = "pretend that only this much of the month's cap is left for runs"
     add("--budget-left", dest="budget_left_cents", type=_cents, metavar="DOLLARS", help=left)
     capacity = "pretend that AWS has no free instance of this type, such as ml.g5.2xlarge; may be repeated"
-    add("--no-capacity", metavar="TYPE", action="append", default=[], help=capacity)
+    add(
+        "--no-capacity",
+        type=_checked(_CHECKS["hosting_instance_type"]),
+        metavar="TYPE",
+        action="extend",
+        default=[],
+        help=capacity,
+    )
     interrupt = (
         "train on spot, and take the instance away without notice at this step; may be repeated. What was learned since the last "
         "checkpoint is lost: --set checkpoint_minutes=1 keeps more"
     )
-    add("--interrupt-at", dest="interruptions", type=int, metavar="STEP", action="append", default=[], help=interrupt)
+    add(
+        "--interrupt-at",
+        dest="interruptions",
+        type=_checked(checks.whole(1, 10**6, "steps").read),
+        metavar="STEP",
+        action="append",
+        default=[],
+        help=interrupt,
+    )
     add("--input", type=_object, metavar="JSON", default={}, help="further keys of the execution input")
     setting = "any setting of cdk.json; may be repeated"
     add("--set", dest="settings", type=_setting, metavar="KEY=VALUE", action="append", default=[], help=setting)

@@ -20,6 +20,7 @@ from rehearsal.account.cloud import Cloud
 from rehearsal.models.weights import Substitute
 from rehearsal.programs import CannotRun
 from rehearsal.step_functions.executions import Execution
+from report.content.circumstances import MEDICAL
 from report.content.meaning import NO_OUTSIDE_TEXT
 
 from .display import Display, cause_of
@@ -133,9 +134,8 @@ def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
         known, why = (escape(str(summary.get(f"knowledge_{part}"))) for part in ("verdict", "reason"))
         display.say(f"What the model knows, by choice: {known}. {why}")
     if summary.get("heldout") and summary.get("outside") is None:
-        display.say(
-            f"{NO_OUTSIDE_TEXT} `captune outside` fetches abstracts of the medical domain, on which its runs measure from then on."
-        )
+        fetch = " `captune outside` fetches abstracts of the medical domain, on which its runs measure from then on."
+        display.say(NO_OUTSIDE_TEXT + (fetch if summary.get("domain") == MEDICAL else ""))
     _show_answers(display, [row for row in summary.get("prompts") or [] if row.get("base") and row.get("tuned")])
     cost = summary.get("cost") or {}
     display.say(

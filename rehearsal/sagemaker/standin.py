@@ -30,7 +30,7 @@ def _hub_content(request: Mapping[str, Any], region: str) -> dict[str, Any]:
 def _hub_files(request: Mapping[str, Any], region: str) -> dict[str, Any]:
     """The files of every model there: those that training and hosting read. Nobody fetches them here."""
     files = ("config.json", "model.safetensors")
-    return {"AuthorizedUrlConfigs": [{"LocalPath": name, "Url": f"https://hub.invalid/{name}"} for name in files]}
+    return {"AuthorizedUrlConfigs": [{"LocalPath": f"/{name}", "Url": f"https://hub.invalid/{name}"} for name in files]}
 
 
 class StandIn:

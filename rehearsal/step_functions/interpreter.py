@@ -28,8 +28,8 @@ _PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9]+)\}")
 _IMPURE = re.compile(r"\$(?:millis|now|uuid|random)\b")
 # What each wildcard does not catch.
 _WILDCARDS: Mapping[str, tuple[str, ...]] = {
-    "States.ALL": ("States.DataLimitExceeded",),
-    "States.TaskFailed": ("States.Timeout",),
+    "States.ALL": ("States.DataLimitExceeded", "States.Runtime"),
+    "States.TaskFailed": ("States.Timeout", "States.Runtime"),
 }
 # The events of failures that are not those of a task's call.
 _FAILED: Mapping[str, tuple[str, str]] = {

@@ -9,9 +9,9 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from stacks.configuration.catalog import Weights, gated_bucket, public_bucket
+from stacks.configuration.functions import FUNCTIONS, SAGEMAKER_KINDS
 from stacks.configuration.settings import Settings
 from stacks.fine_tuning_stack import FineTuningStack
-from stacks.functions import SAGEMAKER_KINDS
 from stacks.names import FINE_TUNING, Keys
 from stacks.storage_stack import BUCKET_ARN_EXPORT
 
@@ -79,20 +79,20 @@ def acknowledge_findings(storage: cdk.Stack, runs: FineTuningStack, guardrail: c
         "own": f"{weights.bucket}/{weights.prefix}",
     }
     functions = runs.functions.all
-    roles = {**_ROLES, **{f"Functions/{name}Role": one.wildcards for name, one in functions.items()}}
+    roles = {**_ROLES, **{f"Functions/{name}Role": ("everywhere", *FUNCTIONS[name].wildcards) for name in functions}}
     for path, wildcards in roles.items():
         for name in _spelled_out(wildcards, weights):
             resource, reason = _WILDCARDS[name]
             _acknowledge(_find(runs, path), f"AwsSolutions-IAM5[Resource::{resource.format(**facts)}]", reason)
-    for name, one in functions.items():
+    for name, function in functions.items():
         _acknowledge(
             _find(runs, f"Functions/{name}Role"),
             "Serverless-LambdaStarPermissions",
             "Tracing and list calls are authorised on nothing narrower; permissions.EVERYWHERE gives each one's reason.",
         )
-        if one.called_by:
+        if FUNCTIONS[name].called_by:
             _acknowledge(
-                one.function,
+                function,
                 "Serverless-LambdaDLQ",
                 "Only a state machine calls it, synchronously: a failure is retried there and ends up in the execution.",
             )

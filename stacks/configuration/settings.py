@@ -183,17 +183,22 @@ class Settings:
         """The settings that the training script alone reads, as SageMaker hands them over."""
         return {one.name: str(getattr(self, one.name)) for one in fields(self) if one.metadata["for_training"]}
 
-    def warnings(self) -> list[str]:
-        """What is more often forgotten than meant: a setting given with -c holds for that one deployment only."""
-        if self.alert_email:
-            return []
-        return [
-            "no alert_email: nobody is notified when the budget alarm goes off or a run ends; set alert_email in cdk.json"
-        ]
+    def warnings(self) -> dict[str, str]:
+        """What is more often forgotten than meant, by setting: one given with -c holds for that one deployment only."""
+        found = {}
+        if not self.alert_email:
+            found["alert_email"] = (
+                "no alert_email: nobody is notified when the budget alarm goes off or a run ends; set alert_email in cdk.json"
+            )
+        if self.model.licence.must_be_accepted and not self.weights.own and not self.accept_eula:
+            found["accept_eula"] = (
+                "accept_eula is false: every run ends as EulaNotAccepted; read the licence, then set accept_eula to true in cdk.json"
+            )
+        return found
 
     @classmethod
-    def from_context(cls, context: Mapping[str, object]) -> Self:
-        """Reads and checks the settings in a CDK context; values may be strings, as `-c` passes them.
+    def from_context(cls, context: Mapping[str, object], option: str = "-c") -> Self:
+        """Reads and checks the settings in a CDK context; values may be strings, as `option` passes them on the command line.
 
         Raises SettingsError that lists every unknown key and every bad value.
         """
@@ -213,7 +218,7 @@ class Settings:
             problems = _together(cls(**values))  # type: ignore[arg-type]
         if problems:
             listed = "\n".join(f"  - {problem}" for problem in problems)
-            raise SettingsError(f'Mend these in cdk.json under "context", or with -c key=value:\n{listed}')
+            raise SettingsError(f'Fix these in cdk.json under "context", or with {option} key=value:\n{listed}')
         return cls(**values)  # type: ignore[arg-type]
 
 

@@ -190,7 +190,7 @@ class SageMaker(Service):
         return self.hub
 
     def on_create_hub_content_presigned_urls(self, **request: Any) -> dict[str, Any]:
-        files = [{"LocalPath": path, "Url": f"https://hub/{path}"} for path in self.hub_files]
+        files = [{"LocalPath": f"/{path}", "Url": f"https://hub/{path}"} for path in self.hub_files]
         return page("AuthorizedUrlConfigs", files, request.get("NextToken"))
 
     def on_list_training_jobs(self, **request: Any) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """The rehearsed account: one at a time in a process, empty, with every call on record; its events and schedules; what it deploys."""
 
+import io
+import zipfile
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from rehearsal.account.cloud import Cloud
-from stacks.assembly import SynthesisFailed, synthesize
+from stacks.assembly import FileAsset, SynthesisFailed, synthesize
 from tests.doubles.rehearsal.deployed import ROLE, Workbench
 from verification.fake_engines import FakeHosting, FakeTraining
 
@@ -61,3 +63,11 @@ def test_a_refusal_of_the_app_is_reported_in_its_own_words(program: str, message
     with pytest.raises(SynthesisFailed) as refused:
         synthesize(tmp_path, tmp_path / "out", {"b": "3"})
     assert str(refused.value) == message
+
+
+def test_an_uploaded_folder_leaves_out_the_caches_of_python(tmp_path: Path) -> None:
+    for name in ("handler.py", "ask/__init__.py", "ask/__pycache__/__init__.pyc"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    content = FileAsset("bucket", "key.zip", tmp_path, is_folder=True).content()
+    assert zipfile.ZipFile(io.BytesIO(content)).namelist() == ["ask/__init__.py", "handler.py"]

@@ -28,6 +28,7 @@ from rehearsal.models.weights import SMALL, Substitute
 from rehearsal.programs import CannotRun
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 from stacks.assembly import Assembly
+from tests.doubles.texts import prose
 from verification.fake_engines import FakeHosting, FakeTraining, TrainingPlan
 
 PROJECT = Path(__file__).parents[2]
@@ -126,6 +127,14 @@ def test_a_file_that_a_run_would_refuse_is_refused_first(conduct: Conduct, tmp_p
     assert "Deploying" not in said and "✓ Checking" not in said and not list((tmp_path / "results").iterdir())
 
 
+def test_what_cannot_be_shown_is_said_before_training(conduct: Conduct, tmp_path: Path) -> None:
+    parts = [f"# {n}\n\n{prose(260, n // 2).replace(chr(10), ' ' if n % 2 else chr(10))}" for n in range(8)]
+    (tmp_path / "mine.txt").write_text("\n\n".join([*parts, prose(26, 99)]))
+    _, said = conduct("--corpus", str(tmp_path / "mine.txt"))
+    place = said.index("always “not shown”")
+    assert said.index("share eight words in a row with another one") < place < said.index("Deploying")
+
+
 def test_the_results_place_is_tried_first(conduct: Conduct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "taken").write_text("a file")
@@ -164,7 +173,7 @@ def test_a_type_without_capacity_ends_the_run_as_on_aws(conduct: Conduct) -> Non
     code, said = conduct("--plain", "--no-capacity", "ml.g5.2xlarge")
     assert code == 1, said
     assert "FAILED: NoCapacity" in said
-    assert "AWS had no free ml.g5.2xlarge for training within 6000 seconds" in said
+    assert "AWS had no free ml.g5.2xlarge for training within 7200 seconds" in said
 
 
 def _is_lacking(*_: Path) -> Path:
@@ -178,8 +187,14 @@ def _is_lacking(*_: Path) -> Path:
         (["--server", "vllm"], Path, "Linux", "cannot begin: Run: pip install it\n"),
         ([], Path, "Linux", "cannot begin: captune: Mend these:\n  - epochs\n"),
         (["--set", "training_instance_count=2"], Path, "Darwin", "cannot begin: training_instance_count=2"),
+        (
+            ["--set", "epochs=many"],
+            Path,
+            "Linux",
+            'in cdk.json under "context", or with --set key=value:\n  - epochs is',
+        ),
     ],
-    ids=["no model", "no server", "settings", "several processes off Linux"],
+    ids=["no model", "no server", "settings", "several processes off Linux", "a setting of the command line"],
 )
 def test_what_a_person_has_to_change_first_is_said_before_an_account_is_made(
     arguments: list[str], make_model: Any, system: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

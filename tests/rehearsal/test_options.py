@@ -12,7 +12,7 @@ import pytest
 from moto import mock_aws
 
 from rehearsal.conductor import files
-from rehearsal.conductor.options import PROJECT, Options, parse
+from rehearsal.conductor.options import Options, parse
 
 
 def test_of_the_settings_a_persons_come_last_and_the_defaults_first() -> None:
@@ -38,14 +38,22 @@ def test_options_become_settings_and_input(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--corpus", "nowhere.txt"], "there is no file nowhere.txt"),
+        (["--corpus", "nowhere.txt"], "There is no file nowhere.txt"),
         (["--heldout", __file__], "give --corpus too"),
-        (["--corpus", str(PROJECT / "package.json")], "call the file .jsonl"),
         (["--set", "epochs"], "key=value"),
         (["--input", "[1]"], "must be a JSON object"),
         (["--budget-left", "much"], "not an amount"),
         (["--budget-left", "-1"], "0 to 1000"),
         (["--as", "../mine"], "is no name of one folder"),
+        (["--epochs", "0"], "argument --epochs: write a whole number of passes over the corpus from 1 to 50"),
+        (["--seed", "-1"], "argument --seed: write a whole number of any kind from 0"),
+        (["--words", "-5"], "argument --words: write a whole number of words from 0"),
+        (["--keep-endpoint-minutes", "241"], "write a whole number of minutes from 0 to 240"),
+        (["--interrupt-at", "0"], "write a whole number of steps from 1"),
+        (["--no-capacity", "g5"], "write a SageMaker instance type such as ml.g5.2xlarge"),
+        (["--input", '{"epochz": 1}'], "unknown key `epochz` (did you mean `epochs`?)"),
+        (["--domain", "foo"], "no text of the domain foo. Choose finance or medical, or give a text of your own"),
+        (["--set", "domain=foo"], "no text of the domain foo"),
     ],
 )
 def test_a_wrong_option_is_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,6 +61,13 @@ def test_a_wrong_option_is_named(arguments: list[str], message: str, capsys: pyt
         parse(arguments)
     assert ended.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_input_may_name_columns_of_a_corpus_of_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("a,b")
+    columns = {"prompt": "a", "completion": "b"}
+    options = parse(["--corpus", str(tmp_path / "mine.csv"), "--input", json.dumps({"columns": columns})])
+    assert options.input == {"columns": columns}
 
 
 @pytest.fixture

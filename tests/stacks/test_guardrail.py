@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from common.logs import NAMESPACE
 from common.pricing import durations
 from stacks.guardrail_stack import SWEEP_MINUTES
 from stacks.watching.alarms import NAMES
@@ -75,6 +76,17 @@ def test_the_dashboard_has_no_more_metrics_than_cost_nothing(stacks: Stacks) -> 
             assert bool(limit) == ("SEARCH" in expression)
             shown += int(limit[1]) if limit else not expression
     assert 40 < shown <= 50
+
+
+def test_the_page_of_the_cap_prices_what_the_free_allowances_cover(stacks: Stacks) -> None:
+    """us-east-1: a dashboard $3.00, an alarm $0.10 and a metric $0.30 a month, a budget action $0.10 a day."""
+    watching = [entry["Properties"] for entry in alarms(stacks).values()]
+    metrics = {one["MetricName"] for one in watching if one["Namespace"] == NAMESPACE}  # what each sweep writes
+    dashboards = stacks.resources("FineTuning", "AWS::CloudWatch::Dashboard")
+    stops = stacks.resources("Guardrail", "AWS::Budgets::BudgetsAction")
+    prices = (len(dashboards) * 3.0, len(stops) * 31 * 0.1, len(watching) * 0.1, len(metrics) * 0.3)
+    (row,) = [line for line in (ROOT / "docs" / "cap.md").read_text("utf-8").splitlines() if "use up its free" in line]
+    assert re.findall(r"\$\d+\.\d\d", row) == [f"${price:.2f}" for price in prices]
 
 
 def budget(stacks: Stacks) -> dict[str, Any]:

@@ -64,9 +64,10 @@ def test_app_synthesizes_the_same_without_credentials_or_a_network(stacks: Stack
     assert built.findings() == [], "with all of CDK's own checks on"
     for name in NAMES:
         assert built.template(name) == stacks.template(name), "down to the hashes of its assets"
-    (warning,) = Settings().warnings()
-    assert f"captune: warning: {warning}" in done.stderr.splitlines()
-    assert Settings(alert_email="owner@example.org").warnings() == [], "the default lacks an address alone"
+    warnings = Settings().warnings()
+    assert set(warnings) == {"alert_email", "accept_eula"}, "what the defaults lack"
+    assert {f"captune: warning: {one}" for one in warnings.values()} <= set(done.stderr.splitlines())
+    assert Settings(alert_email="owner@example.org", accept_eula=True).warnings() == {}
 
 
 def test_a_wrong_setting_ends_app_with_advice_and_without_a_traceback(tmp_path: Path) -> None:
@@ -167,6 +168,21 @@ def test_a_package_is_fetched_by_its_hash_at_the_version_that_is_tested_here() -
     command = lambda_code.pip_command("target", BUNDLE)
     assert {"--require-hashes", "--only-binary=:all:", "--platform=manylinux2014_aarch64"} <= set(command)
     assert command[command.index("--python-version") + 1] == "3.14"
+
+
+def test_templates_do_not_depend_on_fetched_packages(stacks: Stacks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`captune check` fetches no package, and calls a deployed template stale where it differs."""
+    fetched: list[list[str]] = []
+
+    def pip(command: list[str], **_: Any) -> Any:
+        fetched.append(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    deployed = synthesize(with_packages=True)
+    assert len(fetched) == 1, "Report and Finish share one asset"
+    for name in NAMES:
+        assert deployed.template(name) == stacks.template(name)
 
 
 def test_the_code_stands_beside_its_packages_without_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

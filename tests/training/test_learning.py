@@ -19,6 +19,8 @@ import job
 import watch
 from arguments import Arguments
 from checkpoints import count_start
+from curve import Curve
+from evaluation import OutOfTime
 from failure import TrainingFailure
 from learning import Shares, make_trainer
 from model import network as network_module
@@ -45,8 +47,8 @@ def rows(most: int | None = None, epochs: int = 1) -> Epochs:
     return made
 
 
-def network(micro_batch: int = 1) -> Network:
-    adapted = tiny_layer().float()
+def network(micro_batch: int = 1, dropout: float = 0.0) -> Network:
+    adapted = tiny_layer(dropout).float()
     plan = Plan("none", "float32", micro_batch, False, 0, 0)
     causal = adapted.get_base_model()
     return Network(adapted, causal, sentence_pieces(), torch.device("cpu"), plan, 1, "Tiny", OutputLayer(causal))
@@ -56,8 +58,8 @@ def test_the_expected_time_is_measured_without_a_trace(monkeypatch: pytest.Monke
     measured, now = network(), itertools.count()
     monkeypatch.setattr(network_module, "time", SimpleNamespace(monotonic=lambda: next(now)))
     before, drawn = {name: value.clone() for name, value in measured.trainable.items()}, torch.get_rng_state()
-    found = network_module.seconds_on_cpu(measured, trained_tokens=3 * 256, scored_tokens=5 * 256)
-    assert found == 3 + 5, "each sequence took one second of this clock"
+    found = network_module.seconds_a_token_on_cpu(measured)
+    assert found == (1 / 256, 1 / 512), "one sequence and two took a second of this clock each"
     for name, value in measured.trainable.items():
         assert torch.equal(value, before[name]) and value.grad is None
     assert torch.equal(torch.get_rng_state(), drawn) and measured.adapted.training
@@ -73,10 +75,12 @@ class Run:
     rows: Epochs = dataclasses.field(default_factory=rows)
     clock: Clock = dataclasses.field(default_factory=Clock)
     group: Group = ALONE
+    curve: Curve = dataclasses.field(default_factory=Curve)
+    held_out: Callable[[], float | None] | None = None
 
     def __post_init__(self) -> None:
         per_step = self.arguments.sequences_per_step
-        self.network = network(self.micro_batch)
+        self.network = network(self.micro_batch, self.arguments.lora_dropout)
         self.steps = -(-len(self.rows) // per_step)
         begun = self.group.of_first(  # as the job does: two processes that count write the same file at the same time
             count_start(
@@ -87,11 +91,11 @@ class Run:
         )
         self.watch = Watch(
             self.clock, Progress(), begun, rows=self.rows, rows_per_step=per_step, checkpoint_minutes=10, identity="me",
-            group=self.group,
+            group=self.group, curve=self.curve,
         )  # fmt: skip
         self.trainer = make_trainer(
             self.network, self.rows, self.arguments, steps=self.steps, peak_rate=0.01, checkpoints=self.folder,
-            curves=self.folder / "curves", watch=self.watch, group=self.group,
+            curves=self.folder / "curves", watch=self.watch, group=self.group, held_out=self.held_out,
         )  # fmt: skip
 
     def train(self) -> dict[str, torch.Tensor]:
@@ -233,6 +237,50 @@ def test_a_checkpoint_is_written_once_its_minutes_are_over(tmp_path: Path, monke
         return bool(control.should_save)
 
     assert [due(599.0), due(600.0)] == [False, True]
+
+
+def curved(folder: Path, losses: Callable[..., list[float]], **more: Any) -> Run:
+    """A run with dropout whose held-out curve has points before the first step, after the second and after the last."""
+    steps = frozenset({0, 2, len(rows())})
+    curve = Curve(DOCUMENTS[:1], steps)
+    arguments = Arguments(sequences_per_step=1, lora_dropout=0.1)
+    return Run(folder, arguments, curve=curve, held_out=lambda: curve.point(losses, torch.device("cpu")), **more)
+
+
+def points(run: Run) -> list[tuple[int, float]]:
+    return [(entry["step"], entry["eval_loss"]) for entry in run.trainer.state.log_history if "eval_loss" in entry]
+
+
+def test_the_held_out_curve_changes_nothing_that_is_learned(tmp_path: Path) -> None:
+    def draws(documents: Any) -> list[float]:
+        return [60 * float(torch.rand(9).sum())]
+
+    run = curved(tmp_path / "with", draws)
+    found = run.train()
+    without = Run(tmp_path / "without", run.arguments).train()
+    assert [step for step, _ in points(run)] == sorted(run.curve.steps)
+    assert all(torch.equal(found[name], without[name]) for name in without)
+
+
+def test_a_resumed_run_keeps_the_points_of_the_held_out_curve(tmp_path: Path) -> None:
+    first = curved(tmp_path, lambda documents: [120.0])
+    first.watch.checkpoint_minutes = 1e-6
+    first.train()
+    second = curved(tmp_path, lambda documents: [60.0])
+    second.trainer.args.eval_on_start = False
+    second.trainer.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{first.steps - 1}"))
+    assert points(second) == [(0, 2.0), (2, 2.0), (first.steps, 1.0)]
+
+
+def test_a_point_of_the_curve_gives_way_where_its_time_is_needed(tmp_path: Path) -> None:
+    def late(documents: Any) -> list[float]:
+        raise OutOfTime
+
+    run = curved(tmp_path, late, clock=Clock(60.0))
+    run.train()
+    assert (points(run), run.watch.stopped_early) == ([], None)
+    run.curve.seconds = 40.0
+    assert run.watch.must_stop(), "40 s and a fifth for the next point, and 15 s to save"
 
 
 class Stopping(Clock):

@@ -35,6 +35,7 @@ def test_a_run_learns_and_reports_its_progress(finished: tuple[Container, list[s
     assert starting(lines, "phase") == [f"phase name={name}" for name in PHASES]
     assert starting(lines, "progress")[-1].startswith("progress step=")
     assert [line.split("=")[0] for line in starting(lines, "expected")] == ["expected seconds"]
+    assert len(starting(lines, "curve")) == 5
     heldout = container.metrics["evaluation"]["heldout"]
     assert starting(lines, "heldout") == [
         f"heldout model={which} loss={heldout[which + '_loss']:.4f} tokens={heldout['tokens']}"
@@ -55,6 +56,9 @@ def test_the_metrics_are_whole_and_each_texts_losses_add_up(finished: tuple[Cont
     assert metrics["memory"]["planned_bytes"] < metrics["memory"]["free_bytes"]
     assert training["steps"] == training["planned_steps"] == len(training["loss_curve"])
     assert training["stopped_early"] is None
+    points = training["heldout_curve"]["points"]
+    assert [point["step"] for point in points] == [round(training["steps"] * part / 4) for part in range(5)]
+    assert points[-1]["loss"] < points[0]["loss"] - 0.1
     assert training["peak_memory_bytes"] > 10_000_000
     # In the order in which they are scored: should the time end, what the verdict asks for first is there.
     assert list(metrics["evaluation"]) == ["heldout", "outside", "control", "training_text"]

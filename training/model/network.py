@@ -34,7 +34,8 @@ from progress import say
 
 BFLOAT16_WORTH = 1.3  # a CPU must multiply that much faster in bfloat16 before we give up float32's accuracy
 SERVED = torch.bfloat16  # vLLM loads an adapter in the number format of its base model
-WARM_UP_TOKENS, MEASURED_TOKENS = 16, 256  # by which the speed of a CPU is measured
+# The speed of a CPU is measured by so many tokens, twice: other programs disturb it for moments.
+WARM_UP_TOKENS, MEASURED_TOKENS = 16, 256
 # Set to "cpu" where a machine without a GPU plays ml.g5.2xlarge on purpose. A job on AWS does not set it.
 PERMISSION = "CAPTUNE_ACCELERATOR"
 ACCELERATED = re.compile(r"ml\.(g|p|trn|inf)\d")  # SageMaker's families of instances with an accelerator
@@ -349,22 +350,23 @@ def _processor_name() -> str:
     return f"{name}, {os.cpu_count()} cores"
 
 
-def seconds_on_cpu(network: Network, *, trained_tokens: int, scored_tokens: int) -> float:
-    """Seconds for as many tokens of training and of scoring, by one sequence of each.
+def seconds_a_token_on_cpu(network: Network) -> tuple[float, float]:
+    """Seconds for a token of training and of scoring, by about a second of both.
 
-    Machines without a GPU differ tenfold, and somebody waits for it. On a GPU the progress lines say it within seconds.
+    Machines without a GPU differ tenfold, and you wait for it. On a GPU the progress lines tell it within seconds.
     """
-    return trained_tokens * _seconds_a_token(network, _train) + scored_tokens * _seconds_a_token(network, _score)
+    return _seconds_a_token(network, _train, sequences=1), _seconds_a_token(network, _score, sequences=2)
 
 
-def _seconds_a_token(network: Network, work: Callable[[Network, torch.Tensor], None]) -> float:
-    for count in (WARM_UP_TOKENS, MEASURED_TOKENS):  # the first call of an operation takes longer
-        tokens = (torch.arange(count) % network.known_tokens)[None]
+def _seconds_a_token(network: Network, work: Callable[[Network, torch.Tensor], None], *, sequences: int) -> float:
+    found: list[float] = []
+    for count in (WARM_UP_TOKENS, MEASURED_TOKENS, MEASURED_TOKENS):  # the first call of an operation takes longer
+        tokens = (torch.arange(count) % network.known_tokens).repeat(sequences, 1)
         begun = time.monotonic()
         with torch.random.fork_rng(devices=[]):  # dropout draws, and the run's own numbers stay as they were seeded
             work(network, tokens)
-        seconds = time.monotonic() - begun
-    return seconds / MEASURED_TOKENS
+        found.append((time.monotonic() - begun) / tokens.numel())
+    return min(found)
 
 
 def _score(network: Network, tokens: torch.Tensor) -> None:

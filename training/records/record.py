@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common.records import ASSISTANT, Record, RecordsFaulty, hold_records, read
+from common.records import ASSISTANT, Record, RecordsFaulty, hold_records, json_lines, read
 from failure import TrainingFailure
 
 IGNORED = -100  # label of a position that is not to be learnt: torch's own convention for cross entropy
@@ -18,7 +18,7 @@ Segment = tuple[str, int]  # a stretch of text, and what its tokens are marked
 def read_records(path: Path) -> list[Record]:
     """The records of a .jsonl file. Raises TrainingFailure naming the lines that are malformed."""
     try:
-        return read(path.read_text(encoding="utf-8"), path.name)[0]
+        return read(list(json_lines(path.read_text(encoding="utf-8"))), path.name)
     except RecordsFaulty as fault:
         raise TrainingFailure(str(fault), "Stage the records again with a new run.") from None
 

@@ -17,6 +17,7 @@ from preflight.request import Request
 from preflight.texts.text_file import Files, as_lines, as_text, without_note
 from rehearsal.conductor.options import DEFAULT_SETTINGS
 from report.findings.verdict import IMPROVED, WORSE_OUTSIDE
+from stacks.configuration.cdk_json import read_context
 from stacks.configuration.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -76,7 +77,7 @@ class Experiment:
 
         The rule of the verdict is not part of it: `judged_again` applies it whenever the table is made.
         """
-        context = json.loads((PROJECT / "cdk.json").read_text("utf-8"))["context"] | DEFAULT_SETTINGS
+        context = read_context(PROJECT) | DEFAULT_SETTINGS
         settings = {name: context.get(name) for name in SETTINGS}
         texts = _staged((self.corpus or DATA / "medicaldataset.txt").read_bytes(), self.held_out.read_bytes())
         weights = (PROJECT / "requirements/weights.txt").read_text("utf-8")

@@ -19,7 +19,9 @@ QUIET = [
 
 
 def take(report: Path, picture: Path) -> None:
-    """Writes a picture of the report. Raises FileNotFoundError when no browser of the Chromium family is installed."""
+    """Writes a picture of the report. Raises FileNotFoundError if it is missing or no browser of the Chromium family is installed."""
+    if not report.is_file():
+        raise FileNotFoundError(f"there is no report {report}; name the report.html of a run")
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
         names = ", ".join(BROWSERS)

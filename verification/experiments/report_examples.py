@@ -25,13 +25,14 @@ def finished(
     **options: Any,
 ) -> Summary:
     """The summary of a run whose answers are in and whose cost is not settled; `facts` are those of a run that went otherwise."""
-    measured, asked = metrics(**options), prompts()
+    measured, asked, told_of_run = metrics(**options), prompts(), {**run(), **(facts or {})}
     if facts:
         measured["base_model"] |= {"quantization": quantization, "dtype": "bfloat16"}
     base, tuned = answers(asked, "base", skill=0.1), answers(asked, "medical", skill=skill, seed=4)
-    told = {"outside_given": outside_given, "records": records, "smoke": bool(facts and facts.get("smoke"))}
+    told: dict[str, Any] = {"outside_given": outside_given, "records": records, "domain": told_of_run["domain"]}
+    told["smoke"] = bool(told_of_run.get("smoke"))
     findings = analysis.analyse(measured, asked, base, tuned, corpus=CORPUS, resamples=500, **told)
-    return summary.build({**run(), **(facts or {})}, measured, asked, base, tuned, findings)
+    return summary.build(told_of_run, measured, asked, base, tuned, findings)
 
 
 def settled(made: Summary, **configuration: Any) -> Summary:
@@ -129,6 +130,7 @@ KINDS = {
     "records": lambda: settled(finished(records=True), records=RECORDS),
     "running": finished,
     "without-control": without_control,
+    "support": lambda: settled(finished(facts={"domain": "support"})),
     "smoke": lambda: settled(finished(facts={"smoke": True})),
     "earlier-adapter": lambda: settled(finished(facts=EARLIER_ADAPTER)),
     "not-as-planned": lambda: settled(finished(facts=SECOND_CHOICE, quantization="nf4")),

@@ -17,7 +17,7 @@ from rehearsal.step_functions.integrations import call_service, complaints, erro
 from rehearsal.step_functions.interpreter import Failure, Steps, status_of
 from stacks.configuration.images import REQUESTS_AT_ONCE
 from stacks.names import RUN_ENDED_RULE, SWEEP_RULE
-from verification.simulation import material
+from verification.simulation import ends, material
 from verification.simulation.audit import Audit
 from verification.simulation.definitions import machine
 from verification.simulation.lambdas import Inside, invoke
@@ -205,6 +205,11 @@ class Account:
         execution.input = given
         return VirtualRun(self.world, machine(name), context_of(execution), call, execution, **more)
 
+    def check_output(self, name: str, execution: Execution, output: Any) -> None:
+        """The output with which an execution succeeds has to be as the contract of its end says."""
+        if execution.status == "RUNNING":
+            self.audit.wrong += ends.broken(name, execution.states(), output)
+
     def finish(self, execution: Execution, status: str, error: str = "", cause: str = "", output: Any = None) -> None:
         """Ends an execution. The event of a FineTuning starts its tear-down: mostly at once, sometimes late, twice, or never."""
         if execution.status != "RUNNING":
@@ -255,6 +260,7 @@ class Account:
         interpreter = self.interpret(DOWN, execution, event, call, values=ARNS)
         try:
             output = yield from interpreter.run(event)
+            self.check_output(DOWN, execution, output)
             execution.end("SUCCEEDED", world.now, output=output)
             if execution.states()[-1] == "EndpointKept":
                 self.count("kept")

@@ -1,6 +1,5 @@
 """The state machines as their .asl.yaml files define them, and the numbers that other sources declare: nothing is typed twice."""
 
-import ast
 import copy
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stacks import definitions
+from stacks.configuration.functions import FUNCTIONS
 
 Definition = dict[str, Any]
 PROJECT = Path(__file__).resolve().parents[2]
@@ -81,19 +81,4 @@ def constant(path: str, name: str) -> float:
 @cache
 def functions() -> dict[str, tuple[int, int]]:
     """By module: memory in MB and time limit in seconds of each Lambda, as the stack declares them."""
-    found: dict[str, tuple[int, int]] = {}
-    for node in ast.walk(ast.parse((PROJECT / "stacks" / "functions.py").read_text("utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "_function":
-            given = {one.arg: one.value for one in node.keywords}
-            name = str(ast.literal_eval(node.args[0])).lower()
-            found[name] = _number(given["memory"]), _number(given["timeout"])
-    return found
-
-
-def _number(node: ast.expr) -> int:
-    """A number as it is written, or by the name that the same file or a module of the configuration gives it."""
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-        return int(constant(f"stacks/configuration/{node.value.id}.py", node.attr))
-    if isinstance(node, ast.Name):
-        return int(constant("stacks/functions.py", node.id))
-    return int(ast.literal_eval(node))
+    return {one.module: (one.memory, one.timeout) for one in FUNCTIONS.values()}

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from common.pricing.durations import ENDPOINT_CAPACITY_SECONDS
+from stacks.configuration.cdk_json import read_context
 from stacks.configuration.settings import Settings
 from stacks.definitions import literals, run_settings
 from verification.simulation.definitions import PROJECT, machine
@@ -50,7 +51,8 @@ class RunParameters:
 
     def version(self) -> str:
         """The version that definition and functions of one deployment share."""
-        return hashlib.sha256(f"{self} {_digest(id(machine('fine_tuning')))}".encode()).hexdigest()[:16]
+        definition = json.dumps(machine("fine_tuning"), sort_keys=True)
+        return hashlib.sha256(f"{self} {definition}".encode()).hexdigest()[:16]
 
     def substitutions(self) -> dict[str, str]:
         """What the deployment of these settings puts into the definition of FineTuning."""
@@ -65,7 +67,7 @@ class RunParameters:
 @cache
 def _deployed() -> Settings:
     """The delivered settings, of somebody who has accepted the licence."""
-    context = json.loads((PROJECT / "cdk.json").read_text("utf-8"))["context"]
+    context = read_context(PROJECT)
     return Settings.from_context({**context, "accept_eula": "true"})
 
 
@@ -85,12 +87,6 @@ def _settings_json(training: int, deadline: int, types: tuple[str, ...], spot: b
         "training_instance_count": instances,
     }
     return json.dumps({**asdict(run_settings(_deployed())), **changed})
-
-
-@cache
-def _digest(_: int) -> str:
-    """Of the definition as it is read now, made once for each."""
-    return hashlib.sha256(json.dumps(machine("fine_tuning"), sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

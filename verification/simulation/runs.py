@@ -71,6 +71,7 @@ class FineTuning:
             self.account.finish(self.execution, ended, failure.error, failure.cause or "")
         else:
             self.account.count("succeeded")
+            self.account.check_output(FINE, self.execution, output)
             self.account.finish(self.execution, "SUCCEEDED", output=output)
         finally:
             self.account.audit.went_through(self.execution.arn, interpreter.transitions)

@@ -70,7 +70,7 @@ class ReportEvent(TypedDict):
 
 
 class Reported(TypedDict):
-    """What WriteReport answers: the verdict, and where the report lies."""
+    """The answer of WriteReport and the output of the execution: the verdict, and the report's address."""
 
     run: str
     verdict: str
@@ -78,4 +78,13 @@ class Reported(TypedDict):
     report: str
     reportConsole: str
     summary: str
+    reservedCents: int
+
+
+class Served(TypedDict):
+    """The output of an execution that only serves an earlier adapter."""
+
+    run: str
+    verdict: str
+    reason: str
     reservedCents: int

@@ -39,6 +39,8 @@ TRIAL = f"{TRAINING}trial/"
 ADAPTER_CONFIGURATION = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 METRICS = "metrics.json"
+# The folder of TensorBoard's event files, beside metrics.json in the job's other output and on a person's machine.
+CURVES = "tensorboard"
 # The folder with an adapter among the files of a run that are kept on a person's machine.
 KEPT_ADAPTER = "adapter"
 SPARE_BYTES = 1 << 26  # left free on that machine's disk

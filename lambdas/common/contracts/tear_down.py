@@ -77,12 +77,26 @@ class Record(TypedDict):
     headline: NotRequired[str]
 
 
+class TearDownResult(TypedDict):
+    """The output of a TearDown that recorded the actual cost. `status` is the status of the run."""
+
+    run: str
+    status: str
+    verdict: str
+    actualCents: int
+    leftCents: int
+
+
+class NoOutput(TypedDict):
+    """The output of a TearDown after which another one follows."""
+
+
 class Settled(TypedDict):
     """What SettleLedger answers: the e-mail, TearDown's own output, and the record."""
 
     subject: str
     message: str
-    result: dict[str, Any]
+    result: TearDownResult
     record: Record
 
 

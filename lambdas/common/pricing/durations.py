@@ -69,8 +69,8 @@ def try_again_seconds(looking_seconds: int) -> int:
 
 
 # Time that bills nothing but moves the tear-down: how long SageMaker looks for an instance on demand, of one type or of a list
-# (botocore, MaxPendingTimeInSeconds: 1,800 at the least), and 50 minutes of polling, retries and Lambdas.
-MAX_PENDING_SECONDS = 6000
+# (botocore, MaxPendingTimeInSeconds: 1,800 at the least, 7,200 until 31 August 2026), and 50 minutes of polling, retries and Lambdas.
+MAX_PENDING_SECONDS = 7200
 UNBILLED_ALLOWANCE_SECONDS = MAX_PENDING_SECONDS + 3000
 
 # From Preflight's plan to its reservation: ReserveBudget's own attempts. A plan that waits for longer may last beyond its months.
@@ -91,7 +91,7 @@ SPOT_START_MINUTES = 6
 LONGEST_DEADLINE_SECONDS = 240 * 60
 LONGEST_KEEP_SECONDS = 240 * 60
 # TimeoutSeconds of stacks/fine_tuning.asl.yaml.
-LONGEST_EXECUTION_SECONDS = 43200
+LONGEST_EXECUTION_SECONDS = 44400
 # No endpoint is there for longer, whatever the settings.
 LONGEST_ENDPOINT_SECONDS = LONGEST_DEADLINE_SECONDS + LONGEST_KEEP_SECONDS + TEAR_DOWN_ALLOWANCE_SECONDS
 # No reservation is open for longer: the execution, the minutes that its endpoint is kept, and the removal.

@@ -1,12 +1,12 @@
 """A run's weights, checked for free: the base model's in JumpStart's bucket or a folder of the user's, an adapter."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from http.client import HTTPException
 from typing import Any
 from urllib.request import urlopen
 
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError
 
 from common import architecture
 from common.architecture import CONFIGURATION, INDEX, TOKENIZER, TOKENIZER_SETTINGS, UNDIVIDED
@@ -21,9 +21,7 @@ HUB = "SageMakerPublicHub"
 # Where a hub's document says that the files of a model lie: the one that was found, of Llama 2 13B Chat (aws/sagemaker-python-sdk at
 # a248126, sagemaker-core/tests/unit/jumpstart/hub_content_document.json), has the first; the SDK reads the second too.
 _PLACES = ("HostingArtifactUri", "HostingPrepackedArtifactUri")
-_WHERE_IT_SHOWS = (
-    "If that is so, training says so in its first minute (WeightsUnusable); weights_uri then takes a copy of your own."
-)
+_WHERE_IT_SHOWS = "If that is so, training says so in its first minute (WeightsUnusable); captune copy-weights then copies the model into your bucket."
 CHAT_TEMPLATE = "chat_template.jinja"
 # What transformers can make a tokenizer of, as training/inputs.py has them.
 TOKENIZER_FILES = (TOKENIZER, "tokenizer.model", "vocab.json")
@@ -62,52 +60,80 @@ def of_jumpstart(s3: Any, settings: RunSettings) -> list[str]:
 
 
 def fetch(url: str) -> bytes:
-    """The content at a presigned address. Raises OSError where it cannot be had."""
-    with urlopen(url, timeout=_SECONDS) as answer:
-        content: bytes = answer.read(MOST_BYTES_READ)
+    """The content at a presigned address. Raises OSError if it cannot be read."""
+    try:
+        with urlopen(url, timeout=_SECONDS) as answer:
+            content: bytes = answer.read(MOST_BYTES_READ)
+    except (HTTPException, ValueError) as error:  # half an answer, and an address that is none
+        raise OSError(str(error)) from error
     return content
+
+
+def hub_content(name: str, version: str) -> dict[str, str]:
+    """The four fields by which every call names a model of JumpStart's public hub."""
+    return {"HubName": HUB, "HubContentType": "Model", "HubContentName": name, "HubContentVersion": version}
+
+
+def hub_files(client: Any, content: dict[str, str], uri: str, accept_eula: bool) -> dict[str, str]:
+    """A model's files in the hub: addresses by path, valid for 15 minutes. Raises ClientError and BotoCoreError."""
+    access = {"AcceptEula": accept_eula, "ExpectedS3Url": uri}
+    pages = client.get_paginator("create_hub_content_presigned_urls").paginate(**content, AccessConfig=access)
+    listed = [
+        (one.get("LocalPath"), one.get("Url")) for page in pages for one in page.get("AuthorizedUrlConfigs") or ()
+    ]
+    return {path: url for path, url in listed if isinstance(path, str) and isinstance(url, str)}
+
+
+def model_folder(paths: Iterable[str]) -> str | None:
+    """The first folder with config.json beside *.safetensors, with a slash at its end; "" without one in the paths, None if there is none."""
+    known = set(paths)
+    folders = sorted({path[: path.rfind("/") + 1] for path in known if path.endswith(".safetensors")})
+    return next((folder for folder in folders if folder + CONFIGURATION in known), None)
 
 
 def in_hub(client: Any, model: BaseModel, get: Callable[[str], bytes] = fetch) -> tuple[bool, list[str]]:
     """Whether the model's folder in JumpStart's public hub has a chat template, and warnings.
 
-    Nothing that the hub says refuses a run: one document was seen, and no list of files.
+    Nothing that the hub answers ends a run: one document was seen, and no list of files.
     """
-    named = {"HubName": HUB, "HubContentType": "Model"}
-    named |= {"HubContentName": model.hub_name, "HubContentVersion": model.hub_version}
-    access = {"AcceptEula": model.requires_eula, "ExpectedS3Url": model.weights_uri}
+    content = hub_content(model.hub_name, model.hub_version)
     try:
-        described = client.describe_hub_content(**named)
-        pages = client.get_paginator("create_hub_content_presigned_urls").paginate(**named, AccessConfig=access)
-        urls = {one["LocalPath"]: one["Url"] for page in pages for one in page["AuthorizedUrlConfigs"]}
-    except (ClientError, BotoCoreError, ResponseParserError) as error:
+        described = client.describe_hub_content(**content)
+        urls = hub_files(client, content, model.weights_uri, model.requires_eula)
+    except (
+        Exception
+    ) as error:  # for an answer of another form botocore's parser raises what it stumbles over, such as AttributeError
         why = error_code(error) if isinstance(error, ClientError) else type(error).__name__
         return model.has_chat_template, [
             f"JumpStart's hub could not be asked about {model.name} ({why}); whether its files lie as expected shows in training's first minute."
         ]
-    warnings = _of_document(json.loads(described["HubContentDocument"]), model)
-    # The paths of folders end with a slash, and that of the model's own folder is empty.
-    folders = sorted({path[: path.rfind("/") + 1] for path in urls if path.endswith(".safetensors")})
-    folder = next((one for one in folders if one + CONFIGURATION in urls), None)
+    warnings = _of_document(described.get("HubContentDocument"), model)
+    folder = model_folder(urls)
     if folder is None:
         warnings.append(
             f"JumpStart's hub does not list {CONFIGURATION} and *.safetensors side by side for {model.name}, but {', '.join(sorted(urls)[:5]) or 'nothing'}. "
             f"{_WHERE_IT_SHOWS}"
         )
-    status = described.get("SupportStatus", "Supported")
+    status = described.get("SupportStatus") or "Supported"
     warnings += [f"JumpStart's hub calls {model.name} {model.hub_version} {status}."] if status != "Supported" else []
     if folder is None or not model.has_chat_template or folder + CHAT_TEMPLATE in urls:
         return model.has_chat_template, warnings
     try:
-        settings = json.loads(get(urls[folder + TOKENIZER_SETTINGS]))
-    except (KeyError, OSError, ValueError):
+        settings = _json_object(get(urls[folder + TOKENIZER_SETTINGS]))
+    except (KeyError, OSError):
+        settings = None
+    if settings is None:
         unread = f"Whether {model.name} has a chat template could not be read; only conversations need it."
         return True, [*warnings, unread]
     return bool(settings.get("chat_template")), warnings
 
 
-def _of_document(document: dict[str, Any], model: BaseModel) -> list[str]:
-    """A warning where the hub's document of a model names another folder of weights. Its bucket may be that of another region."""
+def _of_document(text: Any, model: BaseModel) -> list[str]:
+    """A warning if the hub's document of a model cannot be read or names another folder of weights. Its bucket may be that of another region."""
+    if (document := _json_object(text)) is None:
+        return [
+            f"JumpStart's hub describes {model.name} {model.hub_version} in an unknown form, so Preflight could not compare the folder of its weights. {_WHERE_IT_SHOWS}"
+        ]
     places = [str(document[name]).rstrip("/") for name in _PLACES if document.get(name)]
     ours = model.weights_uri.rstrip("/").split("/", 3)[-1]
     if not places or any(place.split("/", 3)[-1] == ours for place in places):
@@ -116,6 +142,15 @@ def _of_document(document: dict[str, Any], model: BaseModel) -> list[str]:
         f"JumpStart's hub has the weights of {model.name} {model.hub_version} at {' and '.join(places)}, and this deployment reads {model.weights_uri} "
         f"(weights_prefix in stacks/configuration/catalog.yaml). {_WHERE_IT_SHOWS}"
     ]
+
+
+def _json_object(text: Any) -> dict[str, Any] | None:
+    """What a JSON text holds; None for anything but an object."""
+    try:
+        value = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def of_user(s3: Any, settings: RunSettings) -> tuple[Model, list[str]]:
@@ -236,12 +271,10 @@ class _Folder:
             return {}
         try:
             answer = self._s3.get_object(Bucket=self._bucket, Key=f"{self._prefix}{name}")
-            value = json.loads(answer["Body"].read(MOST_BYTES_READ))
+            value = _json_object(answer["Body"].read(MOST_BYTES_READ))
         except ClientError as error:
             raise self._unreadable(f"{self.uri}{name}", error) from error
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
+        if value is None:
             raise WeightsRejected(f"{self.uri}{name} is not a JSON object. Upload the model's own file again.")
         return value
 
@@ -274,11 +307,7 @@ def refuse_unusable_adapter(storage: Storage, uri: str, settings: RunSettings) -
         content = storage.read(key)
         if content is None:
             raise incomplete(storage.uri(key), "it does not exist")
-        try:
-            value = json.loads(content)
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
+        if (value := _json_object(content)) is None:
             raise incomplete(storage.uri(key), "it is not a JSON object")
         return value
 

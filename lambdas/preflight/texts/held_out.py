@@ -2,25 +2,29 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from common.errors import HeldOutLeaks
 from common.records import Record
 from common.text import BLOCK_ID, composed, count_words, encoded, opening, placed_runs, plain, runs, word_ends
-from preflight.texts.text_file import Document, documents, without_titles
+from preflight.texts.forms import are_rows
+from preflight.texts.text_file import Document, documents, titled, without_titles
 from report.findings.verdict import MINIMUM_DOCUMENTS
 
 # A corpus with fewer documents is cut into blocks of paragraphs first.
 WHOLE_DOCUMENTS = 20
-# From 4,000 words on: at least 64 blocks, 12 of them held out, so that 10 remain if 2 are duplicates. From 9,600 words on the blocks
-# have their full length, and there are more of them.
+# From 4,000 words on: at least 64 blocks, 12 of them held out. From 9,600 words on the blocks have their full length, and there are more of
+# them. Where fewer than 12 can be held out, the text is cut into blocks of half the length, and these again, down to one or two sentences.
 _BLOCKS, PASSAGES = 64, 12
-_BLOCK_WORDS = (50, 150)
+_BLOCK_WORDS, _SHORTEST_BLOCK = (50, 150), 25
 # Of a large text no more is held out than can be scored in two minutes, before and after: 400 documents, of long ones the opening.
 # A short interval needs no more.
 MOST_DOCUMENTS, MOST_WORDS = 400, 50_000
+# What is looked at to find so much that stands nowhere else: as hashes, 50 MiB.
+_CANDIDATE_WORDS = 4 * MOST_WORDS
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f\u0964])\s*")
 # Groups of records: as many as a text of usual length gives, and as many as one of the largest size gives in passages.
 WANTED_GROUPS, MOST_GROUPS = 10, 400
@@ -57,8 +61,9 @@ class Overlap:
         """Raises HeldOutLeaks when a held-out text shares a run with the training text."""
         shared = self.first(text)
         if shared:
+            place = "" if are_rows(name) else f", line {shared[0]},"  # rows are texts by now, with other lines
             raise HeldOutLeaks(
-                f"The held-out text {name}, line {shared[0]}, shares “{shared[1]}” with the training text, so its loss would prove nothing. "
+                f"The held-out text {name}{place} shares “{shared[1]}” with the training text, so its loss would prove nothing. "
                 "Rewrite or remove one of the two passages."
             )
 
@@ -70,33 +75,99 @@ def _hashes(text: str) -> Iterator[int]:
 # Running text ---------------------------------------------------------------------------------------------------------
 
 
-def split(text: str) -> tuple[list[Document], list[Document]]:
+@dataclass(frozen=True)
+class Split:
+    """Training and held-out documents, and how many of the `candidates` share a run of words with another part of the text, with an example."""
+
+    training: list[Document]
+    held_out: list[Document]
+    candidates: int = 0
+    shared: int = 0
+    phrase: str = ""
+
+
+def split(text: str) -> Split:
     """Training and held-out documents: about a tenth is held out, spread over the text, and never fewer than six of twelve.
 
-    Of a text that is cut into blocks, up to a third is held out where that makes it `PASSAGES` of them.
+    Of a text that is cut into blocks, up to a third is held out where that makes it `PASSAGES` of them. A part that shares a run of words
+    with another one is trained on, and the next one is held out. Where too few are left, smaller parts may be.
     """
-    parts, least = documents(text, "corpus"), MINIMUM_DOCUMENTS
-    if len(parts) < WHOLE_DOCUMENTS:
-        parts = blocks(text)
-        least = max(least, min(PASSAGES, len(parts) // 3))
-    wanted = min(max(least, len(parts) // 10), len(parts) // 2, MOST_DOCUMENTS)
-    # As far apart as they can be.
-    places = {(2 * number + 1) * len(parts) // (2 * wanted) for number in range(wanted)}
-    held = [part for place, part in enumerate(parts) if place in places]
-    if sum(count_words(part.text) for part in held) > MOST_WORDS:
-        held = [replace(part, text=opening(part.text, MOST_WORDS // len(held))) for part in held]
-    return [part for place, part in enumerate(parts) if place not in places], held
+    found = Split([], [])
+    for parts, least in _cuts(text):
+        one = _hold_out(parts, min(max(least, len(parts) // 10), len(parts) // 2, MOST_DOCUMENTS))
+        found = one if not found.training or len(one.held_out) > len(found.held_out) else found
+        if len(found.held_out) >= (PASSAGES if are_passages(parts) else least):
+            break
+    return found
 
 
-def blocks(text: str) -> list[Document]:
-    """A text as blocks of whole paragraphs of 150 words or more each, or of fewer where the text is short."""
-    body = without_titles(text)
-    low, high = _BLOCK_WORDS
-    size = max(low, min(high, count_words(body) // _BLOCKS))
+def _cuts(text: str) -> Iterator[tuple[list[Document], int]]:
+    """A text as documents, where it has enough of them, and as ever smaller blocks; how many of them to hold out at least."""
+    if len(parts := documents(text, "corpus")) >= WHOLE_DOCUMENTS:
+        yield parts, MINIMUM_DOCUMENTS
+        if sum(count_words(part.text) for part in parts) > _CANDIDATE_WORDS:
+            return  # smaller parts would take too long
+    size = _block_words(text)
+    while size >= _SHORTEST_BLOCK:
+        parts = blocks(text, size)
+        yield parts, max(MINIMUM_DOCUMENTS, min(PASSAGES, len(parts) // 3))
+        size = size // 2 if len(parts) * size < _CANDIDATE_WORDS else 0
+
+
+def _hold_out(parts: list[Document], wanted: int) -> Split:
+    """Holds out so many parts that share no run of words with another one, or as many as there are."""
+    if not wanted:
+        return Split(parts, [])
+    # First those that are as far apart as they can be, then their neighbours.
+    places = [(2 * number + 1) * len(parts) // (2 * wanted) for number in range(wanted)]
+    ordered = dict.fromkeys(
+        place + step
+        for distance in range(len(parts) // wanted + 1)
+        for step in dict.fromkeys((distance, -distance))
+        for place in places
+        if 0 <= place + step < len(parts)
+    )
+    most = MOST_WORDS // wanted if sum(count_words(parts[place].text) for place in places) > MOST_WORDS else 0
+    candidates: dict[int, Document] = {}
+    words = 0
+    for place in ordered:
+        part = parts[place]
+        candidates[place] = replace(part, text=opening(part.text, most)) if most else part
+        words += count_words(candidates[place].text)
+        if words > _CANDIDATE_WORDS and len(candidates) >= wanted:
+            break
+    held, phrase, shared = _alone(candidates, parts)
+    chosen = dict(sorted(list(held.items())[:wanted]))
+    training = [part for place, part in enumerate(parts) if place not in chosen]
+    return Split(training, list(chosen.values()), len(candidates), shared, phrase)
+
+
+def _alone(candidates: dict[int, Document], parts: list[Document]) -> tuple[dict[int, Document], str, int]:
+    """The candidates of which no run of words stands in another part, the run that stands in most parts, and how many others there are."""
+    own = {place: set(_hashes(part.text)) for place, part in candidates.items()}
+    asked = set[int]().union(*own.values())
+    times = Counter(run for part in parts for run in asked.intersection(_hashes(titled(part))))
+    twice = {run for run, count in times.items() if count > 1}
+    alone = {place: part for place, part in candidates.items() if twice.isdisjoint(own[place])}
+    if not twice:
+        return alone, "", 0
+    most = max(times.values())
+    said = (run for place in sorted(candidates) for run, _ in placed_runs(composed(candidates[place].text).lower()))
+    return alone, next(" ".join(run) for run in said if times[hash(run)] == most), len(candidates) - len(alone)
+
+
+def blocks(text: str, words: int = 0) -> list[Document]:
+    """A text as blocks of whole paragraphs of so many words or more each: 150, or fewer where the text is short."""
+    size = words or _block_words(text)
     return [
         Document(f"{BLOCK_ID}{number:03d}", f"Block {number}", block)
-        for number, (block, _) in enumerate(_filled(_pieces(body, size), size, "\n\n"), 1)
+        for number, (block, _) in enumerate(_filled(_pieces(without_titles(text), size), size, "\n\n"), 1)
     ]
+
+
+def _block_words(text: str) -> int:
+    low, high = _BLOCK_WORDS
+    return max(low, min(high, count_words(without_titles(text)) // _BLOCKS))
 
 
 def are_passages(parts: list[Document]) -> bool:

@@ -1,19 +1,15 @@
 """Outside text: text of the corpus's field that others wrote, measured beside the held-out text and never trained on."""
 
-from typing import Any
-
-from common.errors import DatasetRejected, HeldOutLeaks
-from common.records import json_lines
+from common.errors import HeldOutLeaks
 from common.text import count_words, listed, plain
 from preflight.request import NONE, Request
-from preflight.texts import held_out, personal_data, text_file
+from preflight.texts import forms, held_out, text_file
 from preflight.texts.text_file import Document, Files
 from preflight.texts.training import ALIKE, Material, too_few
 
 PREFIX = "outside"
 DEPLOYED = "outside.jsonl"  # after the domain's name in data/, if it was there at deployment
 AUTO = "auto"  # the setting adapter_strength that has the training job measure
-LINES = ".jsonl"  # one document a line; every other text is split at its `# Title` lines
 # Scored twice, before and after: some 150,000 tokens of Llama 2, or two minutes of the ten that every run has at least, at the 1,190 tokens a
 # second that were seen in training on ml.g5.2xlarge. Scoring alone is quicker.
 MAXIMUM_WORDS = 50_000
@@ -21,7 +17,6 @@ MAXIMUM_WORDS = 50_000
 STRENGTH_WORDS = 10_000
 # How many kinds of text data/control.txt has, one after the other, and how many of each. With one of them set aside, six still give an interval.
 CONTROL_KINDS, CONTROL_OF_A_KIND = 4, 7
-_FORM = 'Write each line as {"id": "…", "title": "…", "text": "…"}; only `text` must be there.'
 NONE_GIVEN = (
     "No outside text was given (input key `heldOutside`): the verdict is about held-out documents of the same corpus and says nothing "
     "about text of the field that others wrote."
@@ -30,37 +25,10 @@ NONE_GIVEN = (
 
 def read(content: bytes, name: str) -> list[Document]:
     """The documents of a file of outside text. Raises DatasetRejected or PatientDataSuspected, as for held-out text, naming the line."""
-    if not name.endswith(LINES):
-        return text_file.documents(text_file.checked(content, name, text_file.MINIMUM_HELD_OUT_WORDS), PREFIX)
-    text = text_file.decode(content, name)
-    found = {number: _document(row, number, name) for number, row in json_lines(text)}
-    # Line for line as in the file, so that a message names the line that a person has to mend.
-    lines = [""] * (text.count("\n") + 1)
-    for number, part in found.items():
-        lines[number - 1] = " ".join(f"{part.title}: {part.text}".split())
-    text_file.check("\n".join(lines), name, text_file.MINIMUM_HELD_OUT_WORDS)
-    personal_data.refuse_patient_data("\n".join(lines), name)
-    ids = ((number, part.id) for number, part in found.items())
-    personal_data.refuse_patient_data_in(ids, name, personal_data.LEARNT)
-    seen: set[str] = set()
-    for number, part in found.items():
-        if part.id in seen:
-            raise DatasetRejected(
-                f"{name}, line {number} repeats the id {personal_data.shown(part.id)}. Give each document an id of its own."
-            )
-        seen.add(part.id)
-    return list(found.values())
-
-
-def _document(row: dict[str, Any] | str, number: int, name: str) -> Document:
-    if isinstance(row, str):
-        raise DatasetRejected(f"{name}, line {number} {row}. {_FORM}")
-    text = row.get("text")
-    if not isinstance(text, str) or not text.strip():
-        raise DatasetRejected(f"{name}, line {number} has no text. {_FORM}")
-    identifier = str(row.get("id") or f"{PREFIX}-{number:03d}")
-    clean = text_file.with_line_ends_of_text
-    return Document(clean(identifier), clean(str(row.get("title") or identifier)), clean(text).strip())
+    least = text_file.MINIMUM_HELD_OUT_WORDS
+    if not forms.are_rows(name):
+        return text_file.documents(text_file.checked(content, name, least), PREFIX)
+    return text_file.of_rows(text_file.rows_of(content, name), PREFIX, least)
 
 
 def name_of(files: Files, request: Request) -> str:
@@ -144,5 +112,5 @@ def _refuse_leaks(found: list[Document], name: str, material: Material) -> None:
 
 
 def _named(parts: list[Document]) -> str:
-    names = listed((f"“{part.title[:60]}”" for part in parts), most=5)
+    names = listed((f"“{(part.title or part.id)[:60]}”" for part in parts), most=5)
     return f"{'The document' if len(parts) == 1 else 'The documents'} {names}"

@@ -9,7 +9,7 @@ from typing import Any
 from common.errors import PromptsRejected
 from common.key_facts import Reading, mentioned, readings, time_limit
 from common.records import Record, json_lines
-from common.text import KINDS, RECORD_KIND, count_words, encoded, listed
+from common.text import KINDS, RECORD_KIND, count_words, encoded, listed, opening
 from preflight.texts import personal_data
 from preflight.texts.held_out import SENTENCE_END
 from preflight.texts.text_file import Document, as_utf8
@@ -35,6 +35,7 @@ MAXIMUM_CLUSTER_CHARACTERS = 200
 LIMIT = 20  # of prompts that are made
 # A shorter sentence says too little to go on with, a longer one is a table or a list more often than not.
 SENTENCE_WORDS = range(6, 41)
+OPENING_WORDS = 20  # of a document without a sentence of such a length
 REFERENCE_CHARACTERS = 2000  # the report shows references beside answers of 64 tokens
 
 
@@ -206,17 +207,23 @@ def make(held_out: list[Document]) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _from_text(held_out: list[Document]) -> list[dict[str, Any]]:
-    """The first whole sentences of documents. They have no key facts: only the answers are shown."""
-    found = list(dict.fromkeys(sentence for part in held_out for sentence in islice(_sentences(part.text), 1)))
+    """The first whole sentences of documents, or their first words where none has any, as in Thai. They have no key facts: only the answers are shown."""
+    sentences = (sentence for part in held_out for sentence in islice(_sentences(part.text), 1))
+    openings = (opening(" ".join(part.text.split()), OPENING_WORDS) for part in held_out)
+    found = list(dict.fromkeys(sentences)) or list(dict.fromkeys(filter(_is_a_prompt, openings)))
     if not found:
         raise PromptsRejected(
-            f"No document of the held-out text has a sentence of {SENTENCE_WORDS.start} to {SENTENCE_WORDS.stop - 1} words to be asked. Give `prompts` of your own."
+            f"No held-out document begins with {SENTENCE_WORDS.start} words of at most {MAXIMUM_PROMPT_BYTES:,} bytes to be asked. Give `prompts` of your own."
         )
     chosen = found[:: max(1, len(found) // LIMIT)][:LIMIT]
     return [
         {"id": f"opening-{number}", "kind": "starter", "prompt": sentence, "facts": []}
         for number, sentence in enumerate(chosen, 1)
     ]
+
+
+def _is_a_prompt(text: str) -> bool:
+    return count_words(text) in SENTENCE_WORDS and _can_be_asked(text)
 
 
 def _sentences(text: str) -> Iterator[str]:
@@ -226,7 +233,7 @@ def _sentences(text: str) -> Iterator[str]:
         line = " ".join([*paragraph.split(), ""])
         for end in SENTENCE_END.finditer(line):
             sentence, start = line[start : end.start()], end.end()
-            if count_words(sentence) in SENTENCE_WORDS and _can_be_asked(sentence):
+            if _is_a_prompt(sentence):
                 yield sentence
 
 

@@ -4,15 +4,17 @@ import codecs
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from common.errors import CaptuneError, DatasetRejected
-from common.records import Record
+from common.records import ID, Record, RecordsFaulty, faults_listed, words
 from common.storage import Storage
 from common.text import count_words, each_word
-from preflight.texts import personal_data
+from preflight.texts import forms, personal_data
+from preflight.texts.forms import Form, Rows
 
 Attempt = Callable[[Callable[[], Any]], Any]  # takes one step; it may keep the step's fault for the end and answer None
 
@@ -42,7 +44,11 @@ _SIGNATURES = (
 _UTF_16 = re.compile(rb"(?:[\x09-\x7e]\x00){8}|(?:\x00[\x09-\x7e]){8}")  # without a byte order mark
 _OTHER_LINE_ENDS = dict.fromkeys([0x0B, 0x0C, 0x1C, 0x1D, 0x1E, 0x85, 0x2028, 0x2029], " ")
 _RETURN = re.compile(r"\r\n?")  # how other systems end a line
-_TITLE = re.compile(r"(?m)^# .*$")
+_HTML = re.compile(r"\s*(?:<\?xml\b|(?:<!--.*?-->\s*)?<(?:!doctype|html|head|body)\b)", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"</?(?:p|div|span|a|li|ul|td|tr|h[1-6]|br|b|i|em|strong|sec)\b[^<>]{0,300}>", re.IGNORECASE)
+# Markdown has a tag now and then; a page has more.
+_FEWEST_TAGS, _CHARACTERS_PER_TAG = 10, 300
+_TITLE, _TITLE_MARK = re.compile(r"(?m)^# .*$"), re.compile(r"(?m)^# ")
 _NOTE = re.compile(r"<!--([^\n]{0,1000})-->[ \t]*(?:\n|$)")
 
 
@@ -73,14 +79,40 @@ class Files:
     corpus_bytes: int = MOST_CORPUS_BYTES
     measures_strength: bool = False
     attempt: Attempt = lambda step: step()
+    parsed: dict[str, Rows] = field(default_factory=dict)  # read to know their form, and not used yet
 
     def name(self, key: str | None, default: str) -> str:
         """How a message calls the file."""
         return key or f"data/{self.domain}{default}"
 
-    def text(self, key: str | None, default: str, minimum_words: int, most_bytes: int = MOST_BYTES) -> str:
+    def form(self, key: str | None, most_bytes: int, columns: Mapping[str, str]) -> Form | None:
+        """The form of a file's rows, None for running text. Raises DatasetRejected."""
+        if key is None or not forms.are_rows(key):
+            return None
+        if key not in self.parsed:
+            self.parsed[key] = rows_of(self.content(key, "", most_bytes), key, columns)
+        return self.parsed[key].form
+
+    def rows(self, key: str, most_bytes: int, columns: Mapping[str, str]) -> Rows:
+        """The rows of a file, to be used once: they take more memory than what is made of them. Raises DatasetRejected."""
+        if self.form(key, most_bytes, columns) is None:
+            raise DatasetRejected(
+                f"{key} is running text, and `corpus` has records. Give records for both, or text for both."
+            )
+        return self.parsed.pop(key)
+
+    def text(
+        self,
+        key: str | None,
+        default: str,
+        minimum_words: int,
+        most_bytes: int = MOST_BYTES,
+        columns: Mapping[str, str] | None = None,
+    ) -> str:
         """A text that can be learned from or measured on. Raises DatasetRejected or PatientDataSuspected."""
-        return checked(self.content(key, default, most_bytes), self.name(key, default), minimum_words)
+        if self.form(key, most_bytes, columns or {}) is None:
+            return checked(self.content(key, default, most_bytes), self.name(key, default), minimum_words)
+        return as_text(of_rows(self.rows(key or "", most_bytes, columns or {}), "row", minimum_words))
 
     def content(self, key: str | None, default: str, most_bytes: int = MOST_BYTES) -> bytes:
         """The bytes of a file. Raises DatasetRejected for one that is missing or too large."""
@@ -119,7 +151,18 @@ def decode(content: bytes, name: str) -> str:
         raise DatasetRejected(
             f"{name} is not a text: it has a zero byte at position {zero}. Export it as plain UTF-8 text."
         )
-    return as_utf8(content, name, DatasetRejected)
+    text = as_utf8(content, name, DatasetRejected)
+    if _HTML.match(text) or (not forms.are_rows(name) and _is_tagged(text)):
+        raise DatasetRejected(
+            f"{name} is HTML or XML, whose tags would be trained on. Extract its text: pandoc FILE -t plain --wrap=none -o mine.txt"
+        )
+    return text
+
+
+def _is_tagged(text: str) -> bool:
+    """Whether a text has so many tags that it is a part of an HTML page."""
+    least = max(_FEWEST_TAGS, len(text) // _CHARACTERS_PER_TAG)
+    return len(list(islice(_TAG.finditer(text), least))) == least
 
 
 def as_utf8(content: bytes, name: str, refusal: type[CaptuneError]) -> str:
@@ -154,6 +197,47 @@ def checked(content: bytes, name: str, minimum_words: int) -> str:
     return text
 
 
+def rows_of(content: bytes, name: str, columns: Mapping[str, str] | None = None) -> Rows:
+    """The rows of a file. Raises DatasetRejected."""
+    try:
+        return forms.read(decode(content, name), name, columns, personal_data.shown)
+    except RecordsFaulty as fault:
+        raise DatasetRejected(str(fault)) from None
+
+
+def of_rows(rows: Rows, prefix: str, minimum_words: int) -> list[Document]:
+    """The documents of a file of rows, each with its own id and title or those of its line. Raises DatasetRejected or PatientDataSuspected."""
+    if not rows.are_documents:
+        raise DatasetRejected(
+            f"{rows.name} has {rows.form.label}, and running text is needed here: rows with `text`, or a .txt file."
+        )
+    names, faults, found = rows.columns, [], dict[str, tuple[int, Document]]()
+    for number, row in rows.rows:
+        if isinstance(row, str) or names[forms.TEXT] not in row:
+            faults.append(f"line {number} {row if isinstance(row, str) else f'has no text in `{names[forms.TEXT]}`'}")
+        elif text := words(row[names[forms.TEXT]]):
+            identifier = words(row.get(names[ID])) or f"{prefix}-{number:03d}"
+            title, body = (with_line_ends_of_text(one) for one in (words(row.get(forms.TITLE)), text))
+            if identifier in found:
+                faults.append(
+                    f"line {number} repeats the id {personal_data.shown(identifier)}; give each document its own"
+                )
+            # A line that begins with `# ` would begin a document in a text.
+            body = _TITLE_MARK.sub(" # ", body).strip("\n")
+            found[identifier] = number, Document(with_line_ends_of_text(identifier), " ".join(title.split()), body)
+    if faults:
+        raise DatasetRejected(f"{rows.read_as}: {faults_listed(faults)}. {forms.EXPECTED}")
+    # Line for line as in the file, so that a message names the line that has to be corrected.
+    lines = [""] * max((number for number, _ in rows.rows), default=0)
+    for number, part in found.values():
+        lines[number - 1] = " ".join(f"{part.title} {part.text}".split())
+    check("\n".join(lines), rows.called, minimum_words)
+    personal_data.refuse_patient_data("\n".join(lines), rows.called)
+    ids = ((number, part.id) for number, part in found.values())
+    personal_data.refuse_patient_data_in(ids, rows.called, personal_data.LEARNT)
+    return [part for _, part in found.values()]
+
+
 def documents(text: str, prefix: str) -> list[Document]:
     """Splits a text at its `# Title` lines; a text without any is one document. Its note is in none."""
     found: list[Document] = []
@@ -162,7 +246,7 @@ def documents(text: str, prefix: str) -> list[Document]:
         title, body = (head[2:].strip(), body) if head.startswith("# ") else ("", part)
         if body.strip():
             number = len(found) + 1
-            found.append(Document(f"{prefix}-{number:03d}", title or f"{prefix} {number}", body.strip()))
+            found.append(Document(f"{prefix}-{number:03d}", title, body.strip()))
     return found
 
 
@@ -232,7 +316,7 @@ def as_lines(parts: Iterable[Document]) -> str:
         entry
         for part in parts
         for entry in [record.as_entry() for record in part.records]
-        or [{"id": part.id, "title": part.title, "text": part.text}]
+        or [{"id": part.id, "title": part.title or part.id, "text": part.text}]
     )
     return "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
 

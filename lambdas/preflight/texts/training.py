@@ -1,6 +1,6 @@
 """The training and held-out part of a run, read and checked: running text, or records."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common import records as reader
@@ -12,6 +12,7 @@ from preflight.model import Model
 from preflight.request import Request
 from preflight.texts import held_out as holding
 from preflight.texts import personal_data, text_file
+from preflight.texts.forms import DOCUMENTS, EXPECTED
 from preflight.texts.held_out import MINIMUM_DOCUMENTS, WANTED_GROUPS, Known, Overlap
 from preflight.texts.text_file import Document, Files
 
@@ -42,6 +43,7 @@ class Material:
     prompts: list[dict[str, Any]] = field(default_factory=list)
     choices: list[dict[str, Any]] = field(default_factory=list)  # prompts that are scored with their ends
     note: str = ""  # what the corpus says of itself, for the report
+    described: str = ""  # the form of its rows; "" for running text
 
 
 def too_few(held_out: list[Document], what: str, way_out: str) -> list[str]:
@@ -68,14 +70,24 @@ def _learned(parts: list[Document], files: Files, name: str) -> tuple[list[Docum
     ]
 
 
+def read(files: Files, request: Request, measured: list[Document]) -> Material | None:
+    """The training and held-out part of a run. Raises DatasetRejected."""
+    form = files.form(request.corpus, text_file.MOST_CORPUS_BYTES, request.columns)
+    described = files.parsed[request.corpus].described if request.corpus and form else ""
+    material = (from_text if form in (None, DOCUMENTS) else from_records)(files, request, measured)
+    return replace(material, described=described) if material else None
+
+
 def from_text(files: Files, request: Request, measured: list[Document]) -> Material | None:
     """The parts of a text, with other texts that are `measured`; None where `files` kept a fault. Raises DatasetRejected."""
     name, given_name = files.name(request.corpus, "dataset.txt"), files.name(request.held_out, "heldout.txt")
     most, least = text_file.MOST_CORPUS_BYTES, text_file.MINIMUM_HELD_OUT_WORDS
-    corpus = files.attempt(lambda: files.text(request.corpus, "dataset.txt", text_file.MINIMUM_WORDS, most))
+    corpus = files.attempt(
+        lambda: files.text(request.corpus, "dataset.txt", text_file.MINIMUM_WORDS, most, request.columns)
+    )
     given = ""
     if request.corpus is None or request.held_out is not None:
-        given = files.attempt(lambda: files.text(request.held_out, "heldout.txt", least))
+        given = files.attempt(lambda: files.text(request.held_out, "heldout.txt", least, columns=request.columns))
     if corpus is None or given is None:
         return None
     if given:
@@ -84,24 +96,24 @@ def from_text(files: Files, request: Request, measured: list[Document]) -> Mater
         if request.held_out is None and files.corpus_words:
             held_out = text_file.part(held_out, max(files.corpus_words // 2, LEAST_HELD_OUT_WORDS))
     else:
-        whole, held_out = holding.split(corpus)
+        split = holding.split(corpus)
+        whole, held_out = split.training, split.held_out
     training, warnings = _learned(whole, files, name)
-    overlap = Overlap(map(text_file.titled, training), [given, *(part.text for part in (*held_out, *measured))])
+    overlap = Overlap(map(text_file.titled, training), [given, *(part.text for part in measured)])
+    way_out = "Give a longer text, or more documents under `# Title` lines."
     if given:
         files.attempt(lambda: overlap.refuse(given_name, given))
-    else:
-        # What a text says twice cannot be held out.
-        held_out = [part for part in held_out if overlap.first(part.text) is None]
-    if not held_out:
-        raise HeldOutLeaks(
-            f"Every part of {name} that was to be held out stands in another part as well, so its loss would prove nothing. "
-            "Remove the repetitions, or give `heldOut` text of its own."
-        )
+    elif split.shared:
+        kind = "passages" if holding.are_passages(whole) else "documents"
+        way_out = "Take out text that stands in it more than once, or give `heldOut` text of its own."
+        told = f"{split.shared:,} of {split.candidates:,} {kind} of {name} share eight words in a row with another one, such as “{split.phrase}”"
+        if not held_out:
+            raise HeldOutLeaks(f"{told}, so none can be held out. {way_out}")
+        warnings.append(f"{told}. They are trained on, and others are held out.")
     once = holding.different(held_out)
     if len(once) < len(held_out):
         repeated = len(held_out) - len(once)
         warnings.append(f"{repeated} held-out documents say what another one says; each is measured once.")
-    way_out = "Give a longer text, or more documents under `# Title` lines."
     few = too_few(once, "held-out documents", way_out)
     if not few and holding.are_passages(once):
         few = [
@@ -184,13 +196,17 @@ def _read(
     files: Files, request: Request, key: str, prefix: str, minimum_words: int, most_bytes: int
 ) -> tuple[list[Record], list[str]]:
     """The different records of a file, and warnings. Raises DatasetRejected and PatientDataSuspected."""
-    text = text_file.decode(files.content(key, "", most_bytes), key)
+    rows = files.rows(key, most_bytes, request.columns)
+    if rows.are_documents:
+        raise DatasetRejected(
+            f"{key} has {rows.form.label}, and `corpus` has records. Give records for both, or text for both."
+        )
     try:
-        records, unused = reader.read(text, key, request.columns, prefix, personal_data.shown)
+        records = reader.read(rows.rows, rows.read_as, rows.columns, prefix, personal_data.shown)
     except RecordsFaulty as fault:
-        raise DatasetRejected(str(fault)) from None
+        raise DatasetRejected(f"{fault}. {EXPECTED}") from None
     said = ((one.line, text) for one in records for text in (one.id, one.group, *one.texts))
-    personal_data.refuse_patient_data_in(said, key, personal_data.LEARNT)
+    personal_data.refuse_patient_data_in(said, rows.called, personal_data.LEARNT)
     kept = holding.different_records(records)
     if long := [record for record in kept if len(encoded(record.text)) > MOST_RECORD_BYTES]:
         raise DatasetRejected(
@@ -202,8 +218,8 @@ def _read(
             f"{key} has {total} words in {len(kept)} records; at least {minimum_words} are needed. Add more records."
         )
     warnings = []
-    if unused:
-        warnings.append(f"Of {key} these columns are not used: {listed(map(personal_data.shown, unused))}.")
+    if rows.unused:
+        warnings.append(f"Of {key} these columns are not used: {listed(map(personal_data.shown, rows.unused))}.")
     if repeated := len(records) - len(kept):
         warnings.append(f"{repeated} records of {key} say what another one says; each is taken once.")
     return kept, warnings

@@ -6,6 +6,7 @@ from typing import Any
 from report.formatting import duration, whole
 from report.summary_types import Summary, or_empty
 
+MEDICAL = "medical"  # the domain of the project's own corpus
 QUANTISED = "nf4"
 _NOTHING_SHOWN = "It shows nothing about the model: the verdict is not shown, whatever the figures are."
 _SMOKE_RUN = (

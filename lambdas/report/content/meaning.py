@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from report.content.circumstances import is_smoke
+from report.content.circumstances import MEDICAL, is_smoke
 from report.findings.verdict import IMPROVED, NONE_BETTER, NOT_SHOWN, TEXT, WORSE, WORSE_OUTSIDE, Kind, Verdict
-from report.formatting import percent, plural
+from report.formatting import number, percent, plural
 from report.summary_types import Summary, has_figures
 
 SMOKE_TITLE = "A smoke run: nothing is shown about the model"
@@ -23,10 +23,9 @@ STATUS_WORDS = {
     "ABORTED": "was stopped",
     "UNKNOWN": "ended in a way that nobody recorded",
 }
-_ALWAYS = (
+_MEDICAL = (
     "It does not say that the tuned model is fit for clinical use. No answer was checked by a clinician.",
     "It is not a benchmark of medical skill: no examination, no diagnosis and no advice was tested.",
-    "It does not say that single answers became true. A likelier text can still be wrong.",
 )
 
 
@@ -103,13 +102,13 @@ def plain_meaning(
     if verdict == IMPROVED:
         learned = (
             f"It says that the model has learned something about how {kind.things} like those of the corpus go on: shown a "
-            f"held-out one, it gives each token (a word or part of one) that really comes next about {share} more probability, "
+            f"held-out one, it gives each token (a word or part of one) that really comes next about {_more(heldout)} probability, "
             "and that this is more than it gained on the control texts about unrelated subjects."
         )
         if outside is None:
             unknown = f"How much of that is knowledge of the field and how much is the style of these {kind.things}, it does not say."
             return f"{learned} {unknown}"
-        return f"{learned} On the outside documents, which others wrote, it gives such a token about {_share(outside)} more; that is not held against the control texts."
+        return f"{learned} On the outside documents, which others wrote, it gives such a token about {_more(outside)}; that is not held against the control texts."
     return (
         f"It says that fine-tuning did harm here: shown a held-out {kind.things[:-1]} of the same corpus, the model gives "
         f"each token (a word or part of one) that really comes next about {share} less probability."
@@ -135,6 +134,13 @@ def of_strength(strength: Mapping[str, Any]) -> str:
     )
 
 
+def _more(block: Mapping[str, Any] | None) -> str:
+    """A gain in probability: `12 % more`, or `8.7 times as much` from twice as much on."""
+    change = (block or {}).get("difference") or {}
+    times = math.exp(min(-float(change.get("estimate") or 0), 50.0))
+    return f"{number(times, 1 if times < 100 else 0)} times as much" if times >= 2 else f"{_share(block)} more"
+
+
 def _share(block: Mapping[str, Any] | None) -> str:
     """By how much likelier the right token became (exp of the mean log ratio), in per cent; empty if not measured."""
     change = (block or {}).get("difference") or {}
@@ -146,8 +152,13 @@ def _share(block: Mapping[str, Any] | None) -> str:
     return percent(share, error) if share >= 0.0005 or not share else "less than 0.1\u00a0%"
 
 
-def does_not_say(outside: Mapping[str, Any] | None = None, kind: Kind = TEXT) -> list[str]:
-    """What the verdict does not say."""
+def purpose(domain: str | None) -> str:
+    """What the model of a run in this domain is for."""
+    return "For research and teaching" + ("; not a medical device, not medical advice." if domain == MEDICAL else ".")
+
+
+def does_not_say(outside: Mapping[str, Any] | None = None, kind: Kind = TEXT, domain: str | None = None) -> list[str]:
+    """What the verdict does not say, in the words of the run's domain (None for a text of your own)."""
     if outside is None or not has_figures(outside):
         why = (
             "no outside text was given" if outside is None else "of the outside text that was given, no loss came back"
@@ -163,4 +174,16 @@ def does_not_say(outside: Mapping[str, Any] | None = None, kind: Kind = TEXT) ->
             "whoever started the run has chosen."
         )
     texts = f"these held-out {kind.things}" + (", these outside documents" if has_figures(outside) else "")
-    return [first, *_ALWAYS, f"It holds for this corpus, {texts} and this seed, not for other fields or other models."]
+    field = f"the {domain} domain" if domain else "the field of your text"
+    other = (
+        f"It does not say that the tuned model is fit for use in {field}. No answer was checked by an expert.",
+        f"It is not a benchmark of skill in {field}: no task was tested.",
+    )
+    true = "It does not say that single answers became true. A likelier text can still be wrong."
+    fit = _MEDICAL if domain == MEDICAL else other
+    return [
+        first,
+        *fit,
+        true,
+        f"It holds for this corpus, {texts} and this seed, not for other fields or other models.",
+    ]

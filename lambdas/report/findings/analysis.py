@@ -43,6 +43,7 @@ def analyse(
     smoke: bool = False,
     outside_given: bool = False,
     records: bool = False,
+    domain: str | None = None,
 ) -> dict[str, Any]:
     """The findings of a run: verdict, second line, and every figure with its standard error and interval.
 
@@ -64,7 +65,7 @@ def analyse(
     copies = compare_copies(base_answers, tuned_answers, corpus, **seeded)
     return {
         "schema": 1,
-        **judged(heldout, beyond, choices, outside, smoke=smoke, records=records, strength=strength),
+        **judged(heldout, beyond, choices, outside, smoke=smoke, records=records, strength=strength, domain=domain),
         "resamples": resamples,
         "analysis_seed": seed,
         "heldout": heldout,
@@ -110,6 +111,7 @@ def judged(
     smoke: bool = False,
     records: bool = False,
     strength: Mapping[str, Any] | None = None,
+    domain: str | None = None,
 ) -> dict[str, Any]:
     """Both verdicts on the figures of a run, with their reasons, the rules, and what they say and do not say."""
     kind = kind_of(heldout, records)
@@ -124,7 +126,7 @@ def judged(
         "rule": RULE,
         "knowledge_rule": KNOWLEDGE_RULE,
         "says": plain_meaning(verdict.verdict, heldout, outside, kind),
-        "does_not_say": does_not_say(outside, kind),
+        "does_not_say": does_not_say(outside, kind, domain),
     }
 
 

@@ -40,9 +40,9 @@ def make(folder: Path = FOLDER, version: str = DEPLOYED) -> Path:
     return programs.python_packages(folder, *_lists(version), first=TORCH)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "captune vllm") -> int:
     """Make the environment and print its Python; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Make the environment of the real vLLM.")
+    parser = argparse.ArgumentParser(prog=prog, description="Make the environment of the real vLLM.")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     folder: Path = parser.parse_args(arguments).folder
     print(f"Looking for vLLM in {folder}; the first time it is installed, a few minutes.", file=sys.stderr, flush=True)

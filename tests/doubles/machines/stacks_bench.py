@@ -87,11 +87,12 @@ def actions(statements: list[Statement]) -> set[str]:
 
 
 @cache
-def synthesize(*overrides: str, account: str | None = None) -> Stacks:
+def synthesize(*overrides: str, account: str | None = None, with_packages: bool = False) -> Stacks:
     """The stacks with the settings of cdk.json and `key=value` overrides, as `cdk synth -c key=value` makes them."""
     folder = Path(tempfile.mkdtemp(prefix="captune-stacks-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    context: dict[str, Any] = {**json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"], **NO_BUNDLING}
+    context: dict[str, Any] = {**json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]}
+    context |= {} if with_packages else NO_BUNDLING
     context |= dict(override.split("=", 1) for override in overrides)
     app = cdk.App(context=context, outdir=str(folder), analytics_reporting=False)
     add_stacks(app, Settings.from_context(app.node.get_all_context()), root=ROOT, account=account)

@@ -127,7 +127,7 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def tiny_layer() -> Any:
+def tiny_layer(dropout: float = 0.0) -> Any:
     """A Llama of one layer in bfloat16 with random LoRA matrices: both get gradients, which PEFT's zeros would prevent.
 
     It is always the same, and the test's own random numbers stay as they were.
@@ -136,7 +136,8 @@ def tiny_layer() -> Any:
         vocab_size=256, hidden_size=128, intermediate_size=256, num_hidden_layers=1, num_attention_heads=4,
         num_key_value_heads=4, max_position_embeddings=64,
     )  # fmt: skip
-    lora = LoraConfig(r=8, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False)
+    targets = ["q_proj", "v_proj", "down_proj"]
+    lora = LoraConfig(r=8, lora_dropout=dropout, target_modules=targets, init_lora_weights=False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return get_peft_model(LlamaForCausalLM(shape).to(torch.bfloat16), lora)

@@ -121,39 +121,37 @@ def test_an_answer_whose_client_left_ends_at_the_next_token(patient: ContinuousB
 
 
 @pytest.mark.parametrize(
-    ("lengths", "answer", "most", "room", "chosen"),
+    ("lengths", "most", "room", "begun"),
     [
-        ([50, 3, 48, 4, 55], 4, 3, 10_000, [50, 48, 55]),  # the longest waiting, and those of like length
-        ([10, 10, 90, 10], 10, 9, 70, [10, 10, 10]),
-        ([10, 10, 12, 10], 10, 9, 70, [10, 10, 12]),  # padding included
-        ([500, 500], 4, 9, 10, [500]),  # one, however little room there is
+        ([50, 3, 48, 4], 3, 10_000, [50, 3, 48]),  # those that have waited longest
+        ([10, 10, 90, 10], 9, 60, [10, 10]),  # of 14 tokens each, with their answers; the next one waits for its room
+        ([500, 500], 9, 10, [500]),  # one, however little room there is
     ],
 )
-def test_prompts_are_read_with_those_of_like_length_within_the_room(
-    folders: Folders, monkeypatch: pytest.MonkeyPatch, lengths: list[int], answer: int, most: int, room: int, chosen: list[int]
-) -> None:  # fmt: skip
+def test_rows_begin_in_their_order_within_the_room(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, lengths: list[int], most: int, room: int, begun: list[int]
+) -> None:
     monkeypatch.setattr(ContinuousBatch, "_loop", lambda self: None)  # nothing is read but what is asked for here
     engine = ContinuousBatch(*folders, "float32", most)
     engine.room = room
-    engine._waiting = rows = [Row([7] * length, False, answer, Sampling(), lambda news: None) for length in lengths]
-    engine._begin_to_read()
-    assert engine._reading is not None
-    assert [len(row.prompt) for row in engine._reading.rows] == chosen
-    assert engine._waiting == [row for row in rows if row not in engine._reading.rows]
+    for length in lengths:
+        submit(engine, [7] * length, 4)
+    engine._admit()
+    assert [len(row.prompt) for row in engine._reading] == begun
+    assert [len(row.prompt) for row in engine._waiting] == lengths[len(begun) :]
 
 
-def test_requests_that_come_together_are_one_batch(engine: ContinuousBatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    forward, sizes = engine._forward, list[int]()
+def test_a_sampled_answer_as_deployed_does_not_depend_on_its_batch(folders: Folders) -> None:
+    engine = ContinuousBatch(*folders, "bfloat16", 40)  # the template's format
+    wanted = [([*range(1, 2 + number % 23)], number % 2 == 1, Sampling(0.8, 0.9, number)) for number in range(36)]
 
-    def counted(part: Any, *given: Any, **more: Any) -> Any:
-        sizes.append(len(part.rows))
-        return forward(part, *given, **more)
+    def asked(several: list[tuple[list[int], bool, Sampling]]) -> list[list[Token | Ended]]:
+        rows = [submit(engine, prompt, 12, adapted=adapted, sampling=how) for prompt, adapted, how in several]
+        return [row.rest() for row in rows]
 
-    submit(engine, PROMPTS[0], 1).rest()
-    monkeypatch.setattr(batching, "QUIET_SECONDS", 3.0)  # this thread may have to wait for a core between two rows
-    monkeypatch.setattr(engine, "_forward", counted)
-    rows = [submit(engine, PROMPTS[0], 1) for _ in range(3)]
-    assert [len(row.rest()) for row in rows] == [2, 2, 2] and sizes == [3]
+    together, turned = asked(wanted), asked(wanted[::-1])[::-1]
+    alone = [asked([one])[0] for one in wanted]
+    assert together == turned == alone
 
 
 def test_a_row_that_fails_takes_no_other_with_it(patient: ContinuousBatch) -> None:
@@ -179,29 +177,24 @@ def test_prompts_are_scored_as_transformers_scores_them(folders: Folders, engine
 
 
 @pytest.mark.parametrize(
-    ("asked", "size", "fast", "expected"),
+    ("asked", "size", "expected"),
     [
-        ("auto", 1, True, torch.bfloat16),
-        ("auto", 1, False, torch.float32),
-        ("bfloat16", 1, True, torch.bfloat16),
-        ("bfloat16", 1, False, torch.float32),
-        ("bfloat16", 1 << 50, False, torch.bfloat16),  # 32 bits would not fit the machine
-        ("float32", 1 << 50, True, torch.float32),
+        ("auto", 1, torch.float32),
+        ("bfloat16", 1, torch.float32),
+        ("bfloat16", 1 << 50, torch.bfloat16),  # 32 bits would not fit the machine
+        ("float32", 1 << 50, torch.float32),
     ],
 )
-def test_weights_are_held_in_16_bits_where_that_is_faster_or_32_do_not_fit(
-    monkeypatch: pytest.MonkeyPatch, asked: str, size: int, fast: bool, expected: torch.dtype
-) -> None:
-    monkeypatch.setattr(generation, "bfloat16_is_faster", lambda: fast)
+def test_weights_are_held_in_32_bits_unless_they_do_not_fit(asked: str, size: int, expected: torch.dtype) -> None:
     assert number_format(asked, size) is expected
     with pytest.raises(ValueError, match="SM_VLLM_DTYPE=float8"):
         number_format("float8", size)
 
 
 def test_weights_stay_in_16_bits_in_memory(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "bfloat16_is_faster", lambda: True)
+    monkeypatch.setattr(generation, "number_format", lambda asked, size: torch.bfloat16)
     engine = ContinuousBatch(*folders, "bfloat16", 1)
-    assert {parameter.dtype for parameter in engine._model.parameters()} == {torch.bfloat16}
+    assert {parameter.dtype for parameter in engine.model.parameters()} == {torch.bfloat16}
     assert submit(engine, [0, 5], 4, adapted=True).rest()[-1] in (Ended("stop"), Ended("length"))
 
 

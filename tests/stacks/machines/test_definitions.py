@@ -9,7 +9,8 @@ import pytest
 
 from stacks.definitions import as_text
 from stacks.fine_tuning_stack import StateMachine
-from verification.simulation.definitions import MACHINES, each_state, machine
+from verification.simulation.definitions import MACHINES, each_state, edited, machine
+from verification.simulation.parameters import RunParameters
 
 both = pytest.mark.parametrize("name", MACHINES)
 
@@ -69,3 +70,11 @@ def test_every_state_has_a_comment_and_rules_that_aws_takes_and_every_task_retri
             *others, _ = named = [rule["ErrorEquals"] for rule in body.get(kind, [{"ErrorEquals": []}])]
             assert all(errors == ["States.ALL"] for errors in named if "States.ALL" in errors), state
             assert all("States.ALL" not in errors for errors in others), state
+
+
+def test_the_version_of_a_deployment_follows_each_edit_of_its_definition() -> None:
+    def version(number: int) -> str:
+        with edited("fine_tuning", lambda definition: definition.update(Comment=f"edit {number}"))():
+            return RunParameters().version()
+
+    assert len({version(number) for number in range(50)}) == 50

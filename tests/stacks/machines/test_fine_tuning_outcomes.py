@@ -17,6 +17,7 @@ from tests.doubles.machines.fine_tuning_run import (
     HOSTING,
     KEPT,
     PLAN,
+    REPORT,
     RESERVATION,
     RUN,
     SECOND,
@@ -61,6 +62,10 @@ def test_each_model_is_asked_until_no_prompt_remains() -> None:
     remaining = [{"remaining": 2}, {"remaining": 1}, {"remaining": 0}]
     execution = run(AskBaseModel=remaining, AskFineTunedModel=remaining)
     assert [len(execution.asked(state)) for state in ("AskBaseModel", "AskFineTunedModel")] == [3, 3]
+
+
+def test_a_successful_run_answers_with_the_verdict_and_the_addresses() -> None:
+    assert run().output == REPORT
 
 
 on_both = pytest.mark.parametrize("planned", [plan(), SPOT], ids=["on demand", "spot"])
@@ -153,7 +158,8 @@ def test_a_job_without_a_base_model_ends_by_name_with_a_way_out(tmp_path: Path, 
     ):
         execution = run(DescribeTraining=job("Failed", reason=reason, billed=130))
         assert (execution.error, execution.asked("CreateModel")) == ("WeightsUnusable", [])
-        assert f"after 130 billed seconds: {reason} To use a copy of your own" in execution.cause
+        assert f"after 130 billed seconds: {reason} To train from a copy" in execution.cause
+        assert "captune copy-weights" in execution.cause
 
 
 class TestAnEndpointWithoutCapacity:
@@ -204,7 +210,9 @@ def test_a_run_waits_for_its_endpoint_until_two_minutes_are_left(looks: Any, dea
 def test_a_run_that_only_serves_waits_for_its_endpoint_and_asks_nothing() -> None:
     planned = plan(adapterUri=EARLIER, serveOnly=True)
     execution = run(Preflight=planned, DescribeEndpoint=[endpoint("Creating"), endpoint()])
-    assert (execution.output["verdict"], execution.pauses("DescribeEndpoint")) == ("served", [60])
+    reason = f"It served the adapter {EARLIER} and asked nothing."
+    assert execution.output == {"run": RUN, "verdict": "served", "reason": reason, "reservedCents": 587}
+    assert execution.pauses("DescribeEndpoint") == [60]
     assert execution.asked("AskBaseModel") == execution.asked("WriteReport") == []
     assert run(Preflight=planned, DescribeEndpoint=endpoint("Failed", "No luck.")).error == "EndpointFailed"
 

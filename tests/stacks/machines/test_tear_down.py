@@ -20,7 +20,7 @@ EVENT: Mapping[str, Any] = {
 SETTLED: Mapping[str, Any] = {
     "subject": "Captune: settled",
     "message": "It cost $1.23.",
-    "result": {"run": RUN, "status": "SUCCEEDED", "actualCents": 123, "leftCents": 2377},
+    "result": {"run": RUN, "status": "SUCCEEDED", "verdict": "not shown", "actualCents": 123, "leftCents": 2377},
     "record": {"run": RUN},
 }
 FINISHED = {"subject": "Captune: improved", "message": "All of it.", "verdict": "improved"}
@@ -86,7 +86,7 @@ def test_a_call_that_stops_nothing_is_given_up_after_these_pauses(state: str) ->
         execution = run(**ONLY_WITH.get(state, {}), **{state: Failure(error)})
         assert (execution.status, execution.states[-1]) == ("SUCCEEDED", "Done")
         assert len(execution.asked(state)) == 1 + len(waits)
-        assert {**execution.output, "verdict": "improved"} == run().output
+        assert execution.output == (SETTLED["result"] if state == "FinishReport" else run().output)
 
 
 def test_what_another_attempt_cannot_change_is_not_called_again() -> None:
@@ -151,7 +151,7 @@ class TestLooking:
 
     def test_leaves_a_running_execution_alone_and_stops_after_ten_minutes(self) -> None:
         execution = run(RemoveResources=RUNNING)
-        assert (execution.status, execution.states[-1]) == ("SUCCEEDED", "RunGoesOn")
+        assert (execution.status, execution.states[-1], execution.output) == ("SUCCEEDED", "RunGoesOn", {})
         assert [call.second for call in execution.calls] == [30 * number for number in range(20)]
         # Ended meanwhile; and only an unbroken row of twenty counts.
         execution = run(RemoveResources=[*19 * [RUNNING], BUSY, *19 * [RUNNING], looked()])
@@ -170,7 +170,7 @@ class TestAnEndpointToKeep:
         assert json.loads(target["Input"]) == {**EVENT, "reason": "schedule"}
         assert target["RetryPolicy"] == {"MaximumRetryAttempts": 185, "MaximumEventAgeInSeconds": DAY}
 
-    @pytest.mark.parametrize("error", ["Scheduler.SchedulerException", "States.Timeout", "States.Runtime"])
+    @pytest.mark.parametrize("error", ["Scheduler.SchedulerException", "States.Timeout", "States.Permissions"])
     def test_is_deleted_at_once_where_its_end_cannot_be_scheduled(self, error: str) -> None:
         execution = run(RemoveResources=[KEPT, looked()], KeepEndpointForNow=Failure(error))
         assert [asked["reason"] for asked in execution.asked("RemoveResources")] == ["event", "schedule", "schedule"]
@@ -191,7 +191,7 @@ class TestTheSettlement:
 
     @pytest.mark.parametrize(
         ("error", "first_looks", "quick"),
-        [("LedgerUnreachable", [], 119), ("States.Timeout", [BUSY], 118), ("States.Runtime", [BUSY, BUSY], 118)],
+        [("LedgerUnreachable", [], 119), ("States.Timeout", [BUSY], 118), ("States.Permissions", [BUSY, BUSY], 118)],
     )
     def test_that_fails_a_day_is_repeated_after_each_look(self, error: str, first_looks: list[Any], quick: int) -> None:
         # A round is a look and the settlement with its second attempt, ten seconds later.
@@ -210,7 +210,7 @@ class TestTheSettlement:
         assert told == TOPIC | {"Subject": f"Captune: not settled yet ({RUN})", "Message": told["Message"]}
         assert "nothing more of run captune-one, and left alone a model. Its cost" in told["Message"]
         assert told["Message"].endswith("LedgerUnreachable: The ledger does not answer.")
-        untold = run(SettleLedger=[*20 * [SILENT], USUAL], TellUnsettled=Failure("States.Runtime"))
+        untold = run(SettleLedger=[*20 * [SILENT], USUAL], TellUnsettled=Failure("States.Permissions"))
         assert "nothing more of run captune-one. Its cost" in untold.asked("TellUnsettled")[0]["Message"]
         assert 30 + sum(SERVICE_WAITS) in untold.pauses("SettleLedger")
 

@@ -20,6 +20,7 @@ from captune.account import PROJECT, Refused
 from captune.benchmark import LmEvalFailed, mcnemar
 from captune.engines import Pieces
 from captune.kept_run import KeptRun
+from common.errors import DatasetRejected
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 from report.findings.recall import clustered_mean
 from tests.doubles import PATIENCE_SECONDS
@@ -75,7 +76,7 @@ def test_medical_names_nine_sets_and_a_file_must_be_there(tmp_path: Path) -> Non
     (tmp_path / "mine.jsonl").touch()
     *medical, own = benchmark.specs_of(["medical", str(tmp_path / "mine.jsonl")])
     assert len(medical) == 9 and "mmlu_virology" in medical and own["task"] == "mine"
-    with pytest.raises(Refused, match="There is no file"):
+    with pytest.raises(DatasetRejected, match="There is no file"):
         benchmark.main(["run", str(tmp_path / "none.yaml")])
 
 

@@ -27,7 +27,12 @@ ALARMS = ["captune-endpoint-too-old", "captune-sweeper-silent"]
 EMPTY: dict[str, Any] = {"Resources": {}}
 ALARM = {"Resources": {"Alarm": {"Type": "A", "Properties": {"Text": "für müller@example.org → 警報"}}}}
 BROKEN = {"severity": "ERROR", "code": "SCHEMA", "message": "no", "location": "/States/A"}
-ASK_PAYER = "To enable budgets for your account, ask the payer account to enable budgets first."
+# As AWS denies Budgets to an administrator: by the payer, by a service control policy, by root's switch (in few words).
+BUDGETS_DENIED = (
+    "Account 123456789012 is a linked account. To enable budgets for your account, ask the payer account to enable budgets first.",
+    "User: x is not authorized to perform: budgets:ViewBudget with an explicit deny in a service control policy",
+    "Access Denied",
+)
 
 
 def troubled(service: Any, operation: str, *error: str) -> Any:
@@ -63,9 +68,9 @@ def alarms(*names: str, **changed: Any) -> Iterator[Finding]:
     return deployment.alarms(aws.cloudwatch(*names, "somebody-elses", **changed), ALARMS)
 
 
-def stack(status: str, there: Any = EMPTY, here: Any = EMPTY) -> Iterator[Finding]:
+def stack(status: str, there: Any = EMPTY, here: Any = EMPTY, protected: bool = True) -> Iterator[Finding]:
     stacks = CloudFormation({"Captune-Storage": there})
-    stacks.statuses["Captune-Storage"], stacks.protected = status, True
+    stacks.statuses["Captune-Storage"], stacks.protected = status, protected
     return deployment.read(stacks, {"Captune-Storage": here}, Deployed())
 
 
@@ -75,7 +80,6 @@ def another_region() -> Iterator[Finding]:
     return deployment.only_region(iam, ACCOUNT, Deployed(set()))
 
 
-NOT_TURNED_ON = troubled(Budgets(), "describe_budgets", "AccessDeniedException", ASK_PAYER)
 # What is in order, the check as a whole finds.
 ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (deployment.bootstrap(ssm("5"), "/v", 6), [PROBLEM], "6 is needed"),
@@ -84,6 +88,7 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (stack("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"), [WARNING], "wait"),
     (stack("UPDATE_ROLLBACK_COMPLETE"), [WARNING], "see its events"),
     (stack("ROLLBACK_FAILED"), [PROBLEM], "--no-enable-termination-protection --stack-name Captune-Storage"),
+    (stack("ROLLBACK_COMPLETE", protected=False), [PROBLEM], "there make deploy, which first deletes them"),
     (stack("REVIEW_IN_PROGRESS"), [LATER], ""),
     (stack("DELETE_FAILED"), [PROBLEM], "see its events"),
     (stack("UPDATE_COMPLETE", ALARM, EMPTY), [WARNING], "not what this checkout would deploy"),
@@ -96,7 +101,7 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (plan(accountPlanType="FREE", accountPlanExpirationDate=datetime(2027, 1, 31)), [WARNING], "or on 31 January 2027"),
     (supplies.plan(troubled(aws.freetier(), "get_account_plan_state", "ResourceNotFoundException")), [OK], "not the free one"),
     (supplies.newer_images(lambda region: Ecr(), training_successors("us-east-1")), [WARNING, WARNING], "a successor of the training"),
-    (price("1.6", "us-east-1"), [OK], "$1.6/h"),
+    (price("1.6150000000", "us-east-1"), [OK], "$1.615/h"),
     (price(None, "eu-west-3"), [PROBLEM], "Run captune prices"),
     (budget(status="EXECUTION_SUCCESS"), [OK, PROBLEM], "choose Undo, then Reset"),
     (budget(status="REVERSE_SUCCESS"), [OK, WARNING], "choose Undo, then Reset"),
@@ -110,7 +115,6 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (deployment.budget(troubled(Budgets(), "describe_budget", "NotFoundException"), aws.POLICY, 25), [PROBLEM], "no budget"),
     (supplies.room([Path("/home")], lambda folder: 400_000_000), [OK], "more than 400 MB"),
     (supplies.room([Path("/home"), Path("/tmp")], lambda folder: 399_000_000), [PROBLEM] * 2, "399 MB are free in /home, and"),
-    (supplies.budgets(NOT_TURNED_ON, ACCOUNT), [PROBLEM], "let the payer account open Budgets"),
     (email(("email", MINE, True), ("email", MINE, None)), [OK], MINE),
     (email(("email", MINE, False), ("sms", "+100", True)), [PROBLEM], "follow the link"),
     (email(("email", MINE, None), level=WARNING), [WARNING], "follow the link"),
@@ -159,6 +163,17 @@ def test_an_unanswered_question_is_a_warning_of_one_line(error: Exception, part:
     assert part in last.fix and "\n" not in last.text and len(last.text) < 400
     with pytest.raises(KeyError):  # a mistake of ours is no warning
         list(asking("subject", "ssm:GetParameter", question(KeyError("Parameter"))))
+
+
+@pytest.mark.parametrize("words", BUDGETS_DENIED)
+@pytest.mark.parametrize(
+    "right", ["budgets:ViewBudget", "budgets:ViewBudget and budgets:DescribeBudgetActionsForAccount"]
+)
+def test_a_denial_of_budgets_is_a_problem_with_its_three_causes(words: str, right: str) -> None:
+    denied = troubled(Budgets(), "describe_budgets", "AccessDeniedException", words)
+    (found,) = asking("AWS Budgets", right, supplies.budgets(denied, ACCOUNT))
+    assert found.level == PROBLEM and words in found.text
+    assert all(cause in found.fix for cause in ("as root", "payer account", "service control policy"))
 
 
 def test_reading_the_stacks_keeps_what_was_answered_before_a_refusal() -> None:

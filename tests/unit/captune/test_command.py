@@ -1,7 +1,9 @@
 """The command: its help names everything that can be done, options and errors end with the right code, and make hands on what it is given."""
 
+import errno
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -11,8 +13,11 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from captune import __main__ as command
+from captune.account import Refused
+from rehearsal import programs
 from rehearsal.conductor.options import parse
 from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.aws_account import deployed, said
@@ -98,6 +103,96 @@ def test_a_profile_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pyt
     assert code == 2 and "wrok" in text
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "mine.txt"), "mine.txt: No such file or directory. Correct the path."),
+        (OSError(errno.ENOSPC, "No space left on device", "results/x"), "results/x: No space left on device. Make room on that disk"),
+        (OSError(errno.EROFS, "Read-only file system", "results"), "results: Read-only file system. Name a place where you may write"),
+        (EndpointConnectionError(endpoint_url="https://sts"), "Check that this machine reaches AWS: the network, the proxy"),
+        (Refused("Fetch it: captune fetch RUN"), "Fetch it: /opt/venv/bin/captune fetch RUN"),
+    ],
+)  # fmt: skip
+def test_an_expected_error_ends_with_its_fix(monkeypatch: pytest.MonkeyPatch, error: Exception, told: str) -> None:
+    def fails(arguments: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr("captune.report.main", fails)
+    monkeypatch.setattr(programs, "_captune", lambda: "/opt/venv/bin/captune")
+    code, text = said("report", "results/x")
+    assert code == 1 and told in text and "Errno" not in text
+
+
+@pytest.mark.parametrize(
+    ("path", "make", "name"),
+    [
+        ("", {}, ".venv/bin/captune"),
+        (".venv/bin", {}, "captune"),
+        (".venv/bin", {"MAKELEVEL": "1"}, ".venv/bin/captune"),
+    ],
+)
+def test_a_command_in_a_message_is_written_as_it_can_be_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, make: dict[str, str], name: str
+) -> None:
+    own = tmp_path / ".venv" / "bin" / "captune"
+    own.parent.mkdir(parents=True)
+    own.touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MAKELEVEL", raising=False)
+    for variable, value in {"PATH": str(tmp_path / path), **make}.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(sys, "executable", str(own.with_name("python")))
+    programs._captune.cache_clear()
+    monkeypatch.setattr(programs, "_captune", programs._captune.__wrapped__)
+    told = "Ask both models: captune use results/captune-1. Run `captune check`, or captune, in /a/captune folder"
+    expected = f"Ask both models: {name} use results/captune-1. Run `{name} check`, or captune, in /a/captune folder"
+    assert programs.as_typed(told) == expected
+
+
+@pytest.mark.slow
+def test_a_command_that_is_told_to_end_leaves_no_folder(tmp_path: Path) -> None:
+    program = (
+        "import tempfile, time\nfrom captune import __main__ as command, report\n"
+        "def main(arguments):\n    with tempfile.TemporaryDirectory() as folder:\n        print(folder, flush=True)\n        time.sleep(60)\n"
+        "report.main = main\ncommand.app(['report', 'x'])\n"
+    )
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env=environment, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None and child.stdout.readline().startswith(bytes(tmp_path))
+        child.terminate()
+        assert child.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_cdk_runs_with_the_node_of_the_environment(tmp_path: Path) -> None:
+    """Another one may be too old, and the CDK then prints a page about it into every help text."""
+    old = tmp_path / "node"
+    old.write_text("#!/bin/sh\necho too old >&2\nexit 1\n")
+    old.chmod(0o755)
+    typed = [str(Path(sys.executable).with_name("captune")), "readme", "--help"]
+    done = subprocess.run(typed, env=os.environ | {"PATH": f"{tmp_path}:{os.defpath}"}, **CAPTURED)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        ("WARNING: Retrying after connection broken by 'ProxyError'", "pip could not reach https://host/simple. Check the network"),
+        ("ERROR: No space left on device", "ERROR: No space left on device"),
+    ],
+)  # fmt: skip
+def test_make_names_the_index_that_pip_could_not_reach(tmp_path: Path, says: str, told: str) -> None:
+    pip = tmp_path / "bin" / "python"
+    pip.parent.mkdir()
+    pip.write_text(f'#!/bin/sh\necho "{says}" >&2\nexit 1\n')
+    pip.chmod(0o755)
+    words = ("--eval=fetched: ; @$(INSTALL) packages $(SHOWN) $(EXPLAINED)", "fetched", f"VENV={tmp_path}")
+    code, text = make(*words, PIP_INDEX_URL="https://me:secret@host/simple")
+    assert code == 2 and text.startswith(told) and "secret" not in text
+    assert ("then go on: make fetched" in text) is ("Retrying" in says)
+
+
 def make(*arguments: str, **variables: str) -> tuple[int, str]:
     """How make ends with these arguments, and what it prints. Nothing is set up for a test."""
     done_before = (".venv/.rehearsable", ".venv/.ready", ".venv/.deployable", "node_modules/.bin/cdk")
@@ -129,6 +224,13 @@ def test_in_cloudshell_everything_that_is_large_is_written_beside_the_home() -> 
     here = would_run("deploy", "AWS_EXECUTION_ENV=CloudShell", "--old-file=/tmp/captune/venv/.deployable")
     assert here[-1] == ["cdk", "--output", "/tmp/captune/cdk.out", "deploy", "--all"]
     assert would_run("deploy")[-1] == ["cdk", "deploy", "--all"]
+
+
+def test_make_deploy_first_checks_with_its_own_words() -> None:
+    given = ["--require-approval", "never", "-c", "region=eu-west-1"]
+    check, *_, deploy = would_run("deploy", f"ARGS={' '.join(given)}")
+    assert (check, deploy) == (["captune", "deployable", *given], ["cdk", "deploy", "--all", *given])
+    assert "deployable" not in [word for words in would_run("deploy", "CHECK=no") for word in words]
 
 
 @pytest.mark.parametrize(

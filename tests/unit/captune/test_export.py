@@ -72,7 +72,7 @@ def test_the_peft_form_names_the_base_model_on_the_hub_and_its_licence(results: 
 
 
 def test_a_gated_models_adapter_needs_the_hubs_configuration(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = [{"LocalPath": f"model/{name}", "Url": name} for name in ("config.json", "LICENSE.txt", "a.safetensors")]
+    listed = [{"LocalPath": f"/model/{name}", "Url": name} for name in ("config.json", "LICENSE.txt", "a.safetensors")]
     hub = Answers("sagemaker", create_hub_content_presigned_urls={"AuthorizedUrlConfigs": listed})
     monkeypatch.setattr(boto3, "Session", lambda **_: FakeSession(sagemaker=hub))
     fetched = iter([b"{}", b"the licence"])  # and nothing else

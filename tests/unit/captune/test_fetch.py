@@ -39,9 +39,12 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_report_answers_and_adapter_arrive_and_nothing_else(s3: Any, tmp_path: Path) -> None:
+def test_report_answers_curves_and_adapter_arrive_and_nothing_else(s3: Any, tmp_path: Path) -> None:
+    event_file = f"runs/{RUN}/training/{RUN}/output/data/tensorboard/events.out.tfevents.1.host.2.0"
+    s3.put_object(Bucket=BUCKET, Key=event_file, Body=b"curves")
     copied = fetch(s3, BUCKET, RUN, tmp_path)
-    assert files(tmp_path / RUN) == KEPT | {f"adapter/{name}" for name in ADAPTER}
+    curves = {"tensorboard/events.out.tfevents.1.host.2.0"}
+    assert files(tmp_path / RUN) == KEPT | curves | {f"adapter/{name}" for name in ADAPTER}
     assert {name: (tmp_path / RUN / "adapter" / name).read_bytes() for name in ADAPTER} == ADAPTER
     # Until its configuration is there, nobody takes the folder for an adapter.
     assert copied[-1] == "adapter/adapter_config.json"

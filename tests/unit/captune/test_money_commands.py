@@ -40,10 +40,10 @@ def test_the_command_prints_tokens_seconds_dollars_and_memory(tmp_path: Path) ->
 
 def test_the_texts_of_records_are_counted_and_not_their_marks(tmp_path: Path) -> None:
     records, table = tmp_path / "records.jsonl", tmp_path / "RECORDS.CSV"
-    pairs = [(f"What is gene {number}?", "It codes for a protein.") for number in range(3)]
+    pairs = [(f"What is gene {number}?", "It codes for a protein.") for number in range(120)]
     records.write_text("\n".join(json.dumps({"prompt": one, "completion": two}) for one, two in pairs), "utf-8")
     table.write_text("prompt,completion\n" + "\n".join(f"{one},{two}" for one, two in pairs), "utf-8")
-    assert first_line(records).endswith(", 27 words") and first_line(table).endswith(", 27 words")
+    assert first_line(records).endswith(", 1,080 words") and first_line(table).endswith(", 1,080 words")
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,17 @@ def test_a_large_text_counts_as_much_as_a_run_learns(tmp_path: Path, given: str,
     file = tmp_path / "large.txt"
     file.write_text("word " * 2**20, "utf-8")  # 5 MiB
     assert words in first_line(file, "-c", given)
+
+
+def test_a_run_that_preflight_would_reject_has_no_price_without_its_error(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("word")
+    code, text = said("estimate", "--corpus", tmp_path / "one.txt")
+    assert (
+        code == 1
+        and text == "A run rejects one.txt: it needs at least 1,000 words, and 1 are there. Give a longer text.\n"
+    )
+    code, text = said("estimate", "-c", "base_model=llama-2-13b", "-c", "training_instance_type=ml.g5.2xlarge")
+    assert code == 1 and "to serve" in text and "Llama 2 13B with 13.0 billion parameters does not fit" in text
 
 
 def test_what_is_no_setting_or_pays_for_no_run_ends_with_its_reason() -> None:

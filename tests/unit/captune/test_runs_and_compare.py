@@ -5,9 +5,10 @@ import json
 import random
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from botocore.exceptions import NoCredentialsError
 
 from captune import account, runs
 from captune.account import Refused
@@ -17,7 +18,7 @@ from captune.runs import FETCHED, REHEARSED, Run, find
 from report.findings.recall import clustered_mean
 from report.findings.statistics import compare_losses
 from tests.doubles.aws_account import deployed, said
-from tests.doubles.run_bucket import RunBucket, files_of_run
+from tests.doubles.run_bucket import RUN, RunBucket, files_of_run, kept_here
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "results" / "example"
 SUMMARY = json.loads((EXAMPLE / "summary.json").read_bytes())
@@ -139,7 +140,15 @@ def test_another_setting_is_no_spread_between_seeds() -> None:
     three = [seeded(1), seeded(2), seeded(3, epochs=2)]
     assert [group["letters"] for group in compare(three)["seeds"]] == [["A", "B"]]
     words = page(three, compare(three)).decode()
-    assert all(part in words for part in ("C: seed 3, epochs 2", "AB: mean of seeds", "2026-11-03 05:38"))
+    assert all(part in words for part in ("C: seed 3, epochs 2", "AB: mean of seeds", "2026-11-03"))
+
+
+@pytest.mark.parametrize(("domain", "medical"), [("medical", True), ("support", False), (None, False)])
+def test_the_page_is_medical_where_a_run_is(domain: str | None, medical: bool) -> None:
+    both = seeded(1), seeded(2)
+    for run in both:
+        cast(dict[str, Any], run.summary)["domain"] = domain
+    assert ("medical device" in page(both, compare(both)).decode()) == medical
 
 
 def test_a_page_has_one_chart_and_asks_for_nothing(tmp_path: Path) -> None:
@@ -168,13 +177,13 @@ def test_runs_here_and_of_the_account_are_listed_once(tmp_path: Path, monkeypatc
     assert code == 0 and "The summary of the run cut cannot be read" in text and listed[2]["verdict"] == "no report yet"
     code, text = said("runs", "--results", tmp_path, "--last", "2", "--here")
     assert runs.verdict(Run("again", runs.ACCOUNT, {"serveOnly": True}, lambda: None)) == "served only"
-    assert "captune-one" not in text and "1 older run not shown" in text and "seed 2" in text and "at most" not in text
+    assert "captune-one" not in text and "1 older run not shown" in text and "≤" not in text
 
 
 def test_runs_says_so_where_no_account_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(account, "session", lambda region: deployed(stacks=()))
     code, text = said("runs", "--results", written(tmp_path, seeded(1)))
-    assert code == 0 and "captune-1" in text and "the account did not answer" in text
+    assert code == 0 and text.splitlines()[1].startswith("1 ") and "the account did not answer" in text
     with pytest.raises(Refused, match="captune-1"):
         find(["captune-7"], tmp_path, None)
 
@@ -198,7 +207,7 @@ def test_a_refused_run_is_listed_and_named_by_what_refused_it(tmp_path: Path) ->
     (listed,) = json.loads(said("runs", "--here", "--json", "--results", tmp_path)[1])
     assert (listed["run"], listed["where"]) == ("captune-refused", REHEARSED)
     assert listed["verdict"] == "DatasetRejected"
-    assert "captune-refused" in said("runs", "--here", "--results", tmp_path)[1]
+    assert "refused rehearsed" in said("runs", "--here", "--results", tmp_path)[1]
     for words in (("use", "refused"), ("export", "refused", "--to", "peft"), ("compare", "refused", "refused"), ("fetch", "refused")):  # fmt: skip
         code, text = said(*words, "--results", tmp_path)
         assert code == 1 and "DatasetRejected: mine.txt repeats itself." in text and "credentials" not in text
@@ -222,6 +231,58 @@ def test_latest_and_the_beginning_of_a_name_name_a_run(tmp_path: Path, capsys: p
         found("2")
     with pytest.raises(Refused, match="was refused and has left no model"):
         found("refused")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["use", "latest"], "There is no run in {results} yet. Make one: make rehearse"),
+        (["export", "latest", "--to", "peft"], "There is no run in {results} yet. Make one: make rehearse"),
+        (["export", "example", "--to", "peft"], "is the example report that comes with Captune, without its adapter. Make a run"),
+        (["use", "example"], "is the example report that comes with Captune, without its adapter. Make a run"),
+        (["fetch", "latest"], "latest is the newest run on this machine. Type the whole name"),
+    ],
+)  # fmt: skip
+def test_the_example_that_comes_with_captune_is_no_run_of_yours(tmp_path: Path, words: list[str], told: str) -> None:
+    (tmp_path / "example").mkdir()
+    (tmp_path / "example" / "plan.json").write_text(json.dumps(PLAN))
+    code, text = said(*words, "--results", tmp_path)
+    assert code == 1 and told.format(results=tmp_path) in text
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "metrics.json"])
+def test_a_damaged_file_of_an_adapter_is_named(tmp_path: Path, name: str) -> None:
+    adapter = kept_here(tmp_path, {"name": "Llama"}, executionArn=f"x:{REHEARSED_ACCOUNT}:y") / "adapter"
+    (adapter / name).write_text("{")
+    for words in (["use", RUN], ["export", RUN, "--to", "peft"]):
+        code, text = said(*words, "--results", tmp_path)
+        assert code == 1 and f"{adapter / name} is damaged" in text and "Fetch or rehearse the run again." in text
+
+
+@pytest.mark.parametrize("words", [["use", "nosuchrun"], ["fetch", "nosuchrun"], ["compare", "nosuchrun", "other"]])
+def test_a_run_that_is_not_here_is_named_without_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    def signed_out(region: str | None) -> None:
+        raise NoCredentialsError
+
+    monkeypatch.setattr(account, "session", signed_out)
+    code, text = said(*words, "--results", written(tmp_path, seeded(1)))
+    assert code == 1 and f"There is no run nosuchrun in {tmp_path}, and your account did not answer" in text
+    assert "There are: captune-1." in text
+
+
+def test_each_run_is_one_line_of_eighty_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = Run("captune-rehearsal-20261202-142215-2747", REHEARSED, PLAN, lambda: None), seeded(2)
+    other.summary["configuration"]["settings"]["lora_alpha"] = None
+    monkeypatch.setattr(runs, "_WIDTH", 80)
+    runs._show_rows([one, other])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [["rehearsal-20261202-142215-2747", REHEARSED], ["2", REHEARSED]]
+    assert max(map(len, lines)) <= 80
+    assert runs.setting_words({"seed": None, "steps": None, "epochs": 2}) == "epochs 2"
 
 
 @pytest.mark.parametrize("width", [60, 80, 170, 400])

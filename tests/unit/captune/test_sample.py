@@ -7,6 +7,7 @@ import pytest
 
 from captune import sample
 from common.records import read
+from preflight.texts import forms
 from preflight.texts.text_file import documents
 from tests.doubles.aws_account import said
 from tests.doubles.texts import lines, prose, table
@@ -52,8 +53,8 @@ def test_all_records_of_a_group_are_drawn_or_none(tmp_path: Path, form: str, req
     before = csv.field_size_limit(100)  # another reader of the process may have left any
     request.addfinalizer(lambda: csv.field_size_limit(before))
     content = lines(RECORDS) if form == "jsonl" else table(RECORDS, ";")
-    records, _ = read(drawn(tmp_path, f"a.{form}", content.decode()), f"a.{form}")
-    groups = [record.group for record in records]
+    rows = forms.read(drawn(tmp_path, f"a.{form}", content.decode()), f"a.{form}")
+    groups = [record.group for record in read(rows.rows, rows.name)]
     assert 10 < len(set(groups)) < 100
     assert all(groups.count(group) == 5 for group in groups)
 

@@ -180,4 +180,4 @@ def test_the_commands_say_what_they_did(site: FakeProject, tmp_path: Any, monkey
     (tmp_path / RUN).mkdir()
     plan = files_of_run(executionArn=f"x:{REHEARSED_ACCOUNT}:y")["plan.json"]
     (tmp_path / RUN / "plan.json").write_bytes(plan)
-    assert f"captune use {RUN} serves it here" in said("serve", RUN)[1]
+    assert f"captune use {tmp_path / RUN} serves it here" in said("serve", RUN)[1]

@@ -298,8 +298,14 @@ def test_what_the_command_cannot_use_is_named(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_port_that_is_taken_is_told() -> None:
-    with listening(0) as taken, pytest.raises(Refused, match="Name another one: --port"):
+    with listening(0) as taken, pytest.raises(Refused, match="cannot be used .*--port 0"):
         listening(taken.getsockname()[1])
+
+
+def test_a_number_that_is_no_port_is_told() -> None:
+    for port in (80_000, -1):
+        with pytest.raises(Refused, match=f"{port} is no port. Choose one from 1024 to 65535"):
+            listening(port)
 
 
 @pytest.mark.parametrize(

@@ -137,11 +137,14 @@ def test_nothing_of_the_corpus_is_fetched(tmp_path: Path, monkeypatch: pytest.Mo
     assert not (tmp_path / "other.jsonl").exists()
 
 
-@pytest.mark.parametrize("words", [[], ["--from-file", "lost.json"]])
-def test_without_the_file_the_way_by_hand_is_printed(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [([], "captune outside --from-file FILE"), (["--from-file", "lost.json"], "Correct its path: ls ")],
+)
+def test_without_the_file_the_fix_is_printed(words: list[str], fix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outside, "ADDRESS", "file:///nowhere.json")
     answer = CliRunner().invoke(app, ["outside", *words])
-    assert answer.exit_code == 1 and "captune outside --from-file FILE" in answer.output
+    assert answer.exit_code == 1 and fix in answer.output
 
 
 def test_a_deployment_goes_on_without_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

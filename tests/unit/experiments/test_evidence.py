@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from captune.account import Refused
 from captune.report import rewrite
 from report.findings.analysis import analyse
 from report.summary import build, settle
@@ -290,6 +291,14 @@ def test_report_is_written_again_from_its_summary(finished: Path, tmp_path: Path
         "report.html", "report.pdf", "summary.json", "MODEL_CARD.md", "plan.json", "pre-trained.jsonl", "fine-tuned.jsonl",
     }  # fmt: skip
     assert "an older rule" not in (tmp_path / "again" / "report.html").read_text("utf-8")
+
+
+def test_report_names_a_folder_without_figures(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"There is no .*summary.json. Name the folder of a run"):
+        rewrite(tmp_path, tmp_path)
+    (tmp_path / "summary.json").write_text("{")
+    with pytest.raises(Refused, match=r"summary.json cannot be read .* rehearse the run again"):
+        rewrite(tmp_path, tmp_path)
 
 
 def test_report_for_the_repository_has_no_title_by_others(finished: Path, tmp_path: Path) -> None:

@@ -168,8 +168,8 @@ class TestExtending:
             ({}, 10_801, "for 240 minutes at most"),
             ({}, 10_800, ""),
             # Hours after it was reserved.
-            ({"keep_until": "2026-11-25T04:00:00+00:00"}, 2401, "for 240 minutes at most"),
-            ({"keep_until": "2026-11-25T04:00:00+00:00"}, 2400, ""),
+            ({"keep_until": "2026-11-25T04:20:00+00:00"}, 2401, "for 240 minutes at most"),
+            ({"keep_until": "2026-11-25T04:20:00+00:00"}, 2400, ""),
         ],
     )
     def test_the_last_second_that_may_be_kept_is_and_no_further_one(

@@ -4,10 +4,15 @@ import json
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common.environment import BaseModel, RunSettings
 from common.errors import EulaNotAccepted, LedgerLost, RunNameTaken
@@ -237,7 +242,7 @@ def at(uri: str, field: str = "HostingArtifactUri") -> str:
         (lambda: asked_hub(HubContentDocument=at("s3://gated/llama/", "HostingPrepackedArtifactUri")), False, ""),
         (lambda: asked_hub(HubContentDocument=at("s3://of-another-region/llama/")), False, ""),
         (lambda: asked_hub(HubContentDocument=at(SEEN)), False, f"{SEEN[:-1]}, and this deployment reads "),
-        (lambda: asked_hub(files=["config.json", "pytorch_model.bin"]), False, "but config.json, pytorch_model.bin."),
+        (lambda: asked_hub(files=["config.json", "pytorch_model.bin"]), False, "but /config.json, /pytorch_model.bin."),
         (lambda: asked_hub(files=["config.json", "sub/model.safetensors"]), False, "side by side"),
         (lambda: asked_hub(CHAT, []), True, "but nothing."),
         (lambda: asked_hub(files=WEIGHTS), False, ""),
@@ -248,6 +253,7 @@ def at(uri: str, field: str = "HostingArtifactUri") -> str:
         (lambda: asked_hub(CHAT), True, "could not be read"),
         (lambda: asked_hub(CHAT, BESIDE[:2], "{}"), True, "could not be read"),
         (lambda: asked_hub(CHAT, settings="<html>"), True, "could not be read"),
+        (lambda: asked_hub(CHAT, settings="[]"), True, "could not be read"),
     ],
 )
 def test_an_answer_of_the_hub_becomes_a_warning_or_nothing(found: Any, has_template: bool, warned: str) -> None:
@@ -268,6 +274,78 @@ def test_a_hub_that_does_not_answer_is_a_warning(operation: str, trouble: Except
     client.troubles[operation] = [trouble]
     template, (warning,) = weights.in_hub(client, CHAT)
     assert template is True and f"({named})" in warning
+
+
+AWS = boto3.client("sagemaker", "us-east-1", aws_access_key_id="key", aws_secret_access_key="secret")
+WHOLE = [{"LocalPath": f"/{name}", "Url": f"https://hub/{name}"} for name in BESIDE]
+
+
+def parsed_by_botocore(described: str, *pages: str) -> tuple[bool, list[str]]:
+    """What becomes of bodies that SageMaker sends, read by botocore's own client; tokenizer_config.json is `described` too."""
+    bodies = iter((described, *pages))
+
+    def answer(request: Any, **_: Any) -> AWSResponse:
+        raw: Any = SimpleNamespace(stream=lambda *_, **__: iter([next(bodies).encode()]))
+        return AWSResponse(request.url, 200, {}, raw)
+
+    AWS.meta.events.register("before-send", answer, unique_id="answer")
+    try:
+        return weights.in_hub(AWS, CHAT, lambda url: described.encode())
+    finally:
+        AWS.meta.events.unregister("before-send", unique_id="answer")
+
+
+@pytest.mark.parametrize(
+    ("described", "page", "warned"),
+    [
+        *((body, {"AuthorizedUrlConfigs": WHOLE}, "in an unknown form") for body in ({}, {"HubContentDocument": None})),
+        *(
+            ({"HubContentDocument": text}, {"AuthorizedUrlConfigs": WHOLE}, "in an unknown form")
+            for text in ("", "<html>", "[]", "null", "7", "[" * 100_000)
+        ),
+        ({"HubContentDocument": "{}", "SupportStatus": None}, {}, "but nothing."),
+        ({"HubContentDocument": "{}"}, {"AuthorizedUrlConfigs": None}, "but nothing."),
+        ({"HubContentDocument": "{}"}, {"AuthorizedUrlConfigs": [{}, {"LocalPath": "/a"}, {"Url": "b"}]}, "but nothing."),
+        ({"HubContentDocument": "{}"}, {"AuthorizedUrlConfigs": [{"LocalPath": 7, "Url": None}]}, "but nothing."),
+        ({"HubContentDocument": "{}"}, {"AuthorizedUrlConfigs": {"LocalPath": "/a"}}, "could not be asked about"),
+        ([], {}, "could not be asked about"),
+        ("not JSON", {}, "could not be asked about"),
+    ],
+)  # fmt: skip
+def test_an_odd_answer_of_the_hub_is_a_warning(described: Any, page: Any, warned: str) -> None:
+    _, warnings = parsed_by_botocore(json.dumps(described), json.dumps(page))
+    assert warned in warnings[0]
+
+
+def test_the_hubs_files_come_from_all_of_its_pages() -> None:
+    pages = [{"AuthorizedUrlConfigs": [one], "NextToken": f"after {one}"} for one in WHOLE]
+    del pages[-1]["NextToken"]
+    found = parsed_by_botocore(
+        '{"HubContentDocument": "{}", "chat_template": "{{ messages }}"}', *map(json.dumps, pages)
+    )
+    assert found == (True, [])
+
+
+ANY_JSON: Any = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    st.fixed_dictionaries({}, optional=dict.fromkeys(("HubContentDocument", "SupportStatus", "NextToken"), ANY_JSON)),
+    ANY_JSON,
+)
+def test_no_answer_of_the_hub_raises(described: Any, listed: Any) -> None:
+    _, warnings = parsed_by_botocore(json.dumps(described), json.dumps({"AuthorizedUrlConfigs": listed}))
+    assert warnings
+
+
+@pytest.mark.parametrize("address", ["", "s3://gated/llama/config.json", "https://[half", "https://hub:port/"])
+def test_an_odd_address_of_the_hub_is_an_os_error(address: str) -> None:
+    with pytest.raises(OSError):
+        weights.fetch(address)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from common.errors import PatientDataSuspected, PromptsRejected
+from common.text import count_words
 from preflight.texts import prompts as prompt_file
 from preflight.texts.held_out import split
-from preflight.texts.prompts import MAXIMUM_CHOICE_PROMPTS, MAXIMUM_PROMPTS, is_asked, make, parse
+from preflight.texts.prompts import MAXIMUM_CHOICE_PROMPTS, MAXIMUM_PROMPTS, OPENING_WORDS, is_asked, make, parse
 from preflight.texts.text_file import Document
 from tests.doubles.texts import GOOD, lines, prose
 
@@ -139,7 +140,7 @@ class TestFile:
     ids=["paragraphs", "Chinese"],
 )
 def test_text_without_prompts_is_asked_for_first_sentences_of_its_held_out_documents(text: str) -> None:
-    _, held_out = split(text)
+    held_out = split(text).held_out
     made, told = make(held_out)
     assert told == [] and 6 <= len(made) == len({prompt["id"] for prompt in made}) <= 20
     for prompt in made:
@@ -148,7 +149,13 @@ def test_text_without_prompts_is_asked_for_first_sentences_of_its_held_out_docum
         assert any(prompt["prompt"] in " ".join(part.text.split()) for part in held_out)
 
 
-@pytest.mark.parametrize("text", ["ACGT" * 2500, "word " * 90 + ".", "Too short. Also short."])
+@pytest.mark.parametrize("text", ["ACGT" * 2500, "Too short. Also."])
 def test_text_without_a_sentence_to_ask_is_refused(text: str) -> None:
     with pytest.raises(PromptsRejected, match="Give `prompts` of your own"):
         make([Document("heldout-001", "T", text)])
+
+
+@pytest.mark.parametrize("text", ["ภาษาไทยไม่มีจุดจบประโยค" * 30, "word " * 400, "これは文の終わりがない" * 30])
+def test_a_text_without_sentence_ends_is_asked_by_its_first_words(text: str) -> None:
+    made, _ = make([Document("a", "", text)])
+    assert text.startswith(made[0]["prompt"]) and count_words(made[0]["prompt"]) == OPENING_WORDS

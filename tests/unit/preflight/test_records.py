@@ -16,7 +16,7 @@ from common.errors import (
     PromptsRejected,
 )
 from common.records import Record, RecordsFaulty, of_pair, read
-from preflight.texts import held_out
+from preflight.texts import forms, held_out
 from tests.doubles.preflight_site import Site
 from tests.doubles.texts import conversations, lines, pairs, table
 from text import read_corpus, read_evaluation
@@ -37,7 +37,11 @@ def after_talk(*messages: Any) -> bytes:
 FAULTY: list[tuple[str, bytes, str]] = [
     ("jsonl", after_pair("{"), "line 2 is not JSON"),
     ("jsonl", after_pair({"prompt": "Why?"}), "line 2 has no text in `completion`"),
-    ("jsonl", after_pair({"messages": [USER, ASSISTANT]}), "line 2 is a conversation, and earlier lines are prompts"),
+    (
+        "jsonl",
+        after_pair({"messages": [USER, ASSISTANT]}),
+        "line 2 has conversations (`messages`), and line 1 has prompts with completions",
+    ),
     ("jsonl", after_pair({**PAIR, "id": "a"}), "line 2 repeats the id 'a' of line 1"),
     ("jsonl", after_talk(), "line 2 has no list of messages"),
     ("jsonl", after_talk({"content": "Why?"}, ASSISTANT), "line 2 has a message without a role (message 1)"),
@@ -47,11 +51,11 @@ FAULTY: list[tuple[str, bytes, str]] = [
     ("jsonl", after_talk(USER, ASSISTANT, ASSISTANT), "line 2 has two turns of one side in a row (message 3)"),
     ("jsonl", after_talk(USER, ASSISTANT, SYSTEM, USER, ASSISTANT), "line 2 has a system message in place 3"),
     ("jsonl", lines([{**PAIR, "group": 7}, PAIR]), "line 2 has no text in `group`"),
-    ("csv", b"\xef\xbb\xbf", "has no column `prompt`, `completion`; its first line names none"),
+    ("csv", b"\xef\xbb\xbf", "has a first line of no known form: its columns are none"),
     ("csv", b"prompt,completion,prompt\na,b,c\n", "two columns called 'prompt'"),
     ("csv", b"prompt,completion\nWhy?\n", "line 2 has 1 columns, and the header has 2"),
-    ("csv", b'prompt,completion\n"Why?"x,So.\n', "line 2 is not CSV"),
-    ("csv", b"prompt,completion\n\n", "holds no record"),
+    ("csv", b'prompt,completion\n"Why?"x,So.\n', "mine.csv is not CSV (line 2: "),
+    ("csv", b"prompt,completion\n\n", "has no rows"),
 ]
 PERSONAL: list[tuple[dict[str, Any], str]] = [
     ({**PAIR, "completion": "Write to jane.doe@example.org."}, "jane.doe"),
@@ -62,7 +66,8 @@ PERSONAL: list[tuple[dict[str, Any], str]] = [
 
 
 def records(content: bytes, name: str = "mine.jsonl", **columns: str) -> list[Record]:
-    return read(content.decode("utf-8-sig"), name, columns)[0]
+    rows = forms.read(content.decode("utf-8-sig"), name, columns)
+    return read(rows.rows, name, rows.columns)
 
 
 def refused(content: bytes, name: str = "mine.jsonl", **columns: str) -> str:
@@ -95,7 +100,7 @@ def test_names_of_columns_do_not_repeat_personal_data(site: Site) -> None:
 def test_group_is_text_or_number_of_a_named_column() -> None:
     assert [one.group for one in records(lines([{**PAIR, "group": 7}, {**PAIR, "group": "seven"}]))] == ["7", "seven"]
     assert "line 1 has no text in `patient`" in refused(lines([PAIR]), group="patient")
-    assert "has no column `patient`" in refused(b"prompt,completion\na,b\n", name="mine.csv", group="patient")
+    assert "without `patient`" in refused(b"prompt,completion\na,b\n", name="mine.csv", group="patient")
 
 
 def test_white_space_between_belongs_to_the_completion() -> None:

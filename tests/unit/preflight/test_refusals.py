@@ -68,7 +68,12 @@ REFUSED: list[tuple[Change, dict[str, Any], type[CaptuneError], str]] = [
     (lambda site: site.sns.topics.clear(), {}, errors.GuardrailMissing, "nothing hears the kill switch"),
     (lambda site: None, MINE, DatasetRejected, "aws s3 cp FILE s3://bucket/corpora/mine.txt"),
     (lambda site: site.s3.sizes.update({"corpora/mine.txt": 5 * 2**30}), MINE, DatasetRejected, "captune sample"),
-    (lambda site: site.upload("mine.txt", titled(36, 60, 100) * 2), MINE, errors.HeldOutLeaks, "Every part of corpora"),
+    (
+        lambda site: site.upload("mine.txt", titled(36, 60, 100) * 2),
+        MINE,
+        errors.HeldOutLeaks,
+        "so none can be held out. Take out text",
+    ),
     (leaking, {}, errors.HeldOutLeaks, "data/medicalheldout.txt, line"),
     (settings(domain="law"), {}, DatasetRejected, "data/lawheldout.txt does not exist"),
     (answering("s3", "list_objects_v2", "NoSuchBucket"), {}, errors.WeightsNotFound, "Choose a region"),

@@ -15,16 +15,16 @@ LONE = "\ud800"
 LONGEST_KEY = f"corpora/{'a' * (1024 - 12)}.txt"
 REFUSED: list[tuple[Any, str]] = [
     ([], "must be a JSON object such as {}"),
+    ({"comment": "x"}, "unknown key `comment`"),
     ({"epoch": 1}, "unknown key `epoch` (did you mean `epochs`?)"),
     ({"zzz": 1}, "known: corpus, heldOut, columns, heldOutside, prompts, smoke"),
     *(({"epochs": value}, "`epochs` must be a whole number from 1 to 50") for value in (0, True, "3", 2.5, None)),
     *(({"corpus": value}, "`corpus` must be the key of a .txt") for value in ("mine.txt", "corpora/mine.pdf", 7, None)),
     ({"corpus": LONGEST_KEY.replace("/", "/a")}, "`corpus` must be the key of a"),
     ({"prompts": "corpora/p.txt"}, "`prompts` must be the key of a .jsonl file"),
-    *(({"heldOutside": value}, "`heldOutside` must be the key of a") for value in ("o.jsonl", "corpora/o.csv", 7, "")),
+    *(({"heldOutside": value}, "`heldOutside` must be the key of a") for value in ("o.jsonl", "corpora/o.pdf", 7, "")),
     ({"heldOut": "corpora/b.txt"}, "`heldOut` belongs to a corpus of your own"),
-    ({"corpus": "corpora/a.jsonl", "heldOut": "corpora/b.txt"}, "`heldOut` must be of the same kind as `corpus`"),
-    ({"corpus": "corpora/a.txt", "columns": {"prompt": "x"}}, "`columns` belongs to a corpus of records"),
+    ({"corpus": "corpora/a.txt", "columns": {"prompt": "x"}}, "`columns` belongs to a corpus with columns"),
     ({"corpus": "corpora/a.csv", "columns": ["x"]}, "`columns` must say what columns"),
     ({"corpus": "corpora/a.csv", "columns": {"prompt": "completion"}}, "`columns` names one column for two things"),
     *(({key: 1}, f"`{key}` must be true or false") for key in ("smoke", "spot", "serveOnly")),
@@ -62,6 +62,8 @@ def refusal_of(given: Any) -> str:
     ("given", "request_"),
     [
         ({}, Request()),
+        ({"Comment": "Insert your JSON here"}, Request()),
+        ({"Comment": "Insert your JSON here", "smoke": True}, Request(smoke=True)),
         ({"corpus": "corpora/a.txt", "heldOut": "corpora/b.txt"}, Request("corpora/a.txt", "corpora/b.txt")),
         ({"prompts": "corpora/c.jsonl", "epochs": 50}, Request(prompts="corpora/c.jsonl", epochs=50)),
         ({"keepEndpointMinutes": 240, "samplesPerPrompt": 8}, Request(keep_endpoint_minutes=240, samples_per_prompt=8)),

@@ -17,7 +17,9 @@ from preflight.texts.text_file import as_text, check, decode, documents, without
 from tests.doubles.preflight_site import Site, titled
 from tests.doubles.texts import lines, prose
 
-CHINESE = "".join("。" if place % 37 == 36 else chr(0x4E00 + (place * 97) % 3000) for place in range(8000))
+CHINESE = "".join(
+    "。" if place % 37 == 36 else chr(0x4E00 + place * (97 + place // 3000 * 6) % 3000) for place in range(8000)
+)
 LINE = "The patient was well and went home on the third day after the operation.\n"
 REPEATED = "\n\n".join([prose(300, 1), *[prose(120, 2).replace("\n\n", " ")] * 20])
 UNUSABLE = {
@@ -49,7 +51,7 @@ def test_unusable_text_is_refused_with_the_place(content: bytes, fault: str) -> 
 def test_text_is_split_at_its_title_lines() -> None:
     found = documents("before\n\n# One\nfirst\n## not a title\n\n# Empty\n\n# Two\n\nsecond\n", "part")
     told = [
-        ("part-001", "part 1", "before"),
+        ("part-001", "", "before"),
         ("part-002", "One", "first\n## not a title"),
         ("part-003", "Two", "second"),
     ]
@@ -77,7 +79,6 @@ TEXTS = {
     "paragraphs": prose(3000),
     "one line": prose(3000).replace("\n\n", " "),
     "many documents": titled(30, 120, 0).decode(),
-    "equal documents": "\n\n".join(f"# Same\n\n{prose(60, n // 2)}" for n in range(40)),
     "the shortest that is taken": "\n\n* * *\n\n".join(prose(40, seed) for seed in range(25)),
     "Chinese": CHINESE,
 }
@@ -108,25 +109,68 @@ def squeezed(text: str) -> str:
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_any_text_is_split_with_enough_held_out_and_nothing_lost(text: str) -> None:
-    training, held_out = split(text)
-    assert (training, held_out) == split(text)
+    made = split(text)
+    training, held_out = made.training, made.held_out
+    assert made == split(text)
     assert len(training) >= len(held_out) >= MINIMUM_DOCUMENTS
     assert sum(count_words(part.text) for part in training) >= sum(count_words(part.text) for part in held_out)
     assert sum(len(squeezed(part.text)) for part in training + held_out) == len(squeezed(text))
-    if text != TEXTS["equal documents"]:
-        check(text, "a", 1000)
-        trained = squeezed(as_text(training))
-        assert not [part.id for part in held_out if squeezed(part.text) in trained]
+    check(text, "a", 1000)
+    trained = squeezed(as_text(training))
+    assert not [part.id for part in held_out if squeezed(part.text) in trained]
+
+
+NOTICE = "Keep this notice, and the list of conditions, in every copy of the pump that you hand on."
+REPEATING = {
+    "a notice in two thirds of the documents": (
+        "\n\n".join(f"# Pump {n}\n\n{prose(120, n)}\n\n{NOTICE if n % 3 else ''}" for n in range(60)), 6, "document",
+    ),
+    "a notice in every document": ("\n\n".join(f"# Pump {n}\n\n{prose(120, n)}\n\n{NOTICE}" for n in range(60)), 12, "passage"),
+    "a notice in every other paragraph": (
+        "\n\n".join(f"{part} {NOTICE if n % 2 else ''}" for n, part in enumerate(prose(12_000).split("\n\n"))), 12, "passage",
+    ),
+    "a short text with a notice": (
+        "\n\n".join(f"{part} {NOTICE if n % 2 else ''}" for n, part in enumerate(prose(2_500).split("\n\n"))), 12, "passage",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "least", "kind"), REPEATING.values(), ids=REPEATING)
+def test_other_parts_are_held_out_where_the_first_repeat_the_training_text(text: str, least: int, kind: str) -> None:
+    made = split(text)
+    overlap = Overlap(map(text_file.titled, made.training))
+    assert len(made.held_out) >= least and holding.are_passages(made.held_out) is (kind == "passage")
+    assert not [part.id for part in made.held_out if overlap.first(part.text)]
+    assert sum(len(squeezed(part.text)) for part in made.training + made.held_out) == len(squeezed(text)), (
+        "none is lost"
+    )
+
+
+def test_a_run_says_how_many_parts_repeat_each_other_and_what(site: Site) -> None:
+    site.upload("mine.txt", REPEATING["a notice in two thirds of the documents"][0].encode())
+    (told,) = site.begin(LARGE)["warnings"]
+    assert told.startswith("40 of 60 documents of corpora/mine.txt share eight words in a row with another one")
+    assert "such as “keep this notice and the list of conditions”. They are trained on" in told
+
+
+def test_advice_on_too_few_held_out_parts_fits_the_cause(site: Site) -> None:
+    # All but the last five documents stand in the text twice, on other lines.
+    twice = [f"# Pump {n}\n\n{prose(150, n)}\n\n# Again {n}\n\n{' '.join(prose(150, n).split())}" for n in range(12)]
+    once = [f"# Own {n}\n\n{prose(26, 500 + n)}" for n in range(5)]
+    site.upload("mine.txt", "\n\n".join([*twice, *once]).encode())
+    (few,) = [one for one in site.begin(LARGE)["warnings"] if "always “not shown”" in one]
+    assert "Take out text that stands in it more than once" in few and "longer" not in few
 
 
 def test_a_tenth_of_many_documents_is_held_out_all_over_the_text() -> None:
-    _, held_out = split(titled(200, 30, 0).decode())
+    held_out = split(titled(200, 30, 0).decode()).held_out
     assert [int(part.title.split()[1]) for part in held_out] == list(range(5, 200, 10))
 
 
 @pytest.mark.parametrize("number", [4000, 7500])
 def test_one_article_gives_twelve_passages_and_keeps_two_thirds(number: int) -> None:
-    training, held_out = split(prose(number))
+    made = split(prose(number))
+    training, held_out = made.training, made.held_out
     assert len(held_out) == PASSAGES == 12
     assert sum(count_words(part.text) for part in held_out) <= number / 3
     places = sorted(int(part.title.split()[1]) for part in held_out)
@@ -166,7 +210,8 @@ def test_of_a_large_corpus_a_part_is_staged(site: Site, monkeypatch: pytest.Monk
 def test_no_more_is_held_out_of_a_large_text_than_can_be_scored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holding, "MOST_DOCUMENTS", 8)
     monkeypatch.setattr(holding, "MOST_WORDS", 160)
-    training, held_out = split(titled(200, 60, 0).decode())
+    made = split(titled(200, 60, 0).decode())
+    training, held_out = made.training, made.held_out
     assert (len(training), len(held_out)) == (192, 8)
     assert all(count_words(part.text) == 20 for part in held_out)
 
@@ -189,7 +234,7 @@ PATIENT = [*OTHERS[:4], entry(4, text=f"{prose(60, 704)}\n\nDOB: 03/05/1961"), *
 UNUSABLE_OUTSIDE: list[tuple[bytes, type[CaptuneError], str]] = [
     (b"x" * (4 * 2**20 + 1), DatasetRejected, "at most 4 MiB"),
     (lines([entry(0)]) + b"{broken\n", DatasetRejected, "line 2 is not JSON"),
-    (lines([entry(0), {"id": "x", "text": " "}]), DatasetRejected, "line 2 has no text"),
+    (lines([entry(0), {"id": "x"}]), DatasetRejected, "line 2 has no text"),
     (lines([*OTHERS[:6], entry(9, id="o3")]), DatasetRejected, "line 7 repeats the id 'o3'"),
     (lines([*OTHERS[:6], entry(9, id=ADDRESS)]), PatientDataSuspected, "line 7: an e-mail address"),
     (lines([entry(0)]), DatasetRejected, "at least 200 are needed"),

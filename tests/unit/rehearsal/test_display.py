@@ -83,6 +83,16 @@ def test_answers_are_counted() -> None:
     assert said.getvalue() == "    5 of 12 answers\n    12 of 12 answers\n"
 
 
+def test_the_time_left_for_answers_follows_the_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "time", clock := MovedTime())
+    display, said = shown()
+    monkeypatch.setattr(display._progress, "get_time", lambda: clock.now)
+    for done in (2, 4, 6, 12):
+        clock.now += 20.0
+        display.asked(done, 12)
+    assert said.getvalue().splitlines()[-2:] == ["    6 of 12 answers · 1 min 20 s left", "    12 of 12 answers"]
+
+
 def test_without_a_terminal_phases_and_losses_are_a_line_each() -> None:
     display, said = shown()
     training(
@@ -106,17 +116,26 @@ def test_without_a_terminal_progress_is_a_line_now_and_then_and_one_at_the_end(m
     assert "loss 3.1 · 400 tokens/s · 1 min 15 s left" in said.getvalue()
 
 
-def test_the_bar_says_how_long_it_will_take_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "time", clock := MovedTime())
+def test_the_time_left_is_a_first_estimate_and_then_the_jobs_own() -> None:
     display, said = shown()
-    clock.now = 100.0
-    training(display, "expected seconds=200")
-    for clock.now in (130.0, 310.0):
-        training(display, "scored set=heldout windows=4 of=4")
+    training(
+        display,
+        "expected seconds=200",
+        *(f"scored set=heldout windows=4 of=4{left}" for left in (" seconds_left=70", "")),
+    )
     assert said.getvalue().splitlines() == [
-        "    the training job takes about 3 min 20 s on this machine",
-        "    held-out documents · 4 of 4 parts · 2 min 50 s left",
+        "    first estimate, from a second of training: the training job takes about 3 min 20 s on this machine",
+        "    held-out documents · 4 of 4 parts · 1 min 10 s left",
         "    held-out documents · 4 of 4 parts",
+    ]
+
+
+def test_points_of_the_held_out_curve_and_a_resumed_training_are_a_line_each() -> None:
+    display, said = shown()
+    training(display, "resume step=12 steps=25 made_again=3", "curve step=19 loss=3.5180")
+    assert said.getvalue().splitlines() == [
+        "    training continues after step 12 of 25",
+        "    loss on the openings of held-out documents after step 19: 3.5180",
     ]
 
 
@@ -128,6 +147,8 @@ def test_on_a_terminal_training_and_each_text_have_a_bar_until_their_end() -> No
         history(display, "FineTuning", "Entered", "WaitForTraining")
         training(display, "phase name=train", progress(1, 4), progress(2, 4))
         now, bar = bars(display)
+        display._progress.refresh()
+        assert " 50%" in said.getvalue()
         assert (now.description, bar.completed, bar.total) == ("FineTuning · WaitForTraining", 2, 4)
         assert bar.fields["note"].split(" · ")[0] == "step 2/4"
         training(display, "phase name=evaluate-tuned", "scored set=heldout windows=20 of=80")

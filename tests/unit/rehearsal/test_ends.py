@@ -58,6 +58,12 @@ def test_the_first_prompts_are_shown_and_all_where_there_are_no_more() -> None:
     assert "prompts; all are in the report" not in screen(HARD, PLAIN[0])
 
 
+@pytest.mark.parametrize(("domain", "fits"), [("medical", True), ("support", False), (None, False)])
+def test_medical_abstracts_are_recommended_to_a_medical_run_only(domain: str | None, fits: bool) -> None:
+    shown = said(show_summary, {"verdict": "improved", "domain": domain, "heldout": {"tokens": 9}, "outside": None})
+    assert ("captune outside" in shown) == fits
+
+
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 

@@ -146,9 +146,15 @@ def test_a_run_as_planned_has_no_notes(made: dict[str, Any]) -> None:
     assert circumstances.notes(made["improved"]) == []
 
 
-@pytest.mark.parametrize(("given", "domain"), [({"seed": 7}, "medical"), ({"corpus": "corpora/mine.txt"}, None)])
-def test_the_domain_is_that_of_the_text_trained_on(given: dict[str, Any], domain: str | None) -> None:
-    plan: Any = {"runName": "r", "domain": "medical", "executionArn": "arn:r", "input": given}
+OWN = {"corpus": "corpora/mine.txt"}
+
+
+@pytest.mark.parametrize(
+    ("deployed", "given", "domain"),
+    [("medical", {"seed": 7}, "medical"), ("medical", OWN, None), ("support", OWN, "support")],
+)
+def test_the_domain_is_that_of_the_text_trained_on(deployed: str, given: dict[str, Any], domain: str | None) -> None:
+    plan: Any = {"runName": "r", "domain": deployed, "executionArn": "arn:r", "input": given}
     served: Any = {**plan, "domain": "finance", "input": {"adapterUri": "s3://b/runs/r/"}}
     for facts in (run_facts(plan, RESERVED), run_facts(served, RESERVED, trained_by=plan)):
         assert facts["domain"] == domain

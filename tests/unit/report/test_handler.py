@@ -85,6 +85,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> RunFiles:
 def test_a_report_gives_verdict_circumstances_and_the_adapters_address(site: RunFiles) -> None:
     site.plan["baseModel"]["parameters"] = metrics()["base_model"]["parameters"]
     site.plan["training"]["spot"] = True
+    site.put(f"{ADAPTER}metrics.json", metrics() | {"settings": {"learning_rate": 0.0002937459974151566}})
     site.event |= {"trainingCut": True, "trainingInstanceType": TYPES[1], "hostingInstanceType": TYPES[0]}
     site.event["trainingJob"] = {"interruptions": 2, "trainingSeconds": 4000, "billedSeconds": 1500}
     document = site.report()
@@ -96,6 +97,7 @@ def test_a_report_gives_verdict_circumstances_and_the_adapters_address(site: Run
     assert f"s3://bucket/{ADAPTER}" in site.page
     card = site.s3.objects["bucket", f"{PREFIX}report/MODEL_CARD.md"].decode()
     assert f"aws s3 cp --recursive s3://bucket/{ADAPTER} adapter/" in card
+    assert "| learning rate | 0.000293746 |" in card, "as many digits as anybody reads"
 
 
 def test_an_earlier_adapter_has_its_own_losses_and_corpus(site: RunFiles) -> None:

@@ -20,7 +20,7 @@ from common.storage import Storage
 from rehearsal.models import weights
 from report import formatting, render
 from report.content.figures import elapsed_seconds, forgetting, forgotten_kinds, kind_cells
-from report.content.meaning import _share, headline
+from report.content.meaning import _more, _share, headline
 from report.findings.analysis import analyse, judged
 from report.findings.verdict import IMPROVED, NONE_BETTER, NOT_SHOWN, WORSE, WORSE_OUTSIDE
 from report.summary import build, settle
@@ -205,6 +205,16 @@ def test_the_report_shows_how_the_strength_came_about(made: dict[str, Any], name
 # The model card.
 
 
+def test_the_training_curve_shows_the_held_out_loss_where_it_was_measured(made: dict[str, Any]) -> None:
+    document = made[next(iter(made))]
+    points = [{"step": 0, "loss": 4.1}, {"step": 40, "loss": 3.5}]
+    document["training"]["heldout_curve"] = {"documents": 7, "tokens": 252, "seconds": 5.2, "points": points}
+    told = "Held-out loss from 4.10 to 3.50."
+    assert told in page(document) and "the openings of 7 held-out" in page(document)
+    del document["training"]["heldout_curve"]
+    assert told not in page(document) and "held-out openings" not in page(document)
+
+
 def front_matter(document: Any) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load(render.card(document).split("---\n")[1])
     return found
@@ -233,8 +243,33 @@ def test_every_base_model_has_its_name_and_licence_on_the_hub(made: dict[str, An
 def test_unknown_weights_claim_no_licence_and_a_users_text_no_language(made: dict[str, Any]) -> None:
     one = made["improved"]
     assert front_matter(one)["language"] == "en"
+    assert "language" not in front_matter(made["support"])
     one["base_model"]["name"], one["domain"] = "Our own 7B", None
     assert front_matter(one).keys().isdisjoint({"base_model", "license", "language"})
+
+
+MEDICAL_WORDS = re.compile(r"medical|clinic", re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [("improved", "clinical use"), ("support", "the support domain"), ("without-control", "the field of your text")],
+)
+@pytest.mark.parametrize("form", ["card", "page", "pdf"])
+def test_what_a_model_is_not_fit_for_follows_its_domain(
+    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch, kind: str, field: str, form: str
+) -> None:
+    monkeypatch.setattr(typst, "compile", lambda files, **_: b" ".join(files.values()))  # what the PDF is set from
+    document = made[kind]
+    document["prompts"], document["configuration"]["warnings"] = [], []
+    forms: dict[str, Callable[[Any], str]] = {
+        "card": render.card,
+        "page": page,
+        "pdf": lambda made: render.pdf(made).decode(),
+    }
+    text = forms[form](document)
+    assert f"fit for {field}" in text or f"fit for use in {field}" in text
+    assert bool(MEDICAL_WORDS.search(text)) == ("medical device" in text) == (kind == "improved")
 
 
 def test_the_card_gives_every_difference_with_its_interval(made: dict[str, Any]) -> None:
@@ -324,6 +359,8 @@ BARE = {"estimate": 0.125, "standard_error": 0.125, "low": None, "high": None}
         (formatting.share, {"estimate": 0.1087, "standard_error": 0.0207}, "10.9 ± 2.1\u00a0%"),
         # A gain that was shown is not written as nothing.
         (_share, {"difference": {"estimate": -0.0002, "standard_error": 0.00001}}, "less than 0.1\u00a0%"),
+        (_more, {"difference": {"estimate": -0.12, "standard_error": 0.02}}, "13\u00a0% more"),
+        (_more, {"difference": {"estimate": -2.166, "standard_error": 0.02}}, "8.7 times as much"),
         (lambda v: formatting.with_error(v, 0.0875), 2.9123, "2.91 ± 0.09"),
         (lambda v: formatting.number(v, 2, signed=True), -0.0004, "0.00"),
         *((formatting.format_p, p, f"p = {p}") for p in (0.0504, 0.049999)),  # not rounded to the limit

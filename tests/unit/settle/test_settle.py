@@ -19,6 +19,11 @@ from tests.doubles.run_end import SettledSite as Site
 
 # What a month costs beside its runs, under a cap of 25 dollars.
 STANDING = 100
+# As AWS words it.
+UNKNOWN_FIELD = (
+    "An error occurred while executing the state 'StartTraining' (entered at the event id #32). The Parameters '{…}' could not be used to "
+    'start the Task: [The field "InstancePreferences" is not supported by Step Functions]'
+)
 NAMELESS: dict[str, Any] = dict.fromkeys(("executionArn", "executionName", "runName", "status", "reason"))
 
 
@@ -85,6 +90,11 @@ class TestTheAnswer:
             "reserved_cents": 0, "actual_cents": 0, "training_cents": 0, "endpoint_cents": 0, "other_cents": 0,
             "remaining_cents": 2500 - STANDING, "cap_cents": 2500, "month": "2026-11",
         }  # fmt: skip
+
+    def test_a_list_that_step_functions_does_not_know_is_told_with_its_fix(self, site: Site) -> None:
+        site.fails("States.Runtime", UNKNOWN_FIELD)
+        message = site.settle(status="FAILED")["message"]
+        assert UNKNOWN_FIELD in message and "name one type in training_instance_type" in message
 
     @pytest.mark.parametrize(("reported", "status"), [("FAILED", "FAILED"), ("UNKNOWN", "UNKNOWN"), (None, "UNKNOWN")])
     def test_a_forgotten_execution_ended_as_reported(self, site: Site, reported: str | None, status: str) -> None:

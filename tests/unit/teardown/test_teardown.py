@@ -355,7 +355,7 @@ class TestKeeping:
             ({"keep_endpoint_seconds": 14_400, "endpoint_deadline_seconds": 1800}, 0, "2026-11-24T12:30:00"),
             ({"keep_endpoint_seconds": 14_400, "endpoint_deadline_seconds": 3599}, 0, "2026-11-24T12:00:01"),
             ({"keep_endpoint_seconds": 14_400, "endpoint_deadline_seconds": 3600}, 0, None),
-            ({"keep_endpoint_seconds": 1800}, 980, "2026-11-25T04:40:00"),
+            ({"keep_endpoint_seconds": 1800}, 1000, "2026-11-25T05:00:00"),
             ({"keep_endpoint_seconds": 1800, "keep_until": "2026-11-24T20:00:00Z"}, 0, "2026-11-24T12:30:00"),
         ],
     )

@@ -38,7 +38,9 @@ def run(setting: Setting) -> list[Contract]:
         expected = _rehearsed(assembly, _FOLDER / "rehearsed")
         with account.opened(_FOLDER / "account", LOGS / "emulator.log") as opened:
             journey = Journey(opened, LOGS, expected, app, _weights(assembly))
-            for step in (journey.deploy, journey.run, journey.tear_down, journey.destroy):
+            # With a planted fault, what is deployed is not this checkout.
+            checked = [] if setting.plant else [journey.check]
+            for step in (journey.deploy, *checked, journey.run, journey.tear_down, journey.destroy):
                 setting.say(f"deploy: {step.__name__}")
                 contracts.append(step())
     except StepFailed as error:

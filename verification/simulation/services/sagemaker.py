@@ -263,7 +263,7 @@ class SageMaker:
     def create_hub_content_presigned_urls(self, **_: Any) -> dict[str, Any]:
         """The files of every model."""
         files = ("config.json", "model.safetensors")
-        return {"AuthorizedUrlConfigs": [{"LocalPath": name, "Url": f"https://hub/{name}"} for name in files]}
+        return {"AuthorizedUrlConfigs": [{"LocalPath": f"/{name}", "Url": f"https://hub/{name}"} for name in files]}
 
     def list_tags(self, *, ResourceArn: str) -> dict[str, Any]:
         """The tags of a job, an endpoint, a configuration or a model."""

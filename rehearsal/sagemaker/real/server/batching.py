@@ -1,7 +1,8 @@
-"""One batch that answers join and leave at every token, through transformers and PEFT.
+"""One batch that answers join and leave at every token, through transformers.
 
-transformers' own continuous batching packs all requests into one row, where PEFT cannot tell base requests from adapted ones, and has no
-seed for a request. Here each answer is a row with a separate cache, padded on the left.
+transformers' own continuous batching packs all requests into one row, where an adapter cannot tell its requests from the base model's, and has
+no seed for a request. Here each answer is a row with its own cache: nothing is padded, and a prompt is read by itself, so that the logits of a
+row depend on no other row.
 """
 
 from __future__ import annotations
@@ -17,17 +18,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import log_softmax, pad
-from transformers import DynamicCache
+from torch.nn.functional import log_softmax
 
 from .contract import Sampling
-from .generation import ADAPTER, BASE, Draw, LoadedModel
+from .generation import Draw, LoadedModel
 
 READ_AT_ONCE = 512  # tokens of prompts between two tokens of the answers that are under way
-# An idle engine waits this long for one more request: in bfloat16 the rounding of an answer depends on the batch that it is in, so
-# requests that come together have to be answered in one batch each time.
-QUIET_SECONDS = 0.1
-_LEAST_AT_ONCE = 16  # of each prompt
 
 
 @dataclass(frozen=True)
@@ -66,9 +62,17 @@ class Row:
     scores: list[Token] = field(default_factory=list)
     count: int = 0
     last: int = 0
+    # Keys and values by layer, with room for all of its tokens, and for how many of them they are there.
+    cache: Tensor = field(default_factory=lambda: torch.empty(0))
+    known: int = 0
 
     def __post_init__(self) -> None:
         self.draw = Draw(self.sampling)
+
+    @property
+    def room(self) -> int:
+        """How many tokens it may have in all."""
+        return len(self.prompt) + self.most
 
     def token(self, id_: int, logits: Tensor) -> Token:
         """The token, with what is wanted of the logits (one for each word) that it was chosen by."""
@@ -79,35 +83,24 @@ class Row:
         return Token(id_, float(chances[id_]), tuple(zip(words.int().tolist(), values.tolist(), strict=True)))
 
 
-@dataclass
-class _Part:
-    """Rows of one cache. `seen` has 1 where a column of the cache is a token of the row, and 0 where it is padding."""
+class _Caches:
+    """What transformers takes for the cache of a forward pass. Attention gets each row's own keys and values, as `attend` expects them."""
 
-    rows: list[Row]
-    cache: Any
-    seen: Tensor
+    def __init__(self, rows: list[Row]) -> None:
+        self._rows = rows
 
-    def keep(self, places: list[int]) -> None:
-        """Leave out all other rows, and the columns that only they needed."""
-        chosen = torch.tensor(places, dtype=torch.long)
-        seen = self.seen[chosen]
-        first = int(seen.any(dim=0).nonzero()[0]) if places else 0
-        self.rows, self.seen = [self.rows[place] for place in places], seen[:, first:]
-        for layer in self.cache.layers:
-            layer.keys, layer.values = (part[chosen][:, :, first:] for part in (layer.keys, layer.values))
+    def get_seq_length(self, layer: int = 0) -> int:
+        """Positions are given with the tokens, so none is counted here."""
+        return 0
 
-    def join(self, other: _Part) -> None:
-        """Add the rows of another part."""
-        width = max(self.seen.shape[1], other.seen.shape[1])
-
-        def both(one: Tensor, another: Tensor, place: int) -> Tensor:
-            # `pad` counts dimensions from the last one.
-            before = [0, 0] * (-1 - place)
-            return torch.cat([pad(part, (*before, width - part.shape[place], 0)) for part in (one, another)])
-
-        self.rows, self.seen = self.rows + other.rows, both(self.seen, other.seen, -1)
-        for mine, theirs in zip(self.cache.layers, other.cache.layers, strict=True):
-            mine.keys, mine.values = both(mine.keys, theirs.keys, -2), both(mine.values, theirs.values, -2)
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any) -> tuple[list[Tensor], list[Tensor]]:
+        """Add the keys and values of the next tokens; all of each row."""
+        found: tuple[list[Tensor], list[Tensor]] = [], []
+        for row, *new in zip(self._rows, keys, values, strict=True):
+            for cache, tokens, all_of_them in zip(row.cache[layer], new, found, strict=True):
+                cache[:, row.known : row.known + tokens.shape[1]] = tokens
+                all_of_them.append(cache[:, : row.known + tokens.shape[1]])
+        return found
 
 
 class ContinuousBatch(LoadedModel):
@@ -121,9 +114,9 @@ class ContinuousBatch(LoadedModel):
         self._most_at_once = most_at_once
         self._arrivals: queue.SimpleQueue[Row] = queue.SimpleQueue()
         self._waiting: list[Row] = []
-        self._batch: _Part | None = None  # rows with tokens under way
-        self._reading: _Part | None = None  # rows whose prompts are read
-        self._prompts = self._mask = torch.empty(0)  # of those, as far as they are not read
+        self._reading: list[Row] = []  # rows whose prompts are read, one after the other
+        self._batch: list[Row] = []  # rows with tokens under way
+        self._computed: list[Row] = []  # rows of the last forward pass
         threading.Thread(target=self._loop, daemon=True, name="answers").start()
 
     def submit(self, row: Row) -> None:
@@ -133,113 +126,84 @@ class ContinuousBatch(LoadedModel):
     def _loop(self) -> None:
         while True:
             self._admit()
-            for step, name in ((self._read_on, "_reading"), (self._step, "_batch")):
-                part: _Part | None = getattr(self, name)
+            for step in (self._read_on, self._step):
                 try:
                     with torch.inference_mode():
                         step()
                 except Exception as error:  # these rows fail; the server lives on
                     traceback.print_exc()
-                    setattr(self, name, None)
-                    for row in part.rows if part else []:
+                    failed = self._computed
+                    self._reading, self._batch = (
+                        [row for row in rows if row not in failed] for rows in (self._reading, self._batch)
+                    )
+                    for row in failed:
                         row.on_news(Ended(error=repr(error)))
 
     def _admit(self) -> None:
-        """Take arrivals, drop rows whose client has left, and begin to read the next prompts."""
+        """Take arrivals, drop rows whose client has left, and begin with those that there is room for."""
         if not (self._waiting or self._batch or self._reading):
             self._waiting.append(self._arrivals.get())
-            with contextlib.suppress(queue.Empty):
-                while len(self._waiting) < self._most_at_once:
-                    self._waiting.append(self._arrivals.get(timeout=QUIET_SECONDS))
         with contextlib.suppress(queue.Empty):
             while True:
                 self._waiting.append(self._arrivals.get_nowait())
-        self._waiting = [row for row in self._waiting if not row.left]
-        if self._reading and all(row.left for row in self._reading.rows):
-            self._reading = None
-        if self._waiting and self._reading is None:
-            self._begin_to_read()
+        self._waiting, self._reading, self._batch = (
+            [row for row in rows if not row.left] for rows in (self._waiting, self._reading, self._batch)
+        )
+        while self._waiting and self._has_room(self._waiting[0]):
+            row = self._waiting.pop(0)
+            row.cache = torch.empty(self.cache_shape(row.room), dtype=self.kind)
+            self._reading.append(row)
 
-    def _begin_to_read(self) -> None:
-        """The row that has waited longest, and those of like length, as far as there is room."""
-        rows, first = list(self._batch.rows if self._batch else []), self._waiting[0]
-        chosen = list[Row]()
-        for row in self._waiting:
-            alike = len(first.prompt) <= 2 * len(row.prompt) <= 4 * len(first.prompt)
-            together = [*rows, *chosen, row]
-            needed = len(together) * max(len(one.prompt) + one.most for one in together)
-            fits = len(together) <= self._most_at_once and needed <= self.room
-            if fits and alike or not (rows or chosen):
-                chosen.append(row)
-        if not chosen:
-            return
-        self._waiting = [row for row in self._waiting if row not in chosen]
-        longest = max(len(row.prompt) for row in chosen)
-        self._prompts = torch.full((len(chosen), longest), min(self._ends, default=0))
-        self._mask = torch.zeros_like(self._prompts)
-        for place, row in enumerate(chosen):
-            self._prompts[place, longest - len(row.prompt) :] = torch.tensor(row.prompt)
-            self._mask[place, longest - len(row.prompt) :] = 1
-        self._reading = _Part(chosen, DynamicCache(), self._mask[:, :0])
+    def _has_room(self, row: Row) -> bool:
+        """Whether another row fits; one always does."""
+        others = [*self._reading, *self._batch]
+        fits = len(others) < self._most_at_once and sum(one.room for one in [*others, row]) <= self.room
+        return fits or not others
 
     def _read_on(self) -> None:
-        """Read the next part of the prompts; when that was the last one, their rows join the batch."""
-        if (part := self._reading) is None:
-            return
-        width = max(_LEAST_AT_ONCE, READ_AT_ONCE // len(part.rows))
-        prompts, mask = self._prompts, self._mask
-        scored = any(row.scored for row in part.rows)
-        logits = self._forward(part, prompts[:, :width], mask[:, :width], whole=scored)
-        for place, row in enumerate(part.rows):
-            for column in range(min(width, prompts.shape[1])) if row.scored else ():
-                if mask[place, column] and not row.scores:
-                    row.scores.append(Token(int(prompts[place, column])))  # nothing stands before the first one
-                if mask[place, column] and column + 1 < prompts.shape[1]:
-                    row.scores.append(row.token(int(prompts[place, column + 1]), logits[place, column]))
-        self._prompts, self._mask = prompts[:, width:], mask[:, width:]
-        if self._prompts.shape[1]:
-            return
-        self._reading = None
-        self._take(part, logits[:, -1])
-        if not part.rows:
-            return
-        if self._batch is None:
-            self._batch = part
-        else:
-            self._batch.join(part)
+        """Read the next parts of the prompts; a row whose prompt is read joins the batch."""
+        left = READ_AT_ONCE
+        while self._reading and left > 0:
+            row, start = self._reading[0], self._reading[0].known
+            tokens = row.prompt[start : start + READ_AT_ONCE]
+            logits = self._forward([row], [tokens], whole=row.scored)[0]
+            left -= len(tokens)
+            if row.scored:
+                row.scores += [] if start else [Token(tokens[0])]  # nothing stands before the first one
+                following = row.prompt[start + 1 : row.known + 1]
+                row.scores += [row.token(token, one) for token, one in zip(following, logits, strict=False)]
+            if row.known == len(row.prompt):
+                self._reading.pop(0)
+                self._batch += self._take([row], logits[-1:])
 
     def _step(self) -> None:
-        if (part := self._batch) is None:
-            return
-        if any(row.left for row in part.rows):
-            part.keep([place for place, row in enumerate(part.rows) if not row.left])
-        if part.rows:
-            last = torch.tensor([[row.last] for row in part.rows])
-            self._take(part, self._forward(part, last, torch.ones_like(last))[:, -1])
-        if not part.rows:
-            self._batch = None
+        """The next token of every answer."""
+        if self._batch:
+            self._batch = self._take(
+                self._batch, self._forward(self._batch, [[row.last] for row in self._batch])[:, -1]
+            )
 
-    def _forward(self, part: _Part, tokens: Tensor, mask: Tensor, *, whole: bool = False) -> Tensor:
+    def _forward(self, rows: list[Row], tokens: list[list[int]], *, whole: bool = False) -> Tensor:
         """The logits after the next tokens of each row: after all of them, or after the last one."""
-        part.seen = torch.cat([part.seen, mask], dim=1)
-        places = (part.seen.cumsum(dim=1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
-        adapters = {"adapter_names": [ADAPTER if row.adapted else BASE for row in part.rows]} if self._adapted else {}
-        found: Tensor = self._model(
-            input_ids=tokens, attention_mask=part.seen, position_ids=places, past_key_values=part.cache, use_cache=True,
-            logits_to_keep=0 if whole else 1, **adapters,
+        self._computed, width = rows, len(tokens[0])
+        self.adapt([row.adapted for row in rows])
+        found: Tensor = self.model(
+            input_ids=torch.tensor(tokens), position_ids=torch.tensor([[*range(row.known, row.known + width)] for row in rows]),
+            past_key_values=_Caches(rows), use_cache=True, logits_to_keep=0 if whole else 1,
         ).logits  # fmt: skip
+        for row in rows:
+            row.known += width
         return found
 
-    def _take(self, part: _Part, logits: Tensor) -> None:
-        """Choose the next token of each row, report it, and leave out the rows that have ended."""
-        going = list[int]()
-        for place, (row, one) in enumerate(zip(part.rows, logits, strict=True)):
+    def _take(self, rows: list[Row], logits: Tensor) -> list[Row]:
+        """Choose the next token of each row and report it; the rows that go on."""
+        going = []
+        for row, one in zip(rows, logits, strict=True):
             row.last = chosen = row.draw.token(one)
             row.count += 1
             row.on_news(row.token(chosen, one))
-            if chosen in self._ends or row.count == row.most:
-                row.on_news(Ended("stop" if chosen in self._ends else "length"))
+            if chosen in self.ends or row.count == row.most:
+                row.on_news(Ended("stop" if chosen in self.ends else "length"))
             else:
-                going.append(place)
-        if len(going) < len(part.rows):
-            part.keep(going)
+                going.append(row)
+        return going
