@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -56,6 +57,19 @@ def test_the_first_prompts_are_shown_and_all_where_there_are_no_more() -> None:
     assert all(text in shown for text in PLAIN)
     assert "1,204" not in shown and "The first 3 of 4 prompts" in shown
     assert "prompts; all are in the report" not in screen(HARD, PLAIN[0])
+
+
+def test_items_that_gained_and_lost_most_are_shown_with_the_rule_that_chose_them() -> None:
+    rows = [
+        {"prompt": f"{HARD} {n}", "correct": f"[{n}]", "margin": [0.25, 0.25 + change]}
+        for n, change in enumerate((0.5, 0.25, 0.0, -0.5))
+    ]
+    shown = said(show_summary, {"verdict": "improved", "choices": {"most_changed": rows}})
+    assert [re.findall(r"([+-]0\.\d\d)", line) for line in shown.splitlines() if "+0.25" in line] == [
+        ["+0.25", after] for after in ("+0.75", "+0.50", "+0.25", "-0.25")
+    ]
+    assert "Of 2 the preference rose most, of 2 it fell most or rose least" in shown and "[3]" in shown
+    assert "rose most" not in said(show_summary, {"verdict": "improved", "choices": {"items": 3}})
 
 
 @pytest.mark.parametrize(("domain", "fits"), [("medical", True), ("support", False), (None, False)])
