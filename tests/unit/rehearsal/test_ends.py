@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from captune.fetch import keep
-from rehearsal.conductor import files
+from rehearsal.conductor import folders
 from rehearsal.conductor.display import Display
-from rehearsal.conductor.files import RunFolders, clear_abandoned, new_name
+from rehearsal.conductor.folders import RunFolders, clear_abandoned, new_name
 from rehearsal.conductor.results import answers_of, copy_out, set_aside, show_missed, show_summary
 from rehearsal.models.weights import SMALL
 from tests.doubles.run_bucket import ADAPTER, BUCKET, RUN, RunBucket, files_of_run
@@ -135,7 +135,7 @@ def left(project: Path, name: str, with_assembly: bool = True) -> RunFolders:
 
 @pytest.mark.parametrize("with_assembly", [True, False])
 def test_a_killed_rehearsal_keeps_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_assembly: bool) -> None:
-    monkeypatch.setattr(files.psutil, "pids", lambda: [1, os.getpid()])
+    monkeypatch.setattr(folders.psutil, "pids", lambda: [1, os.getpid()])
     killed = left(tmp_path, KILLED, with_assembly)
     clear_abandoned(tmp_path)
     assert (killed.logs / "Ask.log").read_text("utf-8") == "asked"
@@ -148,7 +148,7 @@ def test_a_killed_rehearsal_keeps_logs(tmp_path: Path, monkeypatch: pytest.Monke
     ids=["its process runs: a name has the last four digits", "this process", "it is no rehearsal's"],
 )  # fmt: skip
 def test_other_folders_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, running: int) -> None:
-    monkeypatch.setattr(files.psutil, "pids", lambda: [running])
+    monkeypatch.setattr(folders.psutil, "pids", lambda: [running])
     other = left(tmp_path, name)
     clear_abandoned(tmp_path)
     assert (other.account / "sagemaker").is_dir()
