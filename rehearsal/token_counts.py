@@ -12,7 +12,7 @@ from typing import Any
 from common.text import TOKENS_PER_WORD
 from preflight.texts import text_file
 
-from .conductor.files import WEIGHTS
+from .conductor.folders import WEIGHTS
 from .conductor.options import PROJECT
 from .models.llama_2 import ensure_vocabulary
 

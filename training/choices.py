@@ -8,6 +8,7 @@ items in place of one neutral prompt). Items with the same ends are scored after
 
 import dataclasses
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ OF_A_SET = 4  # held-out records, at most, that are compared with each other's a
 LIKE_LENGTH = 1.6  # of the longest answer of a set to the shortest, in characters
 # Of a record's answer: its opening decides, and a long one would cost as much as all held-out text.
 MOST_ANSWER_TOKENS = 64
+_QUOTED_CHARACTERS = 240  # of a prompt and of its correct option, in the report
 FROM_PROMPTS, FROM_RECORDS = "prompts", "held-out records"
 
 
@@ -55,6 +57,8 @@ class Choices:
                     "id": item.id,
                     "kind": item.kind,
                     "cluster": item.cluster,
+                    "prompt": _quoted(_prompt(item.ends[0])),
+                    "correct": _quoted(item.ends[0].reference),
                     "tokens": [len(self.pairs[pair].tokens) for pair in own],
                     "base": _scores(base, own, others),
                     "tuned": None if tuned is None else _scores(tuned, own, others),
@@ -69,6 +73,14 @@ def _scores(nll: Sequence[float], own: Sequence[int], others: Sequence[Sequence[
         "own": [-nll[pair] for pair in own],
         "other": [-sum(nll[pair] for pair in pairs) / len(pairs) for pairs in others],
     }
+
+
+def _prompt(record: Record) -> str:
+    return record.turns[-2][1] if len(record.turns) > 1 else record.prompt
+
+
+def _quoted(text: str) -> str:
+    return textwrap.shorten(text, _QUOTED_CHARACTERS, placeholder=" …")
 
 
 def read_items(path: Path) -> list[Item]:

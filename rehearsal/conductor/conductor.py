@@ -29,9 +29,9 @@ from stacks.assembly import Assembly, SynthesisFailed, synthesize
 from stacks.configuration.cdk_json import read_context
 from stacks.configuration.settings import Settings, SettingsError
 
-from . import files, results
+from . import files, results, resuming
 from .display import Display
-from .files import STATE, WEIGHTS, RunFolders, clear_abandoned, new_name
+from .folders import STATE, WEIGHTS, RunFolders, clear_abandoned, new_name
 from .options import Options, refuse_what_needs_linux
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
@@ -104,18 +104,27 @@ class Conductor:
                 return STOPPED
             finally:
                 self._folders.clear_away()
+                if resuming.end(self.options.project, self._name):
+                    self.display.say(
+                        "Go on from the last checkpoint of the training: [bold]captune rehearse --resume[/]"
+                    )
 
     def _run(self) -> int:
         model, options = self.model, self.options
         self.display.say(
             f"Rehearsing with {model.name} ({model.parameters / 1e6:,.0f} million parameters) in place of Llama 2 7B. {model.note}"
         )
+        if options.resumed is None and resuming.newest(options.project):
+            self.display.say(
+                "An earlier rehearsal left a checkpoint. Go on from it instead: [bold]captune rehearse --resume[/]"
+            )
         engines = dict(self._engines)
         if options.server == "vllm":
             engines.setdefault("hosting", ModelHost(Vllm.on_this_machine(vllm_environment.interpreter())))
             self.display.say("The endpoint is played by the real vLLM, built for a CPU.")
-        if options.interruptions:
-            engines.setdefault("training", TrainingHost(options.interruptions))
+        if "training" not in engines:
+            kept = resuming.begin(options.project, self._name, options.arguments, options.resumed)
+            engines["training"] = TrainingHost(options.interruptions, kept)
         settings = options.context(files.QUICK_SETTINGS if options.quick else {})
         deployed = Settings.from_context({**read_context(options.project), **settings}, "--set")
         refuse_what_needs_linux(deployed.training_instance_count)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import platform
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -16,6 +17,8 @@ from rehearsal.models import DEFAULT, STAND_INS
 from rehearsal.programs import CannotRun
 from stacks.configuration import checks
 from stacks.configuration.settings import Settings
+
+from . import resuming
 
 # From wherever it is called, it is this checkout that is rehearsed; the results go where the person stands.
 PROJECT = Path(__file__).resolve().parents[2]
@@ -62,6 +65,8 @@ class Options:
     interruptions: Sequence[int] = ()  # steps at which the job, which is then on spot, loses its instance
     server: str = "transformers"  # or "vllm": what plays the endpoint's container
     model: str = DEFAULT  # of STAND_INS: what is trained and served in place of the real one
+    arguments: Sequence[str] = ()  # as typed
+    resumed: Path | None = None  # the folder of checkpoints of an earlier rehearsal with the same options
 
     def context(self, quick: Mapping[str, str] | None = None) -> dict[str, str]:
         """The context values for the synthesis: a person's, over those of a quick rehearsal, over the defaults here."""
@@ -138,12 +143,25 @@ def parse(arguments: list[str] | None = None, prog: str = "captune rehearse") ->
     )
     for group in (_add_text, _add_run, _add_output):
         group(parser)
-    given = parser.parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    given, resumed = parser.parse_args(arguments), None
+    if given.resume:
+        if len(arguments) > 1:
+            parser.error("--resume repeats the options of the rehearsal that was stopped: leave out the others")
+        if (resumed := resuming.newest(PROJECT)) is None:
+            parser.error(
+                "no rehearsal was stopped after a checkpoint. The first is written after 10 minutes of training; --set checkpoint_minutes=1 "
+                "writes one each minute"
+            )
+        try:
+            given = parser.parse_args(arguments := resuming.arguments_of(resumed))
+        except (OSError, ValueError) as error:
+            parser.error(f"what the stopped rehearsal left in {resumed} cannot be read ({error}): start a new one")
     if given.held_out and not given.corpus:
         parser.error("--heldout belongs to a corpus of your own: give --corpus too")
     values = vars(given)
     settings, run_input = dict(values.pop("settings")), dict(values.pop("input"))
-    words, domain = values.pop("words"), values.pop("domain")
+    words, domain, _ = values.pop("words"), values.pop("domain"), values.pop("resume")
     if words is not None:
         settings.setdefault("corpus_words", str(words))
     if domain:
@@ -167,7 +185,7 @@ def parse(arguments: list[str] | None = None, prog: str = "captune rehearse") ->
         request.parse({**run_input, **stored})
     except InvalidInput as error:
         parser.error(str(error))
-    return Options(settings=settings, input=run_input, **values)
+    return Options(settings=settings, input=run_input, arguments=arguments, resumed=resumed, **values)
 
 
 def _add_text(parser: argparse.ArgumentParser) -> None:
@@ -193,6 +211,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("the run").add_argument
     add("--epochs", type=_checked(_CHECKS["epochs"]), metavar="N", help="passes over the corpus (default here: 1)")
     add("--seed", type=_checked(_CHECKS["seed"]), metavar="N", help="seed of training and sampling (default: 42)")
+    resume = "go on from the last checkpoint of a rehearsal that was stopped or killed, with its options"
+    add("--resume", action="store_true", help=resume)
     keep = "keep the endpoint after the report; its clock is moved on"
     add(
         "--keep-endpoint-minutes",

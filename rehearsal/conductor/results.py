@@ -133,6 +133,7 @@ def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
     if summary.get("choices"):
         known, why = (escape(str(summary.get(f"knowledge_{part}"))) for part in ("verdict", "reason"))
         display.say(f"What the model knows, by choice: {known}. {why}")
+        _show_most_changed(display, summary["choices"].get("most_changed") or [])
     if summary.get("heldout") and summary.get("outside") is None:
         fetch = " `captune outside` fetches abstracts of the medical domain, on which its runs measure from then on."
         display.say(NO_OUTSIDE_TEXT + (fetch if summary.get("domain") == MEDICAL else ""))
@@ -158,6 +159,21 @@ def _show_answers(display: Display, rows: Sequence[Mapping[str, Any]]) -> None:
     for row in shown:
         texts = (row["prompt"], *(str(row[model]["greedy"]["text"]) for model in ("base", "tuned")))
         table.add_row(*(escape(" ".join(text.split())) for text in texts))
+    display.console.print(table, soft_wrap=False)
+
+
+def _show_most_changed(display: Display, rows: Sequence[Mapping[str, Any]]) -> None:
+    if not rows:
+        return
+    half = len(rows) // 2
+    table = Table(expand=True, title="What training changed most: how far each prompt prefers the correct option")
+    # By the change alone, as many losses as gains: a choice that cannot flatter.
+    table.caption = f"Of {half} the preference rose most, of {half} it fell most or rose least (nats a token above the distractors)."
+    for heading, ratio in (("prompt", 4), ("correct option", 4), ("before", 1), ("after", 1)):
+        table.add_column(heading, ratio=ratio, justify="left" if ratio > 1 else "right", min_width=6)
+    for place, row in enumerate(rows):
+        texts = (escape(row["prompt"]), escape(row["correct"]))
+        table.add_row(*texts, *(f"{margin:+.2f}" for margin in row["margin"]), end_section=place + 1 == half)
     display.console.print(table, soft_wrap=False)
 
 

@@ -128,8 +128,10 @@ def test_a_file_that_a_run_would_refuse_is_refused_first(conduct: Conduct, tmp_p
 
 
 def test_what_cannot_be_shown_is_said_before_training(conduct: Conduct, tmp_path: Path) -> None:
-    parts = [f"# {n}\n\n{prose(260, n // 2).replace(chr(10), ' ' if n % 2 else chr(10))}" for n in range(8)]
-    (tmp_path / "mine.txt").write_text("\n\n".join([*parts, prose(26, 99)]))
+    # All but the last five documents stand in the text twice, on other lines.
+    twice = [f"# {n}\n\n{prose(150, n)}\n\n# Again {n}\n\n{' '.join(prose(150, n).split())}" for n in range(12)]
+    once = [f"# Own {n}\n\n{prose(26, 500 + n)}" for n in range(5)]
+    (tmp_path / "mine.txt").write_text("\n\n".join([*twice, *once]))
     _, said = conduct("--corpus", str(tmp_path / "mine.txt"))
     place = said.index("always “not shown”")
     assert said.index("share eight words in a row with another one") < place < said.index("Deploying")

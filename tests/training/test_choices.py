@@ -34,6 +34,7 @@ def test_a_run_scores_each_end_as_the_model_itself_does_after_its_own_prompt_and
 
     assert measured["source"] == FROM_PROMPTS
     for item, told in zip(asked, measured["items"], strict=True):
+        assert (told["prompt"], told["correct"]) == (item["prompt"], item["choices"][0])
         own = [likelihood(item["prompt"], end) for end in item["choices"]]
         others = [one["prompt"] for one in asked if one is not item]
         other = [sum(likelihood(prompt, end) for prompt in others) / 3 for end in item["choices"]]

@@ -84,6 +84,8 @@ def choices(rng: random.Random, sets: int, known: float, taste: float = 0.5) -> 
                 "id": f"choice-{number}-{place}",
                 "kind": "choice",
                 "cluster": f"set {number}",
+                "prompt": f"Which is gene {place} of set {number}?",
+                "correct": f"Gene {place}",
                 "tokens": [3, 4, 3, 4],
             }
             for model, likes in liked.items():

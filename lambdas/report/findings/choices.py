@@ -21,6 +21,8 @@ from report.findings.statistics import finite
 CONTROLLED, PLAIN, OTHER_PROMPTS, MARGIN = "controlled", "plain", "other_prompts", "margin"
 # A change of so many standard errors is seen in four of five runs, at a two-sided p of 0.05 (1.96 + 0.84).
 SEEN_STANDARD_ERRORS = 2.8
+_QUOTED = ("prompt", "correct")
+MOST_CHANGED = 3  # items that are shown as having gained most, and as many as having lost most
 
 
 def compare_choices(
@@ -35,7 +37,13 @@ def compare_choices(
         return None
     usable = [item for item in items if _is_usable(item)]
     rows: list[dict[str, Any]] = [
-        {"id": str(item["id"]), "kind": str(item["kind"]), "cluster": cluster_of(item), **_scored(item)}
+        {
+            "id": str(item["id"]),
+            "kind": str(item["kind"]),
+            "cluster": cluster_of(item),
+            **_quoted(item),
+            **_scored(item),
+        }
         for item in usable
     ]
     measures = {
@@ -56,8 +64,25 @@ def compare_choices(
             {"kind": kind, CONTROLLED: compare_shares(part, CONTROLLED, seed, resamples)}
             for kind, part in parts.items()
         ],
+        "most_changed": [{key: row[key] for key in ("id", *_QUOTED, MARGIN)} for row in _most_changed(rows)],
         "scored": [{key: row[key] for key in ("id", "cluster", CONTROLLED, MARGIN)} for row in rows],
     }
+
+
+def _quoted(item: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(item.get(name, "")) for name in _QUOTED}
+
+
+def _most_changed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The items whose margin rose most, then as many whose margin fell most or rose least; of equal changes the first in the file."""
+
+    def change(row: Mapping[str, Any]) -> float:
+        base, tuned = row[MARGIN]
+        return float(tuned - base)
+
+    count = min(MOST_CHANGED, len(rows) // 2)
+    gained = sorted(rows, key=change, reverse=True)[:count]
+    return [*gained, *sorted((row for row in rows if row not in gained), key=change)[:count]]
 
 
 def _is_usable(item: Mapping[str, Any]) -> bool:

@@ -93,11 +93,12 @@ class TrainingHost(TrainingEngine):
     """Runs each training job's command as a subprocess in a separate folder.
 
     `interruptions` are the steps at which a job on spot loses its instance: its command is killed without notice, and the
-    checkpoints that it has written come back with the next instance.
+    checkpoints that it has written come back with the next instance. A job's checkpoints are in `checkpoints`, where that is given: it may
+    hold those of an earlier job, and is removed when one completes.
     """
 
-    def __init__(self, interruptions: Sequence[int] = ()) -> None:
-        self._interruptions = tuple(interruptions)
+    def __init__(self, interruptions: Sequence[int] = (), checkpoints: Path | None = None) -> None:
+        self._interruptions, self._checkpoints = tuple(interruptions), checkpoints
         self._runs: dict[str, _Run] = {}
 
     def log_of(self, name: str, host: int = 0) -> Path:
@@ -143,6 +144,7 @@ class TrainingHost(TrainingEngine):
                 if run.taken:
                     job.interrupt()
                     self._keep_checkpoints(run)
+                    self._forget_checkpoints()  # the next instance has those of S3
                     self._await_another_instance(run)
         except s3_folders.DownloadFailed as error:
             job.finish("Failed", reason=str(error))
@@ -151,14 +153,26 @@ class TrainingHost(TrainingEngine):
         finally:
             run.cluster.kill()
             shutil.rmtree(run.root, ignore_errors=True)
+            if job.status == "Completed":
+                self._forget_checkpoints()
+
+    def _forget_checkpoints(self) -> None:
+        if self._checkpoints:
+            shutil.rmtree(self._checkpoints, ignore_errors=True)
 
     def _s3(self, job: TrainingJob) -> Any:
         return self.context.s3_of(job.request["RoleArn"])
 
     def _prepare(self, run: _Run, root: Path, host: str) -> None:
         request, s3 = run.job.request, self._s3(run.job)
-        for folder in ("input/config", "input/data", "model", "output/data", "checkpoints"):
+        for folder in ("input/config", "input/data", "model", "output/data"):
             (root / folder).mkdir(parents=True)
+        if self._checkpoints:
+            kept = self._checkpoints.absolute() / host
+            kept.mkdir(parents=True, exist_ok=True)
+            (root / "checkpoints").symlink_to(kept, target_is_directory=True)
+        else:
+            (root / "checkpoints").mkdir()
         channels: dict[str, Any] = {}
         for channel in request.get("InputDataConfig") or []:
             name, source = channel["ChannelName"], channel["DataSource"]["S3DataSource"]

@@ -308,12 +308,13 @@ time.sleep(1.1)  # billed seconds are whole
 def test_on_spot_the_command_is_killed_and_goes_on_with_its_checkpoints(
     make: Callable[..., TrainingBench],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
     changes: dict[str, Any],
     interruptions: int,
     found: bytes,
 ) -> None:
     monkeypatch.setattr(real, "SPOT_SECONDS", 0.2)
-    bench = make(TrainingHost(interruptions=[3]), time_scale=1.0)
+    bench = make(TrainingHost(interruptions=[3], checkpoints=tmp_path / "kept"), time_scale=1.0)
     waits = f'interrupted_at = {3 if interruptions else 0} if not any((root / "checkpoints").iterdir()) else 0\n'
     bench.train(waits + STEPS, **CHECKPOINTS, **changes)
     done = bench.ended()
@@ -322,6 +323,29 @@ def test_on_spot_the_command_is_killed_and_goes_on_with_its_checkpoints(
     assert taken == interruptions
     assert (done["BillableTimeInSeconds"] < done["TrainingTimeInSeconds"]) == bool(interruptions)
     assert bench.read("model/found.txt") == found
+
+
+KEPT = """
+found = [path.name for path in (root / "checkpoints").iterdir()]
+(root / "checkpoints" / f"step-{len(found)}").write_text("a")
+print("ready", found, flush=True)
+time.sleep(0 if found else 600)
+"""
+
+
+def test_the_checkpoints_of_a_job_that_is_cut_off_wait_for_the_next_until_one_completes(
+    make: Callable[..., TrainingBench], tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    bench = make(TrainingHost(checkpoints=kept))
+    bench.train(KEPT)
+    eventually(lambda: ("job", "ready []") in bench.lines)
+    bench.host.close()
+    assert [path.name for path in (kept / "algo-1").iterdir()] == ["step-0"]
+    bench.aws.train("next", InputDataConfig=[channel("code", f"s3://{BUCKET}/code/")])
+    eventually(lambda: bench.aws.job("next")["TrainingJobStatus"] == "Completed")
+    assert ("next", "ready ['step-0']") in bench.lines
+    eventually(lambda: not kept.exists())
 
 
 def test_checkpoints_come_back_and_are_deleted_with_the_jobs(bench: TrainingBench) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from captune.fetch import keep
-from rehearsal.conductor import files
+from rehearsal.conductor import folders
 from rehearsal.conductor.display import Display
-from rehearsal.conductor.files import RunFolders, clear_abandoned, new_name
+from rehearsal.conductor.folders import RunFolders, clear_abandoned, new_name
 from rehearsal.conductor.results import answers_of, copy_out, set_aside, show_missed, show_summary
 from rehearsal.models.weights import SMALL
 from tests.doubles.run_bucket import ADAPTER, BUCKET, RUN, RunBucket, files_of_run
@@ -56,6 +57,19 @@ def test_the_first_prompts_are_shown_and_all_where_there_are_no_more() -> None:
     assert all(text in shown for text in PLAIN)
     assert "1,204" not in shown and "The first 3 of 4 prompts" in shown
     assert "prompts; all are in the report" not in screen(HARD, PLAIN[0])
+
+
+def test_items_that_gained_and_lost_most_are_shown_with_the_rule_that_chose_them() -> None:
+    rows = [
+        {"prompt": f"{HARD} {n}", "correct": f"[{n}]", "margin": [0.25, 0.25 + change]}
+        for n, change in enumerate((0.5, 0.25, 0.0, -0.5))
+    ]
+    shown = said(show_summary, {"verdict": "improved", "choices": {"most_changed": rows}})
+    assert [re.findall(r"([+-]0\.\d\d)", line) for line in shown.splitlines() if "+0.25" in line] == [
+        ["+0.25", after] for after in ("+0.75", "+0.50", "+0.25", "-0.25")
+    ]
+    assert "Of 2 the preference rose most, of 2 it fell most or rose least" in shown and "[3]" in shown
+    assert "rose most" not in said(show_summary, {"verdict": "improved", "choices": {"items": 3}})
 
 
 @pytest.mark.parametrize(("domain", "fits"), [("medical", True), ("support", False), (None, False)])
@@ -121,7 +135,7 @@ def left(project: Path, name: str, with_assembly: bool = True) -> RunFolders:
 
 @pytest.mark.parametrize("with_assembly", [True, False])
 def test_a_killed_rehearsal_keeps_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_assembly: bool) -> None:
-    monkeypatch.setattr(files.psutil, "pids", lambda: [1, os.getpid()])
+    monkeypatch.setattr(folders.psutil, "pids", lambda: [1, os.getpid()])
     killed = left(tmp_path, KILLED, with_assembly)
     clear_abandoned(tmp_path)
     assert (killed.logs / "Ask.log").read_text("utf-8") == "asked"
@@ -134,7 +148,7 @@ def test_a_killed_rehearsal_keeps_logs(tmp_path: Path, monkeypatch: pytest.Monke
     ids=["its process runs: a name has the last four digits", "this process", "it is no rehearsal's"],
 )  # fmt: skip
 def test_other_folders_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, running: int) -> None:
-    monkeypatch.setattr(files.psutil, "pids", lambda: [running])
+    monkeypatch.setattr(folders.psutil, "pids", lambda: [running])
     other = left(tmp_path, name)
     clear_abandoned(tmp_path)
     assert (other.account / "sagemaker").is_dir()

@@ -70,3 +70,21 @@ def test_an_item_without_the_scores_of_both_models_is_missing_and_nothing_is_jud
     block = compared(measured)
     assert (block["missing"], len(block["scored"])) == (1, 119)
     assert judge_knowledge(block).verdict == NOT_SHOWN
+
+
+def test_items_are_shown_by_their_change_alone_as_many_losses_as_gains() -> None:
+    changes = [0.0, 0.5, -0.2, 0.5, 0.1, -0.9, 0.7, 0.0, -0.2]
+    before = ([-1.0, -1.0], [-1.0, -1.0])
+    measured = [item(str(n), before, ([-1 + change, -1.0], before[1])) for n, change in enumerate(changes)]
+    shown = [row["id"] for row in compared({"source": "prompts", "items": measured})["most_changed"]]
+    assert shown == ["6", "1", "3", "5", "2", "8"]
+    few = [row["id"] for row in compared({"source": "prompts", "items": measured[:3]})["most_changed"]]
+    assert few == ["1", "2"], "never an item twice"
+
+
+def test_what_all_items_gained_is_shown_where_it_was_least_too() -> None:
+    before = ([-1.0, -1.0], [-1.0, -1.0])
+    measured = [item(str(n), before, ([n / 10, -1.0], before[1]), prompt=f"p{n}", correct=f"c{n}") for n in range(9)]
+    shown = compared({"source": "prompts", "items": measured})["most_changed"]
+    assert [(row["prompt"], row["correct"]) for row in shown] == [(f"p{n}", f"c{n}") for n in (8, 7, 6, 0, 1, 2)]
+    assert shown[-1]["margin"] == pytest.approx([0.0, 1.2])

@@ -173,6 +173,9 @@ def test_few_or_no_items_to_choose_from_make_a_report_too(sets: int, told: str) 
     document = settle(built, status="SUCCEEDED", cost=COST, seconds_by_state={})
     assert told in page(document) and ("would be seen" in page(document)) is (sets > 1)
     assert ("What it knows" in render.card(document)) is (sets > 0)
+    shown = (document["choices"] or {}).get("most_changed", [])
+    assert len(shown) == (0 if not sets else 4 if sets == 1 else 6)
+    assert all(page(document).count(f">{row['prompt']}<") == 1 for row in shown)
     assert paper(document).findall(".//p")
 
 
