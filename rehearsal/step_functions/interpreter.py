@@ -101,7 +101,8 @@ class Interpreter:
             try:
                 seconds, busy = next(steps)
             except StopIteration as done:
-                return done.value
+                result: T = done.value
+                return result
             # Where the time ends first, only a call that is answered ends the wait before it does.
             while (left := (end - self.time.now) / timedelta(seconds=1)) > 0:
                 yield min(seconds, left), busy

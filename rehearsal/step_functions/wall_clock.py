@@ -92,7 +92,8 @@ class Run:
             try:
                 seconds, answered = next(steps)
             except StopIteration as done:
-                return done.value  # type: ignore[no-any-return]
+                result: T = done.value
+                return result
             with self._changed:
                 self._changed.wait_for(lambda: over() or (callable(answered) and answered()), min(seconds, _FOREVER))  # noqa: B023
             if over():
@@ -128,7 +129,7 @@ class Run:
     def side_by_side(self, branches: list[Steps[Any]]) -> Steps[list[Any]]:
         """Each branch in a thread; the first that fails ends the others."""
         gone = threading.Event()
-        running = [self._beside(lambda steps=steps: self._drive(steps, gone)) for steps in branches]
+        running = [self._beside(partial(self._drive, steps, gone)) for steps in branches]
 
         def failed() -> list[BaseException]:
             return [error for one in running if one.done() and (error := one.exception()) is not None]
