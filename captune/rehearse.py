@@ -13,7 +13,7 @@ def check(options: Options, settings: Settings) -> tuple[str, list[str]]:
     faults, told = faults_of(
         Given(options.corpus, options.held_out, options.outside, options.prompts, columns), settings
     )
-    return ("\n".join(paragraphs(faults)) if faults else ""), told
+    return ("\n".join(paragraphs(faults, options.corpus)) if faults else ""), told
 
 
 def main(arguments: list[str] | None = None, prog: str = "captune rehearse") -> int:

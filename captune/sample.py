@@ -37,7 +37,9 @@ Unit = tuple[bytes, str]  # a document, line or row, and the group that it belon
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A text, or rows: JSON Lines, CSV, TSV or Parquet.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A text, or rows: JSON Lines, CSV, TSV or Parquet.", readable=False)
+    ],
     megabytes: Annotated[int, typer.Option(min=1, help="How much is drawn.")] = DEFAULT_MEGABYTES,
     seed: Annotated[int, typer.Option(help="Another seed draws other documents.")] = 1,
     output: Annotated[

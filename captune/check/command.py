@@ -49,13 +49,19 @@ def command(
             metavar="[FILE]",
             help="Check this text or these records instead, as a run would: no account is asked.",
             show_default=False,
+            readable=False,
         ),
     ] = None,
     held_out: Annotated[
-        Path | None, typer.Option("--held-out", metavar="FILE", help="Held-out text or records to FILE.")
+        Path | None,
+        typer.Option("--held-out", metavar="FILE", help="Held-out text or records to FILE.", readable=False),
     ] = None,
-    outside: Annotated[Path | None, typer.Option(metavar="FILE", help="Text by others, with FILE or alone.")] = None,
-    prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="Prompts, with FILE or alone.")] = None,
+    outside: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Text by others, with FILE or alone.", readable=False)
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Prompts, with FILE or alone.", readable=False)
+    ] = None,
     columns: Annotated[
         str, typer.Option(metavar="JSON", help="What the columns of records are called, as in the input.")
     ] = "{}",

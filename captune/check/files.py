@@ -1,6 +1,7 @@
 """`captune check FILE`: what a run would say of a person's files, by Preflight's own reader, before anything is synthesized or uploaded."""
 
 import json
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -10,7 +11,7 @@ from typing import Any, cast
 
 from captune.account import Refused
 from captune.data import DATA
-from common.errors import CaptuneError, DatasetRejected, PromptsRejected
+from common.errors import CaptuneError, ChatTemplateMissing, DatasetRejected, PromptsRejected
 from common.storage import Fetched, Storage
 from common.text import count_words
 from preflight import staging
@@ -24,9 +25,6 @@ from rehearsal.programs import as_typed
 from report.formatting import plural
 from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
-
-# Nothing was uploaded or started yet, so that the file is all that there is to mend.
-_MEND = "Mend it, and check again: captune check FILE"
 
 
 @dataclass(frozen=True)
@@ -94,6 +92,9 @@ def _sentences(given: Given, settings: Settings, attempt: Callable[[Callable[[],
     if material is None:
         return
     yield material.described or _text_described(given.corpus)
+    ending = suffix if forms.are_rows(suffix := given.corpus.suffix.lower()) else ".txt"
+    if given.corpus.suffix != ending:
+        yield f"A run on AWS knows a file by its ending: upload this one as {given.corpus.stem}{ending}."
     yield _learned(given.corpus, material)
     if given.outside:
         yield material.outside_told
@@ -129,10 +130,16 @@ def _learned(corpus: Path, material: Material) -> str:
     )
 
 
-def paragraphs(faults: list[CaptuneError]) -> list[str]:
+def paragraphs(faults: list[CaptuneError], file: Path | None) -> list[str]:
     """Each fault by its name and its sentence, and at the end what to do."""
-    mends = dict.fromkeys(_MEND if isinstance(one, DatasetRejected | PromptsRejected) else one.advice for one in faults)
-    return [*(f"{type(one).__name__}: {one}" for one in faults), " ".join(mends)]
+    again = f"Correct it, and check again: captune check {shlex.quote(str(file or 'FILE'))}"
+    advice = dict.fromkeys(again if _is_of_the_file(one) else one.advice for one in faults)
+    return [*(f"{type(one).__name__}: {one}" for one in faults), " ".join(advice)]
+
+
+def _is_of_the_file(fault: CaptuneError) -> bool:
+    """Whether another file is all that is needed: nothing was uploaded or started yet."""
+    return isinstance(fault, DatasetRejected | PromptsRejected) and not isinstance(fault, ChatTemplateMissing)
 
 
 def named(columns: str) -> dict[str, str]:
@@ -153,5 +160,5 @@ def print_faults(given: Given, settings: Settings, as_json: bool) -> int:
         refused = [{"name": type(one).__name__, "message": str(one)} for one in faults]
         print(json.dumps({"faults": refused, "told": told}))
     else:
-        print(as_typed("\n".join(paragraphs(faults) if faults else told)))
+        print(as_typed("\n".join(paragraphs(faults, given.corpus) if faults else told)))
     return 1 if faults else 0

@@ -187,6 +187,8 @@ class _Reader:
             before = turns[-1][0] if turns else ""
             if role == SYSTEM and before:
                 raise _Fault(f"has a system message in place {place}; it can only be the first")
+            if role == ASSISTANT and before in ("", SYSTEM):
+                raise _Fault("begins with the assistant: the user must be first")
             if (role == ASSISTANT) != (before == USER) and role != SYSTEM:
                 raise _Fault(
                     f"has two turns of one side in a row (message {place}): user and assistant must take turns, the user first"
@@ -207,8 +209,17 @@ def json_lines(text: str) -> Iterator[tuple[int, Row]]:
         except RecursionError:
             row = "is nested too deeply"
         except ValueError as error:  # also an integer of more digits than Python converts
-            row = f"is not JSON ({getattr(error, 'msg', str(error)).partition(';')[0]})"
+            row = not_json(error)
         yield number, row
+
+
+def not_json(error: ValueError) -> str:
+    """What is wrong with a line that is not JSON, and where in it."""
+    why, column = getattr(error, "msg", str(error)).partition(";")[0].strip(), getattr(error, "colno", None)
+    comma = (
+        "; look for a comma too many" if why.startswith(("Expecting value", "Illegal trailing", "Extra data")) else ""
+    )
+    return f"is not JSON ({why}{f' character {column}' if why.endswith(' at') else f' at character {column}' if column else ''}{comma})"
 
 
 def as_row(value: Any) -> Row:

@@ -52,7 +52,8 @@ def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
             run_input["heldOutside"] = "corpora/rehearsal-heldoutside.jsonl"
             files["heldOutside"] = _part_of_outside_text(deployed.read_bytes(), deployed.name)
     for key, content in prepared.items():
-        if key not in files and (options.corpus is None or key == "prompts"):
+        # The domain's prompts say nothing of a text of the user's own, from which a run makes its own.
+        if key not in files and options.corpus is None:
             files[key] = content
             run_input[key] = f"corpora/rehearsal-{key.lower()}{'.jsonl' if key == 'prompts' else '.txt'}"
     assert cloud.deployment is not None

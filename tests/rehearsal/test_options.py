@@ -141,6 +141,8 @@ def test_a_quick_rehearsal_takes_a_slice_of_everything_that_the_domain_has(site:
     corpus.write_text(note + corpus.read_text("utf-8"))
     assert uploaded(site, files.upload(site, quick, "medical")["corpus"]) == note + first
     # A corpus alone would pass for one of a person's own, of which a part is held out.
+    own = Options(project=project, quick=True, corpus=corpus)
+    assert set(files.upload(site, own, "medical")) == {"corpus"}, "a run makes prompts of a user's text from it"
     (project / "data" / "medicalheldout.txt").unlink()
     assert set(files.upload(site, quick, "medical")) == {"prompts"}
 

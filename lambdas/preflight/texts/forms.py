@@ -25,6 +25,7 @@ from common.records import (
     as_row,
     faults_listed,
     json_lines,
+    not_json,
     words,
 )
 
@@ -104,6 +105,25 @@ def are_rows(name: str | None) -> bool:
     return name is not None and name.endswith((*ENDINGS, PARQUET))
 
 
+def ending_of(text: str) -> str | None:
+    """The ending that a text of rows should have: "" for JSON of no known form, None for what is no rows."""
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            return ARRAY if read(text, ARRAY).kind == ARRAY_KIND else LINES[0]
+        except RecordsFaulty:
+            try:
+                json.loads(text)
+            except (ValueError, RecursionError):
+                return None
+            return ""
+    first = text.lstrip().partition("\n")[0]
+    for delimiter in _DELIMITERS:
+        header = [cell.strip('"') for cell in first.split(delimiter)]  # prose has a blank after a comma
+        if len(header) > 1 and not any(cell[:1].isspace() for cell in header) and _form(set(header), {}):
+            return ".tsv" if delimiter == "\t" else ".csv"
+    return None
+
+
 def read(text: str, name: str, columns: Mapping[str, str] | None = None, show: Show = repr) -> Rows:
     """The rows of a file's text; `columns` are the file's own names of its columns. Raises RecordsFaulty for a file without a known form."""
     given = dict(columns or {})
@@ -111,7 +131,8 @@ def read(text: str, name: str, columns: Mapping[str, str] | None = None, show: S
     whole = [(number, row) for number, row in numbered if not isinstance(row, str)]
     if not whole:
         faults = [f"line {number} {row}" for number, row in numbered if isinstance(row, str)]
-        raise RecordsFaulty(f"{name}{f': {faults_listed(faults)}' if faults else ' has no rows'}. {EXPECTED}")
+        expected = "" if any("is not JSON" in fault for fault in faults) else f" {EXPECTED}"
+        raise RecordsFaulty(f"{name}{f': {faults_listed(faults)}' if faults else ' has no rows'}.{expected}")
     known = [(number, form) for number, row in whole if (form := _form(row.keys(), given))]
     if not known:
         raise RecordsFaulty(f"{name} has rows of no known form: {_without(whole[0][1], given, show)}. {EXPECTED}")
@@ -172,8 +193,7 @@ def _json(text: str, name: str, given: Mapping[str, str]) -> tuple[str, list[tup
     except RecursionError:
         return kind, lines or [(1, "is nested too deeply")]
     except ValueError as error:
-        number, why = getattr(error, "lineno", 1), getattr(error, "msg", str(error))
-        return kind, lines or [(number, f"is not JSON ({why})")]
+        return kind, lines or [(getattr(error, "lineno", 1), not_json(error))]
     if isinstance(found, dict) and _form(found.keys(), given) is None:
         lists = [value for value in found.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
         found = lists[0] if len(lists) == 1 else found

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import PurePath
 from typing import Any
 
 from common.errors import CaptuneError, DatasetRejected
@@ -37,6 +38,9 @@ _SIGNATURES = (
     (b"BZh91AY", "compressed with bzip2", "Decompress it: bunzip2 FILE.bz2"),
     (b"\xfd7zXZ\x00", "compressed with xz", "Decompress it: unxz FILE.xz"),
     (b"\x28\xb5\x2f\xfd", "compressed with zstd", "Decompress it: unzstd FILE.zst"),
+    (b"PAR1", "a Parquet file", "Give it its ending: mv FILE mine.parquet"),
+    *((mark, "UTF-32", "Convert it: iconv -f UTF-32 -t UTF-8 FILE > utf8.txt") for mark in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
+    (b"GIF8", "a picture", "Give its text."), (b"RIFF", "a picture or a recording", "Give its text."),
     (b"\x89PNG", "a picture", "Give its text."), (b"\xff\xd8\xff", "a picture", "Give its text."),
     (b"SQLite format 3\x00", "a database", "Export its records as CSV."),
     *((mark, "UTF-16", "Convert it: iconv -f UTF-16 -t UTF-8 FILE > utf8.txt") for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
@@ -45,10 +49,13 @@ _UTF_16 = re.compile(rb"(?:[\x09-\x7e]\x00){8}|(?:\x00[\x09-\x7e]){8}")  # witho
 _OTHER_LINE_ENDS = dict.fromkeys([0x0B, 0x0C, 0x1C, 0x1D, 0x1E, 0x85, 0x2028, 0x2029], " ")
 _RETURN = re.compile(r"\r\n?")  # how other systems end a line
 _HTML = re.compile(r"\s*(?:<\?xml\b|(?:<!--.*?-->\s*)?<(?:!doctype|html|head|body)\b)", re.IGNORECASE | re.DOTALL)
-_TAG = re.compile(r"</?(?:p|div|span|a|li|ul|td|tr|h[1-6]|br|b|i|em|strong|sec)\b[^<>]{0,300}>", re.IGNORECASE)
-# Markdown has a tag now and then; a page has more.
-_FEWEST_TAGS, _CHARACTERS_PER_TAG = 10, 300
+_TAG = re.compile(r"</[a-z][\w:.-]{0,40}\s*>|<(?:p|br|hr|li|td|tr)\b[^<>]{0,300}>", re.IGNORECASE)
+# Markdown has a tag now and then; a page has more, or begins most lines with one.
+_FEWEST_TAGS, _CHARACTERS_PER_TAG, _TAGGED_LINE = 10, 600, re.compile(r"(?m)^[ \t]*<[/a-z]", re.IGNORECASE)
+# A line of a table has tabs between its columns, as many as the other lines.
+_FEWEST_LINES, _TABLE_SHARE = 20, 0.9
 _TITLE, _TITLE_MARK = re.compile(r"(?m)^# .*$"), re.compile(r"(?m)^# ")
+_CODE = re.compile(r"(?ms)^[ \t]*(```|~~~).*?^[ \t]*\1")
 _NOTE = re.compile(r"<!--([^\n]{0,1000})-->[ \t]*(?:\n|$)")
 
 
@@ -160,9 +167,11 @@ def decode(content: bytes, name: str) -> str:
 
 
 def _is_tagged(text: str) -> bool:
-    """Whether a text has so many tags that it is a part of an HTML page."""
-    least = max(_FEWEST_TAGS, len(text) // _CHARACTERS_PER_TAG)
-    return len(list(islice(_TAG.finditer(text), least))) == least
+    """Whether a text has so many tags that it is HTML or XML."""
+    often = max(_FEWEST_TAGS, len(text) // _CHARACTERS_PER_TAG)
+    tags = len(list(islice(_TAG.finditer(text), often)))
+    lines = sum(1 for line in text.split("\n") if line.strip()) if tags >= _FEWEST_TAGS else 0
+    return tags == often or (lines > 0 and 2 * len(_TAGGED_LINE.findall(text)) >= lines)
 
 
 def as_utf8(content: bytes, name: str, refusal: type[CaptuneError]) -> str:
@@ -175,7 +184,7 @@ def as_utf8(content: bytes, name: str, refusal: type[CaptuneError]) -> str:
         line = _RETURN.sub("\n", content[:start].decode("utf-8", "replace")).count("\n") + 1
         raise refusal(
             f"{name} is not UTF-8: byte {start} in line {line} cannot be read. Save it as UTF-8, or convert it. From "
-            "Windows' encoding: iconv -f WINDOWS-1252 -t UTF-8 FILE > utf8.txt"
+            f"Windows' encoding: iconv -f WINDOWS-1252 -t UTF-8 FILE > utf8{PurePath(name).suffix or '.txt'}"
         ) from None
 
 
@@ -192,9 +201,27 @@ def refuse_too_large(name: str, size: int, most_bytes: int) -> None:
 def checked(content: bytes, name: str, minimum_words: int) -> str:
     """The text of a file that can be learned from or measured on. Raises DatasetRejected or PatientDataSuspected."""
     text = decode(content, name)
+    _refuse_rows(text, name)
     check(text, name, minimum_words)
     personal_data.refuse_patient_data(text, name)
     return text
+
+
+def _refuse_rows(text: str, name: str) -> None:
+    """Raises DatasetRejected for JSON or a table under the name of a text: its marks would be trained on."""
+    if (ending := forms.ending_of(text)) is not None:
+        raise DatasetRejected(
+            f"{name} holds rows, whose marks would be trained on as text. Give it its ending: mv FILE mine{ending}"
+            if ending
+            else f"{name} is JSON of no known form. {forms.EXPECTED}"
+        )
+    tabs = Counter(line.count("\t") for line in text.split("\n") if line.strip())
+    count, lines = max(((times, tabs_) for tabs_, times in tabs.items() if tabs_), default=(0, 0))[0], tabs.total()
+    if lines >= _FEWEST_LINES and count >= _TABLE_SHARE * lines:
+        raise DatasetRejected(
+            f"{name} is a table: {count} of its {lines} lines have as many tabs. Name its columns in a first line, and give it its ending: "
+            f"mv FILE mine.tsv. {forms.EXPECTED}"
+        )
 
 
 def rows_of(content: bytes, name: str, columns: Mapping[str, str] | None = None) -> Rows:
@@ -239,9 +266,13 @@ def of_rows(rows: Rows, prefix: str, minimum_words: int) -> list[Document]:
 
 
 def documents(text: str, prefix: str) -> list[Document]:
-    """Splits a text at its `# Title` lines; a text without any is one document. Its note is in none."""
+    """Splits a text at its `# Title` lines; a text without any is one document. Its note is in none.
+
+    A comment in a block of code between ``` or ~~~ is no title.
+    """
     found: list[Document] = []
-    for part in re.split(r"(?m)^(?=# )", with_line_ends_of_text(without_note(text))):
+    whole = _CODE.sub(lambda code: _TITLE_MARK.sub(" # ", code[0]), with_line_ends_of_text(without_note(text)))
+    for part in re.split(r"(?m)^(?=# )", whole):
         head, _, body = part.partition("\n")
         title, body = (head[2:].strip(), body) if head.startswith("# ") else ("", part)
         if body.strip():
@@ -286,7 +317,7 @@ def check(text: str, name: str, minimum_words: int) -> None:
     seen = Counter(line for line in lines if line)
     # By length, so that short separators between long paragraphs do not count against a text.
     length, whole = sum(map(len, seen)), sum(len(line) * times for line, times in seen.items())
-    if sum(seen.values()) > 3 and length < MINIMUM_DISTINCT_SHARE * whole:
+    if sum(seen.values()) > 3 and length <= MINIMUM_DISTINCT_SHARE * whole:
         line, times = max(seen.items(), key=lambda entry: len(entry[0]) * (entry[1] - 1))
         raise DatasetRejected(
             f"{name} repeats itself: of its {sum(seen.values())} lines only {len(seen)} differ, and line {lines.index(line) + 1} stands there {times} times. "

@@ -116,9 +116,10 @@ def from_text(files: Files, request: Request, measured: list[Document]) -> Mater
         warnings.append(f"{repeated} held-out documents say what another one says; each is measured once.")
     few = too_few(once, "held-out documents", way_out)
     if not few and holding.are_passages(once):
-        few = [
-            f"The text has too few documents under `# Title` lines, so it was cut into passages: {len(once)} of them are held out and count as documents. {ALIKE}"
-        ]
+        why = "The text has too few documents under `# Title` lines"
+        if len(text_file.documents(corpus, "training")) >= holding.WHOLE_DOCUMENTS:
+            why = "Too few documents share no text with another one"
+        few = [f"{why}, so it was cut into passages: {len(once)} of them are held out and count as documents. {ALIKE}"]
     total = sum(count_words(text_file.titled(part)) for part in training)
     return Material(training, once, overlap, total, warnings + few, note=text_file.note(corpus))
 

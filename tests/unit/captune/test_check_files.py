@@ -1,6 +1,7 @@
 """`captune check FILE`: what a run would say of a person's files, by Preflight's own reader and before anything is uploaded."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,10 @@ def test_what_a_run_would_refuse_is_refused(tmp_path: Path, ending: str, content
     file = tmp_path / f"mine{ending}"
     file.write_bytes(content)
     code, text = said("check", file)
-    *faults, mend = text.strip().splitlines()
+    *faults, fix = text.strip().splitlines()
     assert code == 1 and faults[0].startswith(f"{kind}: ") and told in faults[0]
-    assert mend.endswith("captune check FILE")
+    again = f"captune check {file}"  # with another file; a model is another matter
+    assert ("base_model" in fix) if kind == "ChatTemplateMissing" else fix.endswith(again)
 
 
 def test_a_good_text_is_described_and_no_account_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,6 +49,22 @@ def test_a_good_text_is_described_and_no_account_is_asked(tmp_path: Path, monkey
         more = ["--columns", '{"prompt": "question", "completion": "answer"}'] if name == "mine.csv" else []
         code, printed = said("check", tmp_path / name, *more)
         assert code == 0 and told in printed, printed
+
+
+@pytest.mark.parametrize(("name", "ending"), [("mine.md", "mine.txt"), ("mine.TXT", "mine.txt"), ("mine", "mine.txt")])
+def test_a_name_that_a_run_on_aws_does_not_take_is_told(tmp_path: Path, name: str, ending: str) -> None:
+    (tmp_path / name).write_text(GOOD)
+    code, text = said("check", tmp_path / name)
+    assert code == 0 and f"upload this one as {ending}." in text
+
+
+def test_a_file_without_permission_is_named_with_the_command_that_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.txt").write_text(GOOD)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)  # what typer asks, and root is never refused
+    code, text = said("check", tmp_path / "mine.txt")
+    assert code == 1 and "chmod u+r" in text
 
 
 def test_files_beside_the_text_are_checked_with_it_or_alone(tmp_path: Path) -> None:

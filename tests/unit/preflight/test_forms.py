@@ -106,6 +106,9 @@ REJECTED: dict[str, tuple[bytes, str, str]] = {
     "tool": (lines([{"conversations": [HUMAN, {"from": "tool", "value": "4"}]}]), "mine.jsonl", "has the role 'tool' in message 2"),
     "image": (lines([{"messages": [{"role": "user", "content": [{"type": "image_url"}]}, ASSISTANT]}]), "mine.jsonl", "no text in message 1 (user)"),
     "plain": (b"No JSON at all.", "mine.json", "line 1 is not JSON"),
+    "comma": (b'[{"prompt": "a"}, ]', "mine.json", "at character 19; look for a comma too many)"),
+    "commas": (b'{"a": 1},\n{"a": 2},\n', "mine.jsonl", "line 2 is not JSON (Extra data at character 9"),
+    "answer first": (lines([{"conversations": [GPT, HUMAN, GPT]}]), "mine.jsonl", "begins with the assistant"),
 }  # fmt: skip
 
 
@@ -176,6 +179,8 @@ MARKED: dict[str, str] = {
     "page": "<!DOCTYPE html>\n<html><body>" + prose(300),
     "page after a comment": "<!-- saved from a site -->\n<HTML>" + prose(300),
     "XML": '<?xml version="1.0"?><article>' + prose(300),
+    "few tags, each on a line": "".join(f"<article>\n{prose(180, n)}</article>\n" for n in range(12)).replace("\n\n", "\n<br>"),
+    "a few tags": "".join(f"<section>{prose(60, n)}</section>\n" for n in range(60)).replace("\n\n", " "),
     "part of a page": "".join(PAGE.format(prose(20, n)) for n in range(60)),
 }  # fmt: skip
 
@@ -184,6 +189,36 @@ MARKED: dict[str, str] = {
 def test_html_is_rejected_by_its_name_with_the_tool_that_extracts_its_text(text: str) -> None:
     with pytest.raises(DatasetRejected, match="is HTML or XML.*pandoc FILE -t plain"):
         text_file.decode(text.encode(), "mine.txt")
+
+
+TABBED = "".join(f"{prose(8, n).strip()}\t{prose(6, n + 50).strip()}\t{n}\n" for n in range(200))
+DISGUISED: dict[str, tuple[bytes, str]] = {
+    "lines": (lines(pairs(60)), "mv FILE mine.jsonl"),
+    "array": (json.dumps(pairs(60)).encode(), "mv FILE mine.json"),
+    "CSV": (table(pairs(60)), "mv FILE mine.csv"),
+    "TSV": (table(pairs(60), delimiter="\t"), "mv FILE mine.tsv"),
+    "columns without a name": (TABBED.encode(), "200 of its 200 lines have as many tabs"),
+    "a notebook": (json.dumps({"cells": [{"source": prose(1500)}]}).encode(), "is JSON of no known form"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "told"), DISGUISED.values(), ids=DISGUISED)
+def test_rows_under_the_name_of_a_text_are_rejected(content: bytes, told: str) -> None:
+    with pytest.raises(DatasetRejected) as fault:
+        text_file.checked(content, "mine.txt", 100)
+    assert told in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    "first", ["text, more\n", "[A note] ", "{x} and ", "prompt\n", "a\tb\n", "text\n"], ids=lambda first: first.strip()
+)
+def test_prose_may_begin_like_rows(first: str) -> None:
+    assert text_file.checked(f"{first}{prose(1200)}".encode(), "mine.txt", 1000).startswith(first)
+
+
+def test_the_encoding_is_converted_into_a_file_of_the_same_kind() -> None:
+    with pytest.raises(DatasetRejected, match=r"> utf8\.csv"):
+        text_file.rows_of("prompt,completion\ngrün,ja\n".encode("latin-1"), "mine.csv")
 
 
 def test_prose_may_have_a_tag_now_and_then() -> None:

@@ -1,5 +1,6 @@
 """Texts of a user: enough to learn from, what is held out, what the training text gives away, and text by others."""
 
+import re
 import unicodedata
 from typing import Any
 
@@ -28,6 +29,9 @@ UNUSABLE = {
     "UTF-16": ("some text".encode("utf-16"), "iconv -f UTF-16 -t UTF-8"),
     "UTF-16 without a mark": ("some text that is long".encode("utf-16-le"), "is UTF-16. Convert it: iconv"),
     "UTF-16 of the other order": ("some text that is long".encode("utf-16-be"), "is UTF-16. Convert it: iconv"),
+    "UTF-32": ("some text".encode("utf-32"), "iconv -f UTF-32 -t UTF-8"),
+    "Parquet": (b"PAR1\x15\x04", "mv FILE mine.parquet"),
+    "twice": ((prose(1200) + "\n\n" + prose(1200)).encode(), "repeats itself"),
     "an ASCII PDF": (b"%PDF-1.4\n" + b"0000000000 65535 f\n" * 500, "is a PDF"),
     "Latin-1": ("one\ntwo\ngrün".encode("latin-1"), "byte 10 in line 3 cannot be read. Save it as UTF-8"),
     "old line ends": (b"a\rb\rc\xff", "byte 5 in line 3"),
@@ -56,6 +60,14 @@ def test_text_is_split_at_its_title_lines() -> None:
         ("part-003", "Two", "second"),
     ]
     assert [(one.id, one.title, one.text) for one in found] == told
+
+
+@pytest.mark.parametrize("fence", ["```", "~~~"])
+def test_a_comment_in_a_block_of_code_is_no_title(fence: str) -> None:
+    code = f"{fence}bash\n# install\nmake\n{fence}\n"
+    (one, other) = documents(f"# One\n\n{code}\nmore\n\n# Two\n\nrest\n", "part")
+    assert (one.title, other.title) == ("One", "Two") and "install" in one.text
+    assert not re.search("(?m)^# ", one.text), "the training job would begin a document there"
 
 
 def test_a_first_line_in_which_a_text_speaks_of_itself_is_no_part_of_it() -> None:
