@@ -13,9 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from captune.account import NotDeployed, Refused
 from common.contracts import run_folder
-from common.names import PREFIX, is_run_name, run_name
+from common.names import PREFIX, REHEARSED_ACCOUNT, is_run_name, run_name
 
-REHEARSED_ACCOUNT = "123456789012"  # the account number of every rehearsal: AWS never assigns it
 ADAPTER = run_folder.KEPT_ADAPTER  # a folder of PEFT's: PeftModel.from_pretrained and vLLM load it as it is
 LATEST = "latest"  # in place of a name: the run that was started last
 EXAMPLE = "example"  # the folder of results/ that comes with Captune: a report without its adapter

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from captune.account import Refused
+from captune.kept_run import LATEST, kept
 from captune.runs import parsed
 from common.contracts import run_folder
 from common.storage import Storage
@@ -79,10 +80,14 @@ def rewrite(source: Path, target: Path, *, for_the_repository: bool = False) -> 
 def main(arguments: list[str] | None = None, prog: str = "captune report") -> int:
     """Reads the command line; answers the exit code."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    parser.add_argument("folder", type=Path, help="a folder of results, with its summary.json")
+    parser.add_argument(
+        "folder", type=Path, help="a folder of results, with its summary.json; latest for the newest run"
+    )
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="write there, with the answers and the plan")
     parser.add_argument("--for-the-repository", action="store_true", help="without the titles of text by others")
     given = parser.parse_args(arguments)
+    if str(given.folder) == LATEST and (newest := kept(LATEST, Path("results"))):
+        given.folder = newest.folder
     verdict = rewrite(given.folder, given.to or given.folder, for_the_repository=given.for_the_repository)
     print(f"{given.to or given.folder}: {verdict}")
     return 0

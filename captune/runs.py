@@ -20,12 +20,12 @@ from rich.text import Text
 from captune import account
 from captune.account import NotDeployed, Refused, Region, output
 from captune.fetch import runs_in
-from captune.kept_run import REHEARSED_ACCOUNT, kept, name_of, not_found, only_here, refused_run
+from captune.kept_run import kept, name_of, not_found, only_here, refused_run
 from common.contracts import run_folder
 from common.names import execution_name_of
 from common.storage import Storage
 from rehearsal.programs import as_typed
-from report.content.circumstances import is_of_records
+from report.content.circumstances import is_of_records, is_rehearsed
 from report.content.figures import estimate
 from report.formatting import NONE, money, plural, printable, range_text, whole
 from report.summary_types import has_figures, or_empty
@@ -136,7 +136,7 @@ def on_this_machine(results: Path) -> tuple[list[Run], list[str]]:
             troubles.append(str(error))
     for file in sorted(results.glob(f"*/{run_folder.SUMMARY}")):
         if summary := refused_run(file.parent):
-            here = f":{REHEARSED_ACCOUNT}:" in str(summary.get("execution_arn"))
+            here = is_rehearsed(summary)
             ended = datetime.fromtimestamp(file.stat().st_mtime, UTC)
             in_place = {"runName": summary.get("run"), "startedAt": ended.isoformat()}
             found.append(Run(file.parent.name, REHEARSED if here else FETCHED, in_place, file.read_bytes))

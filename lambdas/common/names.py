@@ -9,6 +9,7 @@ import hashlib
 import re
 
 PREFIX = "captune"
+REHEARSED_ACCOUNT = "123456789012"  # the account number of every rehearsal: AWS never assigns it
 # SageMaker names hold 63 characters; "captune-" takes 8 and "-try0" of the trial takes 5.
 BODY_LENGTH = 50
 DIGEST_LENGTH = 10

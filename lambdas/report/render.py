@@ -170,6 +170,7 @@ def _context(summary: Summary, answers: float) -> dict[str, Any]:
         "s": summary,
         "medical": summary.get("domain") == circumstances.MEDICAL,
         "head": meaning.headline(summary),
+        "rehearsed": circumstances.is_rehearsed(summary),
         "results": meaning.has_results(summary),
         "elapsed": figures.elapsed_seconds(or_empty(summary.get("seconds_by_state"))),
         "titles": titles,
@@ -188,7 +189,8 @@ def _sections(summary: Summary, kind: Kind) -> dict[str, str]:
     """The sections that a summary has, by their names in the page, with their titles."""
     results, settings = meaning.has_results(summary), or_empty(summary.get("configuration"))
     described = summary.get("base_model") or summary.get("region") or any(settings.values())
-    again = figures.start_command(summary) or summary.get("report_uri") or summary.get("resamples")
+    files = summary.get("report_uri") and not circumstances.is_rehearsed(summary)
+    again = figures.start_command(summary) or files or summary.get("resamples")
     titles = {
         "failure": ("What happened", summary["status"] in meaning.FAILED),
         "meaning": ("What the verdict says, and what it does not", results),

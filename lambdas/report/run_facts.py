@@ -24,7 +24,8 @@ def run_facts(
     reported, budget, model, training = (
         or_empty(part) for part in (event, plan.get("budget"), plan.get("baseModel"), plan.get("training"))
     )
-    earlier = [f"Of the run that trained the adapter: {one}" for one in or_empty(trained_by).get("warnings") or []]
+    theirs = None if trained_by is plan else trained_by
+    earlier = [f"Of the run that trained the adapter: {one}" for one in or_empty(theirs).get("warnings") or []]
     trained_by, adapter, region = trained_by or plan, str(plan.get("adapterUri") or ""), plan.get("region")
     to_train, to_serve = [] if adapter else _wanted(training), _wanted(or_empty(plan.get("hosting")))
     trainer = None if adapter else _used(reported.get("trainingInstanceType"), to_train)

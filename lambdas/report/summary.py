@@ -6,6 +6,7 @@ from itertools import zip_longest
 from typing import Any, cast
 
 from report import summary_types
+from report.content.circumstances import is_rehearsed
 from report.content.meaning import does_not_say
 from report.findings.analysis import NOT_MEASURED
 from report.findings.memorisation import answer_texts
@@ -110,7 +111,8 @@ def _planned_model(run: Mapping[str, Any]) -> BaseModel | None:
     name, size = run.get("base_model"), run.get("base_model_parameters")
     if not name:
         return None
-    return {"name": name, "parameters": None, "matches_plan": None, "planned_name": name, "planned_parameters": size}
+    shown = "the proxy model of the rehearsal" if is_rehearsed(run) else name
+    return {"name": shown, "parameters": None, "matches_plan": None, "planned_name": name, "planned_parameters": size}
 
 
 def without_nan(value: Any) -> Any:

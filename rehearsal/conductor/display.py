@@ -102,6 +102,7 @@ class Display:
         self._seen: set[tuple[str, str]] = set()
         self._entered: dict[tuple[str, str], float] = {}
         self._machine = ""
+        self._moved = ""  # what the bar shows
         self._answers = 0
         self._failed: set[str] = set()  # machines whose last task failed
 
@@ -188,6 +189,7 @@ class Display:
             self.say(f"    loss on the openings of held-out documents after step {values['step']}: {values['loss']}")
         elif kind == "finished":
             self._end_bar()
+            self.say(f"    the training script took {duration(float(values.get('seconds', 0)))}")
         elif kind == "progress" and "step" in values:
             step, steps = int(values["step"]), int(values["steps"])
             note = f"step {step}/{steps} · loss {values.get('loss')} · {values.get('tokens_per_second')} tokens/s"
@@ -214,6 +216,9 @@ class Display:
     def _move_bar(self, what: str, done: int, of: int, note: str, line: str) -> None:
         """Moves the bar of `what`, with the note behind it; where there is no terminal, says `line` now and then."""
         with self._lock:
+            if what != self._moved:  # the speed of something else tells no time
+                self._moved = what
+                self._progress.reset(self._bar, total=of)
             self._progress.update(self._bar, description=what, completed=done, total=of, note=note, visible=True)
             if not self.live and (done == of or time.monotonic() - self._last_plain >= _PLAIN_EVERY):
                 self._last_plain = time.monotonic()

@@ -139,7 +139,11 @@ def _cents(text: str) -> int:
 def parse(arguments: list[str] | None = None, prog: str = "captune rehearse") -> Options:
     """Read the command line; leaves with code 2 and a message when it is wrong."""
     parser = argparse.ArgumentParser(
-        prog=prog, description=DESCRIPTION, epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+        allow_abbrev=False,
+        prog=prog,
+        description=DESCRIPTION,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for group in (_add_text, _add_run, _add_output):
         group(parser)

@@ -217,7 +217,7 @@ def run() -> dict[str, Any]:
     """The `run` dict that Preflight's plan and the report handler make."""
     return {
         "run": "captune-genomics-first-run", "domain": "medical",
-        "execution_arn": "arn:aws:states:us-east-1:123456789012:execution:FineTuning:genomics-first-run",
+        "execution_arn": "arn:aws:states:us-east-1:111122223333:execution:FineTuning:genomics-first-run",
         "base_model": "Llama 2 7B", "base_model_parameters": 6_738_415_616,
         "base_model_source": "s3://jumpstart-private-cache-prod-us-east-1/meta-textgeneration/", "region": "us-east-1",
         "training_instance_type": "ml.g5.2xlarge", "training_instance_count": 1, "hosting_instance_type": "ml.g5.2xlarge",

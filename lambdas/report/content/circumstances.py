@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from common.names import REHEARSED_ACCOUNT
 from report.formatting import duration, whole
 from report.summary_types import Summary, or_empty
 
@@ -28,6 +29,11 @@ _QUANTISED = (
 def is_smoke(summary: Mapping[str, Any]) -> bool:
     """Whether it was a smoke run."""
     return bool(or_empty(summary.get("configuration")).get("smoke"))
+
+
+def is_rehearsed(summary: Mapping[str, Any]) -> bool:
+    """Whether the run was made on a machine and not in an AWS account."""
+    return f":{REHEARSED_ACCOUNT}:" in str(summary.get("execution_arn"))
 
 
 def is_of_records(summary: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from report.content.circumstances import is_smoke
+from report.content.circumstances import is_rehearsed, is_smoke
 from report.findings.verdict import WORSE_OUTSIDE, complete, side_of_zero
 from report.formatting import (
     change_text,
@@ -185,7 +185,9 @@ def elapsed_seconds(seconds_by_state: Mapping[str, float]) -> float:
 
 
 def start_command(summary: Summary) -> str:
-    """The command that starts the same run again; empty for a run whose input is not known."""
+    """The command that starts the same run again; empty for a run whose input is not known, and for a rehearsal, whose options are not."""
+    if is_rehearsed(summary):
+        return ""
     given = or_empty(summary.get("configuration")).get("input")
     arn = re.sub(r":execution:([^:]+):[^:]+$", r":stateMachine:\1", str(summary.get("execution_arn") or ""))
     if not arn or given is None:  # the input of a run that was refused before its plan was written is not known

@@ -123,6 +123,17 @@ def test_an_expected_error_ends_with_its_fix(monkeypatch: pytest.MonkeyPatch, er
     assert code == 1 and told in text and "Errno" not in text
 
 
+def test_the_report_of_latest_is_the_newest_run_of_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, begun in (("old", "2030-01-01"), ("new", "2030-01-02")):
+        (tmp_path / "results" / name).mkdir(parents=True)
+        (tmp_path / "results" / name / "plan.json").write_text(
+            f'{{"runName": "{name}", "domain": "d", "startedAt": "{begun}"}}'
+        )
+    monkeypatch.chdir(tmp_path)
+    code, text = said("report", "latest")
+    assert code == 1 and "There is no results/new/summary.json" in text
+
+
 @pytest.mark.parametrize(
     ("path", "make", "name"),
     [

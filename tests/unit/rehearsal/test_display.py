@@ -87,6 +87,9 @@ def test_the_time_left_for_answers_follows_the_answers(monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "time", clock := MovedTime())
     display, said = shown()
     monkeypatch.setattr(display._progress, "get_time", lambda: clock.now)
+    for step in range(1, 6):  # whose speed says nothing of the answers'
+        clock.now += 1.0
+        training(display, progress(step, 5))
     for done in (2, 4, 6, 12):
         clock.now += 20.0
         display.asked(done, 12)
@@ -128,6 +131,12 @@ def test_the_time_left_is_a_first_estimate_and_then_the_jobs_own() -> None:
         "    held-out documents · 4 of 4 parts · 1 min 10 s left",
         "    held-out documents · 4 of 4 parts",
     ]
+
+
+def test_what_training_took_is_said_at_its_end() -> None:
+    display, said = shown()
+    training(display, "finished seconds=74.2")
+    assert said.getvalue() == "    the training script took 1 min 14 s\n"
 
 
 def test_points_of_the_held_out_curve_and_a_resumed_training_are_a_line_each() -> None:

@@ -160,6 +160,14 @@ def test_the_domain_is_that_of_the_text_trained_on(deployed: str, given: dict[st
         assert facts["domain"] == domain
 
 
+def test_a_warning_of_the_run_itself_is_told_once() -> None:
+    plan: Any = {"runName": "r", "executionArn": "arn:r", "input": {}, "warnings": ["Few passages."]}
+    other: Any = {**plan, "warnings": ["Short text."]}
+    assert run_facts(plan, RESERVED, trained_by=plan)["warnings"] == ["Few passages."]
+    told = run_facts(plan, RESERVED, trained_by=other)["warnings"]
+    assert told == ["Few passages.", "Of the run that trained the adapter: Short text."]
+
+
 @pytest.mark.parametrize(
     ("plan", "given"),
     [

@@ -179,6 +179,21 @@ def test_few_or_no_items_to_choose_from_make_a_report_too(sets: int, told: str) 
     assert paper(document).findall(".//p")
 
 
+def test_a_rehearsal_says_that_nothing_was_billed_and_leads_to_no_account(made: dict[str, Any]) -> None:
+    for name in ("improved", "failed"):
+        on_aws = made[name]
+        here: Any = {
+            **on_aws,
+            "execution_arn": str(on_aws["execution_arn"]).replace(":111122223333:", ":123456789012:"),
+        }
+        for document, rehearsed in ((on_aws, False), (here, True)):
+            html = page(document)
+            assert ("nothing was billed" in html) is rehearsed
+            assert ("aws stepfunctions start-execution" in html) is not rehearsed
+            assert ("The execution in the console" in html) is (name == "failed" and not rehearsed)
+            assert ("nothing was billed" in render.card(document)) is rehearsed
+
+
 def test_page_and_pdf_show_every_answer_and_the_deciding_loss_first(made: dict[str, Any]) -> None:
     document = made["improved"]
     html = page(document)
