@@ -10,10 +10,9 @@ def check(options: Options, settings: Settings) -> tuple[str, list[str]]:
 
     named = options.input.get("columns")
     columns = named if isinstance(named, dict) else {}
-    faults, told = faults_of(
-        Given(options.corpus, options.held_out, options.outside, options.prompts, columns), settings
-    )
-    return ("\n".join(paragraphs(faults, options.corpus)) if faults else ""), told
+    given = Given(options.corpus, options.held_out, options.outside, options.prompts, columns)
+    faults, told = faults_of(given, settings)
+    return ("\n".join(paragraphs(faults, given)) if faults else ""), told
 
 
 def main(arguments: list[str] | None = None, prog: str = "captune rehearse") -> int:

@@ -130,9 +130,11 @@ def _learned(corpus: Path, material: Material) -> str:
     )
 
 
-def paragraphs(faults: list[CaptuneError], file: Path | None) -> list[str]:
+def paragraphs(faults: list[CaptuneError], given: Given) -> list[str]:
     """Each fault by its name and its sentence, and at the end what to do."""
-    again = f"Correct it, and check again: captune check {shlex.quote(str(file or 'FILE'))}"
+    options = {"--held-out": given.held_out, "--outside": given.outside, "--prompts": given.prompts}
+    words = [str(given.corpus or ""), *(word for name, path in options.items() if path for word in (name, str(path)))]
+    again = f"Correct it, and check again: captune check {shlex.join(filter(None, words))}"
     advice = dict.fromkeys(again if _is_of_the_file(one) else one.advice for one in faults)
     return [*(f"{type(one).__name__}: {one}" for one in faults), " ".join(advice)]
 
@@ -160,5 +162,5 @@ def print_faults(given: Given, settings: Settings, as_json: bool) -> int:
         refused = [{"name": type(one).__name__, "message": str(one)} for one in faults]
         print(json.dumps({"faults": refused, "told": told}))
     else:
-        print(as_typed("\n".join(paragraphs(faults, given.corpus) if faults else told)))
+        print(as_typed("\n".join(paragraphs(faults, given) if faults else told)))
     return 1 if faults else 0

@@ -121,9 +121,9 @@ def test_a_file_that_a_run_would_refuse_is_refused_first(conduct: Conduct, tmp_p
     (tmp_path / "asked.jsonl").write_text("{nope\n")
     code, said = conduct("--corpus", str(tmp_path / "mine.txt"), "--prompts", str(tmp_path / "asked.jsonl"))
     assert code == 1, said
-    one, other, mend = said.rstrip().splitlines()[-3:]
+    one, other, fix = said.rstrip().splitlines()[-3:]
     assert one.startswith("PromptsRejected: ") and other.startswith(f"DatasetRejected: {tmp_path}/mine.txt repeats")
-    assert "captune check FILE" in mend
+    assert f"captune check {tmp_path}/mine.txt --prompts {tmp_path}/asked.jsonl" in fix
     assert "Deploying" not in said and "✓ Checking" not in said and not list((tmp_path / "results").iterdir())
 
 
