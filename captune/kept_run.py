@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from captune.account import NotDeployed, Refused
 from common.contracts import run_folder
-from common.names import PREFIX, REHEARSED_ACCOUNT, is_run_name, run_name
+from common.names import PREFIX, is_rehearsed, is_run_name, run_name
 
 ADAPTER = run_folder.KEPT_ADAPTER  # a folder of PEFT's: PeftModel.from_pretrained and vLLM load it as it is
 LATEST = "latest"  # in place of a name: the run that was started last
@@ -82,7 +82,7 @@ class KeptRun:
     @property
     def rehearsed(self) -> bool:
         """Whether the run was made on a machine and not in an AWS account."""
-        return f":{REHEARSED_ACCOUNT}:" in str(self.plan.get("executionArn"))
+        return is_rehearsed(self.plan.get("executionArn"))
 
     def adapter(self) -> Path:
         """The folder of the adapter. Raises Refused where it is not whole or damaged."""

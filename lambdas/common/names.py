@@ -9,7 +9,7 @@ import hashlib
 import re
 
 PREFIX = "captune"
-REHEARSED_ACCOUNT = "123456789012"  # the account number of every rehearsal: AWS never assigns it
+REHEARSED_ACCOUNT = "123456789012"  # the account number of every rehearsal, which is moto's: AWS never assigns it
 # SageMaker names hold 63 characters; "captune-" takes 8 and "-try0" of the trial takes 5.
 BODY_LENGTH = 50
 DIGEST_LENGTH = 10
@@ -18,6 +18,11 @@ _ATTEMPT = re.compile(r"-try[0-9]$")
 _DIGEST = re.compile(rf"-[0-9a-f]{{{DIGEST_LENGTH}}}$")
 _PLAIN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _RUN = re.compile(rf"{PREFIX}(-+[A-Za-z0-9]+)+")
+
+
+def is_rehearsed(execution_arn: object) -> bool:
+    """Whether an execution was run on a machine and not in an AWS account."""
+    return f":{REHEARSED_ACCOUNT}:" in str(execution_arn)
 
 
 def run_name(execution_name: str) -> str:

@@ -6,7 +6,9 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-ACCOUNT = "123456789012"  # moto's
+from common.names import REHEARSED_ACCOUNT
+
+ACCOUNT = REHEARSED_ACCOUNT
 PERSON = "person"  # the access key id of the person at the console
 _CONFIG = Config(
     retries={"total_max_attempts": 1},  # Step Functions' SDK calls are not repeated silently

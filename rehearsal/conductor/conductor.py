@@ -5,7 +5,6 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -16,6 +15,7 @@ from rich.markup import escape
 from common.contracts.run_folder import KEPT_ADAPTER
 from common.names import run_name
 from common.pricing.costs import for_runs
+from rehearsal import threads
 from rehearsal.account.cloud import Cloud
 from rehearsal.models import STAND_INS
 from rehearsal.models.weights import Substitute
@@ -132,7 +132,11 @@ class Conductor:
         results.try_place(target, model.adapter_bytes(deployed.lora_rank))
         self._check_files(deployed)
         # Neither waits for the other, and each keeps about one core busy.
-        made = None if self._engines else _begun(lambda: model.ensure((options.project / WEIGHTS).absolute()))
+        made = (
+            None
+            if self._engines
+            else threads.begin(lambda: model.ensure((options.project / WEIGHTS).absolute()), "weights")
+        )
         assembly = self._assembly
         if assembly is None:
             with self.display.step("Synthesizing the stacks"):
@@ -282,17 +286,3 @@ class Conductor:
         )
         for kind, names in left.items():
             self.display.say(f"  {kind}: {escape(', '.join(names)) or 'none'}")
-
-
-def _begun(work: Callable[[], Path]) -> Future[Path]:
-    """What `work` will return or raise; it runs beside the program, which may end before it does."""
-    result: Future[Path] = Future()
-
-    def run() -> None:
-        try:
-            result.set_result(work())
-        except BaseException as error:
-            result.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return result

@@ -56,15 +56,15 @@ class RunFolders:
                 self.account.rmdir()
 
 
-def is_over(name: str) -> bool:
-    """Whether the name of a rehearsal ends with the digits of no process that is running."""
-    made_by = _NAME.fullmatch(name)
-    return made_by is not None and int(made_by[1]) not in {process % _PROCESSES for process in psutil.pids()}
+def of_ended_rehearsals(parent: Path) -> list[Path]:
+    """The folders in `parent` that are named after rehearsals of which no process is running, oldest first."""
+    running = {process % _PROCESSES for process in psutil.pids()}
+    named = ((folder, _NAME.fullmatch(folder.name)) for folder in sorted(parent.glob("rehearsal-*")))
+    return [folder for folder, made_by in named if made_by and int(made_by[1]) not in running]
 
 
 def clear_abandoned(project: Path) -> None:
     """Clear away after rehearsals that were killed."""
-    for folder in (project / STATE / "runs").glob("rehearsal-*"):
-        if is_over(folder.name):
-            with suppress(OSError):  # another rehearsal, which begins too, may be at it
-                RunFolders(project, folder.name).clear_away()
+    for folder in of_ended_rehearsals(project / STATE / "runs"):
+        with suppress(OSError):  # another rehearsal, which begins too, may be at it
+            RunFolders(project, folder.name).clear_away()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from .folders import STATE, is_over
+from .folders import STATE, of_ended_rehearsals
 
 _ROOT = STATE / "checkpoints"
 _ARGUMENTS, _JOB = "arguments.json", "job"
@@ -20,7 +20,8 @@ _WHOLE, _STARTS = "checkpoint-*/manifest.json", "starts.json"
 
 def newest(project: Path) -> Path | None:
     """The folder of the last rehearsal that is over and left a whole checkpoint; None where there is none."""
-    return next((folder for folder in sorted(_over(project), reverse=True) if any(folder.rglob(_WHOLE))), None)
+    left = reversed(of_ended_rehearsals(project / _ROOT))
+    return next((folder for folder in left if any(folder.rglob(_WHOLE))), None)
 
 
 def arguments_of(folder: Path) -> list[str]:
@@ -48,10 +49,6 @@ def end(project: Path, name: str) -> bool:
     if left := any(own.rglob(_WHOLE)):
         return left
     completed = own.is_dir() and not (own / _JOB).exists()
-    for folder in (own, *(_over(project) if completed else [])):
+    for folder in (own, *(of_ended_rehearsals(project / _ROOT) if completed else [])):
         shutil.rmtree(folder, ignore_errors=True)
     return False
-
-
-def _over(project: Path) -> list[Path]:
-    return [folder for folder in (project / _ROOT).glob("rehearsal-*") if is_over(folder.name)]

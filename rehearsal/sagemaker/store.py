@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Any, Protocol
 
-ACCOUNT = "123456789012"  # the account that moto plays
+from rehearsal.account.clients import ACCOUNT
 
 
 class Clock(Protocol):

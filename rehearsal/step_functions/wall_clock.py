@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from werkzeug.wrappers import Response
 
+from rehearsal import threads
 from rehearsal.account.clients import ACCOUNT
 from rehearsal.calls import Call, json_answer
 from rehearsal.events import Events, status_change
@@ -102,16 +103,8 @@ class Run:
 
     def _beside(self, work: Callable[[], T]) -> "Future[T]":
         """Do work in a thread of its own."""
-        result: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                result.set_result(work())
-            except BaseException as error:
-                result.set_exception(error)
-            self.wake()
-
-        threading.Thread(target=run, daemon=True, name="task").start()
+        result = threads.begin(work, "task")
+        result.add_done_callback(lambda _: self.wake())
         return result
 
     def _call(self, state: str, resource: str, asked: Any) -> Steps[Any]:

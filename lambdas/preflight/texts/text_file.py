@@ -208,15 +208,15 @@ def checked(content: bytes, name: str, minimum_words: int) -> str:
 
 
 def _refuse_rows(text: str, name: str) -> None:
-    """Raises DatasetRejected for JSON or a table under the name of a text: its marks would be trained on."""
+    """Raises DatasetRejected for JSON or a table under the name of a text: its quotes and separators would be trained on."""
     if (ending := forms.ending_of(text)) is not None:
         raise DatasetRejected(
-            f"{name} holds rows, whose marks would be trained on as text. Give it its ending: mv FILE mine{ending}"
+            f"{name} holds rows and not prose: their quotes and separators would be trained on. Give it its ending: mv FILE mine{ending}"
             if ending
             else f"{name} is JSON of no known form. {forms.EXPECTED}"
         )
     tabs = Counter(line.count("\t") for line in text.split("\n") if line.strip())
-    count, lines = max(((times, tabs_) for tabs_, times in tabs.items() if tabs_), default=(0, 0))[0], tabs.total()
+    count, lines = max((times for number, times in tabs.items() if number), default=0), tabs.total()
     if lines >= _FEWEST_LINES and count >= _TABLE_SHARE * lines:
         raise DatasetRejected(
             f"{name} is a table: {count} of its {lines} lines have as many tabs. Name its columns in a first line, and give it its ending: "

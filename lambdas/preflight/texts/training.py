@@ -118,7 +118,7 @@ def from_text(files: Files, request: Request, measured: list[Document]) -> Mater
     if not few and holding.are_passages(once):
         why = "The text has too few documents under `# Title` lines"
         if len(text_file.documents(corpus, "training")) >= holding.WHOLE_DOCUMENTS:
-            why = "Too few documents share no text with another one"
+            why = "Too few documents have no text in common with another one"
         few = [f"{why}, so it was cut into passages: {len(once)} of them are held out and count as documents. {ALIKE}"]
     total = sum(count_words(text_file.titled(part)) for part in training)
     return Material(training, once, overlap, total, warnings + few, note=text_file.note(corpus))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from common.names import REHEARSED_ACCOUNT
+from common import names
 from report.formatting import duration, whole
 from report.summary_types import Summary, or_empty
 
@@ -33,7 +33,7 @@ def is_smoke(summary: Mapping[str, Any]) -> bool:
 
 def is_rehearsed(summary: Mapping[str, Any]) -> bool:
     """Whether the run was made on a machine and not in an AWS account."""
-    return f":{REHEARSED_ACCOUNT}:" in str(summary.get("execution_arn"))
+    return names.is_rehearsed(summary.get("execution_arn"))
 
 
 def is_of_records(summary: Mapping[str, Any]) -> bool:

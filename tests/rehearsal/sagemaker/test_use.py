@@ -12,7 +12,8 @@ import pytest
 
 from captune.account import Refused
 from captune.engines import Here
-from captune.kept_run import REHEARSED_ACCOUNT, KeptRun, kept
+from captune.kept_run import KeptRun, kept
+from common.names import REHEARSED_ACCOUNT
 from rehearsal.sagemaker.real.hosting import OwnServer
 from tests.doubles.rehearsal.toy_models import Folders
 from tests.doubles.run_bucket import RUN, kept_here

@@ -15,7 +15,8 @@ from moto.s3.models import s3_backends
 from captune import fetch as fetching
 from captune.account import Refused
 from captune.fetch import DiskFull, fetch
-from captune.kept_run import REHEARSED_ACCOUNT, kept
+from captune.kept_run import kept
+from common.names import REHEARSED_ACCOUNT
 from tests.doubles.aws_account import deployed, said
 from tests.doubles.run_bucket import ADAPTER, BUCKET, RUN, RunBucket, files_of_run
 

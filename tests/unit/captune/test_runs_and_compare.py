@@ -13,8 +13,9 @@ from botocore.exceptions import NoCredentialsError
 from captune import account, runs
 from captune.account import Refused
 from captune.compare import DifferentTexts, compare, page
-from captune.kept_run import REHEARSED_ACCOUNT, kept
+from captune.kept_run import kept
 from captune.runs import FETCHED, REHEARSED, Run, find
+from common.names import REHEARSED_ACCOUNT
 from report.findings.recall import clustered_mean
 from report.findings.statistics import compare_losses
 from tests.doubles.aws_account import deployed, said

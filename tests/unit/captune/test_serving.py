@@ -9,9 +9,9 @@ import pytest
 
 from captune import serving
 from captune.account import Refused
-from captune.kept_run import REHEARSED_ACCOUNT
 from captune.serving import Deployment, extend, serve, stop
 from common.errors import ExtensionRefused
+from common.names import REHEARSED_ACCOUNT
 from tests.doubles.aws_account import Answers, deployed, said
 from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN, StepFunctions, arn, refusal
 from tests.doubles.ledger_fakes import FakeLedger

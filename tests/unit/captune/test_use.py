@@ -20,9 +20,10 @@ from ask.questions import CHAT_ROUTE, ROUTE
 from captune import engines
 from captune.account import Refused
 from captune.engines import AnswerFailed, ClientLeft, Deployed, Pieces
-from captune.kept_run import REHEARSED_ACCOUNT, KeptRun
+from captune.kept_run import KeptRun
 from captune.use import listening, stand_in_words
 from common import clock
+from common.names import REHEARSED_ACCOUNT
 from rehearsal.models import weights
 from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.aws_account import Answers, FakeSession, deployed, said
