@@ -179,7 +179,7 @@ MARKED: dict[str, str] = {
     "page": "<!DOCTYPE html>\n<html><body>" + prose(300),
     "page after a comment": "<!-- saved from a site -->\n<HTML>" + prose(300),
     "XML": '<?xml version="1.0"?><article>' + prose(300),
-    "few tags, each on a line": "".join(f"<article>\n{prose(180, n)}</article>\n" for n in range(12)).replace("\n\n", "\n<br>"),
+    "few tags, each on a line": "".join("<article>\n" + prose(400, n).replace("\n\n", " ") + "</article>\n" for n in range(12)),
     "a few tags": "".join(f"<section>{prose(60, n)}</section>\n" for n in range(60)).replace("\n\n", " "),
     "part of a page": "".join(PAGE.format(prose(20, n)) for n in range(60)),
 }  # fmt: skip

@@ -79,7 +79,10 @@ def test_items_are_shown_by_their_change_alone_as_many_losses_as_gains() -> None
     shown = [row["id"] for row in compared({"source": "prompts", "items": measured})["most_changed"]]
     assert shown == ["6", "1", "3", "5", "2", "8"]
     few = [row["id"] for row in compared({"source": "prompts", "items": measured[:3]})["most_changed"]]
-    assert few == ["1", "2"], "never an item twice"
+    assert few == ["1", "2"]
+    alike = [item(str(n), before, before) for n in range(7)]
+    twice = [row["id"] for row in compared({"source": "prompts", "items": alike})["most_changed"]]
+    assert twice == ["0", "1", "2", "3", "4", "5"], "never an item twice"
 
 
 def test_what_all_items_gained_is_shown_where_it_was_least_too() -> None:
