@@ -16,8 +16,8 @@ from captune.runs import parsed
 from common.contracts import run_folder
 from common.storage import Storage
 from report import render
+from report.analysis import judged
 from report.content.circumstances import is_of_records, is_smoke
-from report.findings.analysis import judged
 from report.summary import decoding
 from report.summary_types import Summary
 

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 BLOCK_ID = "block-"  # how the id of a passage begins that was cut from a longer document
+# What a loss must be measured on: with five documents the smallest sign-flip p is 2/32 = 0.0625, so nothing could be shown;
+# six give 2/64 = 0.031.
+MINIMUM_DOCUMENTS = 6
 
 # Thai, Lao, Tibetan, Burmese, Khmer, kana and Han are written without spaces.
 UNSPACED = (

@@ -10,8 +10,7 @@ from common.environment import required
 from common.errors import ReportIncomplete
 from common.logs import log
 from common.storage import Storage
-from report import render, summary
-from report.findings import analysis
+from report import analysis, render, summary
 from report.run_facts import run_facts
 
 

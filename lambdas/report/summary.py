@@ -6,9 +6,9 @@ from itertools import zip_longest
 from typing import Any, cast
 
 from report import summary_types
+from report.analysis import NOT_MEASURED
 from report.content.circumstances import is_rehearsed
 from report.content.meaning import does_not_say
-from report.findings.analysis import NOT_MEASURED
 from report.findings.memorisation import answer_texts
 from report.findings.recall import by_id, cluster_of, counted_facts, mark_facts
 from report.findings.verdict import KNOWLEDGE_RULE, NOT_SHOWN, RULE

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from report import render, summary
-from report.findings import analysis
+from report import analysis, render, summary
 from report.summary_types import Summary
 from verification.experiments.made_up_runs import CORPUS, COST, SECONDS, answers, metrics, prompts, run
 

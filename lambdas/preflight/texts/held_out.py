@@ -9,10 +9,20 @@ from itertools import pairwise
 
 from common.errors import HeldOutLeaks
 from common.records import Record
-from common.text import BLOCK_ID, composed, count_words, encoded, opening, placed_runs, plain, runs, word_ends
+from common.text import (
+    BLOCK_ID,
+    MINIMUM_DOCUMENTS,
+    composed,
+    count_words,
+    encoded,
+    opening,
+    placed_runs,
+    plain,
+    runs,
+    word_ends,
+)
 from preflight.texts.forms import are_rows
 from preflight.texts.text_file import Document, documents, titled, without_titles
-from report.findings.verdict import MINIMUM_DOCUMENTS
 
 # A corpus with fewer documents is cut into blocks of paragraphs first.
 WHOLE_DOCUMENTS = 20

@@ -1,7 +1,7 @@
 """Outside text: text of the corpus's field that others wrote, measured beside the held-out text and never trained on."""
 
 from common.errors import HeldOutLeaks
-from common.text import count_words, listed, plain
+from common.text import MINIMUM_DOCUMENTS, count_words, listed, plain
 from preflight.request import NONE, Request
 from preflight.texts import forms, held_out, text_file
 from preflight.texts.text_file import Document, Files
@@ -61,12 +61,12 @@ def measure(found: list[Document], files: Files, request: Request, material: Mat
     told = f"The outside text {name} has {len(parts)} documents"
     if len(kept) < len(parts):
         told += f", of which {len(kept)} from all over it are measured ({MAXIMUM_WORDS:,} words are enough)"
-    if len(kept) < held_out.MINIMUM_DOCUMENTS:
+    if len(kept) < MINIMUM_DOCUMENTS:
         # A single document of any length is kept whole until here.
         kept = text_file.part(held_out.blocks(text_file.as_text(kept)), MAXIMUM_WORDS)
         told += f", too few for a verdict, so it was cut into {len(kept)} passages"
         material.warnings.append(
-            f"{name} has fewer than {held_out.MINIMUM_DOCUMENTS} documents, so it was cut into passages, which count as documents. {ALIKE}"
+            f"{name} has fewer than {MINIMUM_DOCUMENTS} documents, so it was cut into passages, which count as documents. {ALIKE}"
         )
     material.warnings += too_few(kept, "outside documents", "Give more of it, or leave `heldOutside` out.")
     if files.measures_strength and not request.smoke:
@@ -83,7 +83,7 @@ def _set_aside(parts: list[Document], kept: list[Document]) -> tuple[list[Docume
     measured = {part.id for part in kept}
     spare = [part for part in parts if part.id not in measured and not held_out.are_passages(kept)]
     if sum(count_words(part.text) for part in spare) < STRENGTH_WORDS:
-        if len(kept) < 2 * held_out.MINIMUM_DOCUMENTS:
+        if len(kept) < 2 * MINIMUM_DOCUMENTS:
             return kept, []
         kept, spare = kept[::2], kept[1::2]
     return kept, text_file.part(spare, STRENGTH_WORDS)

@@ -7,13 +7,13 @@ from common import records as reader
 from common.environment import RunSettings
 from common.errors import ChatTemplateMissing, DatasetRejected, HeldOutLeaks
 from common.records import Record, RecordsFaulty
-from common.text import count_words, encoded, estimated_tokens, listed
+from common.text import MINIMUM_DOCUMENTS, count_words, encoded, estimated_tokens, listed
 from preflight.model import Model
 from preflight.request import Request
 from preflight.texts import held_out as holding
 from preflight.texts import personal_data, text_file
 from preflight.texts.forms import DOCUMENTS, EXPECTED
-from preflight.texts.held_out import MINIMUM_DOCUMENTS, WANTED_GROUPS, Known, Overlap
+from preflight.texts.held_out import WANTED_GROUPS, Known, Overlap
 from preflight.texts.text_file import Document, Files
 
 # With fewer distinct ones there are not six groups to hold out and six to learn from.

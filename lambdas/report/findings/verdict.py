@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from common.text import BLOCK_ID
+from common.text import BLOCK_ID, MINIMUM_DOCUMENTS
 from report.findings.statistics import finite
 from report.formatting import SIGNIFICANCE, change_text, format_p, interval_text, number, plural
 
@@ -14,8 +14,6 @@ WORSE: Final = "worse"
 WORSE_OUTSIDE: Final = "worse outside"
 NONE_BETTER: Final = "none better"
 VERDICTS = (IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE, NONE_BETTER)
-# With five documents the smallest sign-flip p is 2/32 = 0.0625, so nothing could be shown; six give 2/64 = 0.031.
-MINIMUM_DOCUMENTS = 6
 NATS, POINTS = "nats per token", "percentage points"
 MINIMUM_PROMPTS = 20  # fewer prompts are anecdotes: one fact more or less moves recall by several points
 

@@ -12,7 +12,7 @@ import pytest
 
 from captune.account import Refused
 from captune.report import rewrite
-from report.findings.analysis import analyse
+from report.analysis import analyse
 from report.summary import build, settle
 from verification.experiments import __main__ as command
 from verification.experiments import experiments

@@ -8,11 +8,11 @@ import pytest
 
 from captune.data import DATA
 from common.errors import CaptuneError, DatasetRejected, HeldOutLeaks, PatientDataSuspected
-from common.text import count_words
+from common.text import MINIMUM_DOCUMENTS, count_words
 from preflight import model
 from preflight.texts import held_out as holding
 from preflight.texts import text_file
-from preflight.texts.held_out import MINIMUM_DOCUMENTS, PASSAGES, Overlap, split
+from preflight.texts.held_out import PASSAGES, Overlap, split
 from preflight.texts.outside_text import CONTROL_KINDS, CONTROL_OF_A_KIND, MAXIMUM_WORDS, STRENGTH_WORDS
 from preflight.texts.text_file import as_text, check, decode, documents, without_titles
 from tests.doubles.preflight_site import Site, titled

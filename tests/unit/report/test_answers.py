@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from common.errors import AdapterNotServed, ReportIncomplete
+from report.analysis import ENOUGH_PROMPTS, loss_moved, refuse_base_answers
 from report.findings import recall
-from report.findings.analysis import ENOUGH_PROMPTS, loss_moved, refuse_base_answers
 from report.findings.memorisation import compare_copies, longest_copies
 from report.findings.recall import clustered_mean, compare_recall, counted_facts, mark_facts
 from verification.experiments.made_up_runs import CORPUS

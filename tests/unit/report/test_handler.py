@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from common.errors import AdapterNotServed, ReportIncomplete
-from report import handler
-from report.findings import analysis
+from report import analysis, handler
 from tests.doubles.lambda_fakes import S3
 from verification.experiments.made_up_runs import CORPUS, answers, metrics, prompts
 

@@ -19,9 +19,9 @@ from huggingface_hub.utils import validate_repo_id
 from common.storage import Storage
 from rehearsal.models import weights
 from report import formatting, render
+from report.analysis import analyse, judged
 from report.content.figures import elapsed_seconds, forgetting, forgotten_kinds, kind_cells
 from report.content.meaning import _more, _share, headline
-from report.findings.analysis import analyse, judged
 from report.findings.verdict import IMPROVED, NONE_BETTER, NOT_SHOWN, WORSE, WORSE_OUTSIDE
 from report.summary import build, settle
 from stacks.configuration import catalog

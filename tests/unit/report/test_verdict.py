@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from report.findings.analysis import analyse
+from report.analysis import analyse
 from report.findings.verdict import (
     IMPROVED,
     NONE_BETTER,

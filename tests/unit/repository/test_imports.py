@@ -65,6 +65,13 @@ def test_a_lambda_imports_lambdas_and_its_runtime_only_and_what_renders_its_pack
         assert foreign <= (PACKAGED if name.startswith("report.") else set()), name
 
 
+def test_what_is_found_does_not_depend_on_how_it_is_told_nor_a_check_before_a_run_on_its_report() -> None:
+    for below, above in (("report.findings.", "report.content"), ("preflight.", "report")):
+        for name, path in modules("lambdas").items():
+            told = [other for other in imported(name, path) if other == above or other.startswith(f"{above}.")]
+            assert not (name.startswith(below) and told), name
+
+
 def test_training_imports_nothing_of_ours_from_outside_its_folder_but_what_is_staged_with_it() -> None:
     ours = {other for name, path in modules("training").items() for other in imported(name, path)}
     assert (

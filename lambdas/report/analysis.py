@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.errors import AdapterNotServed
+from common.text import MINIMUM_DOCUMENTS
 from report.content.meaning import SMOKE_TITLE, does_not_say, plain_meaning, title
 from report.findings.choices import compare_choices
 from report.findings.intervals import RESAMPLES
 from report.findings.memorisation import answer_texts, compare_copies
 from report.findings.recall import by_id, compare_recall
 from report.findings.statistics import compare_gains, compare_losses, usable_documents
-from report.findings.verdict import KNOWLEDGE_RULE, MINIMUM_DOCUMENTS, RULE, SMOKE, judge_knowledge, judge_loss, kind_of
+from report.findings.verdict import KNOWLEDGE_RULE, RULE, SMOKE, judge_knowledge, judge_loss, kind_of
 from report.formatting import number, plural
 
 Rows = Sequence[Mapping[str, Any]]
