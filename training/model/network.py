@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 import os
 import platform
 import re
@@ -29,10 +28,10 @@ from driver import versions
 from failure import TrainingFailure
 from inputs import ModelFolder
 from model.loss import OutputLayer
+from model.precision import bfloat16_is_faster
 from processes import ALONE, Group
 from progress import say
 
-BFLOAT16_WORTH = 1.3  # a CPU must multiply that much faster in bfloat16 before we give up float32's accuracy
 SERVED = torch.bfloat16  # vLLM loads an adapter in the number format of its base model
 # The speed of a CPU is measured by so many tokens, twice: other programs disturb it for moments.
 WARM_UP_TOKENS, MEASURED_TOKENS = 16, 256
@@ -315,18 +314,6 @@ def _computes_in_bfloat16(device: torch.device, precision: str) -> bool:
     if device.type == "cuda":
         return True
     return precision == "bfloat16" if precision else bfloat16_is_faster()
-
-
-def bfloat16_is_faster() -> bool:
-    """Whether this CPU multiplies in bfloat16 clearly faster than in float32 (it takes a fifth of a second to ask)."""
-    best = {torch.float32: math.inf, torch.bfloat16: math.inf}
-    for _ in range(6):  # taking turns, and the best of six, because other work may run on the machine
-        for kind in best:
-            left, right = torch.ones(512, 576, dtype=kind), torch.ones(576, 1536, dtype=kind)
-            begun = time.perf_counter()
-            left @ right
-            best[kind] = min(best[kind], time.perf_counter() - begun)
-    return best[torch.float32] > BFLOAT16_WORTH * best[torch.bfloat16]
 
 
 def describe_environment(network: Network) -> dict[str, str]:

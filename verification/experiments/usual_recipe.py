@@ -22,7 +22,8 @@ from trl import SFTConfig, SFTTrainer
 from arguments import Arguments
 from evaluation import paired, score
 from inputs import Inputs, read_inputs
-from model.network import bfloat16_is_faster, describe_environment, load_network
+from model.network import describe_environment, load_network
+from model.precision import bfloat16_is_faster
 from output import peak_resident_bytes
 from progress import Clock
 from text import boundaries, tokenize

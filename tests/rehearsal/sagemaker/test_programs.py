@@ -3,10 +3,12 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -25,12 +27,18 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /
 ADAPTER = '{"name":"medical","path":"/opt/ml/adapter","base_model_name":"base"}'
 
 
-@pytest.mark.parametrize(("faster", "dtype"), [(True, "bfloat16"), (False, "float32")])
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_vllm_is_started_by_the_rules_of_the_image_with_a_number_format_that_is_fast_here(
-    faster: bool, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stub = SimpleNamespace(bfloat16_is_faster=lambda: faster)  # importing the real one takes torch and seconds
-    monkeypatch.setitem(sys.modules, "rehearsal.sagemaker.real.server.generation", stub)
+    run = subprocess.run
+
+    def measured(*command: Any, **options: Any) -> SimpleNamespace:
+        assert run(*command, **options).stdout in ("bfloat16\n", "float32\n")
+        return SimpleNamespace(stdout=f"{dtype}\n")
+
+    monkeypatch.setattr(subprocess, "run", measured)
     variables = {
         "SM_VLLM_DTYPE": "bfloat16", "SM_VLLM_MAX_LORA_RANK": "16", "SM_VLLM_ENABLE_LORA": "true",
         "SM_VLLM_LORA_MODULES": ADAPTER, "SM_VLLM_TRUST_REMOTE_CODE": "False", "SM_VLLM_EMPTY": "", "HF_HUB_OFFLINE": "1",

@@ -2,7 +2,6 @@
 
 import math
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from .contract import Sampling
 _ADAPTER = "adapter"  # PEFT's name of the only one
 _CANDIDATES = 256  # enough tokens to hold top_p of the mass nearly always; else the whole vocabulary is sorted
 KEY_VALUE_BYTES = 1 << 30  # for the keys and values of a batch, beside the weights
-BFLOAT16_WORTH = 1.3  # a CPU must multiply that much faster in bfloat16 before float32's accuracy is given up
 _TYPES = {"float32": torch.float32, "float": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -33,18 +31,6 @@ def number_format(asked: str, weight_bytes: int) -> torch.dtype:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     wide = _TYPES.get(asked) is torch.float32 or 2 * weight_bytes < memory / 3
     return torch.float32 if wide else torch.bfloat16
-
-
-def bfloat16_is_faster() -> bool:
-    """Whether this CPU multiplies in bfloat16 clearly faster than in float32 (it takes a fifth of a second to ask)."""
-    best = {torch.float32: math.inf, torch.bfloat16: math.inf}
-    for _ in range(6):  # taking turns, and the best of six, because other work may run on the machine
-        for kind in best:
-            left, right = torch.ones(512, 576, dtype=kind), torch.ones(576, 1536, dtype=kind)
-            begun = time.perf_counter()
-            left @ right
-            best[kind] = min(best[kind], time.perf_counter() - begun)
-    return best[torch.float32] > BFLOAT16_WORTH * best[torch.bfloat16]
 
 
 def attend(
