@@ -22,7 +22,7 @@ from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_
 from common.pricing.prices import dearest, listed, pinned
 from common.text import estimated_tokens
 from preflight import money
-from preflight.large_model_allowance import Wanted, allow
+from preflight.large_model_allowance import allow
 from preflight.model import catalogued
 from preflight.texts.outside_text import AUTO, STRENGTH_WORDS
 from preflight.texts.text_file import without_note
@@ -130,13 +130,20 @@ def _worst(
     training_seconds: int, deadline_seconds: int, moment: datetime = _MIDDLE, settings: Settings | None = None
 ) -> money.Allowance:
     settings = settings or Settings()
-    of_run, cap_cents = run_settings(settings), for_runs(settings.cap_cents)
+    model = catalogued(run_settings(settings))
     training = [pinned(settings.region, kind, "Training") for kind in settings.training_instance_type]
     hosting = [pinned(settings.region, kind, "Hosting") for kind in settings.hosting_instance_type]
-    answers = answers_cents(estimate.COMPARED_PROMPTS, settings.samples_per_prompt)
-    wanted = Wanted(training_seconds, deadline_seconds, 0, answers)
-    prices = dearest(training), dearest(hosting)
-    return allow(_EMPTY_LEDGER, cap_cents, of_run, catalogued(of_run), prices, wanted, moment, settings.spot)
+    wanted = money.Wanted(
+        training=dearest(training).times(settings.training_instance_count),
+        hosting=dearest(hosting),
+        training_seconds=training_seconds,
+        deadline_seconds=deadline_seconds,
+        lora_rank=model.checkpoint_rank(settings.lora_rank),
+        checkpoint_minutes=settings.checkpoint_minutes,
+        spot_wait_seconds=SPOT_WAIT_SECONDS if settings.spot else 0,
+        answers_cents=answers_cents(estimate.COMPARED_PROMPTS, settings.samples_per_prompt),
+    )
+    return allow(_EMPTY_LEDGER, for_runs(settings.cap_cents), model, wanted, moment)
 
 
 def clock_time(seconds: int) -> str:

@@ -12,7 +12,7 @@ from common.environment import RunSettings
 from common.ledger.ledger import Ledger
 from common.names import run_name
 from common.pricing.costs import answers_cents
-from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS
+from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
 from common.pricing.prices import Price, dearest
 from common.storage import Storage
 from preflight import large_model_allowance, model, money, request, staging
@@ -261,16 +261,21 @@ def money_left(context: Context, result: PreflightResult) -> None:
     result.hosting_prices = priced(result.hosting_types, "Hosting")
     if not (result.training_prices and result.hosting_prices):
         return
-    wanted = large_model_allowance.Wanted(
-        MINIMUM_TRAINING_SECONDS if asked.smoke else settings.max_training_seconds,
-        MINIMUM_DEADLINE_SECONDS if asked.smoke or asked.serve_only else settings.endpoint_deadline_minutes * 60,
-        asked.keep_endpoint_minutes * 60,
-        answers_cents(len(result.material.prompts) if result.material else 0, result.samples(settings)),
+    training_seconds = MINIMUM_TRAINING_SECONDS if asked.smoke else settings.max_training_seconds
+    short = asked.smoke or asked.serve_only
+    wanted = money.Wanted(
+        training=dearest(result.training_prices).times(settings.training_instance_count),
+        hosting=dearest(result.hosting_prices),
+        training_seconds=training_seconds if result.trains else 0,
+        deadline_seconds=MINIMUM_DEADLINE_SECONDS if short else settings.endpoint_deadline_minutes * 60,
+        keep_seconds=asked.keep_endpoint_minutes * 60,
+        lora_rank=result.model.checkpoint_rank(settings.lora_rank),
+        checkpoint_minutes=settings.checkpoint_minutes,
+        spot_wait_seconds=SPOT_WAIT_SECONDS if result.spot else 0,
+        answers_cents=answers_cents(len(result.material.prompts) if result.material else 0, result.samples(settings)),
     )
-    wanted = wanted if result.trains else wanted._replace(training_seconds=0)
-    prices = dearest(result.training_prices), dearest(result.hosting_prices)
     result.allowance = allowance = large_model_allowance.allow(
-        context.ledger, context.cap_cents, settings, result.model, prices, wanted, context.now, result.spot
+        context.ledger, context.cap_cents, result.model, wanted, context.now
     )
     if allowance.clamped:
         result.warnings.append(

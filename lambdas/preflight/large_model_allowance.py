@@ -2,57 +2,23 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple
 
-from common.environment import RunSettings
 from common.errors import BudgetExceeded
 from common.ledger.ledger import Ledger
-from common.pricing.durations import MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
-from common.pricing.prices import Price
+from common.pricing.durations import MINIMUM_TRAINING_SECONDS
 from preflight import money
 from preflight.model import Model
 
 
-class Wanted(NamedTuple):
-    """How long a run would last where the cap pays for it, its endpoint until the deadline and kept after it, and the cents of its answers."""
-
-    training_seconds: int
-    deadline_seconds: int
-    keep_seconds: int
-    answers_cents: int
-
-
-def allow(
-    ledger: Ledger,
-    cap_cents: int,
-    settings: RunSettings,
-    model: Model,
-    prices: tuple[Price, Price],
-    wanted: Wanted,
-    now: datetime,
-    spot: bool,
-) -> money.Allowance:
+def allow(ledger: Ledger, cap_cents: int, model: Model, wanted: money.Wanted, now: datetime) -> money.Allowance:
     """What is allowed for the training and the longer download together, with the training's own time as what it may last.
 
-    So the longer download is paid for whether or not AWS counts it as part of the time that a job may last. The prices, of
-    training and hosting, are the dearest that the run may meet, each of one instance. Raises BudgetExceeded where too little is left for both.
+    So the longer download is paid for whether or not AWS counts it as part of the time that a job may last. Raises BudgetExceeded
+    where too little is left for both.
     """
-    training, hosting = prices
     longer = model.longer_download_seconds if wanted.training_seconds else 0
-    allowance = money.allow(
-        ledger,
-        cap_cents,
-        training.times(settings.training_instance_count),
-        hosting,
-        wanted.training_seconds + longer,
-        wanted.deadline_seconds,
-        wanted.keep_seconds,
-        now,
-        model.checkpoint_rank(settings.lora_rank),
-        settings.checkpoint_minutes,
-        SPOT_WAIT_SECONDS if spot else 0,
-        wanted.answers_cents,
-    )
+    both = replace(wanted, training_seconds=wanted.training_seconds + longer)
+    allowance = money.allow(ledger, cap_cents, both, now)
     seconds = allowance.training_seconds - longer
     if seconds < min(MINIMUM_TRAINING_SECONDS, wanted.training_seconds):
         raise BudgetExceeded(

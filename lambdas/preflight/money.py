@@ -52,59 +52,71 @@ def find_price(pricing: Any, region: str, instance_type: str, use: str) -> Price
     return dearest([price, known]) if price else known
 
 
-def allow(
-    ledger: Ledger,
-    cap_cents: int,
-    training: Price,
-    hosting: Price,
-    wanted_training_seconds: int,
-    wanted_deadline_seconds: int,
-    keep_seconds: int,
-    now: datetime,
-    lora_rank: int = HIGHEST_LORA_RANK,
-    checkpoint_minutes: int = CHECKPOINT_MINUTES,
-    spot_wait_seconds: int = 0,
-    answers: int = 0,
-) -> Allowance:
+@dataclass(frozen=True)
+class Wanted:
+    """A run as it would be where the cap pays for it, at the dearest prices that it may meet: `training` is of all its instances.
+
+    A run that serves an earlier adapter wants 0 training seconds. `spot_wait_seconds` are what a spot job may last beyond its
+    training time, and `answers_cents` what its answers cost.
+    """
+
+    training: Price
+    hosting: Price
+    training_seconds: int
+    deadline_seconds: int
+    keep_seconds: int = 0
+    lora_rank: int = HIGHEST_LORA_RANK
+    checkpoint_minutes: int = CHECKPOINT_MINUTES
+    spot_wait_seconds: int = 0
+    answers_cents: int = 0
+
+    @property
+    def longest_seconds(self) -> int:
+        """From its reservation to its end: the endpoint's own deadline can begin as late as the tear-down of the whole run is due."""
+        endpoint = 2 * (self.deadline_seconds + TEAR_DOWN_ALLOWANCE_SECONDS) + self.keep_seconds
+        return self.training_seconds + UNBILLED_ALLOWANCE_SECONDS + endpoint
+
+    @property
+    def beside_training_seconds(self) -> int:
+        """What AWS may bill of a job beside its MaxRuntimeInSeconds. Every start of a spot job lies within its MaxWaitTimeInSeconds."""
+        starts = max(TRAINING_START_ALLOWANCE_SECONDS, self.spot_wait_seconds)
+        return starts + TRAINING_STOP_ALLOWANCE_SECONDS if self.training_seconds else 0
+
+    @property
+    def beside_deadline_seconds(self) -> int:
+        """What the endpoint may last beside its deadline."""
+        return self.keep_seconds + TEAR_DOWN_ALLOWANCE_SECONDS
+
+    @property
+    def kept_cents(self) -> int:
+        """Checkpoints and answers. The checkpoints are of the training that is wanted: a clamped one writes no more."""
+        spot = self.spot_wait_seconds > 0
+        minutes = min(self.checkpoint_minutes, SPOT_START_MINUTES) if spot else self.checkpoint_minutes
+        trained = self.training_seconds and self.training_seconds + self.beside_training_seconds
+        return checkpoint_cents(trained, self.lora_rank, minutes) + self.answers_cents
+
+    def cost(self, training_seconds: int, deadline_seconds: int, months: int) -> RunCost:
+        """The worst case where it gets so much time, in so many calendar months."""
+        training = training_seconds + self.beside_training_seconds
+        endpoint = deadline_seconds + self.beside_deadline_seconds
+        return worst_case(self.training, self.hosting, training, endpoint, months, self.kept_cents)
+
+
+def allow(ledger: Ledger, cap_cents: int, wanted: Wanted, now: datetime) -> Allowance:
     """Clamps a run to what is left of `cap_cents`, which is what the cap leaves for runs: first its training time, then the endpoint's
     deadline.
 
-    `training` and `hosting` are the dearest prices that the run may meet. A run that serves an earlier adapter wants 0 training
-    seconds and is given none. `spot_wait_seconds` are what a spot job may last beyond its training time, `answers` the cents of its
-    answers. Raises BudgetExceeded with the amount that is missing and the date when the next month's cap opens.
+    Raises BudgetExceeded with the amount that is missing and the date when the next month's cap opens.
     """
-    # The endpoint's own deadline can begin as late as the tear-down of the whole run is due, so it counts twice.
-    longest = (
-        wanted_training_seconds
-        + UNBILLED_ALLOWANCE_SECONDS
-        + 2 * (wanted_deadline_seconds + TEAR_DOWN_ALLOWANCE_SECONDS)
-        + keep_seconds
-    )
+    longest = wanted.longest_seconds
     months = tuple(months_between(now, now + timedelta(seconds=longest + RESERVE_ALLOWANCE_SECONDS)))
     committed = {month: ledger.committed_cents(month, cap_cents) for month in months}
     left = cap_cents - max(committed.values())
     rounding = len(months) - 1
-    fixed_endpoint_seconds = keep_seconds + TEAR_DOWN_ALLOWANCE_SECONDS
-    least_training_seconds = min(MINIMUM_TRAINING_SECONDS, wanted_training_seconds)
-    # What AWS may bill of a job beside its MaxRuntimeInSeconds. Every start of a spot job lies within its MaxWaitTimeInSeconds.
-    starts = max(TRAINING_START_ALLOWANCE_SECONDS, spot_wait_seconds)
-    beside_seconds = starts + TRAINING_STOP_ALLOWANCE_SECONDS if wanted_training_seconds else 0
-    if spot_wait_seconds:
-        checkpoint_minutes = min(checkpoint_minutes, SPOT_START_MINUTES)
-    # Of the training that is wanted: a clamped one writes no more.
-    checkpoints = checkpoint_cents(
-        wanted_training_seconds and wanted_training_seconds + beside_seconds, lora_rank, checkpoint_minutes
-    )
+    least_training_seconds = min(MINIMUM_TRAINING_SECONDS, wanted.training_seconds)
 
     def cost(training_seconds: int, deadline_seconds: int) -> RunCost:
-        return worst_case(
-            training,
-            hosting,
-            training_seconds + beside_seconds,
-            deadline_seconds + fixed_endpoint_seconds,
-            len(months),
-            checkpoints + answers,
-        )
+        return wanted.cost(training_seconds, deadline_seconds, len(months))
 
     least = cost(least_training_seconds, MINIMUM_DEADLINE_SECONDS)
     if least.cents > left:
@@ -113,23 +125,27 @@ def allow(
             f"{dollars(least.cents)}: {dollars(least.cents - left)} is missing. {way_out(least.cents, cap_cents, committed)}"
             f"{damage_note(ledger.damaged(months))}"
         )
-    training_seconds, deadline_seconds = wanted_training_seconds, wanted_deadline_seconds
+    training_seconds, deadline_seconds = wanted.training_seconds, wanted.deadline_seconds
     missing = cost(training_seconds, deadline_seconds).cents - left
     if missing > 0:
-        affordable = training.seconds(cost(training_seconds, deadline_seconds).training_cents - missing - rounding)
-        training_seconds = max(least_training_seconds, affordable - beside_seconds)
+        affordable = wanted.training.seconds(
+            cost(training_seconds, deadline_seconds).training_cents - missing - rounding
+        )
+        training_seconds = max(least_training_seconds, affordable - wanted.beside_training_seconds)
         missing = cost(training_seconds, deadline_seconds).cents - left
     if missing > 0:
-        affordable = hosting.seconds(cost(training_seconds, deadline_seconds).endpoint_cents - missing - rounding)
-        deadline_seconds = max(MINIMUM_DEADLINE_SECONDS, affordable - fixed_endpoint_seconds)
+        affordable = wanted.hosting.seconds(
+            cost(training_seconds, deadline_seconds).endpoint_cents - missing - rounding
+        )
+        deadline_seconds = max(MINIMUM_DEADLINE_SECONDS, affordable - wanted.beside_deadline_seconds)
     worst = cost(training_seconds, deadline_seconds)
     return Allowance(
         training_seconds=training_seconds,
         deadline_seconds=deadline_seconds,
-        keep_seconds=keep_seconds,
+        keep_seconds=wanted.keep_seconds,
         worst=worst,
         months=months,
         reserve_by=start_after(months[-1]) - timedelta(seconds=longest),
         tear_down_at=now + timedelta(seconds=training_seconds + deadline_seconds + UNBILLED_ALLOWANCE_SECONDS),
-        clamped=(training_seconds, deadline_seconds) != (wanted_training_seconds, wanted_deadline_seconds),
+        clamped=(training_seconds, deadline_seconds) != (wanted.training_seconds, wanted.deadline_seconds),
     )

@@ -74,12 +74,10 @@ def _settled_for_nothing(self: Ledger, run: str, actual: Mapping[str, int], *res
     return _settle(self, run, dict.fromkeys(actual, 0), *rest)
 
 
-def _keep_outside(
-    ledger: Ledger, cap: int, training: Price, hosting: Price, wanted: int, deadline: int, keep: int, *rest: Any
-) -> Any:
-    allowed = _allow(ledger, cap, training, hosting, wanted, deadline, 0, *rest)
-    worst = replace(allowed.worst, endpoint_seconds=allowed.worst.endpoint_seconds + keep)
-    return replace(allowed, worst=worst, keep_seconds=keep)
+def _keep_outside(ledger: Ledger, cap: int, wanted: money.Wanted, now: datetime) -> money.Allowance:
+    allowed = _allow(ledger, cap, replace(wanted, keep_seconds=0), now)
+    worst = replace(allowed.worst, endpoint_seconds=allowed.worst.endpoint_seconds + wanted.keep_seconds)
+    return replace(allowed, worst=worst, keep_seconds=wanted.keep_seconds)
 
 
 def _nothing_small(*of: Any) -> Any:
@@ -97,8 +95,8 @@ def _one_name_for_several(name: str) -> str:
     return f"{names.PREFIX}-{name.replace('.', '-')}"
 
 
-def _waits_unreserved(*of: Any) -> money.Allowance:
-    return _allow(*of[:-2], 0, of[-1])
+def _waits_unreserved(ledger: Ledger, cap: int, wanted: money.Wanted, now: datetime) -> money.Allowance:
+    return _allow(ledger, cap, replace(wanted, spot_wait_seconds=0), now)
 
 
 _uses, _jobs, _bill = billing.endpoint_uses, billing._training_jobs, billing.bill

@@ -58,7 +58,7 @@ def allow(
     **more: int,
 ) -> money.Allowance:
     ledger = ledger_with(committed, *months)
-    return money.allow(ledger, cap, TRAINING, HOSTING, training, 3600, keep, now, **more)
+    return money.allow(ledger, cap, money.Wanted(TRAINING, HOSTING, training, 3600, keep, **more), now)
 
 
 def with_seconds(allowance: money.Allowance, training: int = 0, endpoint: int = 0) -> RunCost:
@@ -87,8 +87,8 @@ class TestEnough:
         assert (allowance.worst.training_cents, allowance.worst.other_cents) == (0, SMALL)
 
     def test_answers_are_reserved_in_each_month(self) -> None:
-        assert allow(answers=17).worst.other_cents == allow().worst.other_cents + 17
-        assert allow(answers=17, now=LATE).worst.other_cents == allow(now=LATE).worst.other_cents + 34
+        assert allow(answers_cents=17).worst.other_cents == allow().worst.other_cents + 17
+        assert allow(answers_cents=17, now=LATE).worst.other_cents == allow(now=LATE).worst.other_cents + 34
 
     @pytest.mark.parametrize(
         ("wanted", "seconds", "rank", "minutes"),
@@ -123,7 +123,7 @@ class TestClamped:
     ) -> None:
         ledger, price = ledger_with(3000 - left), replace(TRAINING, hourly_usd=hourly)
         try:
-            allowance = money.allow(ledger, 3000, price, price, training, deadline, keep, now)
+            allowance = money.allow(ledger, 3000, money.Wanted(price, price, training, deadline, keep), now)
         except BudgetExceeded:
             return
 
@@ -193,7 +193,7 @@ class TestRefused:
         ledger = FakeLedger()
         ledger.table.rows["RUN#captune-lost"] = LOST
         with pytest.raises(BudgetExceeded, match=r"\$3\.67 is missing.*items of captune-lost are damaged"):
-            money.allow(ledger, 500, TRAINING, HOSTING, 7200, 3600, 0, EARLY)
+            money.allow(ledger, 500, money.Wanted(TRAINING, HOSTING, 7200, 3600), EARLY)
 
 
 class TestTheEndOfTheMonth:
