@@ -9,7 +9,7 @@ at the console, may do everything.
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -149,30 +149,31 @@ def needs(service: str, operation: str, request: Mapping[str, Any], region: str,
     arn = f"arn:aws:{prefix}:{region}:{account}:"
     if service == "s3":
         yield _of_s3(request, action)
-    elif service == "dynamodb" and operation == "TransactWriteItems":
-        for item in request["TransactItems"]:
-            ((kind, body),) = item.items()
-            yield Need(f"dynamodb:{kind}Item", f"{arn}table/{body['TableName']}")
-    elif service == "dynamodb":
-        yield Need(action, f"{arn}table/{request['TableName']}")
-    elif service == "lambda":
-        yield Need(action, str(request["FunctionName"]))
-    elif service == "stepfunctions":
-        yield Need(action, str(request.get("stateMachineArn") or request["executionArn"]))
-    elif service == "sns":
-        yield Need(action, str(request.get("TopicArn", "*")))
-    elif service == "events":
-        yield Need(action, f"{arn}rule/{request.get('Name') or request.get('Rule')}")
-    elif service == "scheduler":
-        yield Need(action, f"{arn}schedule/default/{request.get('Name')}")
-        if "Target" in request:
-            yield _passing(str(request["Target"]["RoleArn"]), service)
-    elif service == "ecr":  # the registry is another account's
-        yield Need(action, f"arn:aws:ecr:{region}:{request['registryId']}:repository/{request['repositoryName']}")
     elif prefix == "sagemaker":
         yield from _of_sagemaker(operation, request, action, arn)
+    elif operation == "TransactWriteItems":
+        for item in request["TransactItems"]:
+            ((kind, body),) = item.items()
+            yield Need(f"dynamodb:{kind}Item", _RESOURCE["dynamodb"](body, arn))
     else:
-        yield Need(action, "*")
+        yield Need(action, _RESOURCE[service](request, arn) if service in _RESOURCE else "*")
+        if "Target" in request:
+            yield _passing(str(request["Target"]["RoleArn"]), service)
+
+
+# By service, the ARN that a request to it names, in full or after the beginning that all of the service's ARNs have.
+_RESOURCE: Mapping[str, Callable[[Mapping[str, Any], str], str]] = {
+    "dynamodb": lambda request, arn: f"{arn}table/{request['TableName']}",
+    "lambda": lambda request, arn: str(request["FunctionName"]),
+    "stepfunctions": lambda request, arn: str(request.get("stateMachineArn") or request["executionArn"]),
+    "sns": lambda request, arn: str(request.get("TopicArn", "*")),
+    "events": lambda request, arn: f"{arn}rule/{request.get('Name') or request.get('Rule')}",
+    "scheduler": lambda request, arn: f"{arn}schedule/default/{request.get('Name')}",
+    # The registry is another account's.
+    "ecr": lambda request, arn: (
+        f"{arn.rsplit(':', 2)[0]}:{request['registryId']}:repository/{request['repositoryName']}"
+    ),
+}
 
 
 def _of_s3(request: Mapping[str, Any], action: str) -> Need:
