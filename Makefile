@@ -14,17 +14,14 @@ REHEARSABLE := $(VENV)/.rehearsable
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 # Packages are compiled when they are first imported, which is a tenth of what is installed; that must then be kept.
 SAID := $(VENV)/.pip-errors
-INSTALL := set -o pipefail; [ -t 1 ] && live=1 || live=; $(PIP) install --no-compile --progress-bar off 2> $(SAID)
+INSTALL := set -o pipefail; $(PIP) install --no-compile --progress-bar off 2> $(SAID)
 # pip's own words, or one line if it could not reach its index, whose address may hold a password.
 INDEX = $${PIP_INDEX_URL:-$$($(PIP) config get global.index-url 2> /dev/null || echo https://pypi.org/simple)}
 EXPLAINED = || { if grep -q 'connection broken by' $(SAID); then \
 	echo "pip could not reach $(INDEX). Check the network, or set HTTPS_PROXY or PIP_INDEX_URL, then go on: make $(MAKECMDGOALS)" | sed 's|//[^/@]*@|//|'; \
 	else cat $(SAID); fi >&2; exit 1; }
-# What pip fetches, counted: one line that changes on a terminal; elsewhere a line for each large package and for every twentieth.
-SHOWN = | awk -v live=$$live 'function tell(text) { if (live) printf "\r\033[K  %.70s", text; else print "  " text; fflush() } \
-	/^ *(Downloading|Using cached) .*\.(whl|tar\.gz) / { n++; name = $$(NF - 2); sub(/-[0-9].*/, "", name); \
-		if (live || / MB\)/ || n % 20 == 0) tell(n " fetched, now " name " " $$(NF - 1) " " $$NF) } \
-	/^Installing collected packages/ { if (n > 1) tell("installing " n " packages") } END { if (live) printf "\r\033[K" }'
+# Of what pip says, what takes a while.
+SHOWN = | { grep --line-buffered -oE '(Downloading|Using cached) [^ ]+ \([0-9.]+ MB\)|^Installing collected packages' || true; }
 unexport PYTHONDONTWRITEBYTECODE
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
