@@ -8,14 +8,11 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from common.pricing.costs import CHECKPOINT_KEPT_DAYS, OLD_CHECKPOINT_KEPT_DAYS
 from stacks.access import permissions
 from stacks.configuration.settings import Settings
 from stacks.names import ONE_PER_ACCOUNT, PREFIX, Keys
 
-# SageMaker reads a checkpoint only to resume the same job; a week leaves time to look into a failure.
-CHECKPOINT_DAYS = 7
-# An expired checkpoint is an old version in a versioned bucket, and is billed like a new one.
-OLD_CHECKPOINT_DAYS = 1
 # An overwritten corpus or a deleted report can be brought back for a month.
 OLD_VERSION_DAYS = 30
 ACCESS_LOG_DAYS = 90
@@ -48,8 +45,8 @@ class StorageStack(cdk.Stack):
             _rule(
                 "ForgetCheckpoints",
                 CHECKPOINT_PREFIX,
-                expiration=CHECKPOINT_DAYS,
-                noncurrent_version_expiration=OLD_CHECKPOINT_DAYS,
+                expiration=CHECKPOINT_KEPT_DAYS,
+                noncurrent_version_expiration=OLD_CHECKPOINT_KEPT_DAYS,
             ),
             _rule("ForgetOldVersions", noncurrent_version_expiration=OLD_VERSION_DAYS),
             versioned=True,

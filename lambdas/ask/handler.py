@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import boto3
 from botocore.config import Config
 
 from ask.questions import MARGIN_SECONDS, Settings, ask_all
@@ -11,6 +10,7 @@ from common.contracts.fine_tuning import Asked, AskEvent
 from common.environment import required
 from common.errors import ReportIncomplete
 from common.logs import log
+from common.outside import outside
 from common.storage import Storage
 
 
@@ -48,7 +48,7 @@ def handle(event: AskEvent, context: Any) -> Asked:
 def _runtime(settings: Settings) -> Any:
     """A client with one connection for each request in flight. SageMaker itself gives a request up after 60 seconds."""
     patience = {"mode": "standard", "total_max_attempts": 4}
-    return boto3.client(
+    return outside().make_client(
         "sagemaker-runtime",
         config=Config(max_pool_connections=settings.concurrency, connect_timeout=5, read_timeout=70, retries=patience),
     )

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.errors import ServiceUnreachable
+from common.outside import outside
 
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 6}, connect_timeout=5, read_timeout=60)
 
@@ -23,19 +23,19 @@ _BRISK = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_t
 @cache
 def client(service: str, region: str | None = None) -> Any:
     """A client of an AWS service, shared by the invocations that one Lambda sandbox serves."""
-    return boto3.client(service, region_name=region, config=_PATIENT)
+    return outside().make_client(service, region_name=region, config=_PATIENT)
 
 
 @cache
 def hasty_client(service: str) -> Any:
     """A client that gives up a call within half a minute."""
-    return boto3.client(service, config=_HASTY)
+    return outside().make_client(service, config=_HASTY)
 
 
 @cache
 def brisk_client(service: str, region: str | None = None) -> Any:
     """A client for a question that may stay unanswered: it is patient with throttling, and gives up a call within half a minute."""
-    return boto3.client(service, region_name=region, config=_BRISK)
+    return outside().make_client(service, region_name=region, config=_BRISK)
 
 
 @contextmanager

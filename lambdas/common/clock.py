@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from common.outside import outside
+
 # strftime takes a month's name from the locale of the process.
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
@@ -10,7 +12,7 @@ _MONTHS = (
 
 def now() -> datetime:
     """The current time in UTC."""
-    return datetime.now(UTC)
+    return outside().now()
 
 
 def month_of(moment: datetime) -> str:

@@ -1,12 +1,12 @@
 """The environment variables of the Lambdas, typed. The stack sets for each function only what it needs."""
 
 import json
-import os
 from dataclasses import dataclass
 from typing import Any, Self
 
 from common.architecture import Shape
 from common.errors import DeployInProgress
+from common.outside import outside
 
 
 class MisconfiguredFunction(RuntimeError):
@@ -15,7 +15,7 @@ class MisconfiguredFunction(RuntimeError):
 
 def required(name: str) -> str:
     """The value of an environment variable. Raises MisconfiguredFunction when it is missing or empty."""
-    value = os.environ.get(name, "")
+    value = outside().variables().get(name, "")
     if not value:
         raise MisconfiguredFunction(f"environment variable {name} is not set; deploy the stacks again")
     return value
@@ -87,7 +87,9 @@ def refuse_another_deployment(version: Any) -> None:
     A deployment replaces functions and definition one after the other, and an execution keeps the definition that it began with, also
     when it is redriven weeks later. What it would start is then not what this function reserves for.
     """
-    own = os.environ.get("DEFINITION_VERSION", "")  # empty at times: a function's code is replaced before its variables
+    own = (
+        outside().variables().get("DEFINITION_VERSION", "")
+    )  # empty at times: a function's code is replaced before its variables
     if not own or version != own:
         raise DeployInProgress(
             "This execution began with the definition of another deployment than the one that answers now, so what it would start is not what is "

@@ -8,8 +8,10 @@ from fractions import Fraction
 from math import ceil
 
 from common.ledger import keys
+from common.pricing.costs import CHECKPOINT_KEPT_DAYS, OLD_CHECKPOINT_KEPT_DAYS
 from rehearsal.step_functions.interpreter import Failure
-from verification.simulation.definitions import constant, functions
+from stacks.configuration.settings import Settings
+from verification.simulation.definitions import functions
 from verification.simulation.price_list import Use, small_cents
 from verification.simulation.services.dynamodb import Change, Item, Table, number
 from verification.simulation.services.sagemaker import SageMaker
@@ -222,8 +224,8 @@ class Audit:
         training = sum(ceil(job.seconds()) for job in self.sagemaker.jobs.values() if job.owner == run)
         use = Use(sum(one[0] for one in told), sum(one[1] for one in told), training)
         # Each day ends at the next midnight: of the current version, and of the old one that it becomes.
-        days = 2 + sum(constant("stacks/storage_stack.py", f"{name}_DAYS") for name in ("CHECKPOINT", "OLD_CHECKPOINT"))
-        return small_cents(use, 60 * constant("training/arguments.py", "checkpoint_minutes"), days)
+        days = 2 + CHECKPOINT_KEPT_DAYS + OLD_CHECKPOINT_KEPT_DAYS
+        return small_cents(use, 60 * Settings().checkpoint_minutes, days)
 
     def _billed(self, run: str) -> Iterator[tuple[str, datetime, datetime, Fraction]]:
         """What billed of a run, from when to when, and what it did cost in cents."""

@@ -1,7 +1,6 @@
 """The state machines as their .asl.yaml files define them, and the numbers that other sources declare: nothing is typed twice."""
 
 import copy
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache, reduce
@@ -67,15 +66,6 @@ def each_state(definition: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str
 def task_states(name: str) -> dict[str, Mapping[str, Any]]:
     """The Task states of a machine, in the order in which they are written."""
     return {state: body for state, body in each_state(machine(name)) if body["Type"] == "Task"}
-
-
-@cache
-def constant(path: str, name: str) -> float:
-    """A number that a source file of this repository declares, such as a lifecycle rule's days. Raises ValueError without it."""
-    found = re.search(rf"^\s*{name}(?:: \w+)? = ([0-9.]+)", (PROJECT / path).read_text("utf-8"), re.MULTILINE)
-    if found is None:
-        raise ValueError(f"{path} declares no {name}")
-    return float(found[1])
 
 
 @cache

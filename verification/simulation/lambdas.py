@@ -7,18 +7,16 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from types import ModuleType, SimpleNamespace
 from typing import Any, Protocol
+from unittest.mock import patch
 
-import boto3
 from botocore.exceptions import ReadTimeoutError
 
 import common.aws
-import common.clock
-import common.environment
-import common.ledger.ledger
+from common.outside import Outside, replaced
 from preflight.texts.held_out import Overlap
 from preflight.texts.text_file import Document
 from preflight.texts.training import Material
@@ -93,7 +91,7 @@ class _Invocation:
 
 
 _UNDER_WAY: list[_Invocation] = []
-_INSTALLED = [0]
+_INSTALLED: list[bool] = []
 _FACTORIES = (common.aws.client, common.aws.hasty_client, common.aws.brisk_client)
 
 
@@ -126,25 +124,26 @@ def invoke(account: Account, name: str, event: Any, environment: Mapping[str, st
 
 @contextlib.contextmanager
 def installed() -> Iterator[None]:
-    """For as long as this lasts the Lambdas' modules have the clients and the clock of the account that invokes them."""
-    changes = [] if _INSTALLED[0] else _changes()
-    _INSTALLED[0] += 1
-    before = [(owner, attribute, getattr(owner, attribute)) for owner, attribute, _ in changes]
-    _forget_clients(changes)
-    try:
-        for owner, attribute, value in changes:
-            setattr(owner, attribute, value)
+    """For as long as this lasts the functions reach the account that invokes them and have its clock, and leave out what takes long."""
+    if _INSTALLED:
         yield
+        return
+    _INSTALLED.append(True)
+    _forget_clients()
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(replaced(_OUTSIDE))
+            for owner, attribute, value in _left_out():
+                stack.enter_context(patch.object(owner, attribute, value))
+            yield
     finally:
-        _INSTALLED[0] -= 1
-        for owner, attribute, value in before:
-            setattr(owner, attribute, value)
-        _forget_clients(changes)
+        _INSTALLED.clear()
+        _forget_clients()
 
 
-def _forget_clients(changes: list[tuple[Any, str, Any]]) -> None:
+def _forget_clients() -> None:
     """No client of an account stays after it, and none of before is used in it."""
-    for factory in _FACTORIES if changes else ():
+    for factory in _FACTORIES:
         factory.cache_clear()
 
 
@@ -155,25 +154,19 @@ def loaded() -> list[ModuleType]:
 
 
 @cache
-def _changes() -> list[tuple[Any, str, Any]]:
-    """What is replaced, by owner and attribute: clients, clock, pauses, and what is left out where an account is not whole."""
+def _left_out() -> list[tuple[Any, str, Any]]:
+    """What takes longer than all the rest of a run, by owner and attribute; most of it only where an account is not whole."""
     for name in HANDLERS:
         importlib.import_module(f"{name}.handler")
     staging, account = sys.modules["preflight.staging"], "preflight.account"
     weights, images = sys.modules[f"{account}.weights"], sys.modules[f"{account}.images"]
-    clock = SimpleNamespace(now=lambda zone: _UNDER_WAY[-1].account.world.now, fromisoformat=datetime.fromisoformat)
-    variables = SimpleNamespace(get=lambda name, otherwise: _UNDER_WAY[-1].environment.get(name, otherwise))
     return [
-        (boto3, "client", lambda service, config, **_: _Guarded(service, config)),
-        (common.clock, "datetime", clock),
-        (common.environment, "os", SimpleNamespace(environ=variables)),
         (staging, "read_material", _unless_whole(staging.read_material, _MATERIAL)),
         (weights, "of_jumpstart", _unless_whole(weights.of_jumpstart, [])),
         (images, "problem", _unless_whole(images.problem, ("", ""))),
         (staging, "asset", _unless_whole(staging.asset, {})),
-        # A PDF takes longer than all the rest of a run, and once one is made, a process forked from this one hangs at its next.
+        # Once a PDF is made, a process forked from this one hangs at its next.
         (sys.modules["report.render"], "pdf", lambda summary: b"%PDF"),
-        (common.ledger.ledger.Ledger.__init__, "__defaults__", (_pause,)),
     ]
 
 
@@ -245,3 +238,12 @@ def _reach(world: World, service: str, patience: Patience, config: Any) -> None:
         raise ReadTimeoutError(endpoint_url=service)
     patience.wait(world.random.uniform(1, 5) * attempts)
     raise client_error("InternalServerError", f"{service} is away", service)
+
+
+# What the functions have from outside is of the account that invokes one at that moment.
+_OUTSIDE = Outside(
+    make_client=lambda service, config, **_: _Guarded(service, config),
+    now=lambda: _UNDER_WAY[-1].account.world.now,
+    variables=lambda: _UNDER_WAY[-1].environment,
+    sleep=_pause,
+)

@@ -13,7 +13,6 @@ The cap is compared at the moment of writing: a new cap counts at once.
 A run whose deadline lies in the next month sets its worst case aside in both months, because AWS may bill in either.
 """
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +25,7 @@ from common.ledger.changes import Change, Month, extension, settlement
 from common.ledger.rows import Row, RunItem
 from common.ledger.seal import Item
 from common.ledger.table import CONFLICT_ATTEMPTS, Table, busy
+from common.outside import sleep
 from common.pricing.costs import cap_for
 from common.text import listed
 
@@ -74,7 +74,7 @@ def damage_note(items: Iterable[str]) -> str:
 class Ledger:
     """The ledger table. `pause` waits between attempts at a transaction that collided with another one (seconds)."""
 
-    def __init__(self, dynamodb: Any, table: str, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, dynamodb: Any, table: str, pause: Callable[[float], None] = sleep) -> None:
         self._table = Table(dynamodb, table, pause)
 
     def committed_cents(self, month: str, cap_cents: int = HIGHEST_CAP_CENTS) -> int:

@@ -1,7 +1,6 @@
 """The calls of the ledger to DynamoDB: items that are put whole, transactions made again when they collide, errors that pass named as such."""
 
 import random
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -9,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from common.errors import ServiceUnreachable
 from common.ledger.seal import SEAL, Item, RawItem, sealed
+from common.outside import sleep
 
 CONFLICT_ATTEMPTS = 12
 # A write that was cancelled for one of these said nothing about the money: it is made again.
@@ -25,7 +25,7 @@ Replacement = tuple[Item, RawItem | None]
 class Table:
     """The ledger's table. `pause` waits between attempts at a transaction that collided with another one (seconds)."""
 
-    def __init__(self, dynamodb: Any, name: str, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, dynamodb: Any, name: str, pause: Callable[[float], None] = sleep) -> None:
         self._dynamodb = dynamodb
         self.name = name
         self._pause = pause

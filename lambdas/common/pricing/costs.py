@@ -43,9 +43,10 @@ CHECKPOINT_COPIES = 2
 # Each uploads eight files under both names and, in its interval, thirty notes of the step (training/checkpoints.py). The small items hold so
 # many requests for a job; a checkpoint every minute makes more.
 CHECKPOINT_REQUESTS, HELD_REQUESTS, REQUEST = 8 * CHECKPOINT_COPIES + 30, 1000, Decimal("0.000006")
-# Expired after 7 days, and gone a day after that, for the bucket is versioned: each at the next midnight. stacks/storage_stack.py has
-# these days, and a test holds both together.
-CHECKPOINT_DAYS = 7 + 1 + 2
+# SageMaker reads a checkpoint only to resume the same job; a week leaves time to look into a failure. An expired one is an old version
+# in a versioned bucket, and is billed like a new one. Each of both rules acts at the next midnight.
+CHECKPOINT_KEPT_DAYS, OLD_CHECKPOINT_KEPT_DAYS = 7, 1
+CHECKPOINT_DAYS = CHECKPOINT_KEPT_DAYS + OLD_CHECKPOINT_KEPT_DAYS + 2
 # The highest rank that the settings take.
 HIGHEST_LORA_RANK = 64
 
