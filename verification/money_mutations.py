@@ -80,7 +80,8 @@ def judge(
         re.escape(f"{one['place']}: {one['line']} → {other}"): one["why"] for one in chosen for other in one["becomes"]
     }
     text, right = report("the code that holds money", found, given)
-    return text, right and len(found) - len(unnoticed) >= ENOUGH * len(found)
+    enough = not all_tried or len(found) - len(unnoticed) >= ENOUGH * len(found)
+    return text, right and enough
 
 
 def is_code(name: str) -> bool:

@@ -167,7 +167,7 @@ class Account:
     def aws_call(self, resource: str, asked: dict[str, Any]) -> Any:
         """One call of an AWS SDK integration. Raises Failure as Step Functions names it."""
         service, operation = resource.split(":")[-2:]
-        if self.world.outage(service) is not None:
+        if self.world.fault(service):
             error = f"{error_name(service, '').split('.')[0]}.SdkClientException"
             raise Failure(error, f"{service} is away", self.world.random.uniform(1, 30))
         if self.whole and (words := complaints(service, operation, asked)):
@@ -176,7 +176,7 @@ class Account:
 
     def reach_lambda(self, function: str) -> None:
         """Raises Failure while Lambda is away, or one function of it."""
-        if self.world.outage("Lambda") is not None or self.world.outage(function) is not None:
+        if self.world.fault("Lambda") or self.world.fault(function):
             raise Failure("Lambda.ServiceException", "Lambda is away", self.world.random.uniform(1, 30))
 
     def perform(
@@ -308,7 +308,7 @@ class Account:
                 return
             # Where no run ever reserved and nothing was ever made, there is nothing that a sweep could find.
             something = self.runs() or self.sagemaker.jobs or self.sagemaker.endpoints or self.sagemaker.models
-            if something and not any(world.outage(service) for service in ("EventBridge", "Lambda")):
+            if something and not any(world.fault(service) for service in ("EventBridge", "Lambda")):
                 self.sweep({"reason": "sweep"})
             stops = [one.stop for one in self.executions.values() if one.stop is not None]
             over = len(stops) == len(self.executions) and max(stops) + timedelta(hours=1) < world.now

@@ -207,8 +207,8 @@ class _Guarded:
             world.now += timedelta(seconds=seconds)
             world.interleave("call")
         _reach(world, self._service, invocation.patience, self._config)
-        if world.refuses(operation):
-            raise client_error("ThrottlingException", f"{operation} is throttled", operation)
+        if throttling := world.fault(operation):
+            raise client_error(throttling.error, f"{operation} is throttled", operation)
         if invocation.account.whole and (words := complaints(self._service, operation, arguments)):
             raise AssertionError(f"{operation}: {words}")
         if invocation.inside is None:
@@ -229,15 +229,15 @@ class _GuardedPages:
 
 def _reach(world: World, service: str, patience: Patience, config: Any) -> None:
     """Raises what a caller sees of a service that is away, after the time that its client's own attempts take."""
-    outage = world.outage(service)
+    outage = world.fault(service)
     if outage is None:
         return
     attempts = int(config.retries["total_max_attempts"])
-    if outage.hangs:
+    if outage.hang:
         patience.wait(attempts * float(config.read_timeout))
         raise ReadTimeoutError(endpoint_url=service)
     patience.wait(world.random.uniform(1, 5) * attempts)
-    raise client_error("InternalServerError", f"{service} is away", service)
+    raise client_error(outage.error, f"{service} is away", service)
 
 
 # What the functions have from outside is of the account that invokes one at that moment.
