@@ -178,12 +178,12 @@ class World:
         self._troubles_in_a_row += 1
         return self.random.choice([CONFLICT, THROTTLED, BROKEN, LOST_ANSWER])
 
-    def fault(self, place: str) -> Fault | None:
-        """The fault that a call meets now, which counts it. A service may have boto3's name."""
+    def fault(self, place: str, execution: Execution | None = None) -> Fault | None:
+        """The fault that a call meets now, which counts it. A service may have boto3's name; `execution` calls a state."""
         if not self.faults:
             return None
         name = SERVICES.get(place, place)
-        return next((one for one in self.faults if one.place == name and one.claims(self.now)), None)
+        return next((one for one in self.faults if one.place == name and one.claims(self.now, execution)), None)
 
     def down_until(self, service: str) -> datetime | None:
         """When a service comes back that is away now."""
