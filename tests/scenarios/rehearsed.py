@@ -145,8 +145,8 @@ class _Case:
         if fault.ends:
             self.cut(self.stop if fault.ends == "ABORTED" else self.run_out_of_time)
             return
-        words = {name: getattr(fault, name) or None for name in ("error", "times")}
-        words |= {name: getattr(fault, name) for name in ("answer", "after", "hang")}
+        words = {name: getattr(fault, name) for name in ("answer", "times", "after", "hang")}
+        words["error"] = fault.error or None
         if not fault.within:
             self.fault(**words)
         elif fault.hang:

@@ -21,7 +21,7 @@ MANY = 60
 
 def plant(account: Account, failure: str, machine: str, state: str) -> Fault:
     """Lets the calls of a state meet a failure of the table."""
-    function = is_function(machine, state)
+    function = str(task_states(machine)[state]["Resource"]).endswith("lambda:invoke")
     fault = replace(KINDS[failure](function, machine == DOWN), place=state, act=_meet)
     account.world.faults.append(fault)
     if fault.deliveries != 1:
@@ -29,18 +29,12 @@ def plant(account: Account, failure: str, machine: str, state: str) -> Fault:
     return fault
 
 
-def is_function(machine: str, state: str) -> bool:
-    """Whether a state calls a Lambda function."""
-    return str(task_states(machine)[state]["Resource"]).endswith("lambda:invoke")
-
-
 def _meet(fault: Fault, call: Call) -> Steps[Any]:
     """What becomes of a call of the state."""
     account = call.account
     if fault.ends:
-        account.finish(
-            call.execution, fault.ends, PERSON if fault.ends == "ABORTED" else "", "stopped in the middle of a call"
-        )
+        error = PERSON if fault.ends == "ABORTED" else ""
+        account.finish(call.execution, fault.ends, error, "stopped in the middle of a call")
         _arrive(fault, call)
         yield 1.0, False
     if fault.within:
@@ -59,7 +53,7 @@ def _meet(fault: Fault, call: Call) -> Steps[Any]:
     if fault.after:
         call.perform()
     if fault.error:
-        raise Failure(error_name(call.resource.split(":")[-2], fault.error), "AWS answered with an error")
+        raise Failure(error_name(call.resource.split(":")[-2], fault.error), f"AWS answered {fault.error}")
     return {"Payload": fault.answer} if call.function else fault.answer
 
 
