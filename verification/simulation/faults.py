@@ -52,10 +52,11 @@ class Fault:
 
     def claims(self, now: datetime, execution: Execution | None) -> bool:
         """Counts a call if the fault is for it."""
-        self.first = self.first or execution
-        over = execution is not self.first and self.first is not None and self.first.status != "RUNNING"
+        met_by = self.first or execution
+        over = met_by is not execution and met_by is not None and met_by.status != "RUNNING"
         if over or self.hits == self.times or not self.start <= now < self.end or not self.when():
             return False
+        self.first = met_by
         self.hits += 1
         return True
 

@@ -35,7 +35,7 @@ _MATERIAL = Material(
 
 
 # Beginnings of the operations by which a function changes something.
-_CHANGES_SOMETHING = ("put", "transact", "update", "delete", "stop", "create")
+_CHANGES = ("put", "transact", "update", "delete", "stop", "create")
 # What no error of this project and of AWS is: code that met what it did not foresee.
 UNNAMED = (TypeError, KeyError, AttributeError, ValueError, IndexError, RecursionError, ArithmeticError)
 
@@ -232,7 +232,7 @@ def _meet(fault: Fault, operation: str, perform: Callable[[], Any], patience: Pa
     if not fault.after:
         raise client_error(fault.error, "not authorized", operation)
     answer = perform()
-    if operation.startswith(_CHANGES_SOMETHING):
+    if operation.startswith(_CHANGES):
         raise Killed("Runtime.ExitError", "the process was killed")
     return answer
 
