@@ -1,7 +1,7 @@
 """Plants faults in the Python code that holds money, with mutmut, and lists those that no test notices.
 
-    captune mutate-money                        all of it: [tool.mutmut] in pyproject.toml names the code and the tests
-    captune mutate-money 'common.pricing.*'     the faults of these names
+    captune mutate-money                     all of it: [tool.mutmut] in pyproject.toml names the code and the tests
+    captune mutate-money common.pricing      the faults whose names start so; * is any text
 
 mutmut derives a module's name from its path and leaves out one leading folder, src. So it runs in .rehearsal/mutations, where src
 is lambdas/; there `packages/bin/mutmut results`, `show` and `browse` work as its own pages say. Exit code 1 where fewer than 95 %
@@ -19,15 +19,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from verification.mutations import SURVIVORS, answer, parser_of
+from verification.mutations import NOT_NOTICED, SURVIVORS, answer, parser_of, report
 
 PROJECT = Path(__file__).resolve().parents[1]
 FOLDER = PROJECT / ".rehearsal" / "mutations"
 PACKAGES = FOLDER / "packages"
 ENOUGH = 0.95
 _NOTICED = ("killed", "timeout", "segfault")
-
-Fault = tuple[str, str, str]  # the function, its line, and what the line becomes
 
 
 def prepare() -> None:
@@ -58,54 +56,63 @@ def mutmut(*words: str, captured: bool = True) -> str:
     return subprocess.run(command, cwd=FOLDER, env=environment, check=True, text=True, stdout=pipe).stdout or ""
 
 
-def fault(shown: str) -> Fault:
-    """The fault that `mutmut show` printed: a line with its name, and a diff."""
+def fault(shown: str) -> str:
+    """The fault that `mutmut show` printed, a line with its name and a diff: the function, its line, and what the line becomes."""
     name, _, diff = shown.partition("\n")
     lines = [line for line in diff.splitlines() if not line.startswith(("---", "+++"))]
     before, after = ("\n".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in "-+")
-    function = name.removeprefix("# ").partition("__mutmut_")[0]
-    return re.sub(r"\.x[_ǁ]", ".", function).replace("ǁ", "."), before, after
+    return f"{_function(name.removeprefix('# '))}: {before} → {after}"
+
+
+def _function(name: str) -> str:
+    return re.sub(r"\.x[_ǁ]", ".", name.partition("__mutmut_")[0]).replace("ǁ", ".")
 
 
 def judge(
-    statuses: Mapping[str, str], unnoticed: Sequence[Fault], reasons: Sequence[Any], all_tried: bool = True
+    statuses: Mapping[str, str], unnoticed: Sequence[str], reasons: Sequence[Any], all_tried: bool = True
 ) -> tuple[str, bool]:
-    """The share that tests noticed, every fault that none did with its reason, and whether all is right.
+    """The report on the faults, and whether all is right. A reason for another function counts only if all were tried."""
+    found = {name: status for name, status in statuses.items() if status in _NOTICED}
+    found |= dict.fromkeys(unnoticed, NOT_NOTICED)
+    tried = {_function(name) for name in statuses}
+    chosen = [one for one in reasons if all_tried or one["place"] in tried]
+    given = {
+        re.escape(f"{one['place']}: {one['line']} → {other}"): one["why"] for one in chosen for other in one["becomes"]
+    }
+    text, right = report("the code that holds money", found, given)
+    enough = not all_tried or len(found) - len(unnoticed) >= ENOUGH * len(found)
+    return text, right and enough
 
-    Where all functions were tried a reason for one that is gone is a mistake too.
-    """
-    noticed = sum(status in _NOTICED for status in statuses.values())
-    tried = {fault(f"# {name}")[0] for name in statuses}
-    given = {(one["place"], one["line"], becomes): one["why"] for one in reasons for becomes in one["becomes"]}
-    lines = [f"{len(statuses):,} faults, {noticed:,} of them noticed by a test: {noticed / len(statuses):.1%}"]
-    lines += [
-        f"  {place}\n    - {line}\n    + {becomes}\n    {given.get((place, line, becomes), 'MEND: no test notices it, and it has no reason')}"
-        for place, line, becomes in unnoticed
-    ]
-    stale = [key for key in given if (all_tried or key[0] in tried) and key not in unnoticed]
-    lines += [
-        f"MEND: a test notices this, or the line no longer exists: {place}: {line} -> {becomes}"
-        for place, line, becomes in stale
-    ]
-    return "\n".join(lines), noticed >= ENOUGH * len(statuses) and not stale and set(unnoticed) <= given.keys()
+
+def is_code(name: str) -> bool:
+    """Whether a fault's name, or the start of one, is of code that [tool.mutmut] names."""
+    start = "src/" + re.split(r"[*?[]|\.x[_ǁ]", name)[0].replace(".", "/")
+    chosen = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["tool"]["mutmut"]["only_mutate"]
+    return any(fnmatch(start, like) or fnmatch(like, f"{start}*") for like in chosen)
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m verification.money_mutations") -> int:
     """Tries the faults that were chosen; answers the exit code."""
     parser = parser_of(prog, __doc__)
-    parser.add_argument("names", nargs="*", help="of faults, with * for any text (default: all)")
+    parser.add_argument("names", nargs="*", help="the start of faults' names, with * for any text (default: all)")
     given = parser.parse_args(arguments)
+    names = [name if "*" in name or "__mutmut_" in name else f"{name}*" for name in given.names]
+    none = f"no fault is called {' or '.join(given.names)}: only_mutate in pyproject.toml names the modules"
+    if not all(map(is_code, names)):
+        parser.error(none)
     prepare()
     try:
-        mutmut("run", *given.names, captured=False)
+        mutmut("run", *names, captured=False)
     except subprocess.CalledProcessError as failed:
         return int(failed.returncode)  # mutmut has printed why
     found = [line.split() for line in mutmut("results", "--all", "true").splitlines()]
     statuses = {name.rstrip(":"): status for name, status, *_ in found}
-    if given.names:
-        statuses = {name: one for name, one in statuses.items() if any(fnmatch(name, like) for like in given.names)}
+    if names:
+        statuses = {name: one for name, one in statuses.items() if any(fnmatch(name, like) for like in names)}
+    if not statuses:
+        parser.error(none)
     unnoticed = [fault(mutmut("show", name)) for name, status in statuses.items() if status not in _NOTICED]
-    text, right = judge(statuses, unnoticed, tomllib.loads(SURVIVORS.read_text("utf-8"))["money"], not given.names)
+    text, right = judge(statuses, unnoticed, tomllib.loads(SURVIVORS.read_text("utf-8"))["money"], not names)
     return answer(text, right, given.write)
 
 

@@ -211,10 +211,11 @@ def _fails(item: pytest.Item) -> bool:
     return any(outcome.failed for outcome in runtestprotocol(item, log=False))
 
 
-def report(found: Mapping[str, str], reasons: Mapping[str, str]) -> tuple[str, bool]:
+def report(what: str, found: Mapping[str, str], reasons: Mapping[str, str]) -> tuple[str, bool]:
     """The counts, what no test notices with its reason, and what is wrong; and whether nothing is."""
     unnoticed, wrong = [name for name, test in found.items() if test == NOT_NOTICED], list[str]()
-    lines = [f"{len(found):,} changes of the state machines, {len(found) - len(unnoticed):,} of them noticed by a test"]
+    noticed = len(found) - len(unnoticed)
+    lines = [f"{len(found):,} changes of {what}, {noticed:,} of them noticed by a test: {noticed / len(found):.1%}"]
     for pattern, why in reasons.items():
         explained = [name for name in unnoticed if re.fullmatch(pattern, name)]
         lines += [why, *(f"  {name}" for name in explained)]
@@ -258,7 +259,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m verifica
     reasons = tomllib.loads(SURVIVORS.read_text("utf-8"))["machines"]
     if given.only:  # of the other changes nothing is known now
         reasons = {like: why for like, why in reasons.items() if any(re.fullmatch(like, name) for name in judge.found)}
-    text, right = report(judge.found, reasons)
+    text, right = report("the state machines", judge.found, reasons)
     print()
     return answer(text, right, given.write)
 

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from common.ledger.ledger import Ledger, Reservation
 from tests.doubles.lambda_fakes import NOW, arn
+from verification.simulation.faults import THROTTLED
 from verification.simulation.services.dynamodb import Table
 
 CAP = 2500
@@ -78,7 +79,7 @@ class FakeLedger(Ledger):
 
     def fall_silent(self) -> Self:
         """From now on the table answers nothing."""
-        self.table.trouble = lambda operation: "throttled"
+        self.table.trouble = lambda operation: THROTTLED
         return self
 
     def with_run(self, execution_name: str, run: str | None = None, **details: Any) -> Self:

@@ -16,10 +16,11 @@ from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.deployed import DeployedProject
 from tests.scenarios.seen import Seen, ledger_of, states_of
 from verification.fake_engines import FakeHosting, FakeTraining, TrainingPlan
+from verification.simulation import faults as simulation
 from verification.simulation import material, rows
 from verification.simulation.account import DOWN
 from verification.simulation.definitions import task_states
-from verification.simulation.failures import PERSON
+from verification.simulation.failures import KINDS, PERSON
 from verification.simulation.rows import Row
 
 TRAINING_MINUTES, HOSTING_MINUTES = 20, 10
@@ -77,10 +78,13 @@ class RehearsedAccount:
         with surroundings.at(at):
             self.empty(row)
             case = _Case(self, row)
-            _ARMS[row.failure](case)
+            fault = KINDS[row.failure](bool(case.function), case.in_tear_down)
+            case.plant(fault)
             case.start()
-            if drive := _DRIVES.get(row.failure):
-                drive(case)
+            if fault.hang and not fault.within:
+                case.release_at_the_deadline()
+            elif fault.ends:
+                case.until_landed()
             case.settle()
             self.cloud.faults.clear()
             # The one act that has to end the run where its own event could not.
@@ -134,6 +138,22 @@ class _Case:
         self.faults.append(self.cloud.faults.add(before=catch, **what))
         return self.faults[-1]
 
+    def plant(self, fault: simulation.Fault) -> None:
+        """Puts a fault of the table on the state's calls, or on those of its function."""
+        if fault.deliveries != 1:
+            self.cloud.events.times.append(fault.deliveries)
+        if fault.ends:
+            self.cut(self.stop if fault.ends == "ABORTED" else self.run_out_of_time)
+            return
+        words = {name: getattr(fault, name) for name in ("answer", "times", "after", "hang")}
+        words["error"] = fault.error or None
+        if not fault.within:
+            self.fault(**words)
+        elif fault.hang:
+            self.inside(before=lambda call: self.cloud.functions.time_out(self.function), **words)
+        else:
+            self.inside(**words)
+
     def fault(self, **what: Any) -> Fault:
         """A fault on the state's own call."""
         action = "invoke" if self.function else self.resource.split(":")[-1]
@@ -160,7 +180,7 @@ class _Case:
         return False
 
     def inside(self, **what: Any) -> None:
-        """A fault on the calls that the state's function makes: on the first one, or on all with times=None."""
+        """A fault on the calls that the state's function makes."""
         self._add(operation="*", by=self.account.project.role_of(self.named), **what)
 
     def cut(self, end: Callable[[Execution], None]) -> None:
@@ -208,6 +228,14 @@ class _Case:
     def until_landed(self) -> None:
         """Waits until the state's call has been answered, whether anyone hears it or not."""
         self.wait_for(lambda: bool(self.caught) and self.caught[0].status is not None, "the call's answer")
+
+    def release_at_the_deadline(self) -> None:
+        """A service's call that hangs is ended by the schedule, where there is one; then the connection fails at last."""
+        self.until_reached()
+        if self.row.ended_by == "the schedule":
+            self.until_the_schedule()
+            self.wait_for(lambda: self.run is not None and self.run.is_over, "the end of the run at its deadline")
+        self.faults[0].release()
 
     def settle(self) -> None:
         """Waits until nothing runs and nothing is on its way."""
@@ -258,52 +286,3 @@ class _Case:
             reports=frozenset(item["Key"].removeprefix(reports) for item in found),
             mailed=bool(self.account.project.emails()),
         )
-
-
-def _throttle(case: _Case) -> None:
-    code, status = ("TooManyRequestsException", 429) if case.function else ("ThrottlingException", 400)
-    case.fault(error=code, status=status, times=2)
-
-
-def _hang(case: _Case, times: int | None = 1) -> None:
-    if case.function:
-        case.inside(hang=True, times=times, before=lambda call: case.cloud.functions.time_out(case.function))
-    else:
-        case.fault(hang=True, error="ServiceUnavailable", status=503)
-
-
-def _release_at_the_deadline(case: _Case) -> None:
-    """A service's call that hangs is ended by the schedule, where there is one; then the connection fails at last."""
-    if not case.function:
-        case.until_reached()
-        if case.row.ended_by == "the schedule":
-            case.until_the_schedule()
-            case.wait_for(lambda: case.run is not None and case.run.is_over, "the end of the run at its deadline")
-        case.faults[0].release()
-
-
-def _refuse(case: _Case, *events: int) -> None:
-    """`events` is how often the event of the run's end comes, where that is not once."""
-    case.cloud.events.times += events
-    case.fault(error="AccessDeniedException", status=403, times=None)
-
-
-_ARMS: dict[str, Callable[[_Case], object]] = {
-    "throttled": _throttle,
-    "refused": _refuse,
-    "no service": lambda case: case.inside(times=None, error="AccessDeniedException", status=403),
-    "nonsense": lambda case: case.fault(answer={}, times=None, after=not case.function),
-    "hangs": _hang,
-    "out of time": lambda case: _hang(case, times=None),
-    "aborted": lambda case: case.cut(case.stop),
-    "timed out": lambda case: case.cut(case.run_out_of_time),
-    # A service does what it was asked for, and its answer is lost.
-    "killed": lambda case: case.fault(error="InternalFailure", status=500, after=True),
-    "event twice": lambda case: _refuse(case, 2),
-    "event lost": lambda case: _refuse(case, 0),
-}
-_DRIVES: dict[str, Callable[[_Case], None]] = {
-    "hangs": _release_at_the_deadline,
-    "aborted": _Case.until_landed,
-    "timed out": _Case.until_landed,
-}

@@ -60,6 +60,6 @@ def test_a_row_is_told_state_by_state_with_clock_and_ledger() -> None:
     assert wrong == []
     text = "\n".join(log)
     assert re.search(r"^2026-11-10 12:\d\d:\d\d  one: CreateModel$", text, re.MULTILINE)
-    assert "one: CreateModel met SageMaker.SageMakerException: not authorized" in text
+    assert "one: CreateModel met SageMaker.SageMakerException: AWS answered AccessDeniedException" in text
     assert "ledger MONTH#2026-11: committed_cents=" in text
     assert "one ended: FAILED EndpointFailed" in text

@@ -20,7 +20,8 @@ from stacks.names import RUN_ENDED_RULE, SWEEP_RULE
 from verification.simulation import ends, material
 from verification.simulation.audit import Audit
 from verification.simulation.definitions import machine
-from verification.simulation.lambdas import Inside, invoke
+from verification.simulation.faults import EVENT
+from verification.simulation.lambdas import invoke
 from verification.simulation.parameters import Fate, RunParameters
 from verification.simulation.price_list import HOURLY_USD
 from verification.simulation.services.dynamodb import Table
@@ -60,16 +61,13 @@ FINE, DOWN = "fine_tuning", "tear_down"
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a state that goes wrong: who makes it, the function that it calls, if any, and what performs it."""
+    """A call of a state that goes wrong: who makes it, what it calls, the function's name if it is one, and what performs it."""
 
     account: "Account"
     execution: Execution
+    resource: str
     function: str
     perform: Callable[[], Any]
-
-
-# What becomes of a call: the answer, or the steps to it where time passes.
-Fault = Callable[[Call], Any]
 
 
 @dataclass
@@ -86,11 +84,6 @@ class Account:
     # By execution: what is deployed for it now; and by run: the prices that AWS asked when it was planned.
     deployed: dict[str, RunParameters] = field(default_factory=dict)
     usd: dict[str, dict[str, str]] = field(default_factory=dict)
-    # By machine and state: what becomes of its calls. By function: what becomes of the calls that it makes.
-    faults: dict[tuple[str, str], Fault] = field(default_factory=dict)
-    inside: dict[str, Inside] = field(default_factory=dict)
-    # The next events of an end: how often each is delivered.
-    deliveries: list[int] = field(default_factory=list)
     # The share of failed calls that take effect all the same, and of the months' price lists that say too little.
     late_calls: float = 0.0
     lies: set[str] = field(default_factory=set)
@@ -158,7 +151,7 @@ class Account:
         }
         if given is not None:
             environment |= {"SETTINGS_JSON": given.settings_json(), "DEFINITION_VERSION": given.version()}
-        return invoke(self, name, event, environment, self.inside.get(name))
+        return invoke(self, name, event, environment)
 
     def ledger(self) -> ledger_module.Ledger:
         """The real ledger over this table; between two attempts at a transaction others may go first."""
@@ -167,7 +160,7 @@ class Account:
     def aws_call(self, resource: str, asked: dict[str, Any]) -> Any:
         """One call of an AWS SDK integration. Raises Failure as Step Functions names it."""
         service, operation = resource.split(":")[-2:]
-        if self.world.outage(service) is not None:
+        if self.world.fault(service):
             error = f"{error_name(service, '').split('.')[0]}.SdkClientException"
             raise Failure(error, f"{service} is away", self.world.random.uniform(1, 30))
         if self.whole and (words := complaints(service, operation, asked)):
@@ -176,15 +169,16 @@ class Account:
 
     def reach_lambda(self, function: str) -> None:
         """Raises Failure while Lambda is away, or one function of it."""
-        if self.world.outage("Lambda") is not None or self.world.outage(function) is not None:
+        if self.world.fault("Lambda") or self.world.fault(function):
             raise Failure("Lambda.ServiceException", "Lambda is away", self.world.random.uniform(1, 30))
 
     def perform(
-        self, machine_name: str, state: str, execution: Execution, asked: Any, done: Callable[[], Any]
+        self, state: str, resource: str, execution: Execution, asked: Any, done: Callable[[], Any]
     ) -> Steps[Any]:
-        """A call of a state, with the fault that is planned for it."""
-        fault = self.faults.get((machine_name, state))
-        answer = fault(Call(self, execution, function_of(asked), done)) if fault else done()
+        """A call of a state, with the fault that it meets."""
+        fault = self.world.fault(state, execution)
+        call = Call(self, execution, resource, function_of(asked), done)
+        answer = fault.act(fault, call) if fault and fault.act else done()
         return (yield from answer) if isinstance(answer, Generator) else answer
 
     # executions ---------------------------------------------------------------------------------------------------
@@ -225,8 +219,8 @@ class Account:
             return
         event = {"executionArn": execution.arn, "executionName": execution.name, "status": status, "reason": "event"}
         usual = [1] if self.whole else [1, 1, 1, 2, 3]
-        times = self.deliveries.pop(0) if self.deliveries else world.random.choice(usual)
-        for _ in range(times):
+        fault = world.fault(EVENT)
+        for _ in range(fault.deliveries if fault else world.random.choice(usual)):
             late = world.random.random() < world.late_events
             delay = world.random.uniform(0, 6 * 3600) if late else world.random.uniform(0, 4)
             # EventBridge delivers what it has taken when it is back.
@@ -253,7 +247,11 @@ class Account:
             yield world.random.uniform(0.1, 4) if self.whole else world.latency(), True
             return (
                 yield from self.perform(
-                    DOWN, state, execution, asked, lambda: self._perform(resource, asked, who, event, execution.name)
+                    state,
+                    resource,
+                    execution,
+                    asked,
+                    lambda: self._perform(resource, asked, who, event, execution.name),
                 )
             )
 
@@ -308,7 +306,7 @@ class Account:
                 return
             # Where no run ever reserved and nothing was ever made, there is nothing that a sweep could find.
             something = self.runs() or self.sagemaker.jobs or self.sagemaker.endpoints or self.sagemaker.models
-            if something and not any(world.outage(service) for service in ("EventBridge", "Lambda")):
+            if something and not any(world.fault(service) for service in ("EventBridge", "Lambda")):
                 self.sweep({"reason": "sweep"})
             stops = [one.stop for one in self.executions.values() if one.stop is not None]
             over = len(stops) == len(self.executions) and max(stops) + timedelta(hours=1) < world.now

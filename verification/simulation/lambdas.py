@@ -23,6 +23,7 @@ from preflight.texts.training import Material
 from rehearsal.step_functions.integrations import complaints
 from rehearsal.step_functions.interpreter import Failure
 from verification.simulation.definitions import PROJECT, functions
+from verification.simulation.faults import Fault, calls_of
 from verification.simulation.services import client_error
 from verification.simulation.world import World
 
@@ -33,6 +34,8 @@ _MATERIAL = Material(
 )
 
 
+# Beginnings of the operations by which a function changes something.
+_CHANGES = ("put", "transact", "update", "delete", "stop", "create")
 # What no error of this project and of AWS is: code that met what it did not foresee.
 UNNAMED = (TypeError, KeyError, AttributeError, ValueError, IndexError, RecursionError, ArithmeticError)
 
@@ -78,15 +81,11 @@ class Patience:
             raise Killed("Sandbox.Timedout", "the function's time was over")
 
 
-# Is called around each call that a function makes: its service and operation, and what performs it.
-Inside = Callable[[str, str, Callable[[], Any], Patience], Any]
-
-
 @dataclass
 class _Invocation:
     account: Account
     patience: Patience
-    inside: Inside | None
+    function: str
     environment: Mapping[str, str]
 
 
@@ -95,7 +94,7 @@ _INSTALLED: list[bool] = []
 _FACTORIES = (common.aws.client, common.aws.hasty_client, common.aws.brisk_client)
 
 
-def invoke(account: Account, name: str, event: Any, environment: Mapping[str, str], inside: Inside | None) -> Any:
+def invoke(account: Account, name: str, event: Any, environment: Mapping[str, str]) -> Any:
     """Runs a handler as Lambda does: its answer. Raises Failure as Step Functions sees it."""
     patience = Patience(functions()[name][1])
     handler = importlib.import_module(f"{name}.handler")
@@ -107,7 +106,7 @@ def invoke(account: Account, name: str, event: Any, environment: Mapping[str, st
     )
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            _UNDER_WAY.append(_Invocation(account, patience, inside, environment))
+            _UNDER_WAY.append(_Invocation(account, patience, name, environment))
             try:
                 answer = handler.handle(event, left)
             finally:
@@ -207,13 +206,12 @@ class _Guarded:
             world.now += timedelta(seconds=seconds)
             world.interleave("call")
         _reach(world, self._service, invocation.patience, self._config)
-        if world.refuses(operation):
-            raise client_error("ThrottlingException", f"{operation} is throttled", operation)
+        if throttling := world.fault(operation):
+            raise client_error(throttling.error, f"{operation} is throttled", operation)
         if invocation.account.whole and (words := complaints(self._service, operation, arguments)):
             raise AssertionError(f"{operation}: {words}")
-        if invocation.inside is None:
-            return perform()
-        return invocation.inside(self._service, operation, perform, invocation.patience)
+        fault = world.fault(calls_of(invocation.function))
+        return _meet(fault, operation, perform, invocation.patience) if fault else perform()
 
 
 @dataclass
@@ -227,17 +225,29 @@ class _GuardedPages:
         yield from self.client._perform(self.operation, asked, lambda: list(self.pages.paginate(**arguments)))
 
 
+def _meet(fault: Fault, operation: str, perform: Callable[[], Any], patience: Patience) -> Any:
+    """What becomes of a call that a function makes. Where its effect comes first, the process is killed as soon as something is changed."""
+    if fault.hang:
+        patience.wait(10**6)
+    if not fault.after:
+        raise client_error(fault.error, "not authorized", operation)
+    answer = perform()
+    if operation.startswith(_CHANGES):
+        raise Killed("Runtime.ExitError", "the process was killed")
+    return answer
+
+
 def _reach(world: World, service: str, patience: Patience, config: Any) -> None:
     """Raises what a caller sees of a service that is away, after the time that its client's own attempts take."""
-    outage = world.outage(service)
+    outage = world.fault(service)
     if outage is None:
         return
     attempts = int(config.retries["total_max_attempts"])
-    if outage.hangs:
+    if outage.hang:
         patience.wait(attempts * float(config.read_timeout))
         raise ReadTimeoutError(endpoint_url=service)
     patience.wait(world.random.uniform(1, 5) * attempts)
-    raise client_error("InternalServerError", f"{service} is away", service)
+    raise client_error(outage.error, f"{service} is away", service)
 
 
 # What the functions have from outside is of the account that invokes one at that moment.

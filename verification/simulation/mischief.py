@@ -19,12 +19,13 @@ from common.errors import CaptuneError
 from common.ledger import keys
 from common.ledger.seal import SEAL
 from verification.simulation.account import SWEEP_SECONDS, Account
+from verification.simulation.faults import Fault, outage, throttling
 from verification.simulation.lambdas import UNNAMED
 from verification.simulation.outages import NEEDED, TOGETHER
 from verification.simulation.services.orchestration import MACHINE, TEAR_DOWN
 from verification.simulation.services.sagemaker import ACCOUNT
 from verification.simulation.services.supplies import BUCKET
-from verification.simulation.world import SERVICES, Outage, Process, Refusal, World, at_once
+from verification.simulation.world import SERVICES, Process, World, at_once
 
 # A person reads the alarm and puts right what is damaged. Longer repairs would take the proof more time and find nothing more.
 LONGEST_REPAIR_SECONDS = 10_800
@@ -46,22 +47,22 @@ def spawn(account: Account, starts: list[datetime]) -> None:
     stands_still = bool(late) and dice.random() < 0.8
     damages = not stands_still and dice.random() < 0.15
     if not stands_still and dice.random() < 0.3:
-        world.outages += _outages(world, [world.now + timedelta(seconds=moment()) for _ in range(2)], damages)
+        world.faults += _outages(world, [world.now + timedelta(seconds=moment()) for _ in range(2)], damages)
         # While TearDown's function is away the sweeper removes, as often as it is deployed to.
         account.sweep_seconds = min(account.sweep_seconds, SWEEP_SECONDS)
     # What a late call makes while TearDown's function is away costs more than was reserved (docs/cap.md).
-    if all(one.service != "TearDown's function" for one in world.outages):
+    if all(one.place != "TearDown's function" for one in world.faults):
         account.late_calls = dice.choice([0.0, 0.5])
     if stands_still:
         world.lost_events = world.late_events = 0.0
         world.cap_cents = max(world.cap_cents, 4000)  # so that a run is planned at all
         world.spawn(_stands_still_once_planned(account), world.seconds_until(dice.choice(late)))
-    elif not (damages or world.outages) and dice.random() < 0.06:
+    elif not (damages or world.faults) and dice.random() < 0.06:
         world.spawn(_nobody_tells(account), moment())
     if dice.random() < 0.1:
         begin = world.now + timedelta(seconds=moment())
         for operation in dice.sample(REFUSED, dice.randint(1, 2)):
-            world.refusals.append(Refusal(operation, begin, begin + timedelta(seconds=dice.uniform(60, 20_000))))
+            world.faults.append(throttling(operation, begin, begin + timedelta(seconds=dice.uniform(60, 20_000))))
     world.spawn(_stop_or_extend(account), moment(60))
     for act, share in (
         (_damage, float(damages) / 2),
@@ -74,7 +75,7 @@ def spawn(account: Account, starts: list[datetime]) -> None:
             world.spawn(act(account), moment())
 
 
-def _outages(world: World, begins: list[datetime], damages: bool) -> list[Outage]:
+def _outages(world: World, begins: list[datetime], damages: bool) -> list[Fault]:
     """One outage, or two of different services and lengths, but for those that cost something together. A damaged item is as a ledger
     that is away."""
     dice = world.random
@@ -87,7 +88,7 @@ def _outages(world: World, begins: list[datetime], damages: bool) -> list[Outage
         world.lost_events = world.late_events = 0.0
     lengths = [dice.choice([600, 7200, 43_200]) * dice.uniform(0.2, 1) for _ in services]
     return [
-        Outage(service, begin, begin + timedelta(seconds=length), dice.random() < 0.3)
+        outage(service, begin, begin + timedelta(seconds=length), dice.random() < 0.3)
         for service, begin, length in zip(services, begins, lengths, strict=False)
     ]
 
@@ -99,7 +100,7 @@ def _stands_still_once_planned(account: Account) -> Process:
         yield 0.1, False
     if len(account.usd) > planned:
         end = start_after(month_of(world.now)) + timedelta(seconds=world.random.uniform(-1800, 7200))
-        world.outages.append(Outage("Step Functions", world.now, end))
+        world.faults.append(outage("Step Functions", world.now, end))
 
 
 @at_once
@@ -182,7 +183,7 @@ def _stop_or_extend(account: Account) -> Process:
 def _stop(account: Account, deployment: serving.Deployment, run: str) -> bool:
     """Ends a run by `captune stop`; whether it did, and the ledger heard of it."""
     world = account.world
-    answers = world.outage("dynamodb") is None and keys.of_run(run) not in account.damaged
+    answers = world.fault("ledger") is None and keys.of_run(run) not in account.damaged
     try:
         with patch.object(account.table, "trouble", (lambda operation: None) if answers else world.trouble):
             serving.stop(deployment, run, world.now)
@@ -215,8 +216,8 @@ def _nobody_tells(account: Account) -> Process:
     last = world.now + timedelta(hours=12)
     while not account.sagemaker.endpoints and world.now < last:
         yield 120.0, False
-    world.outages.append(Outage("ledger", world.now, world.now + hours))
-    world.refusals.append(Refusal("describe_execution", world.now, world.now + hours))
+    world.faults.append(outage("ledger", world.now, world.now + hours))
+    world.faults.append(throttling("describe_execution", world.now, world.now + hours))
     yield from _another_tag(account)
 
 

@@ -19,7 +19,7 @@ from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.price_list import HOURLY_USD
 from verification.simulation.services.orchestration import MACHINE, execution_arn
-from verification.simulation.world import Process, World, at_once
+from verification.simulation.world import SERVICES, Process, World, at_once
 
 # What is still there, or still billed, after all is settled.
 LEAKS = ("is still reserved", "left something behind", "still billed", "were never reserved")
@@ -113,7 +113,7 @@ def _close(account: Account, seed: int, ended: bool) -> Outcome:
 def _is_excused(account: Account, words: str) -> bool:
     """Whether a service that was away, or damage, explains it: a tear-down that waits for days costs a few cents that nobody reserved, and what
     nobody could note is booked for longer than it was there."""
-    away = {outage.service for outage in account.world.outages}
+    away = {one.place for one in account.world.faults} & {*SERVICES.values()}
     if OVERBOOKED in words:
         return bool(away & set(outages.UNNOTED) or account.counts["damaged items"] or account.counts["late calls"])
     if not (away or account.counts["damaged items"]) or " on " in words or " used " in words:

@@ -19,11 +19,12 @@ from rehearsal.step_functions.executions import Execution
 from verification.simulation import Result, runs
 from verification.simulation.account import Account, calm
 from verification.simulation.audit import OVERBOOKED
+from verification.simulation.faults import outage
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.price_list import hourly_cents
 from verification.simulation.services.dynamodb import number
-from verification.simulation.world import SERVICES, Outage, Process
+from verification.simulation.world import SERVICES, Process
 
 LENGTHS = (600, 3600, 7200, 6 * 3600, 12 * 3600)
 TRIALS = 18  # each of six moments, refusing and hanging, and half of them once more
@@ -194,12 +195,14 @@ def trial(services: str, seconds: int, seed: int) -> Outcome:
     hangs = seed // len(MOMENTS) % 2 == 1
 
     def act() -> None:
-        now, away = account.world.now, services.split(" + ")
-        account.world.outages += [Outage(one, now, now + timedelta(seconds=seconds), hangs) for one in away]
+        now = account.world.now
+        away = (outage(one, now, now + timedelta(seconds=seconds), hangs) for one in services.split(" + "))
+        account.world.faults.extend(away)
 
     when(account, execution, moment, act)
     outcome = finish(account, f"outage {services}/{seconds}/{seed} ({moment}{', hanging' if hangs else ''})")
-    outcome.struck = int(account.world.missed >= set(services.split(" + ")))
+    faults = account.world.faults
+    outcome.struck = int(bool(faults) and all(one.hits for one in faults))
     return outcome
 
 

@@ -21,9 +21,10 @@ from common.contracts import run_folder
 from common.names import run_name
 from rehearsal.step_functions.executions import Execution
 from verification.simulation import Result, material, runs
-from verification.simulation.account import DOWN, Account, Fault, calm
+from verification.simulation.account import DOWN, Account, calm
 from verification.simulation.definitions import MACHINES, task_states
-from verification.simulation.failures import KINDS, Trouble
+from verification.simulation.failures import KINDS, plant
+from verification.simulation.faults import Fault
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.services.dynamodb import number
@@ -138,32 +139,23 @@ def parameters(state: str, serves: bool = False) -> RunParameters:
     return RunParameters(**given | ({"serves": True, "keep_seconds": 600} if serves else {}))
 
 
-def play(row: Row, at: datetime = NOON) -> tuple[Account, Execution, Trouble]:
+def play(row: Row, at: datetime = NOON) -> tuple[Account, Execution, Fault]:
     """Plays a row in the simulated account from a moment to its end."""
     account = calm(whole=True, at=at)
-    resource = task_states(row.machine)[row.state]["Resource"]
-    trouble = Trouble(row.failure, row.machine, resource)
+    fault = plant(account, row.failure, row.machine, row.state)
     if row.state in UNTIL_REACHED:
-        account.faults[DOWN, UNTIL_REACHED[row.state]] = _until_met(trouble)
-    trouble.plan(account, row.state)
+        plant(account, "refused", DOWN, UNTIL_REACHED[row.state]).when = lambda: not fault.hits
     sweeper = DEFENCES.sweeper and row.ended_by == "the sweeper"
     with patch.object(DEFENCES, "sweeper", sweeper), installed():
         execution = runs.start(account, "one", parameters(row.state, row.serves), **material.INPUT)
         account.world.run()
-    return account, execution, trouble
-
-
-def _until_met(trouble: Trouble) -> Fault:
-    """Refuses a state's calls for as long as no run has met the trouble of another state."""
-    lasting = Trouble("refused", DOWN, "lambda:invoke")
-
-    return lambda call: call.perform() if trouble.met else lasting(call)
+    return account, execution, fault
 
 
 def check(row: Row, at: datetime = NOON) -> list[str]:
     """What is wrong once a row has been played from a moment on."""
-    account, execution, trouble = play(row, at)
-    wrong = [] if trouble.met else ["no run ever came to this state: rows.PARAMETERS has to say what it needs"]
+    account, execution, fault = play(row, at)
+    wrong = [] if fault.hits else ["no run ever came to this state: rows.PARAMETERS has to say what it needs"]
     wrong += _ends(account, execution, row)
     wrong += left(account) + money(account) + _notified(account, execution, row)
     return [f"{row.name}: {words}" for words in wrong]

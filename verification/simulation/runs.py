@@ -89,7 +89,7 @@ class FineTuning:
         yield seconds, True
         return (
             yield from self.account.perform(
-                FINE, state, self.execution, asked, lambda: self._perform(state, resource, asked, seconds)
+                state, resource, self.execution, asked, lambda: self._perform(state, resource, asked, seconds)
             )
         )
 

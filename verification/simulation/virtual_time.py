@@ -21,7 +21,7 @@ class VirtualRun(Interpreter):
         """The execution from its input to its output."""
         steps = super().run(given)
         while True:
-            if self.time.outages:
+            if self.time.faults:
                 yield from self.time.waiting_for("Step Functions")
             try:
                 yield next(steps)

@@ -14,15 +14,13 @@ from typing import Any, ParamSpec
 
 from rehearsal.step_functions.executions import FAILURES, Execution
 from rehearsal.step_functions.interpreter import Steps
+from verification.simulation.faults import BROKEN, CONFLICT, LOST_ANSWER, THROTTLED, Fault
 
 Process = Steps[None]
 P = ParamSpec("P")
 # Two processes whose turns come within these seconds of each other may overtake one another inside a call.
 _SIMULTANEOUS = timedelta(seconds=3)
 NOON = datetime(2026, 11, 10, 12, tzinfo=UTC)  # when a row of the table begins: in no month's first or last week
-
-# What can happen to a call to the table: it is refused before it takes effect, or its answer is lost after that.
-CONFLICT, THROTTLED, BROKEN, LOST_ANSWER = "conflict", "throttled", "broken", "lost answer"
 
 # boto3's name of each service, and what it is called here. Lambda, Step Functions and EventBridge are the machinery itself:
 # while they are away nothing runs that they would run.
@@ -62,25 +60,6 @@ class Defences:
 DEFENCES = Defences()
 
 
-@dataclass(frozen=True)
-class Outage:
-    """One service does not answer for a while. One that `hangs` lets its callers wait until they give up."""
-
-    service: str
-    start: datetime
-    end: datetime
-    hangs: bool = False
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """One operation is throttled for a while, whatever else of its service answers."""
-
-    operation: str
-    start: datetime
-    end: datetime
-
-
 _LOGS: list[list[tuple[datetime, str]]] = []
 
 
@@ -96,7 +75,7 @@ def recorded_log() -> Iterator[list[tuple[datetime, str]]]:
 
 @dataclass
 class World:
-    """The clock, the cap in force, outages, and the shares of calls and events that go wrong."""
+    """The clock, the cap in force, the faults, and the shares of calls and events that go wrong by chance."""
 
     random: random.Random
     now: datetime
@@ -104,10 +83,7 @@ class World:
     lost_events: float = 0.05
     late_events: float = 0.1
     troubled: float = 0.03
-    outages: list[Outage] = field(default_factory=list)
-    # The services that somebody called while they were away.
-    missed: set[str] = field(default_factory=set)
-    refusals: list[Refusal] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
     # The most that a call takes that a function makes (seconds): so long the others go on.
     call_seconds: float = 0.0
     # The execution whose tear-down acts now.
@@ -192,35 +168,27 @@ class World:
         finally:
             self.actor = before
 
-    def trouble(self, operation: str) -> str | None:
-        """What goes wrong with a call to the table; never more than three times in a row."""
-        if self.outage("dynamodb") is not None:
-            return BROKEN
+    def trouble(self, operation: str) -> Fault | None:
+        """What goes wrong with a call to the table; by chance never more than three times in a row."""
+        if away := self.fault("ledger"):
+            return away
         if self._troubles_in_a_row > 2 or self.random.random() >= self.troubled:
             self._troubles_in_a_row = 0
             return None
         self._troubles_in_a_row += 1
         return self.random.choice([CONFLICT, THROTTLED, BROKEN, LOST_ANSWER])
 
-    def outage(self, service: str) -> Outage | None:
-        """The outage of a service, by boto3's name or by ours, that there is now."""
-        if not self.outages:
+    def fault(self, place: str, execution: Execution | None = None) -> Fault | None:
+        """The fault that a call meets now, which counts it. A service may have boto3's name; `execution` calls a state."""
+        if not self.faults:
             return None
-        name = SERVICES.get(service, service)
-        for outage in self.outages:
-            if outage.service == name and outage.start <= self.now < outage.end:
-                self.missed.add(name)
-                return outage
-        return None
-
-    def refuses(self, operation: str) -> bool:
-        """Whether an operation is throttled now."""
-        return any(one.operation == operation and one.start <= self.now < one.end for one in self.refusals)
+        name = SERVICES.get(place, place)
+        return next((one for one in self.faults if one.place == name and one.claims(self.now, execution)), None)
 
     def down_until(self, service: str) -> datetime | None:
         """When a service comes back that is away now."""
-        outage = self.outage(service)
-        return outage.end if outage is not None else None
+        away = self.fault(service)
+        return away.end if away else None
 
     def seconds_until(self, moment: datetime) -> float:
         """From now to a moment."""

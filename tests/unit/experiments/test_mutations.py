@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from verification import mutations
-from verification.money_mutations import fault, judge
+from verification.money_mutations import fault, is_code, judge, main
 from verification.mutations import NOT_NOTICED, Walk, expression_changes, report
 
 LOOK = {
@@ -85,12 +85,12 @@ def test_judge_finds_which_test_notices_a_change(tmp_path: Path) -> None:
 
 def test_unnoticed_change_needs_a_reason_and_a_reason_a_change() -> None:
     found = {"m: a": "test", "m: b": NOT_NOTICED}
-    assert report(found, {"m: b": "why"})[1]
-    assert report(found, {}) == (
-        "2 changes of the state machines, 1 of them noticed by a test\nMEND  no test notices m: b",
+    assert report("it", found, {"m: b": "why"})[1]
+    assert report("it", found, {}) == (
+        "2 changes of it, 1 of them noticed by a test: 50.0%\nMEND  no test notices m: b",
         False,
     )
-    assert not report(found, {"m: b": "why", "m: a": "why"})[1]
+    assert not report("it", found, {"m: b": "why", "m: a": "why"})[1]
 
 
 SHOWN = """# common.ledger.ledger.xǁLedgerǁreserve__mutmut_7: survived
@@ -101,13 +101,14 @@ SHOWN = """# common.ledger.ledger.xǁLedgerǁreserve__mutmut_7: survived
 -    if room >= 0:
 +    if room > 0:
 """
-FAULT = ("common.ledger.ledger.Ledger.reserve", "if room >= 0:", "if room > 0:")
-REASON = {"place": FAULT[0], "line": FAULT[1], "becomes": [FAULT[2]], "why": "No run reserves the whole cap."}
+PLACE = "common.ledger.ledger.Ledger.reserve"
+FAULT = f"{PLACE}: if room >= 0: → if room > 0:"
+REASON = {"place": PLACE, "line": "if room >= 0:", "becomes": ["if room > 0:"], "why": "No run reserves the whole cap."}
 
 
 def test_fault_is_named_by_its_function_and_its_lines() -> None:
     assert fault(SHOWN) == FAULT
-    assert fault("# settle.billing.x_bill__mutmut_2: survived\n")[0] == "settle.billing.bill"
+    assert fault("# settle.billing.x_bill__mutmut_2: survived\n").startswith("settle.billing.bill: ")
 
 
 @pytest.mark.parametrize(
@@ -121,3 +122,26 @@ def test_unnoticed_faults_need_a_reason(killed: int, unnoticed: list[Any], reaso
     statuses = {f"common.ledger.ledger.xǁLedgerǁreserve__mutmut_{n}": "killed" for n in range(killed)}
     statuses |= {"common.ledger.ledger.xǁLedgerǁreserve__mutmut_99": "survived"}
     assert judge(statuses, unnoticed, reasons)[1] is right
+
+
+def test_reason_for_a_function_that_was_not_tried_is_no_mistake() -> None:
+    statuses = {"settle.billing.x_bill__mutmut_1": "killed"}
+    assert judge(statuses, [], [REASON], all_tried=False)[1]
+    assert not judge(statuses, [], [REASON])[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("common.pricing", True), ("settle.billing.x_bill__mutmut_2", True), ("common.ledger.ledger.xǁLedgerǁreserve*", True),
+        ("*", True), ("nosuch", False), ("preflight.corpus", False), ("common.pricing.prices", False),
+    ],
+)  # fmt: skip
+def test_fault_is_chosen_by_a_module_that_is_changed(name: str, right: bool) -> None:
+    assert is_code(name) is right
+
+
+def test_name_of_no_fault_is_an_error_before_anything_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["nosuch"])
+    assert "no fault is called nosuch" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from common.ledger.changes import ending, written
 from common.ledger.seal import opened, sealed
 from tests.doubles.lambda_fakes import NOW, refusal
 from tests.doubles.ledger_fakes import CAP, DETAILS, FakeLedger, reservation
-from verification.simulation.world import CONFLICT, LOST_ANSWER
+from verification.simulation.faults import CONFLICT, LOST_ANSWER
 
 KEPT: Any = {**DETAILS, "keep_endpoint_seconds": 60, "keep_until": (NOW + timedelta(hours=1)).isoformat()}
 

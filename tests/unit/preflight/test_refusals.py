@@ -13,6 +13,7 @@ from common.pricing.costs import looks_bound
 from tests.doubles.lambda_fakes import TEAR_DOWN, refusal
 from tests.doubles.preflight_site import KILL_SWITCH, SETTINGS, SWEEPER, Site, titled
 from tests.doubles.texts import prose
+from verification.simulation.faults import THROTTLED
 
 Change = Callable[[Site], object]
 MINE, SPOT = {"corpus": "corpora/mine.txt"}, {"spot": True}
@@ -134,9 +135,9 @@ def test_all_faults_are_reported_in_one_attempt_under_the_first_name(site: Site)
     "change",
     [
         answering("s3", "get_object", "SlowDown"),
-        lambda site: setattr(site.ledger.table, "trouble", {"Scan": "throttled"}.get),
+        lambda site: setattr(site.ledger.table, "trouble", {"Scan": THROTTLED}.get),
         # A ledger that cannot count starts starts nothing.
-        lambda site: setattr(site.ledger.table, "trouble", {"TransactWriteItems": "throttled"}.get),
+        lambda site: setattr(site.ledger.table, "trouble", {"TransactWriteItems": THROTTLED}.get),
     ],
     ids=["S3", "ledger", "count of starts"],
 )

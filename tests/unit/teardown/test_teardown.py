@@ -15,6 +15,7 @@ from tests.doubles.lambda_fakes import MACHINE, NOW, arn, logged, refusal
 from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.run_end import EVENT, SCHEDULE
 from tests.doubles.run_end import TornDownSite as Site
+from verification.simulation.faults import THROTTLED
 
 NAMES, HOUR = ["captune-abc"], timedelta(hours=1)
 BOTH, BOTH_LINGERING = ["stop_training_job", "delete_endpoint"], ["delete_endpoint_config", "delete_model"]
@@ -369,7 +370,7 @@ class TestKeeping:
         self, operation: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         site = self.site()
-        site.ledger.table.trouble = lambda called: "throttled" if called == operation else None
+        site.ledger.table.trouble = lambda called: THROTTLED if called == operation else None
         outcome = site.tear_down(self.SUCCESS)
         assert (outcome["keep"], outcome["problems"], site.changes) == (False, [], ["delete_endpoint"])
         (line,) = logged(capsys, "nothing is kept")

@@ -15,9 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Self
 from unittest.mock import patch
 
@@ -26,8 +24,9 @@ from rehearsal.programs import StepFailed, beside_python, locked_version, node_p
 from rehearsal.step_functions.interpreter import Failure, Interpreter
 from stacks.assembly import Assembly
 from verification.simulation import definitions, material, rows, runs
-from verification.simulation.account import Call, Fault, calm
+from verification.simulation.account import calm
 from verification.simulation.failures import MANY
+from verification.simulation.faults import Fault
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 
@@ -168,7 +167,7 @@ def _evaluate(interpreter: Interpreter, text: str, known: Mapping[str, Any]) -> 
 
 def _scenarios() -> Scenarios:
     caught = {
-        f"{state}: {error}": partial(_fail, machine, state, error)
+        f"{state}: {error}": partial(_fail, state, error)
         for machine in definitions.MACHINES
         for state, body in definitions.task_states(machine).items()
         for rule in body.get("Catch", [])
@@ -183,9 +182,9 @@ def _scenarios() -> Scenarios:
     }
 
 
-def _run(given: RunParameters, faults: Mapping[tuple[str, str], Fault] = MappingProxyType({})) -> None:
+def _run(given: RunParameters, *faults: Fault) -> None:
     account = calm(whole=True)
-    account.faults.update(faults)
+    account.world.faults.extend(faults)
     with installed():
         runs.start(account, "one", given, **material.INPUT)
         account.world.run()
@@ -198,13 +197,10 @@ def _tear_down_alone() -> None:
         account.world.run()
 
 
-def _fail(machine: str, state: str, error: str) -> None:
+def _fail(state: str, error: str) -> None:
     """A run in which the calls of a state fail with an error that a Catch names."""
-    calls = count(1)
 
-    def fail(call: Call) -> Any:
-        if next(calls) <= MANY:  # whoever waits for its end goes on then
-            raise Failure(error, "AWS refused the call.")
-        return call.perform()
+    def fail(*call: Any) -> Any:
+        raise Failure(error, "AWS refused the call.")
 
-    _run(rows.parameters(state), {(machine, state): fail})
+    _run(rows.parameters(state), Fault(place=state, times=MANY, act=fail))  # whoever waits for its end goes on then

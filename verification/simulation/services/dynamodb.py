@@ -10,13 +10,13 @@ from typing import Any, Self
 
 from botocore.exceptions import ClientError, ConnectionClosedError
 
+from verification.simulation.faults import Fault
 from verification.simulation.services import client_error
-from verification.simulation.world import BROKEN, CONFLICT, LOST_ANSWER, THROTTLED
 
 Value = Mapping[str, str]
 Item = dict[str, Value]
 # What can happen to a call; a committed change: its key, the item before and the item after.
-Trouble = Callable[[str], str | None]
+Trouble = Callable[[str], Fault | None]
 Change = tuple[str, Item | None, Item]
 
 # The forms in which the ledger writes a condition, and no others.
@@ -103,14 +103,13 @@ class Table:
     def _before(self, operation: str) -> bool:
         """Lets others go first, then refuses the call if it is to be refused; answers whether its answer will be lost."""
         self.pause(operation)
-        kind = self.trouble(operation)
-        if kind == THROTTLED:
-            raise client_error("ProvisionedThroughputExceededException", "Throughput exceeded", operation)
-        if kind == BROKEN:
-            raise client_error("InternalServerError", "Internal server error", operation)
-        if kind == CONFLICT and operation == "TransactWriteItems":
-            _cancel(["TransactionConflict", "None"])
-        return kind == LOST_ANSWER
+        fault = self.trouble(operation)
+        if fault and fault.error == "TransactionConflict":
+            if operation == "TransactWriteItems":
+                _cancel([fault.error, "None"])
+        elif fault and fault.error:
+            raise client_error(fault.error, operation=operation)
+        return fault is not None and fault.after
 
     def _evaluate(self, write: dict[str, Any]) -> Change | None:
         """What a write would change, or None when its condition does not hold."""
