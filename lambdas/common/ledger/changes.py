@@ -153,10 +153,13 @@ def extension(item: RunItem, seconds: int, now: datetime) -> RunItem:
 
 
 def ending(item: RunItem, now: datetime) -> dict[str, Any]:
-    """A run's item once somebody ends it: it keeps its endpoint no longer, so that nobody extends what is being deleted."""
+    """A run's item once somebody ends it: it keeps its endpoint no longer, so that nobody extends what is being deleted.
+
+    Its end moves back to its beginning: an extension compares it with a moment before its own read, which may lie before this end.
+    """
     if item["state"] != "reserved":
         return {**item}
-    return {**item, "keep_until": min(item.get("keep_until", written(now)), written(now))}
+    return {**item, "keep_until": min(item.get("keep_until", written(now)), item["reserved_at"])}
 
 
 def written(moment: datetime) -> str:
