@@ -97,16 +97,20 @@ def collect(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn
     resources: dict[str, list[Resource]] = {}
     foreign: list[Resource] = []
     unbooked: set[str] = set()
-    for resource in (resource for some in found.values() for resource in some or []):
+
+    def place(resource: Resource) -> None:
         run = run_of(resource.name)
+        row = (rows or {}).get(run)
         if resource.kind is TRAINING_JOB and resource.status not in {"InProgress", "Stopping"}:
-            if _is_unbooked(resource, (rows or {}).get(run)):
+            if _is_unbooked(resource, row):
                 unbooked.add(run)
-            continue
-        if tags.why_foreign(resource) and not _came_later(resource, (rows or {}).get(run)):
+        elif tags.why_foreign(resource) and not _came_later(resource, row):
             foreign.append(resource)
         else:
             resources.setdefault(run, []).append(resource)
+
+    for resource in (resource for some in found.values() for resource in some or []):
+        look(partial(place, resource))
     damaged = [row.key for row in items or [] if row.is_damaged]
     return Evidence(resources, foreign, found[ENDPOINT] is not None, rows, running, damaged, unbooked, problems)
 

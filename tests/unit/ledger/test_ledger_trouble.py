@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import pytest
 from botocore.exceptions import ClientError
 
-from common.errors import BudgetExceeded, ExtensionRefused, ServiceUnreachable
+from common.errors import BudgetExceeded, ExtensionRefused, LedgerDamaged, ServiceUnreachable
 from common.ledger import keys
 from common.ledger.changes import ending, written
 from common.ledger.seal import opened, sealed
@@ -159,6 +159,15 @@ def test_a_removal_that_begins_ends_what_may_be_extended() -> None:
     assert ending({**begun, "keep_until": "2026-11-24T12:30:00+00:00"}, NOW) == ending(begun, NOW) == ended
     assert ending(ended, NOW + timedelta(minutes=31)) == ended
     assert ending({"state": "settled"}, NOW) == {"state": "settled"}
+
+
+def test_an_unsealed_item_that_appears_before_a_write_is_not_overwritten() -> None:
+    ledger = FakeLedger()
+    unsealed = {"pk": {"S": "RUN#captune-a"}, "note": {"S": "by hand"}}
+    ledger.before_a_write(lambda: ledger.table.rows.update({"RUN#captune-a": unsealed}))
+    with pytest.raises(LedgerDamaged):
+        ledger.reserve(reservation("a", 600), CAP, NOW)
+    assert ledger.table.rows["RUN#captune-a"] == unsealed
 
 
 def test_a_stop_between_an_extensions_read_and_its_write_wins() -> None:
