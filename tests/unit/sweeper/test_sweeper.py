@@ -195,6 +195,17 @@ class TestJudgement:
         site = Site(ledger, {"abc": ended(NOW)}, jobs=dict.fromkeys(jobs, status))
         assert site.leftovers(NOW + SECOND) == ["captune-abc"] * found
 
+    # The sweeper has removed it by itself and noted it, while no TearDown could be started.
+    @pytest.mark.parametrize(("created", "found"), [(NOW, False), (NOW + 20 * MINUTE, True)])
+    def test_an_endpoint_that_came_and_went_after_the_settlement_is_booked(self, created: Any, found: bool) -> None:
+        life = {"name": "captune-abc", "createdAt": created.isoformat(), "goneAt": (NOW + HOUR).isoformat()}
+        ledger = reserved().settled("captune-abc").noting("captune-abc", endpoint_seen=json.dumps({"lives": [life]}))
+        site = Site(ledger, {"abc": ended(NOW)})
+        assert site.leftovers(NOW + HOUR) == ["captune-abc"] * found
+        site.step_functions.executions.clear()
+        ledger.settle("captune-abc", {}, {}, NOW + 2 * HOUR)  # it comes to no more than was booked
+        assert site.leftovers(NOW + 3 * HOUR) == []
+
     @pytest.mark.parametrize("operation", [*LISTINGS, "Scan"])
     def test_a_run_that_begins_during_the_sweep_is_no_leftover(self, operation: str) -> None:
         site = Site(executions={"new": RUNNING})
