@@ -155,8 +155,9 @@ def test_an_extension_between_a_settlements_read_and_its_write_is_given_back() -
 
 def test_a_removal_that_begins_ends_what_may_be_extended() -> None:
     begun: Any = {"state": "reserved", "reserved_at": "2026-11-24T11:00:00+00:00"}
-    ended = {**begun, "keep_until": begun["reserved_at"]}
-    assert ending({**begun, "keep_until": "2026-11-24T12:30:00+00:00"}, NOW) == ending(begun, NOW) == ended
+    ended: Any = {**begun, "keep_until": begun["reserved_at"]}
+    kept: Any = {**begun, "keep_until": "2026-11-24T12:30:00+00:00"}
+    assert ending(kept, NOW) == ending(begun, NOW) == ended
     assert ending(ended, NOW + timedelta(minutes=31)) == ended
     assert ending({"state": "settled"}, NOW) == {"state": "settled"}
 
