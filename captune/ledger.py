@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ from captune.account import Refused, Region, output
 from common.ledger import keys
 from common.ledger.changes import Month
 from common.ledger.ledger import Ledger, dollars
-from common.ledger.rows import Row, RunItem, cents_by_month
+from common.ledger.rows import Row, cents_by_month, contradictions, faults, is_number
 from common.ledger.seal import SEAL, Item
 from common.pricing.costs import looks_bound, standing_cents
 from rehearsal.programs import as_typed
@@ -24,16 +24,6 @@ _WAY_OUT = (
 _REQUIRED = {
     "state", "execution_arn", "reserved_cents", "months", "reserved_at", "training_prices", "hosting_prices", "price_source",
     "training_instances", "max_training_seconds", "max_endpoint_seconds", "other_cents", "keep_endpoint_seconds",
-}  # fmt: skip
-_MOMENT = (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"), "2026-11-24T12:00:00+00:00")
-_PRICES = (re.compile(r"\S+=\d+(\.\d+)?( \S+=\d+(\.\d+)?)*"), "ml.g5.2xlarge=1.515 ml.g6.2xlarge=1.222")
-_FORMS = {
-    "state": (re.compile("reserved|settled"), "reserved or settled"),
-    "months": (re.compile(r"\d{4}-(0[1-9]|1[0-2])(,\d{4}-(0[1-9]|1[0-2]))*"), "2026-11,2026-12"),
-    "execution_arn": (re.compile("arn:[^:]+:states:[^:]+:\\d{12}:execution:[^:]+:[^:]+"), "arn:aws:states:REGION:ACCOUNT:execution:MACHINE:NAME"),
-    "endpoint_seen": (re.compile(r"\{.*\}"), "{}"),
-    **dict.fromkeys(("reserved_at", "settled_at", "ends_by", "keep_until"), _MOMENT),
-    **dict.fromkeys(("training_prices", "hosting_prices"), _PRICES),
 }  # fmt: skip
 _COSTS = {
     "training_cents", "endpoint_cents", "booked_other_cents", "training_seconds", "endpoint_seconds", "actual_cents",
@@ -69,7 +59,7 @@ def accepted(ledger: Ledger, key: str, changes: Mapping[str, str], cap_cents: in
         if row is None:
             raise Refused(f"The ledger has no item {key}. captune ledger shows the keys of the damaged ones.")
         item = {name: _plain(value) for name, value in row.raw.items() if name != SEAL}
-        item |= {name: int(text) if _is_number(name) and text.isdigit() else text for name, text in changes.items()}
+        item |= {name: _number(text) if is_number(name) else text for name, text in changes.items()}
         item = {name: value for name, value in item.items() if value != ""} | {"pk": key}
         if (month := keys.month_in(key)) is not None and "committed_cents" not in changes:
             item = {"pk": key, "committed_cents": before[month].by_runs}
@@ -89,19 +79,21 @@ def _change(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not (name and sign):
         raise Refused(f"--set takes NAME=VALUE, not {text!r}.")
+    if name in ("pk", SEAL):
+        raise Refused(f"--set cannot change {name}: the ledger writes it.")
     return name, value
 
 
 def _plain(value: Mapping[str, Any]) -> Any:
     """What an attribute holds: a whole number where it is one, a text, or what no item of the ledger holds."""
     if set(value) == {"N"}:
-        return int(value["N"]) if value["N"].lstrip("-").isdigit() else value
+        number = _number(value["N"])
+        return number if isinstance(number, int) else value
     return value["S"] if set(value) == {"S"} else value
 
 
-def _is_number(name: str) -> bool:
-    kinds = {"committed_cents": int, "starts": int, **get_type_hints(RunItem)}
-    return kinds.get(name, int if name.startswith("actual_cents_") else str) is int
+def _number(text: str) -> int | str:
+    return int(text) if re.fullmatch("-?[0-9]{1,38}", text) else text
 
 
 def _faults(key: str, item: Mapping[str, Any]) -> list[str]:
@@ -110,14 +102,8 @@ def _faults(key: str, item: Mapping[str, Any]) -> list[str]:
     needed = (
         _REQUIRED | (_COSTS if settled else set()) if run else {"starts" if keys.starts_in(key) else "committed_cents"}
     )
-    wrong = [f"{name} is missing" for name in sorted(needed - item.keys())]
-    for name, value in item.items():
-        is_number = _is_number(name)
-        if not (type(value) is int and value >= 0 if is_number else isinstance(value, str)):
-            wrong.append(f"{name} must be a {'whole number from 0 on' if is_number else 'text'}, not {str(value)[:40]}")
-        if (form := _FORMS.get(name)) and not form[0].fullmatch(str(value)):
-            wrong.append(f"{name} must be written like {form[1]}, not {str(value)[:40]}")
-    return wrong
+    wrong = [f"{name} is missing" for name in sorted(needed - item.keys())] + faults(item)
+    return wrong or (contradictions(item) if run else [])
 
 
 def show(session: Any, cap_cents: int, as_json: bool = False) -> str:

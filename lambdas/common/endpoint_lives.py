@@ -34,6 +34,12 @@ def of_item(item: Mapping[str, Any]) -> Seen:
     return seen
 
 
+def has_unbooked(item: Mapping[str, Any]) -> bool:
+    """Whether the item of a settled run holds an endpoint that was created after its last settlement."""
+    last = max(item["settled_at"], item.get("settled_again_at", ""))
+    return any(life["createdAt"] > last for life in of_item(item).get("lives", []))
+
+
 def attribute(seen: Seen) -> dict[str, str]:
     """The attribute of a ledger item that holds it; none where nothing was seen."""
     return {"endpoint_seen": json.dumps(seen, sort_keys=True)} if seen else {}

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from common.clock import from_iso
+from common.endpoint_lives import has_unbooked
 from common.ledger.ledger import Ledger
 from common.ledger.rows import Row
 from common.logs import log, metric
@@ -41,7 +42,7 @@ class Evidence:
     rows: dict[str, Row] | None
     running: dict[str, str] | None
     damaged: list[str] = field(default_factory=list)  # keys of the ledger's items
-    # Settled runs of which a job has ended that their settlement did not know.
+    # Settled runs that have a job which has ended, or an endpoint, that their settlement did not know.
     unbooked: set[str] = field(default_factory=set)
     problems: list[Exception] = field(default_factory=list)
 
@@ -97,16 +98,22 @@ def collect(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn
     resources: dict[str, list[Resource]] = {}
     foreign: list[Resource] = []
     unbooked: set[str] = set()
-    for resource in (resource for some in found.values() for resource in some or []):
+
+    def place(resource: Resource) -> None:
         run = run_of(resource.name)
+        row = (rows or {}).get(run)
         if resource.kind is TRAINING_JOB and resource.status not in {"InProgress", "Stopping"}:
-            if _is_unbooked(resource, (rows or {}).get(run)):
+            if _is_unbooked(resource, row):
                 unbooked.add(run)
-            continue
-        if tags.why_foreign(resource) and not _came_later(resource, (rows or {}).get(run)):
+        elif tags.why_foreign(resource) and not _came_later(resource, row):
             foreign.append(resource)
         else:
             resources.setdefault(run, []).append(resource)
+
+    for resource in (resource for some in found.values() for resource in some or []):
+        look(partial(place, resource))
+    settled = [row for row in (rows or {}).values() if not row.is_open]
+    unbooked |= {row.run for row in settled if has_unbooked(row.item)}
     damaged = [row.key for row in items or [] if row.is_damaged]
     return Evidence(resources, foreign, found[ENDPOINT] is not None, rows, running, damaged, unbooked, problems)
 

@@ -49,8 +49,8 @@ class Sweep:
 
     def _look(self) -> Judge:
         evidence = collect(self.sagemaker, self.step_functions, self.ledger, self.fine_tuning_arn, self.now)
-        evidence.write_metrics(self.now)
         self.problems = evidence.problems
+        self._try(partial(evidence.write_metrics, self.now))
         return Judge(self.step_functions, self.fine_tuning_arn, evidence, self.now)
 
     def _stop(self, execution_arn: str) -> None:

@@ -43,6 +43,8 @@ class Removal:
     found: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     left_alone: list[str] = field(default_factory=list)
+    # AWS forbids deleting the configuration of an endpoint that is live, created or updated; one that is being deleted is none of these.
+    _may_be_live: bool = field(default=True, init=False)
 
     def one_pass(self, event: TearDownEvent) -> Removed:
         """Stops and deletes what can be; what cannot be yet is found again in the next pass.
@@ -71,8 +73,8 @@ class Removal:
             self._stop_execution(str(execution_arn))
         self._step("training jobs", self._stop_training_jobs)
         self._step("endpoints", self._delete_endpoints)
-        if not self.found and not self.problems:
-            # A configuration or model in use by an endpoint must outlive it, and nobody has seen that there is none.
+        if not self._may_be_live:
+            # Before the endpoint is gone, so that a late call finds nothing to build another one from.
             configurations = partial(self._delete, ENDPOINT_CONFIGURATION, self.sagemaker.delete_endpoint_config)
             self._step("endpoint configurations", configurations)
             self._step("models", partial(self._delete, MODEL, self.sagemaker.delete_model))
@@ -177,11 +179,16 @@ class Removal:
     def _delete_endpoints(self) -> None:
         endpoints = self._own(ENDPOINT)
         listed_at = self.clock()
+        live = False
         for endpoint in endpoints:
             self.found.append(str(endpoint))
-            if endpoint.status in _DELETABLE:
-                self._try(str(endpoint), partial(self.sagemaker.delete_endpoint, EndpointName=endpoint.name))
+            delete = partial(self.sagemaker.delete_endpoint, EndpointName=endpoint.name)
+            is_going = endpoint.status == "Deleting" or (
+                endpoint.status in _DELETABLE and self._try(str(endpoint), delete)
+            )
+            live = live or not is_going
         self._endpoints.saw(self.sagemaker, endpoints, listed_at)
+        self._may_be_live = live
 
     def _delete(self, kind: Kind, call: Callable[..., Any]) -> None:
         for one in self._own(kind):
@@ -229,10 +236,11 @@ class Removal:
         except Exception as error:
             self._problem(what, error)
 
-    def _try(self, what: str, call: Callable[[], Any]) -> None:
-        """Makes a call that another pass, another tear-down or AWS itself may have made needless."""
+    def _try(self, what: str, call: Callable[[], Any]) -> bool:
+        """Makes a call that another pass, another tear-down or AWS itself may have made needless; answers whether AWS took it."""
         try:
             call()
+            return True
         except BotoCoreError as error:
             self._problem(what, error)
         except ClientError as error:
@@ -240,6 +248,7 @@ class Removal:
             too_late_or_too_early = any(part in message for part in ("in-progress", "in progress", "in status"))
             if not is_missing(error) and not too_late_or_too_early:
                 self._problem(what, error)
+        return False
 
     def _problem(self, what: str, error: Exception) -> None:
         self.problems.append(f"{what}: {error}")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from common.clock import from_iso, month_of
+from common.endpoint_lives import has_unbooked
 from common.errors import ExtensionRefused
 from common.ledger import keys
 from common.ledger.rows import Row, RunItem, booked, cents_by_month, prices_of
@@ -105,7 +106,9 @@ def settlement(
     deltas = {month: cents - before.get(month, 0) for month, cents in total.items()}
     known = {name: value for name, value in details.items() if name in ("endpoint_seen", "training_jobs")}
     if not first and not any(deltas.values()):
-        return {**item, **known}, {}
+        # The sweeper has it settled again until its last settlement is younger than each endpoint.
+        again = {"settled_again_at": written(now)} if has_unbooked({**item, **known}) else {}
+        return {**item, **known, **again}, {}
     return {
         **item,
         "state": "settled",
@@ -153,10 +156,13 @@ def extension(item: RunItem, seconds: int, now: datetime) -> RunItem:
 
 
 def ending(item: RunItem, now: datetime) -> dict[str, Any]:
-    """A run's item once somebody ends it: it keeps its endpoint no longer, so that nobody extends what is being deleted."""
+    """A run's item once somebody ends it: it keeps its endpoint no longer, so that nobody extends what is being deleted.
+
+    Its end moves back to its beginning: an extension compares it with a moment before its own read, which may lie before this end.
+    """
     if item["state"] != "reserved":
         return {**item}
-    return {**item, "keep_until": min(item.get("keep_until", written(now)), written(now))}
+    return {**item, "keep_until": min(item.get("keep_until", written(now)), item["reserved_at"])}
 
 
 def written(moment: datetime) -> str:

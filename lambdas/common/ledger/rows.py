@@ -1,9 +1,12 @@
-"""The ledger's items as they are read: one whose seal does not fit is damaged, whatever it says, and hides no other."""
+"""The ledger's items as they are read: one whose seal does not fit, or that `faults` rejects, is damaged and hides no other."""
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self, TypedDict
+from typing import Any, Self, TypedDict, get_type_hints
 
+from common.clock import from_iso, month_of
 from common.errors import LedgerDamaged
 from common.ledger import keys
 from common.ledger.seal import RawItem, opened
@@ -51,6 +54,83 @@ class RunItem(TypedDict, total=False):
     settled_again_at: str
 
 
+def _moment(text: str) -> bool:
+    return from_iso(text) is not None and text.isascii()
+
+
+def _prices(text: str) -> bool:
+    # Patterns take ASCII digits only: \d takes those of every script.
+    priced = re.fullmatch(r"([^\s=]+=[0-9]+(\.[0-9]+)?)( [^\s=]+=[0-9]+(\.[0-9]+)?)*", text)
+    return bool(priced) and all(price.hourly_usd > 0 for price in prices.read(text, "Hosting", ""))
+
+
+def _seen(text: str) -> bool:
+    seen = json.loads(text)
+    moments = [seen["noneAt"]] if "noneAt" in seen else []
+    for life in seen.get("lives", []):
+        moments += [life["createdAt"], *([life["goneAt"]] if "goneAt" in life else [])]
+        if not isinstance(life["name"], str) or type(life.get("instanceCount", 1)) is not int:
+            return False
+    return all(map(_moment, moments))
+
+
+def _like(pattern: str) -> Callable[[str], bool]:
+    return lambda text: re.fullmatch(pattern, text) is not None
+
+
+_MONTH = r"[0-9]{4}-(0[1-9]|1[0-2])"
+_MOMENT = (_moment, "2026-11-24T12:00:00+00:00")
+_PRICES = (_prices, "ml.g5.2xlarge=1.515 ml.g6.2xlarge=1.222")
+# How each attribute is checked, and an example of it.
+_FORMS: Mapping[str, tuple[Callable[[str], bool], str]] = {
+    "state": (_like("reserved|settled"), "reserved or settled"),
+    "months": (_like(f"{_MONTH}(,{_MONTH})*"), "2026-11,2026-12"),
+    "execution_arn": (_like(r"arn:[^:]+:states:[^:]+:[0-9]{12}:execution:[^:]+:[^:]+"), "arn:aws:states:REGION:ACCOUNT:execution:MACHINE:NAME"),
+    "endpoint_seen": (_seen, "{}"),
+    **dict.fromkeys(("reserved_at", "settled_at", "settled_again_at", "ends_by", "keep_until"), _MOMENT),
+    **dict.fromkeys(("training_prices", "hosting_prices"), _PRICES),
+}  # fmt: skip
+_NUMBERS = {"committed_cents", "starts"} | {name for name, kind in get_type_hints(RunItem).items() if kind is int}
+_LARGEST = 10**9  # seconds and cents of anything that a run may reserve are far below
+
+
+def is_number(name: str) -> bool:
+    """Whether an attribute of this name holds a whole number."""
+    return name in _NUMBERS or name.startswith(_BOOKED)
+
+
+def faults(item: Mapping[str, Any]) -> list[str]:
+    """What keeps the rest of the project from working with the attributes of an item."""
+    wrong = []
+    for name, value in item.items():
+        least = int(name == "training_instances")
+        if not (type(value) is int and least <= value <= _LARGEST if is_number(name) else isinstance(value, str)):
+            kind = f"a whole number from {least} on" if is_number(name) else "a text"
+            wrong.append(f"{name} must be {kind}, not {str(value)[:40]}")
+        elif name.startswith(_BOOKED) and not re.fullmatch(_MONTH, name.removeprefix(_BOOKED)):
+            wrong.append(f"{name} must end in a month such as 2026-11")
+        elif name in _FORMS and not _holds(_FORMS[name][0], value):
+            wrong.append(f"{name} must be written like {_FORMS[name][1]}, not {value[:40]}")
+    return wrong
+
+
+def contradictions(item: Mapping[str, Any]) -> list[str]:
+    """What attributes of a run that are each well formed hold against each other."""
+    wrong = []
+    if item["state"] == "settled" and (added := sum(cents_by_month(item).values())) != item["actual_cents"]:
+        wrong.append(f"actual_cents must be {added}, which its months add up to")
+    if (begun := month_of(from_iso(item["reserved_at"]))) not in item["months"].split(","):
+        wrong.append(f"months must hold {begun}, the month of reserved_at")
+    return wrong
+
+
+def _holds(check: Callable[[str], bool], text: str) -> bool:
+    try:
+        return check(text)
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return False
+
+
 @dataclass(frozen=True)
 class Row:
     """One item as it was read. `item` is empty where it is damaged: then nothing that it says counts."""
@@ -64,7 +144,8 @@ class Row:
     def from_raw(cls, raw: RawItem) -> Self:
         """Reads an item as DynamoDB holds it. Never raises for what is in it."""
         item = opened(raw)
-        return cls(str(raw["pk"]["S"]), raw, item or {}, item is None)
+        is_damaged = item is None or bool(faults(item))
+        return cls(str(raw["pk"]["S"]), raw, {} if is_damaged else item, is_damaged)
 
     @property
     def run(self) -> str:
@@ -86,7 +167,7 @@ class Row:
         """The item. Raises LedgerDamaged."""
         if self.is_damaged:
             raise LedgerDamaged(
-                f"The ledger's item {self.key} was not written by the ledger, or was changed since: its seal does not fit. Until a person has "
+                f"The ledger's item {self.key} was not written by the ledger, or was changed since: its seal does not fit, or an attribute cannot be read. Until a person has "
                 f"looked at it, it counts as the whole cap. captune ledger shows it, and captune ledger --accept '{self.key}' takes it as it is."
             )
         return self.item

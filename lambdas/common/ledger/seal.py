@@ -24,11 +24,14 @@ def sealed(item: Mapping[str, Any]) -> dict[str, Raw]:
 
 
 def opened(raw: RawItem) -> Item | None:
-    """The item behind an unbroken seal; None where the seal is missing or does not fit."""
+    """The item behind an unbroken seal; None where the seal is missing or does not fit, or a value is neither a whole number nor a text."""
     content = {name: value for name, value in raw.items() if name != SEAL}
     if raw.get(SEAL) != {"S": _digest(content)}:
         return None
-    return {name: int(value["N"]) if "N" in value else value["S"] for name, value in content.items()}
+    try:
+        return {name: int(value["N"]) if "N" in value else value["S"] for name, value in content.items()}
+    except (KeyError, ValueError):
+        return None
 
 
 def typed(values: Mapping[str, Any]) -> dict[str, Raw]:

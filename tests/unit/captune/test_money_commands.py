@@ -194,7 +194,7 @@ class TestAccepting:
         ledger = FakeLedger().with_run("a")
         whole: Any = ledger.run("captune-a")
         ledger.damage("RUN#captune-a", "training_instances", {"BOOL": True}).damage("RUN#captune-a")
-        with pytest.raises(Refused, match="training_instances must be a whole number from 0 on, not {'BOOL'"):
+        with pytest.raises(Refused, match="training_instances must be a whole number from 1 on, not {'BOOL'"):
             listing.accepted(ledger, "RUN#captune-a", {}, 2500)
         listing.accepted(ledger, "RUN#captune-a", {"training_instances": "1", "note": ""}, 2500)
         assert ledger.run("captune-a") == whole
@@ -208,6 +208,11 @@ class TestAccepting:
             ({"months": "2026-13"}, "months must be written like 2026-11"), ({"reserved_at": "noon"}, "reserved_at must be written like 2026-"),
             ({"hosting_prices": "cheap"}, "hosting_prices must be written like ml"), ({"actual_cents_2026-11": "x"}, "actual_cents_2026-11 must"),
             ({"execution_arn": "arn"}, "execution_arn must be written like arn"), ({"endpoint_seen": "no"}, "endpoint_seen must"),
+            ({"reserved_at": "2026-02-29T12:00:00+00:00"}, "reserved_at must"), ({"reserved_at": "2026-10-24T12:00:00+00:00"}, "months must hold 2026-10"),
+            ({"reserved_cents": "²"}, "reserved_cents must"), ({"reserved_cents": "9" * 5000}, "reserved_cents must"),
+            ({"hosting_prices": "a=b=1"}, "hosting_prices must"), ({"hosting_prices": "ml.g5.2xlarge=0"}, "hosting_prices must"),
+            ({"endpoint_seen": "{x}"}, "endpoint_seen must"), ({"endpoint_seen": '{"lives": [{}]}'}, "endpoint_seen must"),
+            ({"months": "٢٠٢٦-11"}, "months must"), ({"training_instances": "0"}, "training_instances must be a whole number from 1 on"),
         ],
     )  # fmt: skip
     def test_what_no_reader_could_use_is_not_accepted(self, changes: dict[str, str], words: str) -> None:
@@ -215,6 +220,14 @@ class TestAccepting:
         with pytest.raises(Refused, match=words):
             listing.accepted(ledger, "RUN#captune-a", changes, 2500)
         assert ledger.rows()[0].is_damaged
+
+    @pytest.mark.parametrize("actual", ["31", "33"])
+    def test_the_months_of_a_settled_run_add_up_to_its_cost(self, actual: str) -> None:
+        ledger = FakeLedger().with_run("a").settled("captune-a").noting("captune-a", booked_other_cents=6)
+        ledger.damage("RUN#captune-a")
+        with pytest.raises(Refused, match="actual_cents must be 32, which its months add up to"):
+            listing.accepted(ledger, "RUN#captune-a", {"actual_cents": actual}, 2500)
+        listing.accepted(ledger, "RUN#captune-a", {"actual_cents": "32"}, 2500)
 
     def test_a_month_becomes_what_its_runs_add_up_to(self) -> None:
         ledger = FakeLedger().with_run("a").damage("MONTH#2026-11", "committed_cents", {"S": "much"})
@@ -237,6 +250,8 @@ class TestAccepting:
         with pytest.raises(Refused, match="NAME=VALUE, not 'x'"):
             listing._change("x")
         assert listing._change("a=b=c") == ("a", "b=c")
+        with pytest.raises(Refused, match="cannot change seal"):
+            listing._change("seal=abc")
 
 
 def priced(hourly: str | None, file: Path, types: list[str]) -> str:

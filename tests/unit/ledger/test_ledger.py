@@ -10,7 +10,8 @@ from moto import mock_aws
 
 from common.errors import BudgetExceeded, ExtensionRefused, LedgerDamaged, RunNameTaken, TooManyStarts
 from common.ledger.ledger import HIGHEST_CAP_CENTS, dollars, way_out
-from common.ledger.rows import cents_by_month
+from common.ledger.rows import Row, cents_by_month
+from common.ledger.seal import _digest
 from stacks.configuration.settings import Settings, SettingsError
 from tests.doubles.lambda_fakes import NOW
 from tests.doubles.ledger_fakes import CAP, DETAILS, FakeLedger, empty_table, reservation
@@ -341,6 +342,22 @@ class TestDamage:
             ledger.reserve(reservation("b", 1), CAP, NOW)
         (row,) = ledger.rows()
         assert (row.run, row.is_damaged, row.is_open, row.item) == ("captune-a", True, True, {})
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("reserved_at", "2026-02-29T12:00:00+00:00"), ("months", "٢٠٢٦-11"), ("hosting_prices", "a=b=1"), ("endpoint_seen", "{x}"),
+         ("training_instances", 0), ("reserved_cents", "²"), ("state", "open")],
+    )  # fmt: skip
+    def test_a_sealed_item_that_cannot_be_read_is_damaged(self, name: str, value: Any) -> None:
+        ledger = FakeLedger().with_run("a").noting("captune-a", **{name: value})
+        assert ledger.rows()[0].is_damaged
+        with pytest.raises(LedgerDamaged, match="RUN#captune-a"):
+            ledger.run("captune-a")
+
+    @pytest.mark.parametrize("value", [{"BOOL": True}, {"N": "6.5"}])
+    def test_a_sealed_value_of_another_type_is_damage(self, value: Any) -> None:
+        content = {"pk": {"S": "RUN#captune-a"}, "note": value}
+        assert Row.from_raw({**content, "seal": {"S": _digest(content)}}).is_damaged
 
     def test_a_refusal_names_up_to_three_damaged_items(self, ledger: FakeLedger) -> None:
         for run in "abcd":

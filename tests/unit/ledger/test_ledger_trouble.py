@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import pytest
 from botocore.exceptions import ClientError
 
-from common.errors import BudgetExceeded, ServiceUnreachable
+from common.errors import BudgetExceeded, ExtensionRefused, LedgerDamaged, ServiceUnreachable
 from common.ledger import keys
 from common.ledger.changes import ending, written
 from common.ledger.seal import opened, sealed
@@ -154,11 +154,32 @@ def test_an_extension_between_a_settlements_read_and_its_write_is_given_back() -
 
 
 def test_a_removal_that_begins_ends_what_may_be_extended() -> None:
-    item: Any = {"state": "reserved", "keep_until": "2026-11-24T12:30:00+00:00"}
-    noon = {"state": "reserved", "keep_until": "2026-11-24T12:00:00+00:00"}
-    assert ending(item, NOW) == ending({"state": "reserved"}, NOW) == noon
-    assert ending(item, NOW + timedelta(minutes=31)) == item
+    begun: Any = {"state": "reserved", "reserved_at": "2026-11-24T11:00:00+00:00"}
+    ended: Any = {**begun, "keep_until": begun["reserved_at"]}
+    kept: Any = {**begun, "keep_until": "2026-11-24T12:30:00+00:00"}
+    assert ending(kept, NOW) == ending(begun, NOW) == ended
+    assert ending(ended, NOW + timedelta(minutes=31)) == ended
     assert ending({"state": "settled"}, NOW) == {"state": "settled"}
+
+
+def test_an_unsealed_item_that_appears_before_a_write_is_not_overwritten() -> None:
+    ledger = FakeLedger()
+    unsealed = {"pk": {"S": "RUN#captune-a"}, "note": {"S": "by hand"}}
+    ledger.before_a_write(lambda: ledger.table.rows.update({"RUN#captune-a": unsealed}))
+    with pytest.raises(LedgerDamaged):
+        ledger.reserve(reservation("a", 600), CAP, NOW)
+    assert ledger.table.rows["RUN#captune-a"] == unsealed
+
+
+def test_a_stop_between_an_extensions_read_and_its_write_wins() -> None:
+    ledger = FakeLedger()
+    ledger.reserve(reservation("a", 600, **KEPT), CAP, NOW)
+    later = NOW + timedelta(seconds=5)  # the extension has read its clock before
+    ledger.before_a_write(lambda: ledger.update("captune-a", lambda item: ending(item, later)))
+
+    with pytest.raises(ExtensionRefused, match="it is over"):
+        ledger.extend("captune-a", 60, CAP, NOW)
+    assert ledger.committed_cents("2026-11") == 600
 
 
 class TestSeals:

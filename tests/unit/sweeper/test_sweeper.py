@@ -184,7 +184,7 @@ class TestJudgement:
         ("jobs", "booked", "found"),
         [(["captune-abc"], "", True), (["captune-abc"], "captune-abc", False), (["captune-abc-try0"], "captune-abc", True),
          (["captune-abc-try0", "captune-abc"], "captune-abc captune-abc-try0", False), ([], "", False),
-         (["captune-abc"], None, True)],
+         (["captune-abc"], "captune-abc-try0", True), (["captune-abc"], None, True)],
     )  # fmt: skip
     @pytest.mark.parametrize("status", ["Completed", "Failed", "Stopped"])
     def test_a_job_that_came_and_went_after_the_settlement_is_booked(
@@ -194,6 +194,17 @@ class TestJudgement:
         ledger = reserved(**known).settled("captune-abc")
         site = Site(ledger, {"abc": ended(NOW)}, jobs=dict.fromkeys(jobs, status))
         assert site.leftovers(NOW + SECOND) == ["captune-abc"] * found
+
+    # The sweeper has removed it by itself and noted it, while no TearDown could be started.
+    @pytest.mark.parametrize(("created", "found"), [(NOW, False), (NOW + 20 * MINUTE, True)])
+    def test_an_endpoint_that_came_and_went_after_the_settlement_is_booked(self, created: Any, found: bool) -> None:
+        life = {"name": "captune-abc", "createdAt": created.isoformat(), "goneAt": (NOW + HOUR).isoformat()}
+        ledger = reserved().settled("captune-abc").noting("captune-abc", endpoint_seen=json.dumps({"lives": [life]}))
+        site = Site(ledger, {"abc": ended(NOW)})
+        assert site.leftovers(NOW + HOUR) == ["captune-abc"] * found
+        site.step_functions.executions.clear()
+        ledger.settle("captune-abc", {}, {}, NOW + 2 * HOUR)  # it comes to no more than was booked
+        assert site.leftovers(NOW + 3 * HOUR) == []
 
     @pytest.mark.parametrize("operation", [*LISTINGS, "Scan"])
     def test_a_run_that_begins_during_the_sweep_is_no_leftover(self, operation: str) -> None:
@@ -255,6 +266,17 @@ class TestTheKillSwitch:
         assert site.sweep().end_everything() == ["captune-abc", "captune-lost", HASHED]
         assert site.step_functions.executions[arn("My.Run")]["status"] == "ABORTED"
         assert [one["executionName"] for one in site.inputs] == ["abc", "lost", "My.Run"]
+
+
+@pytest.mark.parametrize("kill", [True, False])
+def test_one_item_that_cannot_be_read_stops_nothing_for_other_runs(kill: bool) -> None:
+    ledger = reserved().with_run("bad").noting("captune-bad", reserved_at="2026-02-29T12:00:00+00:00")
+    resources = {"endpoints": {"captune-abc": "InService"}, "models": ["captune-bad"]}
+    site = Site(ledger, {"abc": ended(), "bad": RUNNING}, **resources)
+    sweep = site.sweep()
+    found = sweep.end_everything() if kill else sweep.remove_leftovers()
+    assert "captune-abc" in found and site.sagemaker.endpoints == {"captune-abc": "Deleting"}
+    assert sweep.problems == []
 
 
 class TestTheHandler:
@@ -376,7 +398,7 @@ class TestTheMetrics:
     @pytest.mark.parametrize("kill", [True, False])
     def test_they_are_the_oldest_ages_and_the_damaged(self, capsys: pytest.CaptureFixture[str], kill: bool) -> None:
         ledger = FakeLedger().with_run("abc").with_run("b").with_run("c").with_run("old").settled("captune-old")
-        ledger.damage("RUN#captune-abc").damage("RUN#captune-c")
+        ledger.damage("RUN#captune-abc").damage("RUN#captune-c").damage("MONTH#2026-11")
         ledger.noting("captune-old", reserved_at=(NOW - 9 * HOUR).isoformat())
         endpoints = {"captune-b": "InService", "captune-b-try2": "InService", "captune-theirs": "InService"}
         site = Site(ledger, {"b": RUNNING}, endpoints=endpoints)
@@ -385,7 +407,7 @@ class TestTheMetrics:
         assert self.written(site, capsys, NOW + timedelta(minutes=5), kill) == {
             "OldestEndpointSeconds": 32700,  # of whoever's tags it has
             "OldestReservationSeconds": 300,
-            "DamagedLedgerItems": 2,
+            "DamagedLedgerItems": 3,
         }
 
     @pytest.mark.parametrize(

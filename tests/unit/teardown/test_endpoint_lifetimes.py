@@ -184,7 +184,8 @@ class TestWhatRuns:
         assert (outcome["seen"]["lives"], outcome["problems"]) == ([life()], [])
         (line,) = logged(capsys, "endpoint not described")
         assert (line["endpoint"], line["error"]) == ("captune-abc", str(trouble))
-        assert site.tear_down()["seen"]["lives"] == [SERVED]
+        # Its configuration is gone, and it counts as the dearest reserved type.
+        assert site.tear_down()["seen"]["lives"] == [life()]
 
 
 def test_the_look_that_stops_an_execution_bounds_nothing() -> None:

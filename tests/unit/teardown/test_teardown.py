@@ -19,6 +19,7 @@ from verification.simulation.faults import THROTTLED
 
 NAMES, HOUR = ["captune-abc"], timedelta(hours=1)
 BOTH, BOTH_LINGERING = ["stop_training_job", "delete_endpoint"], ["delete_endpoint_config", "delete_model"]
+ALL = [*BOTH, *BOTH_LINGERING]
 ENDPOINT = {"captune-abc": "InService"}
 LINGERING: dict[str, Any] = {"configurations": NAMES, "models": NAMES}
 EVERYTHING: dict[str, Any] = {"jobs": {"captune-abc": "InProgress"}, "endpoints": ENDPOINT, **LINGERING}
@@ -57,6 +58,21 @@ class TestRemoval:
         assert site.tear_down()["found"] == ["endpoint captune-abc: Deleting"]
         assert site.changes == ["delete_endpoint"]
 
+    @pytest.mark.parametrize(
+        "status", ["Creating", "Updating", "SystemUpdating", "RollingBack", "InService", "Deleting"]
+    )
+    def test_a_late_call_finds_nothing_to_build_from_once_the_endpoint_goes(self, status: str) -> None:
+        site = Site(endpoints={"captune-abc": status}, **LINGERING)
+        site.tear_down()
+        goes = status in ("InService", "Deleting")
+        assert (bool(site.sagemaker.configurations), bool(site.sagemaker.models)) == (not goes, not goes)
+
+    def test_what_an_endpoint_uses_stays_if_its_deletion_fails(self) -> None:
+        site = Site(endpoints=ENDPOINT, **LINGERING)
+        site.sagemaker.troubles["delete_endpoint"] = [refusal("ThrottlingException")]
+        site.tear_down()
+        assert site.sagemaker.configurations and site.sagemaker.models
+
     def test_every_attempt_of_the_run_goes_and_the_trial_too(self) -> None:
         names = ["captune-abc", "captune-abc-try2", "captune-abc-try3"]
         site = Site(jobs=dict.fromkeys(names, "InProgress"), endpoints=dict.fromkeys(names, "InService"))
@@ -73,7 +89,7 @@ class TestRemoval:
         site = Site(**EVERYTHING)
         site.ledger.fall_silent()
         assert site.tear_down(event)["problems"] == []
-        assert site.changes == BOTH
+        assert site.changes == ALL
 
 
 class TestOfOthers:
@@ -118,17 +134,17 @@ class TestOfOthers:
         else:
             ledger.fall_silent()
         assert site.tear_down()["leftAlone"] == []
-        assert site.changes == BOTH
+        assert site.changes == ALL
 
 
 class TestTrouble:
-    # What one failing call is reported as, and what is done all the same. Configuration and model stay while in use.
+    # What one failing call is reported as, and what is done all the same. Configuration and model stay while an endpoint may be live.
     @pytest.mark.parametrize(
         ("operation", "site", "met_at", "changes"),
         [
-            ("list_training_jobs", EVERYTHING, "training jobs", ["delete_endpoint"]),
-            ("list_training_jobs", LINGERING, "training jobs", []),
-            ("stop_training_job", EVERYTHING, "training job captune-abc: InProgress", BOTH),
+            ("list_training_jobs", EVERYTHING, "training jobs", ALL[1:]),
+            ("list_training_jobs", LINGERING, "training jobs", BOTH_LINGERING),
+            ("stop_training_job", EVERYTHING, "training job captune-abc: InProgress", ALL),
             ("list_endpoints", EVERYTHING, "endpoints", ["stop_training_job"]),
             ("list_endpoints", LINGERING, "endpoints", []),
             ("delete_endpoint", EVERYTHING, "endpoint captune-abc: InService", BOTH),
@@ -153,7 +169,7 @@ class TestTrouble:
         site = Site(**EVERYTHING)
         site.sagemaker.troubles["list_training_jobs"] = [KeyError("TrainingJobStatus")]
         assert not site.tear_down()["quiet"]
-        assert site.changes == ["delete_endpoint"]
+        assert site.changes == ALL[1:]
 
     @pytest.mark.parametrize(
         ("operation", "words", "problems"),
@@ -381,6 +397,6 @@ class TestKeeping:
         site = self.site()
         site.tear_down(self.SUCCESS)
         site.tear_down({"runName": "captune-abc", "reason": "person"}, after=timedelta(minutes=10))
-        assert site.item["keep_until"] == "2026-11-24T12:10:00+00:00"
+        assert site.item["keep_until"] == site.item["reserved_at"]
         with pytest.raises(ExtensionRefused, match="it is over"):
             site.ledger.extend("captune-abc", 600, 2500, NOW + timedelta(minutes=10))
