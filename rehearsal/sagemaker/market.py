@@ -32,14 +32,14 @@ _Instances = Endpoint | TrainingJob
 class Market:
     """Answers the operations on prices, quotas and images. Every image is there.
 
-    `prices` are dollars an hour in us-east-1 and us-west-2, `quotas` numbers of instances where they are not 1. Both `quotas` and the instance
-    types `without_capacity` may be changed while it runs.
+    `prices` are dollars an hour in us-east-1 and us-west-2, `quotas` numbers of instances where they are not 1. Both, and the instance types
+    `without_capacity`, may be changed while it runs.
     """
 
     def __init__(
         self, prices: Mapping[str, float | str] | None = None, quotas: Mapping[str, float] | None = None
     ) -> None:
-        self._prices = prices or {"ml.g5.2xlarge": "1.515"}
+        self.prices = {kind: str(usd) for kind, usd in (prices or {"ml.g5.2xlarge": "1.515"}).items()}
         self.without_capacity: set[str] = set()
         self.quotas = dict(quotas or {})
 
@@ -87,7 +87,7 @@ class Market:
 
     def _quota_rows(self, region: str) -> list[dict[str, Any]]:
         """The quotas as Service Quotas describes them: of every type that has a price, and what else is set."""
-        priced = (f"{instance} for {use}" for instance in self._prices for uses in _USES.values() for use in uses)
+        priced = (f"{instance} for {use}" for instance in self.prices for uses in _USES.values() for use in uses)
         codes = {
             name: _CODES.get(name) or f"L-{hashlib.sha256(name.encode()).hexdigest()[:8].upper()}"
             for name in (*priced, *self.quotas)
@@ -106,8 +106,8 @@ class Market:
     def _products(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The price list's entry for each use of the instance type that the filters name, in its own JSON form; none where it has no price."""
         asked = {term["Field"]: term["Value"] for term in request["Filters"]}
-        dollars = self._prices.get(asked["instanceName"]) if asked["regionCode"] in _REGIONS else None
-        rate = {"unit": "Hrs", "pricePerUnit": {"USD": f"{Decimal(str(dollars or 0)):.10f}"}}
+        dollars = self.prices.get(asked["instanceName"]) if asked["regionCode"] in _REGIONS else None
+        rate = {"unit": "Hrs", "pricePerUnit": {"USD": f"{Decimal(dollars or 0):.10f}"}}
         terms = {"OnDemand": {"term": {"priceDimensions": {"rate": rate}}}}
         uses = _USES if dollars is not None else ()
         entries = [json.dumps({"product": {"attributes": {"component": use}}, "terms": terms}) for use in uses]

@@ -30,7 +30,8 @@ def error_name(service: str, code: str) -> str:
 
 
 @cache
-def _operations(service: str) -> dict[str, str]:
+def operations(service: str) -> dict[str, str]:
+    """The operations of a service by the methods of its boto3 client."""
     return {xform_name(name): name for name in service_model(service).operation_names}
 
 
@@ -39,7 +40,7 @@ def complaints(service: str, operation: str, arguments: Mapping[str, Any]) -> st
 
     `operation` is named as boto3's method or as in a state's resource. A `${Placeholder}`, which a deployment fills, is not judged.
     """
-    shape = service_model(service).operation_model(_operations(service)[xform_name(operation)]).input_shape
+    shape = service_model(service).operation_model(operations(service)[xform_name(operation)]).input_shape
     return "; ".join(words for words in violations(shape, arguments) if "${" not in words) if shape else ""
 
 

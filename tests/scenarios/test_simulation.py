@@ -5,10 +5,12 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from common import aws
 from common.ledger.ledger import Ledger
-from common.pricing import costs
+from common.pricing import costs, prices
+from preflight.account.quotas import ENDPOINT, Quota, read
 from rehearsal.step_functions.executions import Execution
 from rehearsal.step_functions.interpreter import Failure, Interpreter, Steps, catches
 from verification.simulation import Result, controls, months, outages, rows
@@ -39,6 +41,21 @@ def test_a_state_cannot_ask_for_what_the_services_own_model_lacks() -> None:
 
     assert refused.value.error == "States.Runtime"
     assert "Unknown parameter 'Force'" in (refused.value.cause or "")
+
+
+def test_prices_and_quotas_are_those_of_the_rehearsals_market_with_its_errors_as_botocore_raises_them() -> None:
+    account = calm()
+    account.market.prices["ml.g5.2xlarge"] = "1.6"
+    account.market.quotas["ml.g5.2xlarge for endpoint usage"] = 0
+    service_quotas = account.clients["service-quotas"]
+    wanted = [Quota(name, ENDPOINT, 1) for name in ("ml.g5.2xlarge", "ml.none")]
+
+    price = prices.listed(account.clients["pricing"], "us-east-1", "ml.g5.2xlarge", "Hosting")
+
+    assert price is not None and str(price.hourly_usd.normalize()) == "1.6"
+    assert [quota.value for quota in read(service_quotas, wanted)] == [0, None]
+    with pytest.raises(ClientError, match="NoSuchResourceException"):
+        service_quotas.get_service_quota(ServiceCode="sagemaker", QuotaCode="L-NONE")
 
 
 @pytest.mark.parametrize("fails", [False, True])

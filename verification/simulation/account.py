@@ -24,6 +24,7 @@ from verification.simulation.faults import EVENT
 from verification.simulation.lambdas import invoke
 from verification.simulation.parameters import Fate, RunParameters
 from verification.simulation.price_list import HOURLY_USD
+from verification.simulation.services import Client
 from verification.simulation.services.dynamodb import Table
 from verification.simulation.services.orchestration import (
     MACHINE,
@@ -36,13 +37,11 @@ from verification.simulation.services.sagemaker import ACCOUNT, REGION, Endpoint
 from verification.simulation.services.supplies import (
     BUCKET,
     SWEEPER,
-    ImageRegistry,
-    PriceList,
     Rules,
     Runtime,
-    ServiceQuotas,
     Storage,
     Topic,
+    market,
 )
 from verification.simulation.virtual_time import VirtualRun
 from verification.simulation.world import DEFENCES, NOON, Process, World
@@ -107,7 +106,8 @@ class Account:
         self.storage = Storage(dict(material.objects()) if self.whole else {}, anything=not self.whole)
         self.topic, self.rules = Topic(observe=self.check_email), Rules((TEAR_DOWN, SWEEPER))
         listed = ("ml.g5.2xlarge", "ml.g6.2xlarge", "ml.g5.12xlarge", "ml.p4d.24xlarge")
-        self.price_list = PriceList({name: HOURLY_USD[name] for name in listed})
+        self.market = market({name: HOURLY_USD[name] for name in listed})
+        self.price_list = self._of_market("pricing")
         self.executions, self.tear_downs = self.step_functions.executions, self.step_functions.tear_downs
         self.owners = self.audit.owners
 
@@ -130,9 +130,12 @@ class Account:
             "sns": self.topic,
             "events": self.rules,
             "pricing": self.price_list,
-            "service-quotas": ServiceQuotas(),
-            "ecr": ImageRegistry(),
+            "service-quotas": self._of_market("service-quotas"),
+            "ecr": self._of_market("ecr"),
         }
+
+    def _of_market(self, service: str) -> Client:
+        return Client(service, lambda operation, asked: self.market.call(operation, asked, REGION))
 
     def function(self, name: str, event: Any, given: RunParameters | None = None, cap_cents: int = -1) -> Any:
         """What a Lambda answers. Raises Failure."""
@@ -368,7 +371,7 @@ class Account:
 
     def note_prices(self, run: str) -> None:
         """Keeps what AWS asks today: the Price List where it answers, else this proof's own list, which is right then."""
-        today = self.price_list.hourly_usd if self.price_list.answers else {}
+        today = self.market.prices if self.price_list.answers else {}
         true = {name: usd for name, usd in today.items() if name not in self.lies}
         self.usd[run] = {**HOURLY_USD, "ml.unheard.of": "9.99", **true}
 

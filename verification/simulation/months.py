@@ -193,7 +193,7 @@ def _change(account: Account) -> Process:
     while account.planning:
         yield 5.0, False
     if dice.random() < 0.5:
-        usd = account.price_list.hourly_usd
+        usd = account.market.prices
         # As far as prices move: AWS has halved some, and a list that names three times a known price is still believed.
         changed = dice.choice(sorted(usd))
         usd[changed] = f"{dice.uniform(0.5, 3) * float(HOURLY_USD[changed]):.4f}"

@@ -1,10 +1,13 @@
 """The services that the machines and Lambdas call, one fake of each, with what they share: errors and pages."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectTimeoutError
+
+from rehearsal.calls import ServiceError
+from rehearsal.step_functions.integrations import operations
 
 
 def client_error(code: str, message: str = "", operation: str = "Operation") -> ClientError:
@@ -21,3 +24,31 @@ class Pages:
     def paginate(self, **arguments: Any) -> Iterator[dict[str, Any]]:
         """The page."""
         yield self.call(**{name: value for name, value in arguments.items() if name != "PaginationConfig"})
+
+
+@dataclass
+class Client:
+    """A client of boto3's kind, by its name of the service, whose operations `perform` performs in this process, when they answer at all."""
+
+    service: str
+    perform: Callable[[str, Mapping[str, Any]], dict[str, Any]]
+    answers: bool = True
+
+    def __getattr__(self, method: str) -> Callable[..., dict[str, Any]]:
+        operation = operations(self.service).get(method)
+        if operation is None:
+            raise AttributeError(method)
+
+        def call(**asked: Any) -> dict[str, Any]:
+            try:
+                return self.perform(operation, asked)
+            except ServiceError as error:
+                raise client_error(error.code, error.message, operation) from error
+
+        return call
+
+    def get_paginator(self, method: str) -> Pages:
+        """The pages of a list call."""
+        if not self.answers:
+            raise ConnectTimeoutError(endpoint_url=self.service)
+        return Pages(getattr(self, method))

@@ -1,21 +1,21 @@
-"""What a run needs beside SageMaker: S3, SNS, event rules, the Price List, Service Quotas, the registry of images, and the endpoint's answers."""
+"""What a run needs beside SageMaker: S3, SNS, event rules, the market of prices, quotas and images, and the endpoint's answers."""
 
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
-
-from botocore.exceptions import ConnectTimeoutError
+from typing import Any
 
 from preflight.account import quotas
+from rehearsal.sagemaker.market import Market
 from verification.simulation.price_list import HOURLY_USD
 from verification.simulation.services import client_error
 from verification.simulation.services.sagemaker import ACCOUNT, REGION, SageMaker
 
 BUCKET = "bucket"
 SWEEPER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:sweeper"
+QUOTA = 100  # instances of each type, for each use
 
 
 @dataclass(frozen=True)
@@ -86,65 +86,10 @@ class Rules:
         return {"Targets": [{"Id": Rule, "Arn": arn} for arn in self.targets]}
 
 
-@dataclass
-class PriceList:
-    """The Price List API: what an instance type costs today, when it answers at all."""
-
-    hourly_usd: dict[str, str]
-    answers: bool = True
-
-    def get_paginator(self, operation: str) -> Self:
-        """The pages of `get_products`."""
-        if not self.answers:
-            raise ConnectTimeoutError(endpoint_url="pricing")
-        return self
-
-    def paginate(self, *, ServiceCode: str, Filters: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
-        """One product for training and one for hosting."""
-        instance_type = next(one["Value"] for one in Filters if one["Field"] == "instanceName")
-        usd = self.hourly_usd.get(instance_type)
-        yield {"PriceList": [product(instance_type, use, usd) for use in ("Train", "Host")] if usd else []}
-
-
-def product(instance_type: str, use: str, usd: str) -> str:
-    """A product as the Price List describes it."""
-    dimension = {"unit": "Hrs", "pricePerUnit": {"USD": usd}}
-    return json.dumps(
-        {
-            "product": {"attributes": {"usagetype": f"USE1-{use}:{instance_type}"}},
-            "terms": {"OnDemand": {"term": {"priceDimensions": {"dimension": dimension}}}},
-        }
-    )
-
-
-@dataclass(frozen=True)
-class ServiceQuotas:
-    """The same quota for every instance type, those without a price among them."""
-
-    value: int = 100
-    types: tuple[str, ...] = (*HOURLY_USD, "ml.unheard.of")
-
-    def get_service_quota(self, **asked: Any) -> dict[str, Any]:
-        """The quota in force."""
-        return {"Quota": {"Value": self.value}}
-
-    def list_service_quotas(self, **asked: Any) -> dict[str, Any]:
-        """The quotas by name."""
-        uses = (quotas.TRAINING, quotas.SPOT_TRAINING, quotas.ENDPOINT)
-        return {
-            "Quotas": [{"QuotaName": f"{one} for {use}", "Value": self.value} for one in self.types for use in uses]
-        }
-
-    list_aws_default_service_quotas = list_service_quotas
-
-
-@dataclass(frozen=True)
-class ImageRegistry:
-    """Amazon ECR, in which every image exists."""
-
-    def batch_get_image(self, **asked: Any) -> dict[str, Any]:
-        """The image behind a tag."""
-        return {"images": asked["imageIds"], "failures": []}
+def market(hourly_usd: Mapping[str, str]) -> Market:
+    """The rehearsal's market with these prices, and one quota for every instance type, those without a price among them."""
+    uses = (quotas.TRAINING, quotas.SPOT_TRAINING, quotas.ENDPOINT)
+    return Market(hourly_usd, {f"{one} for {use}": QUOTA for one in (*HOURLY_USD, "ml.unheard.of") for use in uses})
 
 
 @dataclass(frozen=True)
