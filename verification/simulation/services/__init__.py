@@ -28,7 +28,10 @@ class Pages:
 
 @dataclass
 class Client:
-    """A client of boto3's kind, by its name of the service, whose operations `perform` performs in this process, when they answer at all."""
+    """A client of boto3's kind for one service (boto3's name), whose operations `perform` performs in this process.
+
+    While `answers` is false nothing that is paged through can be reached.
+    """
 
     service: str
     perform: Callable[[str, Mapping[str, Any]], dict[str, Any]]
