@@ -6,6 +6,7 @@ Nothing is edited on disk: a control replaces an attribute or a definition for a
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
 
@@ -16,6 +17,7 @@ from verification.simulation.world import DEFENCES
 # Months until a control has to be noticed: some need damage, an outage and a moment to meet.
 PATIENCE = 2000
 HOURS = 6 * 3600
+_LAST_HOURS = datetime(2026, 11, 30, 15, tzinfo=UTC)  # so late that a whole run is just over before the month is
 Patch = Callable[[], AbstractContextManager[None]]
 
 
@@ -81,3 +83,9 @@ def row(name: str) -> Callable[[], str]:
 def outage(service: str, seconds: int = HOURS, trials: int = 12) -> Callable[[], str]:
     """What an outage of one service, or of two, breaks."""
     return lambda: next(iter(outages.broken(service, seconds, outages.cell(service, seconds, trials))), "")
+
+
+def at_a_months_end() -> str:
+    """What an outage of Step Functions breaks that lasts from the last hours of a month into the next one."""
+    trials = (outages.trial("Step Functions", 10 * 3600, seed, _LAST_HOURS) for seed in range(1, 61))
+    return next((words for outcome in trials for words in outcome.wrong), "")

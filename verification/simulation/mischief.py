@@ -149,7 +149,7 @@ def _repair(account: Account, key: str, whole: dict[str, Any], harmed: dict[str,
             break
         except CaptuneError:
             pass  # the ledger does not answer
-        except UNNAMED as error:
+        except (Refused, *UNNAMED) as error:
             account.audit.add(f"captune ledger --accept {key} failed with {type(error).__name__}: {error}")
             break
         yield 600.0, False

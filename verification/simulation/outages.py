@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 from functools import partial
 from itertools import combinations
@@ -24,7 +24,7 @@ from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.price_list import hourly_cents
 from verification.simulation.services.dynamodb import number
-from verification.simulation.world import SERVICES, Process
+from verification.simulation.world import NOON, SERVICES, Process
 
 LENGTHS = (600, 3600, 7200, 6 * 3600, 12 * 3600)
 TRIALS = 18  # each of six moments, refusing and hanging, and half of them once more
@@ -187,9 +187,9 @@ def pairs() -> list[str]:
     return [" + ".join(sorted(pair, key=str.lower)) for pair in combinations(names, 2)]
 
 
-def trial(services: str, seconds: int, seed: int) -> Outcome:
-    """One run with one outage, of one service or of two: every second one hangs."""
-    account, dice = calm(seed), random.Random(seed)
+def trial(services: str, seconds: int, seed: int, at: datetime = NOON) -> Outcome:
+    """One run, from a moment on, with one outage, of one service or of two: every second one hangs."""
+    account, dice = calm(seed, at=at), random.Random(seed)
     moment = sorted(MOMENTS)[seed % len(MOMENTS)]
     execution = runs.start(account, "one", usual(dice, moment))
     hangs = seed // len(MOMENTS) % 2 == 1
