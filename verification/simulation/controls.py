@@ -355,7 +355,7 @@ CONTROLS = [
     Control("prices: unknown is not free", replacing(money, "find_price", _unknown_is_free)),
     Control("billing: each month its share", replacing(billing, "month_shares", lambda start, end: {start.strftime("%Y-%m"): Fraction(1)})),
     Control("billing: every instance of a job", replacing(billing, "_training_jobs", _one_instance_of_each)),
-    Control("billing: the endpoint that nobody saw", replacing(billing, "endpoint_uses", _seen_only), from_month(760)),
+    Control("billing: the endpoint that nobody saw", replacing(billing, "endpoint_uses", _seen_only), from_month(1460)),
     Control("billing: an endpoint that nobody saw go has no ceiling", replacing(billing, "bill", _at_most_as_reserved), outage("ledger + Step Functions", 2 * HOURS, 6)),
     Control("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda *of: []), from_month(320)),
     Control("billing: seconds as SageMaker tells them, not a saving", replacing(billing, "_training_jobs", _assumed_saving)),
@@ -381,19 +381,19 @@ CONTROLS = [
     Control("deployed: TearDown removes nothing", edited("tear_down", _SETTLE_FIRST), row("DescribeEndpoint x aborted")),
     # Faults that this project once had: the random months have to find each.
     Control("planted 1: damage in one attribute raises", replacing(ledger_rows, "opened", _whatever_the_seal)),
-    Control("planted 2: what can be read is believed", replacing(ledger_rows, "opened", _found_by_its_type)),
+    Control("planted 2: what can be read is believed", replacing(ledger_rows, "opened", _found_by_its_type), from_month(800)),
     Control("planted 3: no look bounds an endpoint that nobody saw", replacing(billing, "endpoint_uses", _no_look_bounds)),
-    Control("planted 4: a list that says too little is believed", replacing(money, "find_price", _listed_or_pinned)),
+    Control("planted 4: a list that says too little is believed", replacing(money, "find_price", _listed_or_pinned), from_month(660)),
     Control("planted 5: a job that came late and went is not booked", together(replacing(evidence, "_is_unbooked", _only_what_runs), replacing(Removal, "_may_have_reserved", lambda self: False))),
-    Control("planted 6: an endpoint has one life", replacing(billing, "endpoint_uses", _first_life_only)),
+    Control("planted 6: an endpoint has one life", replacing(billing, "endpoint_uses", _first_life_only), from_month(1460)),
     Control("planted 7: a run's own name may be foreign", replacing(Removal, "_is_foreign", _foreign_without_a_beginning)),
     Control("planted 8: any execution of the name is stopped", lambda: everywhere(tear_down.refuse_another_machine, lambda event, arn: None)),
     Control("planted 9: a plan has no last moment", replacing(money, "start_after", _as_planned)),
-    Control("planted 10: an extension meets a settlement", together(replacing(Ledger, "settle", _settles_what_it_read_first), replacing(endpoint_lifetimes, "ending", _not_ending))),
+    Control("planted 10: an extension meets a settlement", together(replacing(Ledger, "settle", _settles_what_it_read_first), replacing(endpoint_lifetimes, "ending", _not_ending)), from_month(600)),
     Control("planted 11: what is stopped is extended", together(replacing(serving, "ending", _not_ending), replacing(endpoint_lifetimes, "ending", _not_ending))),
     Control("planted 12: an endpoint has gone when the pass began", replacing(Removal, "one_pass", _at_the_beginning)),
     Control("planted 13: a damaged count is an unnamed error", replacing(Ledger, "count_start", _any_trouble_is_too_many)),
-    Control("planted 14: captune stop needs the ledger", replacing(serving, "stop", _asks_the_ledger_first)),
+    Control("planted 14: captune stop needs the ledger", replacing(serving, "stop", _asks_the_ledger_first), from_month(420)),
 ]
 # fmt: on
 
