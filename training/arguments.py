@@ -5,6 +5,7 @@ import json
 import math
 from pathlib import Path
 
+from common.hyperparameters import CHOICES, LIMITS
 from failure import TrainingFailure
 
 AUTO = "auto"
@@ -39,26 +40,7 @@ class Arguments:
         return dataclasses.asdict(self)
 
 
-# key: (lowest, highest). Integers where the dataclass says int.
-LIMITS: dict[str, tuple[float, float]] = {
-    "epochs": (1, 50),
-    "max_steps": (0, 1_000_000),
-    "learning_rate": (1e-7, 1.0),
-    "sequence_length": (16, 4096),
-    "sequences_per_step": (0, 1024),
-    "lora_rank": (1, 256),
-    "lora_alpha": (0.1, 1024),
-    "adapter_strength": (0.05, 1.0),
-    "lora_dropout": (0.0, 0.9),
-    "warmup_ratio": (0.0, 0.9),
-    "weight_decay": (0.0, 1.0),
-    "max_gradient_norm": (0.01, 1000.0),
-    "seed": (0, 2**31 - 1),
-    "time_budget_seconds": (10, 28 * 24 * 3600),  # 28 days is SageMaker's own limit
-    "checkpoint_minutes": (0.0, 24 * 60),
-}
 AUTOMATIC = ("learning_rate", "adapter_strength")  # may be "auto"
-CHOICES = {"long_records": ("split", "refuse"), "document_order": ("shuffled", "written")}
 WHOLE_NUMBERS = {field.name for field in dataclasses.fields(Arguments) if field.type is int}
 
 

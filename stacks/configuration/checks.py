@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from common.hyperparameters import LIMITS
+
 Value = TypeVar("Value")
 
 
@@ -79,6 +81,12 @@ def whole(low: int, high: int, unit: str) -> Check[int]:
     return Check(read, f"{low} to {high}")
 
 
+def hyperparameter(name: str, unit: str) -> Check[int]:
+    """A whole number in the range of the training script."""
+    low, high = LIMITS[name]
+    return whole(int(low), int(high), unit)
+
+
 def switch(meaning: str) -> Check[bool]:
     """True or false; `meaning` says what the one that is not the default does."""
 
@@ -118,7 +126,7 @@ def empty_or(pattern: re.Pattern[str], advice: str, accepts: str) -> Check[str]:
 
 
 def auto_or_number(limits: str, example: str) -> Check[str]:
-    """The word auto, or a number within limits such as `0 to 1`, which are those of training/arguments.py."""
+    """The word auto, or a number within limits such as `0 to 1`, which are those of common/hyperparameters.py."""
     low, high = map(float, limits.split(" to "))
 
     def read(raw: object) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Self
 
+from common.hyperparameters import CHOICES
 from stacks.configuration import catalog, checks
 from stacks.configuration.checks import Check, Value
 
@@ -85,7 +86,7 @@ class Settings:
     alert_email: str = _setting("", checks.EMAIL, "receives results, budget warnings and alarms; empty: nobody does")
     epochs: int = _setting(
         1,
-        checks.whole(1, 50, "passes over the corpus"),
+        checks.hyperparameter("epochs", "passes over the corpus"),
         "passes over the corpus; three made the model [far worse on text by others](verdict.md#the-rule)",
     )
     max_training_seconds: int = _setting(
@@ -100,7 +101,7 @@ class Settings:
     )
     checkpoint_minutes: int = _setting(
         10,
-        checks.whole(0, 60, "minutes"),
+        checks.hyperparameter("checkpoint_minutes", "minutes"),
         "between two checkpoints: what an interruption may cost at most; 0 writes one at a stop signal only",
     )
     endpoint_deadline_minutes: int = _setting(
@@ -128,14 +129,16 @@ class Settings:
         checks.whole(0, 8, "sampled answers"),
         "sampled answers of each model to each prompt, in addition to the greedy one (temperature 0)",
     )
-    seed: int = _setting(42, checks.whole(0, 2**31 - 1, "any kind"), "of training and sampling")
-    sequence_length: int = _setting(512, checks.whole(128, 4096, "tokens"), "tokens of a training sequence")
+    seed: int = _setting(42, checks.hyperparameter("seed", "any kind"), "of training and sampling")
+    sequence_length: int = _setting(
+        512, checks.hyperparameter("sequence_length", "tokens"), "tokens of a training sequence"
+    )
     learning_rate: str = _setting(
         "auto", checks.LEARNING_RATE, "peak learning rate; `auto` takes it from the model's width", for_training=True
     )
     lora_rank: int = _setting(
         16,
-        checks.whole(1, 64, "any kind"),  # 64 fits a 24 GB card beside 7 billion parameters
+        checks.hyperparameter("lora_rank", "any kind"),
         "rank of the adapter",
     )
     adapter_strength: str = _setting(
@@ -151,12 +154,12 @@ class Settings:
     )
     long_records: str = _setting(
         "split",
-        checks.choice(("split", "refuse")),
+        checks.choice(CHOICES["long_records"]),
         "[records](your-own-data.md#records-questions-with-answers-tables-conversations) longer than `sequence_length` are split, or the run is refused",
     )
     document_order: str = _setting(
         "auto",
-        checks.choice(("auto", "shuffled", "written")),
+        checks.choice(("auto", *CHOICES["document_order"])),
         "`written` is the order of the file; `auto` is that for the project's own texts and `shuffled` for yours ([why](recipe.md#facts))",
     )
     accept_lost_ledger: str = _setting(

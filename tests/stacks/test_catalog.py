@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
-from arguments import LIMITS, Arguments
+from arguments import Arguments
 from common.architecture import BIASED_ATTENTION, UnknownShape, shape_of
+from common.hyperparameters import LIMITS
 from stacks.configuration import images
 from stacks.configuration.catalog import BASE_MODELS, BaseModel, weights_of
 from stacks.configuration.checks import BUDGET_REGIONS

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import failure
-from arguments import LIMITS, Arguments, read_arguments
+from arguments import Arguments, read_arguments
+from common.hyperparameters import LIMITS
 from common.memory import sequences_per_step
 from failure import TrainingFailure, explain
 

@@ -6,6 +6,7 @@ from decimal import ROUND_CEILING, Decimal
 from fractions import Fraction
 
 from common.clock import month_of, next_month_start
+from common.hyperparameters import LIMITS
 from common.pricing.durations import TEAR_DOWN_ALLOWANCE_SECONDS
 from common.pricing.prices import Price
 
@@ -48,7 +49,7 @@ CHECKPOINT_REQUESTS, HELD_REQUESTS, REQUEST = 8 * CHECKPOINT_COPIES + 30, 1000, 
 CHECKPOINT_KEPT_DAYS, OLD_CHECKPOINT_KEPT_DAYS = 7, 1
 CHECKPOINT_DAYS = CHECKPOINT_KEPT_DAYS + OLD_CHECKPOINT_KEPT_DAYS + 2
 # The highest rank that the settings take.
-HIGHEST_LORA_RANK = 64
+HIGHEST_LORA_RANK = int(LIMITS["lora_rank"][1])
 
 # Ask asks both models at once, 512 MB each, for as long as the endpoint may serve: until its removal begins.
 ASK_GB = Decimal(1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from arguments import LIMITS
+from common.hyperparameters import LIMITS
 from tests.doubles.rehearsal.toy_models import FAMILIES
 from verification.experiments import bench, usual_recipe
 from verification.experiments.bench import RECIPES, SAME_TIME, USUAL, WHOLE, Bench, gains, meets_goal, summarise

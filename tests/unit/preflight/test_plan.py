@@ -19,6 +19,7 @@ from common.pricing.durations import (
     WEIGHTS_DOWNLOAD_SECONDS,
 )
 from common.text import estimated_tokens
+from preflight import staging
 from preflight.model import Model, idle_cards, refuse_what_cannot_fit
 from preflight.staging import SMOKE_PROMPTS
 from stacks.configuration.catalog import BASE_MODELS
@@ -40,7 +41,7 @@ def test_plan_is_small_and_has_corpus_and_hyperparameters(site: Site) -> None:
 
 def test_all_a_run_needs_is_staged_under_its_prefix(site: Site) -> None:
     plan = site.begin()
-    code = {f"code/{path}" for path in ("train.py", "lib/loss.py", "common/memory.py", "common/records.py")}
+    code = {f"code/{path}" for path in ("train.py", "lib/loss.py", *staging.SHARED)}
     texts = {f"input/{path}" for path in ("corpus/corpus.txt", "evaluation/heldout.jsonl", "evaluation/control.jsonl")}
     others = {"input/prompts.jsonl", "plan.json", "training/trial/adapter_config.json"}
     assert set(site.staged) == code | texts | others
