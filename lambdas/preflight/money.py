@@ -70,36 +70,33 @@ class Wanted:
     spot_wait_seconds: int = 0
     answers_cents: int = 0
 
-    @property
     def longest_seconds(self) -> int:
         """From its reservation to its end: the endpoint's own deadline can begin as late as the tear-down of the whole run is due."""
         endpoint = 2 * (self.deadline_seconds + TEAR_DOWN_ALLOWANCE_SECONDS) + self.keep_seconds
         return self.training_seconds + UNBILLED_ALLOWANCE_SECONDS + endpoint
 
-    @property
     def beside_training_seconds(self) -> int:
         """What AWS may bill of a job beside its MaxRuntimeInSeconds. Every start of a spot job lies within its MaxWaitTimeInSeconds."""
         starts = max(TRAINING_START_ALLOWANCE_SECONDS, self.spot_wait_seconds)
         return starts + TRAINING_STOP_ALLOWANCE_SECONDS if self.training_seconds else 0
 
-    @property
     def beside_deadline_seconds(self) -> int:
         """What the endpoint may last beside its deadline."""
         return self.keep_seconds + TEAR_DOWN_ALLOWANCE_SECONDS
 
-    @property
     def kept_cents(self) -> int:
         """Checkpoints and answers. The checkpoints are of the training that is wanted: a clamped one writes no more."""
-        spot = self.spot_wait_seconds > 0
-        minutes = min(self.checkpoint_minutes, SPOT_START_MINUTES) if spot else self.checkpoint_minutes
-        trained = self.training_seconds and self.training_seconds + self.beside_training_seconds
+        minutes = self.checkpoint_minutes
+        if self.spot_wait_seconds:
+            minutes = min(minutes, SPOT_START_MINUTES)
+        trained = self.training_seconds and self.training_seconds + self.beside_training_seconds()
         return checkpoint_cents(trained, self.lora_rank, minutes) + self.answers_cents
 
     def cost(self, training_seconds: int, deadline_seconds: int, months: int) -> RunCost:
         """The worst case where it gets so much time, in so many calendar months."""
-        training = training_seconds + self.beside_training_seconds
-        endpoint = deadline_seconds + self.beside_deadline_seconds
-        return worst_case(self.training, self.hosting, training, endpoint, months, self.kept_cents)
+        training = training_seconds + self.beside_training_seconds()
+        endpoint = deadline_seconds + self.beside_deadline_seconds()
+        return worst_case(self.training, self.hosting, training, endpoint, months, self.kept_cents())
 
 
 def allow(ledger: Ledger, cap_cents: int, wanted: Wanted, now: datetime) -> Allowance:
@@ -108,7 +105,7 @@ def allow(ledger: Ledger, cap_cents: int, wanted: Wanted, now: datetime) -> Allo
 
     Raises BudgetExceeded with the amount that is missing and the date when the next month's cap opens.
     """
-    longest = wanted.longest_seconds
+    longest = wanted.longest_seconds()
     months = tuple(months_between(now, now + timedelta(seconds=longest + RESERVE_ALLOWANCE_SECONDS)))
     committed = {month: ledger.committed_cents(month, cap_cents) for month in months}
     left = cap_cents - max(committed.values())
@@ -131,13 +128,13 @@ def allow(ledger: Ledger, cap_cents: int, wanted: Wanted, now: datetime) -> Allo
         affordable = wanted.training.seconds(
             cost(training_seconds, deadline_seconds).training_cents - missing - rounding
         )
-        training_seconds = max(least_training_seconds, affordable - wanted.beside_training_seconds)
+        training_seconds = max(least_training_seconds, affordable - wanted.beside_training_seconds())
         missing = cost(training_seconds, deadline_seconds).cents - left
     if missing > 0:
         affordable = wanted.hosting.seconds(
             cost(training_seconds, deadline_seconds).endpoint_cents - missing - rounding
         )
-        deadline_seconds = max(MINIMUM_DEADLINE_SECONDS, affordable - wanted.beside_deadline_seconds)
+        deadline_seconds = max(MINIMUM_DEADLINE_SECONDS, affordable - wanted.beside_deadline_seconds())
     worst = cost(training_seconds, deadline_seconds)
     return Allowance(
         training_seconds=training_seconds,
