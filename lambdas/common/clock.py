@@ -51,6 +51,11 @@ def schedule_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+def written(moment: datetime) -> str:
+    """A moment in the one form that texts can be compared in: UTC, whole seconds, rounded down."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
 def from_iso(text: str) -> datetime:
     """Reads what `datetime.isoformat` or AWS wrote; a time without zone is UTC."""
     moment = datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -87,9 +87,8 @@ def refuse_another_deployment(version: Any) -> None:
     A deployment replaces functions and definition one after the other, and an execution keeps the definition that it began with, also
     when it is redriven weeks later. What it would start is then not what this function reserves for.
     """
-    own = (
-        outside().variables().get("DEFINITION_VERSION", "")
-    )  # empty at times: a function's code is replaced before its variables
+    # Empty at times: a function's code is replaced before its variables.
+    own = outside().variables().get("DEFINITION_VERSION", "")
     if not own or version != own:
         raise DeployInProgress(
             "This execution began with the definition of another deployment than the one that answers now, so what it would start is not what is "

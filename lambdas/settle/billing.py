@@ -11,10 +11,9 @@ from math import ceil
 from typing import Any, Self
 
 from common.aws import or_none
-from common.clock import from_iso, months_between
+from common.clock import from_iso, months_between, written
 from common.endpoint_lives import Life, Seen, attribute, of_item, together
 from common.errors import PriceUnknown
-from common.ledger.changes import written
 from common.ledger.ledger import dollars
 from common.ledger.rows import RunItem, prices_of
 from common.names import belongs_to

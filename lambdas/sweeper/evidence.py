@@ -113,7 +113,7 @@ def collect(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn
     for resource in (resource for some in found.values() for resource in some or []):
         look(partial(place, resource))
     settled = [row for row in (rows or {}).values() if not row.is_open]
-    unbooked |= {row.run for row in settled if has_unbooked(row.item)}
+    unbooked |= {row.run for row in settled if look(partial(has_unbooked, row.item))}
     damaged = [row.key for row in items or [] if row.is_damaged]
     return Evidence(resources, foreign, found[ENDPOINT] is not None, rows, running, damaged, unbooked, problems)
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from common.clock import written
 from common.endpoint_lives import Life, Seen, attribute, of_item, together
-from common.ledger.changes import ending, written
+from common.ledger.changes import ending
 from common.ledger.ledger import Ledger
 from common.ledger.rows import RunItem
 from common.logs import log

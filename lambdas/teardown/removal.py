@@ -14,9 +14,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.aws import error_code, error_message, is_missing
-from common.clock import from_iso, schedule_time
+from common.clock import from_iso, schedule_time, written
 from common.contracts.tear_down import Removed, TearDownEvent, execution_arn_of, refuse_another_machine
-from common.ledger.changes import written
 from common.ledger.ledger import Ledger
 from common.ledger.rows import RunItem
 from common.logs import log

@@ -125,9 +125,10 @@ def empty_or(pattern: re.Pattern[str], advice: str, accepts: str) -> Check[str]:
     return Check(read, accepts)
 
 
-def auto_or_number(limits: str, example: str) -> Check[str]:
-    """The word auto, or a number within limits such as `0 to 1`, which are those of common/hyperparameters.py."""
-    low, high = map(float, limits.split(" to "))
+def auto_or_number(name: str, example: str) -> Check[str]:
+    """The word auto, or a number in the range of the training script."""
+    low, high = LIMITS[name]
+    limits = f"{low:g} to {high:g}".replace("e-0", "e-")
 
     def read(raw: object) -> str:
         text = str(raw).strip().lower()
@@ -190,8 +191,8 @@ def _weights_uri(raw: object) -> str:
     return text
 
 
-LEARNING_RATE = auto_or_number("1e-7 to 1", "0.0003")
-ADAPTER_STRENGTH = auto_or_number("0.05 to 1", "0.6")
+LEARNING_RATE = auto_or_number("learning_rate", "0.0003")
+ADAPTER_STRENGTH = auto_or_number("adapter_strength", "0.6")
 DOMAIN = Check(_domain, "lower-case letters, digits, hyphens (2 to 32)")
 INSTANCE_TYPES = Check(_instance_types, "one to five types")
 HOSTING_IMAGE = empty_or(IMAGE_ADDRESS, WRITE_AN_ADDRESS, "a whole address in Amazon ECR, in the region of the run")

@@ -16,6 +16,7 @@ from rehearsal.step_functions.interpreter import Failure, Interpreter, Steps, ca
 from verification.simulation import Result, controls, months, outages, rows
 from verification.simulation.__main__ import main, replay
 from verification.simulation.account import calm
+from verification.simulation.control_experiments import at_a_months_end
 from verification.simulation.controls import CONTROLS
 from verification.simulation.definitions import PROJECT, functions
 from verification.simulation.world import NOON, SERVICES, World
@@ -116,6 +117,10 @@ def test_no_client_of_a_simulated_account_stays() -> None:
 def test_it_is_noticed_when_a_line_of_defence_is_gone(number: int) -> None:
     assert controls.check(number)
     assert months.simulate(13).wrong == [], "it is back"
+
+
+def test_an_outage_at_a_months_end_breaks_nothing_while_every_defence_is_there() -> None:
+    assert at_a_months_end() == ""
 
 
 @pytest.mark.parametrize("service", SERVICES.values())

@@ -35,8 +35,11 @@ STATES = {state for machine in MACHINES for state in task_states(machine)}
 SAMPLE = CHOSEN + [f"{state} x throttled" for state in sorted(STATES - {rows.table()[name].state for name in CHOSEN})]
 
 
-def test_the_sample_meets_every_failure() -> None:
-    assert {rows.table()[name].failure for name in SAMPLE} == KINDS.keys() - {"abort and late", "abort and very late"}
+def test_the_sample_meets_every_state_and_every_failure() -> None:
+    met = [rows.table()[name] for name in SAMPLE]
+
+    assert {row.state for row in met} == STATES
+    assert {row.failure for row in met} == KINDS.keys() - {"abort and late", "abort and very late"}
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from unittest.mock import patch
 from botocore.exceptions import ReadTimeoutError
 
 import common.aws
-from common.outside import Outside, replaced
+from common.outside import Outside, outside, replaced
 from preflight.texts.held_out import Overlap
 from preflight.texts.text_file import Document
 from preflight.texts.training import Material
@@ -90,7 +90,6 @@ class _Invocation:
 
 
 _UNDER_WAY: list[_Invocation] = []
-_INSTALLED: list[bool] = []
 _FACTORIES = (common.aws.client, common.aws.hasty_client, common.aws.brisk_client)
 
 
@@ -124,10 +123,9 @@ def invoke(account: Account, name: str, event: Any, environment: Mapping[str, st
 @contextlib.contextmanager
 def installed() -> Iterator[None]:
     """For as long as this lasts the functions reach the account that invokes them and have its clock, and leave out what takes long."""
-    if _INSTALLED:
+    if outside() is _OUTSIDE:
         yield
         return
-    _INSTALLED.append(True)
     _forget_clients()
     try:
         with contextlib.ExitStack() as stack:
@@ -136,7 +134,6 @@ def installed() -> Iterator[None]:
                 stack.enter_context(patch.object(owner, attribute, value))
             yield
     finally:
-        _INSTALLED.clear()
         _forget_clients()
 
 

@@ -41,7 +41,6 @@ class FineTuning:
     planned_cap: int = 0
     # By state: whether AWS refuses this call of this run for good.
     refused: dict[str, bool] = field(default_factory=dict)
-    late: str = ""
 
     def __post_init__(self) -> None:
         self.world, self.random = self.account.world, self.account.world.random
@@ -111,16 +110,10 @@ class FineTuning:
         return answer
 
     def _arrive_late(self, resource: str, asked: Any) -> None:
-        """Now and then a call that creates something is made once more, or was not refused: it takes effect after the end.
-
-        Step Functions makes one call at a time, so of one execution it is the last such call alone.
-        """
+        """Now and then a call that creates something is made once more, or was not refused: it takes effect after the end."""
         if self.random.random() < self.account.late_calls and resource.rpartition(":create")[1]:
-            self.late = resource
 
             def perform() -> None:
-                if self.late != resource:
-                    raise Failure("SageMaker.SdkClientException", "an earlier call")
                 with self.world.acting(self.execution.arn):
                     self.account.aws_call(resource, asked)
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self
 
-from common.clock import from_iso, month_of
+from common.clock import from_iso, month_of, written
 from common.endpoint_lives import has_unbooked
 from common.errors import ExtensionRefused
 from common.ledger import keys
@@ -163,8 +163,3 @@ def ending(item: RunItem, now: datetime) -> dict[str, Any]:
     if item["state"] != "reserved":
         return {**item}
     return {**item, "keep_until": min(item.get("keep_until", written(now)), item["reserved_at"])}
-
-
-def written(moment: datetime) -> str:
-    """A moment in the one form that texts can be compared in: UTC, whole seconds, rounded down."""
-    return moment.astimezone(UTC).isoformat(timespec="seconds")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypedDict, get_type_hints
 
-from common.clock import from_iso, month_of
+from common.clock import from_iso, month_of, written
 from common.errors import LedgerDamaged
 from common.ledger import keys
 from common.ledger.seal import RawItem, opened
@@ -80,6 +80,7 @@ def _like(pattern: str) -> Callable[[str], bool]:
 
 _MONTH = r"[0-9]{4}-(0[1-9]|1[0-2])"
 _MOMENT = (_moment, "2026-11-24T12:00:00+00:00")
+_MOMENTS = ("reserved_at", "settled_at", "settled_again_at", "ends_by", "keep_until")
 _PRICES = (_prices, "ml.g5.2xlarge=1.515 ml.g6.2xlarge=1.222")
 # How each attribute is checked, and an example of it.
 _FORMS: Mapping[str, tuple[Callable[[str], bool], str]] = {
@@ -87,7 +88,7 @@ _FORMS: Mapping[str, tuple[Callable[[str], bool], str]] = {
     "months": (_like(f"{_MONTH}(,{_MONTH})*"), "2026-11,2026-12"),
     "execution_arn": (_like(r"arn:[^:]+:states:[^:]+:[0-9]{12}:execution:[^:]+:[^:]+"), "arn:aws:states:REGION:ACCOUNT:execution:MACHINE:NAME"),
     "endpoint_seen": (_seen, "{}"),
-    **dict.fromkeys(("reserved_at", "settled_at", "settled_again_at", "ends_by", "keep_until"), _MOMENT),
+    **dict.fromkeys(_MOMENTS, _MOMENT),
     **dict.fromkeys(("training_prices", "hosting_prices"), _PRICES),
 }  # fmt: skip
 _NUMBERS = {"committed_cents", "starts"} | {name for name, kind in get_type_hints(RunItem).items() if kind is int}
@@ -115,8 +116,9 @@ def faults(item: Mapping[str, Any]) -> list[str]:
 
 
 def contradictions(item: Mapping[str, Any]) -> list[str]:
-    """What attributes of a run that are each well formed hold against each other."""
-    wrong = []
+    """What attributes of a run that are each well formed hold against each other. Moments are compared as texts, so they have one form."""
+    moments = {name: written(from_iso(item[name])) for name in _MOMENTS if name in item}
+    wrong = [f"{name} must be written as {text}" for name, text in moments.items() if item[name] != text]
     if item["state"] == "settled" and (added := sum(cents_by_month(item).values())) != item["actual_cents"]:
         wrong.append(f"actual_cents must be {added}, which its months add up to")
     if (begun := month_of(from_iso(item["reserved_at"]))) not in item["months"].split(","):

@@ -209,6 +209,7 @@ class TestAccepting:
             ({"hosting_prices": "cheap"}, "hosting_prices must be written like ml"), ({"actual_cents_2026-11": "x"}, "actual_cents_2026-11 must"),
             ({"execution_arn": "arn"}, "execution_arn must be written like arn"), ({"endpoint_seen": "no"}, "endpoint_seen must"),
             ({"reserved_at": "2026-02-29T12:00:00+00:00"}, "reserved_at must"), ({"reserved_at": "2026-10-24T12:00:00+00:00"}, "months must hold 2026-10"),
+            ({"reserved_at": "2026-11-24"}, "reserved_at must"), ({"reserved_at": "2026-11-24T12:00:00+05:00"}, "reserved_at must"),
             ({"reserved_cents": "²"}, "reserved_cents must"), ({"reserved_cents": "9" * 5000}, "reserved_cents must"),
             ({"hosting_prices": "a=b=1"}, "hosting_prices must"), ({"hosting_prices": "ml.g5.2xlarge=0"}, "hosting_prices must"),
             ({"endpoint_seen": "{x}"}, "endpoint_seen must"), ({"endpoint_seen": '{"lives": [{}]}'}, "endpoint_seen must"),

@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 import pytest
 from botocore.exceptions import ClientError
 
+from common.clock import written
 from common.errors import BudgetExceeded, ExtensionRefused, LedgerDamaged, ServiceUnreachable
 from common.ledger import keys
-from common.ledger.changes import ending, written
+from common.ledger.changes import ending
 from common.ledger.seal import opened, sealed
 from tests.doubles.lambda_fakes import NOW, refusal
 from tests.doubles.ledger_fakes import CAP, DETAILS, FakeLedger, reservation

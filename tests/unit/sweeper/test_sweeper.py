@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from common.names import run_name
 from common.pricing.durations import LONGEST_ENDPOINT_SECONDS, LONGEST_EXECUTION_SECONDS
-from sweeper import handler
+from sweeper import evidence, handler
 from tests.doubles.lambda_fakes import NOW, TEAR_DOWN, arn, logged, refusal
 from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.run_end import RUNNING, ended
@@ -277,6 +277,25 @@ def test_one_item_that_cannot_be_read_stops_nothing_for_other_runs(kill: bool) -
     found = sweep.end_everything() if kill else sweep.remove_leftovers()
     assert "captune-abc" in found and site.sagemaker.endpoints == {"captune-abc": "Deleting"}
     assert sweep.problems == []
+
+
+@pytest.mark.parametrize("broken", ["run_of", "has_unbooked", "_oldest"])
+def test_what_one_run_or_the_metrics_break_stops_nothing_for_other_runs(
+    broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = reserved().with_run("bad").settled("captune-bad")
+    resources = {"endpoints": {"captune-abc": "InService"}, "models": ["captune-bad"]}
+    site, right = Site(ledger, {"abc": ended()}, **resources), getattr(evidence, broken)
+
+    def fails(given: Any, *more: Any) -> Any:
+        if broken == "_oldest" or "captune-bad" in str(given):
+            raise ValueError("it cannot be read")
+        return right(given, *more)
+
+    monkeypatch.setattr(evidence, broken, fails)
+    sweep = site.sweep()
+    assert "captune-abc" in sweep.remove_leftovers() and site.sagemaker.endpoints == {"captune-abc": "Deleting"}
+    assert [str(one) for one in sweep.problems] == ["it cannot be read"]
 
 
 class TestTheHandler:
