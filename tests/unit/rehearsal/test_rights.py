@@ -28,6 +28,7 @@ IMAGE = "arn:aws:ecr:us-east-1:763104351884:repository/vllm"
     ],
 )  # fmt: skip
 def test_a_call_needs_actions_on_what_its_request_names(call: str, request_: dict[str, Any], needed: Any) -> None:
-    found = needs(*call.split("."), request_, "us-east-1", "123456789012")
+    service, operation = call.split(".")
+    found = needs(service, operation, request_, "us-east-1", "123456789012")
 
     assert [(one.action, one.resource) for one in found] == needed
