@@ -125,13 +125,18 @@ class FakeHosting(HostingEngine):
         self._looks[endpoint] = 0
 
     def invoke(self, endpoint: Endpoint, body: bytes, content_type: str, custom_attributes: str = "") -> Answer:
-        """Answer as the vLLM server does: without a route the base model, whatever the request says."""
-        path, request = path_of(INVOCATIONS, custom_attributes), json.loads(body)
-        base = str((endpoint.container.get("Environment") or {}).get("SM_VLLM_SERVED_MODEL_NAME", "base"))
-        model, talks = model_asked(path, request, base), path == CHAT_COMPLETIONS
-        asked = {name: request.get(name) for name in ("prompt", "messages", "temperature", "seed")}
-        words = hashlib.sha256(f"{model} {asked}".encode()).hexdigest()
-        text = f" {words[:12]} {words[12:24]}"
-        said = {"message": {"role": "assistant", "content": text}} if talks else {"text": text}
-        whole = {"model": model, "choices": [{"index": 0, **said, "finish_reason": "length"}]}
-        return Answer(200, json.dumps(whole).encode())
+        """Answer as `completion` says."""
+        return completion(endpoint, body, custom_attributes)
+
+
+def completion(endpoint: Endpoint, body: bytes, custom_attributes: str) -> Answer:
+    """Answer as the vLLM server does: without a route the base model, whatever the request says."""
+    path, request = path_of(INVOCATIONS, custom_attributes), json.loads(body)
+    base = str((endpoint.container.get("Environment") or {}).get("SM_VLLM_SERVED_MODEL_NAME", "base"))
+    model, talks = model_asked(path, request, base), path == CHAT_COMPLETIONS
+    asked = {name: request.get(name) for name in ("prompt", "messages", "temperature", "seed")}
+    words = hashlib.sha256(f"{model} {asked}".encode()).hexdigest()
+    text = f" {words[:12]} {words[12:24]}"
+    said = {"message": {"role": "assistant", "content": text}} if talks else {"text": text}
+    whole = {"model": model, "choices": [{"index": 0, **said, "finish_reason": "length"}]}
+    return Answer(200, json.dumps(whole).encode())

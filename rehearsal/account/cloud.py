@@ -235,6 +235,6 @@ class Cloud:
 
     def leftovers(self) -> dict[str, list[str]]:
         """Names of what would still bill or linger, by kind, empty lists included."""
-        left = dict(self.sagemaker.leftovers())
+        left = self.sagemaker.control_plane.leftovers()
         left["schedules"] = sorted(schedule.name for schedule in self.events.schedules())
         return left

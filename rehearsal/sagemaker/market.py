@@ -19,6 +19,9 @@ CAPACITY_HOSTING = (
 )
 # The uses of each component of the price list that have a quota.
 _USES = {"Training": ("training job usage", "spot training job usage"), "Hosting": ("endpoint usage",)}
+OPERATIONS = {
+    "GetProducts", "BatchGetImage", "GetServiceQuota", "ListServiceQuotas", "GetAWSDefaultServiceQuota", "ListAWSDefaultServiceQuotas",
+}  # fmt: skip
 _REGIONS = ("us-east-1", "us-west-2")
 # AWS's own codes; every other quota has one of the same form.
 _CODES = {
@@ -67,10 +70,7 @@ class Market:
             )
 
     def call(self, operation: str, request: Mapping[str, Any], region: str) -> dict[str, Any]:
-        """Answer GetProducts, BatchGetImage, or an operation of Service Quotas.
-
-        Raises ServiceError where the service, the quota or the operation does not exist.
-        """
+        """Answer one of `OPERATIONS`. Raises ServiceError where the quota does not exist."""
         if operation == "GetProducts":
             return self._products(request)
         if operation == "BatchGetImage":

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from botocore.utils import parse_timestamp
@@ -41,7 +42,9 @@ def listed(
         return [row["CreationTime"].timestamp(), row[name]]
 
     after = request.get("CreationTimeAfter")
-    kept = [row for row in rows if after is None or row["CreationTime"] >= parse_timestamp(after)]
+    if after is not None and not isinstance(after, datetime):
+        after = parse_timestamp(after)
+    kept = [row for row in rows if after is None or row["CreationTime"] >= after]
     kept.sort(key=key, reverse=not ascending)
     if request.get("NextToken"):
         try:
@@ -234,10 +237,12 @@ class HostingApi:
             self._observe(earlier)
         with self._store.lock:
             self._forget_deleted()
-            if name in self._store.endpoints:
+            # CreateEndpoint alone takes no notice of upper and lower case (botocore, CreateEndpointInput.EndpointName).
+            if name.lower() in map(str.lower, self._store.endpoints):
                 raise invalid(f'Cannot create already existing endpoint "{where}".')
             configuration = self.configurations.describe(request, region)
-            model = self.models.describe(configuration["ProductionVariants"][0], region)
+            # AWS documents that CreateEndpoint looks for the configuration only. An endpoint whose model is gone fails in the end.
+            model = self._store.models.get(configuration["ProductionVariants"][0]["ModelName"], {})
             endpoint = Endpoint(name, where, configuration, model, self._clock)
             endpoint.placed = self._market.select(endpoint)
             running = (one for one in self._store.endpoints.values() if one.status != "Failed")

@@ -6,31 +6,16 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from rehearsal.calls import Call, ServiceError, invalid, json_answer
+from rehearsal.calls import Call, ServiceError, json_answer
 
+from .control_plane import ControlPlane
 from .engines import Context, HostingEngine, TrainingEngine
-from .market import Market
-from .operations import HostingApi, TrainingApi
+from .market import OPERATIONS, Market
 from .s3_folders import is_jumpstart, split
-from .store import Clock, Store
+from .store import Clock
 from .validation import check_request, service_model
 
-_OTHER_OPERATIONS = {
-    "GetProducts", "BatchGetImage", "GetServiceQuota", "ListServiceQuotas", "GetAWSDefaultServiceQuota", "ListAWSDefaultServiceQuotas",
-}  # fmt: skip
 PLAYED = ("sagemaker", "sagemaker-runtime", "pricing", "service-quotas", "ecr")
-
-
-def _hub_content(request: Mapping[str, Any], region: str) -> dict[str, Any]:
-    """A model of JumpStart's public hub, which says nothing against it."""
-    named = {name: request[name] for name in ("HubName", "HubContentType", "HubContentName", "HubContentVersion")}
-    return {**named, "HubContentStatus": "Available", "SupportStatus": "Supported", "HubContentDocument": "{}"}
-
-
-def _hub_files(request: Mapping[str, Any], region: str) -> dict[str, Any]:
-    """The files of every model there: those that training and hosting read. Nobody fetches them here."""
-    files = ("config.json", "model.safetensors")
-    return {"AuthorizedUrlConfigs": [{"LocalPath": f"/{name}", "Url": f"https://hub.invalid/{name}"} for name in files]}
 
 
 class StandIn:
@@ -55,7 +40,7 @@ class StandIn:
         prices: Mapping[str, float | str] | None = None,
         time_scale: float = 1.0,
     ) -> None:
-        self.store, self.market = Store(), Market(prices, quotas)
+        self.market = Market(prices, quotas)
         self._s3_of = s3_of
         if training is None:
             from .real.training import TrainingHost  # here, so that tests with fakes do not load it
@@ -70,30 +55,7 @@ class StandIn:
         on_line = on_training_line or (lambda job, line: None)
         context = Context(workdir, s3_of, gated_weights, clock, on_line, time_scale)
         training.context = hosting.context = context
-        self.training = jobs = TrainingApi(self.store, training, self.market, clock)
-        self.hosting = endpoints = HostingApi(self.store, hosting, self.market, clock, self._has_objects)
-        models, configurations = endpoints.models, endpoints.configurations
-        self._operations: Mapping[str, Callable[[Mapping[str, Any], str], Mapping[str, Any] | None]] = {
-            "CreateTrainingJob": jobs.create,
-            "DescribeTrainingJob": jobs.describe,
-            "StopTrainingJob": jobs.stop,
-            "ListTrainingJobs": jobs.listing,
-            "CreateModel": endpoints.create_model,
-            "DescribeModel": models.describe,
-            "DeleteModel": models.delete,
-            "ListModels": models.listing,
-            "CreateEndpointConfig": endpoints.create_configuration,
-            "DescribeEndpointConfig": configurations.describe,
-            "DeleteEndpointConfig": configurations.delete,
-            "ListEndpointConfigs": configurations.listing,
-            "CreateEndpoint": endpoints.create,
-            "DescribeEndpoint": endpoints.describe,
-            "DeleteEndpoint": endpoints.delete,
-            "ListEndpoints": endpoints.listing,
-            "ListTags": self._tags,
-            "DescribeHubContent": _hub_content,
-            "CreateHubContentPresignedUrls": _hub_files,
-        }
+        self.control_plane = ControlPlane(training, hosting, self.market, clock, self._has_objects)
         self.answered = 0  # requests to endpoints
         service_model("sagemaker")  # a third of a second; better now than in the first call
 
@@ -107,7 +69,7 @@ class StandIn:
         if call.service == "sagemaker-runtime":
             members = call.request
             asked = (str(members["EndpointName"]), body, str(members["ContentType"]))
-            said = self.hosting.invoke(*asked, str(members.get("CustomAttributes", "")))
+            said = self.control_plane.hosting.invoke(*asked, str(members.get("CustomAttributes", "")))
             self.answered += 1
             variant = {"x-Amzn-Invoked-Production-Variant": "primary"}
             return Response(said.body, 200, variant, content_type=said.content_type)
@@ -115,29 +77,13 @@ class StandIn:
 
     def perform(self, service: str, operation: str, request: Mapping[str, Any], region: str) -> Any:
         """Check a request and return its answer, None for an empty one. Raises ServiceError, as the service would answer."""
-        own: Container[str] = self._operations if service == "sagemaker" else _OTHER_OPERATIONS
+        own: Container[str] = self.control_plane.operations if service == "sagemaker" else OPERATIONS
         if operation not in own:
             raise ServiceError("UnknownOperationException", f"The rehearsal does not play {operation}.")
         check_request(service, operation, request)
         if service == "sagemaker":
-            return self._operations[operation](request, region)
+            return self.control_plane.operations[operation](request, region)
         return self.market.call(operation, request, region)
-
-    def leftovers(self) -> dict[str, list[str]]:
-        """Return the names of what would still bill or linger."""
-        return {
-            "training jobs": sorted(job.name for job in self.training.look() if not job.is_over),
-            "endpoints": sorted(endpoint.name for endpoint in self.hosting.look()),
-            "endpoint configurations": sorted(self.store.configurations),
-            "models": sorted(self.store.models),
-        }
-
-    def _tags(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
-        with self.store.lock:
-            tags = self.store.tags.get(request["ResourceArn"])
-        if tags is None:
-            raise invalid(f'Could not find resource "{request["ResourceArn"]}".')
-        return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
     def _has_objects(self, uri: str) -> bool:
         if is_jumpstart(uri):

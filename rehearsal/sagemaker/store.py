@@ -51,6 +51,7 @@ class TrainingJob:
         # When the job had its instance, and when its command ran there.
         self._busy: list[_Span] = []
         self._ran: list[_Span] = []
+        self.billed_share = SPOT_SHARE if self.is_spot else 1.0  # of the seconds in which it has its instance
         self.lock = threading.RLock()
         self.enter("Pending", "Preparing the instances for training")
 
@@ -89,12 +90,12 @@ class TrainingJob:
         """Whether the job has reached a state that it cannot leave."""
         return self.ended is not None
 
-    def enter(self, secondary: str, message: str) -> None:
-        """Go to a secondary status; the instance bills from "Downloading" on."""
+    def enter(self, secondary: str, message: str, *, at: datetime | None = None) -> None:
+        """Go to a secondary status, now or at an earlier moment; the instance bills from "Downloading" on."""
         with self.lock:
             if self.is_over:
                 return
-            now = self.clock()
+            now = at or self.clock()
             if self.transitions and "EndTime" not in self.transitions[-1]:
                 self.transitions[-1]["EndTime"] = now
             self.transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": message})
@@ -105,11 +106,12 @@ class TrainingJob:
             elif secondary == "Training":
                 self._ran.append((now, None))
 
-    def interrupt(self) -> None:
+    def interrupt(self, *, at: datetime | None = None) -> None:
         """Lose the spot instance: the job stays in progress and bills nothing until it has another instance."""
         with self.lock:
-            self._leave(self.clock())
-            self.enter("Interrupted", "The managed spot training instances were interrupted")
+            now = at or self.clock()
+            self._leave(now)
+            self.enter("Interrupted", "The managed spot training instances were interrupted", at=now)
 
     def _leave(self, moment: datetime) -> None:
         for spans in (self._busy, self._ran):
@@ -133,8 +135,9 @@ class TrainingJob:
         with self.lock:
             if self.is_over:
                 return
-            self.enter(secondary or status, reason or f"Training job {status.lower()}")
-            self.ended = self.transitions[-1]["EndTime"] = self.modified = at or self.clock()
+            now = at or self.clock()
+            self.enter(secondary or status, reason or f"Training job {status.lower()}", at=now)
+            self.ended = self.transitions[-1]["EndTime"] = now
             self._leave(self.ended)
             self.status, self.failure_reason = status, reason[:1024] if reason else None
 
@@ -154,7 +157,7 @@ class TrainingJob:
 
     def billed_seconds(self, now: datetime) -> int:
         """Seconds billed until `now`, as AWS counts them: while it has its instance, and on spot a share of them."""
-        return ceil(self.trained_seconds(now) * (SPOT_SHARE if self.is_spot else 1))
+        return ceil(self.trained_seconds(now) * self.billed_share)
 
     def describe(self) -> dict[str, Any]:
         """Return the answer of DescribeTrainingJob."""
@@ -214,8 +217,9 @@ class Endpoint:
         self.created = self.modified = clock()
         self.status = "Creating"
         self.failure_reason: str | None = None
-        self.deleted = False
+        self.deleted: datetime | None = None  # when it left the account
         self.placed = False  # whether it has an instance, so that an engine runs it
+        self.served = False  # whether it was ever in service
         self.lock = threading.RLock()
 
     @property
@@ -231,21 +235,22 @@ class Endpoint:
 
     @property
     def container(self) -> Mapping[str, Any]:
-        """The model's container definition."""
-        container: Mapping[str, Any] = self.model["PrimaryContainer"]
+        """The model's container definition, empty if the model was deleted before the endpoint was created."""
+        container: Mapping[str, Any] = self.model.get("PrimaryContainer", {})
         return container
 
-    def become(self, status: str, reason: str | None = None) -> None:
-        """Go to a state; an endpoint that is being deleted stays so."""
+    def become(self, status: str, reason: str | None = None, *, at: datetime | None = None) -> None:
+        """Go to a state, now or at an earlier moment; an endpoint that is being deleted stays so."""
         with self.lock:
             if self.status == "Deleting":
                 return
-            self.status, self.modified, self.failure_reason = status, self.clock(), reason
+            self.status, self.modified, self.failure_reason = status, at or self.clock(), reason
+            self.served = self.served or status == "InService"
 
-    def vanish(self) -> None:
-        """Leave the account, after Deleting."""
+    def vanish(self, *, at: datetime | None = None) -> None:
+        """Leave the account, after Deleting, now or at an earlier moment."""
         with self.lock:
-            self.deleted = True
+            self.deleted = at or self.clock()
 
     def describe(self) -> dict[str, Any]:
         """Return the answer of DescribeEndpoint."""
@@ -258,7 +263,7 @@ class Endpoint:
                 "CreationTime": self.created,
                 "LastModifiedTime": self.modified,
             }
-            if self.placed and self.status in ("InService", "Deleting"):
+            if self.served:  # one that failed shows no instance, nor which of its types it was to have
                 counts = dict.fromkeys(("CurrentInstanceCount", "DesiredInstanceCount"), self.instance_count)
                 variant = {"VariantName": self.variant["VariantName"], **counts}
                 if "InstancePools" in self.variant:

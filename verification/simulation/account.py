@@ -12,6 +12,9 @@ from typing import Any
 
 from common.ledger import keys
 from common.ledger import ledger as ledger_module
+from rehearsal.sagemaker.market import OPERATIONS
+from rehearsal.sagemaker.s3_folders import split
+from rehearsal.sagemaker.store import Endpoint, TrainingJob
 from rehearsal.step_functions.executions import Execution, context_of
 from rehearsal.step_functions.integrations import call_service, complaints, error_name
 from rehearsal.step_functions.interpreter import Failure, Steps, status_of
@@ -33,7 +36,13 @@ from verification.simulation.services.orchestration import (
     StepFunctions,
     execution_arn,
 )
-from verification.simulation.services.sagemaker import ACCOUNT, REGION, Endpoint, Job, SageMaker
+from verification.simulation.services.sagemaker import (
+    ACCOUNT,
+    REGION,
+    EndpointCourse,
+    JobCourse,
+    SageMaker,
+)
 from verification.simulation.services.supplies import (
     BUCKET,
     SWEEPER,
@@ -94,8 +103,11 @@ class Account:
     def __post_init__(self) -> None:
         world = self.world
         self.table = Table(trouble=world.trouble, pause=world.interleave)
+        listed = ("ml.g5.2xlarge", "ml.g6.2xlarge", "ml.g5.12xlarge", "ml.p4d.24xlarge")
+        self.market = market({name: HOURLY_USD[name] for name in listed})
+        self.storage = Storage(dict(material.objects()) if self.whole else {}, anything=not self.whole)
         self.sagemaker = SageMaker(
-            lambda: world.now, lambda: world.random.uniform(5, 60), self._touched, self._job, self._endpoint
+            world, self.market, self.storage.has_objects, self._job, self._endpoint, self._touched
         )
         self.audit = Audit(world, self.sagemaker, self.requested)
         self.table.observe = self.audit.observe
@@ -103,10 +115,7 @@ class Account:
         self.step_functions = StepFunctions(
             world, lambda execution, error, cause: self.finish(execution, "ABORTED", error, cause), self.tear_down
         )
-        self.storage = Storage(dict(material.objects()) if self.whole else {}, anything=not self.whole)
         self.topic, self.rules = Topic(observe=self.check_email), Rules((TEAR_DOWN, SWEEPER))
-        listed = ("ml.g5.2xlarge", "ml.g6.2xlarge", "ml.g5.12xlarge", "ml.p4d.24xlarge")
-        self.market = market({name: HOURLY_USD[name] for name in listed})
         self.price_list = self._of_market("pricing")
         self.executions, self.tear_downs = self.step_functions.executions, self.step_functions.tear_downs
         self.owners = self.audit.owners
@@ -122,8 +131,8 @@ class Account:
         """The services by boto3's names."""
         return {
             "dynamodb": self.table,
-            "sagemaker": self.sagemaker,
-            "sagemaker-runtime": Runtime(self.sagemaker),
+            "sagemaker": Client("sagemaker", self.sagemaker.control_plane.operations, self.sagemaker.perform),
+            "sagemaker-runtime": Runtime(self.sagemaker.control_plane.hosting),
             "stepfunctions": self.step_functions,
             "scheduler": self.scheduler,
             "s3": self.storage,
@@ -135,7 +144,7 @@ class Account:
         }
 
     def _of_market(self, service: str) -> Client:
-        return Client(service, lambda operation, asked: self.market.call(operation, asked, REGION))
+        return Client(service, OPERATIONS, lambda operation, asked: self.market.call(operation, asked, REGION))
 
     def function(self, name: str, event: Any, given: RunParameters | None = None, cap_cents: int = -1) -> Any:
         """What a Lambda answers. Raises Failure."""
@@ -308,7 +317,7 @@ class Account:
             if not DEFENCES.sweeper:
                 return
             # Where no run ever reserved and nothing was ever made, there is nothing that a sweep could find.
-            something = self.runs() or self.sagemaker.jobs or self.sagemaker.endpoints or self.sagemaker.models
+            something = self.runs() or self.sagemaker.jobs or any(self.sagemaker.control_plane.leftovers().values())
             if something and not any(world.fault(service) for service in ("EventBridge", "Lambda")):
                 self.sweep({"reason": "sweep"})
             stops = [one.stop for one in self.executions.values() if one.stop is not None]
@@ -343,11 +352,10 @@ class Account:
 
     def check_email(self, message: str) -> None:
         """Hears of an e-mail: one that says that nothing is left of a run must be true."""
-        known: dict[str, Any] = {**self.sagemaker.jobs, **self.sagemaker.endpoints}
         # What came after the last look may be there.
         before = self.world.now - timedelta(seconds=SWEEP_SECONDS)
         for run in self.runs():
-            left = [name for name in self.sagemaker.still_there(run) if known[name].created < before]
+            left = [one.name for one in self.sagemaker.still_there(run) if one.created < before]
             if left and re.search(rf"finds nothing more of run {run}[.,]", message):
                 self.audit.add(f"an e-mail says that nothing is left of {run}, and there is {left}")
 
@@ -380,19 +388,20 @@ class Account:
         given = self.deployed[arn] if arn else next(iter(self.deployed.values()))
         return Fate(self.world, given, lambda instance_type: Fraction(usd[instance_type]))
 
-    def _job(self, name: str, run: str, asked: dict[str, Any]) -> Job:
-        self._begun(f"training job {name}", run)
+    def _job(self, job: TrainingJob, made_before: int) -> JobCourse:
+        run = self.sagemaker.run_of(job)
+        self._begun(f"training job {job.name}", run)
         fate = self._fate(run)
-        plan = _plan(fate.given.jobs, len(self.sagemaker.jobs))
+        plan = _plan(fate.given.jobs, made_before)
         if plan in {"completed", "last", "cut", "interrupted"}:
-            folder = asked["OutputDataConfig"]["S3OutputPath"].removeprefix(f"s3://{BUCKET}/")
-            self.storage.objects.update(material.adapter(f"{folder.rstrip('/')}/{name}/output/model/"))
-        return fate.job(name, run, asked, plan)
+            self.storage.objects.update(material.adapter(split(job.artifacts)[1]))
+        return fate.job(run, job.request, plan)
 
-    def _endpoint(self, name: str, run: str, configuration: dict[str, Any]) -> Endpoint:
-        self._begun(f"endpoint {name}", run)
-        fate, made_before = self._fate(run), len(self.sagemaker.endpoints) + len(self.sagemaker.past_endpoints)
-        return fate.endpoint(name, run, configuration, _plan(fate.given.endpoints, made_before))
+    def _endpoint(self, endpoint: Endpoint, made_before: int) -> EndpointCourse:
+        run = self.sagemaker.run_of(endpoint)
+        self._begun(f"endpoint {endpoint.name}", run)
+        fate = self._fate(run)
+        return fate.endpoint(run, endpoint.variant, _plan(fate.given.endpoints, made_before))
 
     def _begun(self, what: str, run: str) -> None:
         self.world.log(f"{what} is created")

@@ -131,8 +131,8 @@ class Audit:
         """The most seconds that an endpoint may be booked for: from its request or creation to the first look that found none, of the
         tear-down that looked last. None where nobody looked."""
         settled, requested = self.settled_at[run], self.requested(run)
-        lives = [one for one in (*self.sagemaker.past_endpoints,) if one.owner == run]
-        spans = [(min(one.created, requested or one.created), one.gone or settled) for one in lives]
+        lives = [one for one, course in self.sagemaker.endpoints.items() if course.run == run]
+        spans = [(min(one.created, requested or one.created), one.deleted) for one in lives if one.deleted]
         early = [at for looks in self.looks.get(run, {}).values() for at in looks if requested and at < requested]
         if early and not spans:
             return None  # a look before the request bounds nothing, and it alone is kept
@@ -191,7 +191,7 @@ class Audit:
             for month, cents in spent.items():
                 truth[month] = truth.get(month, Fraction(0)) + cents
         self._expect(not self.hurt, "a tear-down ended what belonged to another, running execution")
-        unowned = {job.owner for job in self.sagemaker.jobs.values()} - set(self.reserved_at)
+        unowned = {course.run for course in self.sagemaker.jobs.values()} - set(self.reserved_at)
         self._expect(not unowned, f"{unowned} billed and were never reserved")
         for month, cents in truth.items():
             cap = self.cap_at_last_reservation.get(month, 0)
@@ -221,7 +221,10 @@ class Audit:
         """Everything beside the instances."""
         told = [self.used.get(who, (0.0, 0)) for who in (run, self.owners.get(run, ""))]
         # By the clock, whatever share of it bills: checkpoints are written by the clock.
-        training = sum(ceil(job.seconds()) for job in self.sagemaker.jobs.values() if job.owner == run)
+        seconds = (
+            job.trained_seconds(self.world.now) for job, course in self.sagemaker.jobs.items() if course.run == run
+        )
+        training = sum(map(ceil, seconds))
         use = Use(sum(one[0] for one in told), sum(one[1] for one in told), training)
         # Each day ends at the next midnight: of the current version, and of the old one that it becomes.
         days = 2 + CHECKPOINT_KEPT_DAYS + OLD_CHECKPOINT_KEPT_DAYS
@@ -229,17 +232,22 @@ class Audit:
 
     def _billed(self, run: str) -> Iterator[tuple[str, datetime, datetime, Fraction]]:
         """What billed of a run, from when to when, and what it did cost in cents."""
-        maker = self.sagemaker
-        for job in maker.jobs.values():
-            if job.owner == run and job.start is not None:
+        for job, course in self.sagemaker.jobs.items():
+            if course.run == run and job.started is not None:
                 # What waited lies before what billed: so as much as can be is of the later month, which may take reservations still.
-                begin = max(job.start, job.end - timedelta(seconds=job.billed_seconds()))
-                yield "training", begin, job.end, job.hourly_usd * 100 * job.billed_seconds() / 3600
-        for endpoint in [*maker.past_endpoints, *maker.endpoints.values()]:
-            if endpoint.owner == run and endpoint.bills:
-                began, gone = endpoint.created + endpoint.waited, endpoint.gone or self.world.now
-                seconds = Fraction((gone - began) // _MICROSECOND, 1_000_000)
-                yield "endpoint", began, gone, endpoint.hourly_usd * 100 * seconds / 3600
+                ended = job.ended or self.world.now
+                billed = job.billed_seconds(ended)
+                yield (
+                    "training",
+                    max(job.started, ended - timedelta(seconds=billed)),
+                    ended,
+                    course.hourly_usd * 100 * billed / 3600,
+                )
+        for endpoint, goes in self.sagemaker.endpoints.items():
+            if goes.run == run and goes.billed_from is not None:
+                gone = endpoint.deleted or self.world.now
+                billed_for = Fraction((gone - goes.billed_from) // _MICROSECOND, 1_000_000)
+                yield "endpoint", goes.billed_from, gone, goes.hourly_usd * 100 * billed_for / 3600
 
     def instances(self, run: str) -> dict[str, Fraction]:
         """What training and endpoint did cost in cents, each by itself."""
@@ -274,7 +282,7 @@ class Audit:
     def _settled(self, run: str, before: Item, row: Item) -> None:
         self._expect(run not in self.settled_at, f"{run} was settled twice")
         self.settled_at[run] = self.world.now
-        left = self.sagemaker.still_there(run)
+        left = [one.name for one in self.sagemaker.still_there(run)]
         self._expect(not left, f"{run} was settled while {left} still billed")
         for month in row["months"]["S"].split(","):
             self.ledger_cents[month] -= int(before["reserved_cents"]["N"])

@@ -203,18 +203,15 @@ def _kept(account: Account) -> list[str]:
 @at_once
 def _another_tag(account: Account) -> None:
     """Somebody's program writes its own value into the tag `project` of everything that there is."""
-    sagemaker = account.sagemaker
-    found = [job.tags for job in sagemaker.jobs.values()] + [one.tags for one in sagemaker.endpoints.values()]
-    found += [one["Tags"] for one in (*sagemaker.configurations.values(), *sagemaker.models.values())]
-    for tags in found:
-        tags[:] = [{"Key": "project", "Value": "theirs"}, *(one for one in tags if one["Key"] != "project")]
+    for tags in account.sagemaker.control_plane.store.tags.values():
+        tags["project"] = "theirs"
 
 
 def _nobody_tells(account: Account) -> Process:
     """While an endpoint is there its tags change, the ledger goes away, and executions cannot be described."""
     world, hours = account.world, timedelta(hours=4)
     last = world.now + timedelta(hours=12)
-    while not account.sagemaker.endpoints and world.now < last:
+    while not account.sagemaker.present and world.now < last:
         yield 120.0, False
     world.faults.append(outage("ledger", world.now, world.now + hours))
     world.faults.append(throttling("describe_execution", world.now, world.now + hours))

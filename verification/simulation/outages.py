@@ -85,14 +85,15 @@ Moment = Callable[[Account, Execution], bool]
 
 
 def _job_runs(account: Account, execution: Execution) -> bool:
-    return any(job.start and job.start <= account.world.now for job in account.sagemaker.jobs.values())
+    return any(job.started for job in account.sagemaker.jobs)
 
 
 def _deadline_near(account: Account, execution: Execution) -> bool:
-    for one in account.sagemaker.endpoints.values():
-        if account.owners.get(one.owner) == execution.arn:
+    for one in account.sagemaker.present:
+        run = account.sagemaker.run_of(one)
+        if account.owners.get(run) == execution.arn:
             # As it was reserved: a run with little left of the cap gets less than it wished.
-            seconds = int(account.table.rows[keys.of_run(one.owner)]["endpoint_deadline_seconds"]["N"])
+            seconds = int(account.table.rows[keys.of_run(run)]["endpoint_deadline_seconds"]["N"])
             return one.created + timedelta(seconds=seconds - 300) < account.world.now
     return False
 
@@ -101,7 +102,7 @@ MOMENTS: dict[str, Moment] = {
     "before it reserves": lambda account, execution: True,
     "reserved": lambda account, execution: any(keys.run_in(key) for key in account.table.rows),
     "training": _job_runs,
-    "endpoint": lambda account, execution: bool(account.sagemaker.endpoints),
+    "endpoint": lambda account, execution: bool(account.sagemaker.present),
     "deadline": _deadline_near,
     "ended": lambda account, execution: execution.stop is not None,
 }
@@ -150,8 +151,8 @@ def finish(account: Account, what: str) -> Outcome:
         outcome.unbooked_cents = max(outcome.unbooked_cents, spent - booked)
         if spent <= reserved:
             outcome.overbooked_cents = max(outcome.overbooked_cents, booked - reserved)
-    left = [run for run in {job.owner for job in account.sagemaker.jobs.values()} if account.sagemaker.still_there(run)]
-    outcome.leaks = len(left) + len(account.sagemaker.endpoints)
+    made = {course.run for course in account.sagemaker.jobs.values()}
+    outcome.leaks = sum(bool(account.sagemaker.still_there(run)) for run in made) + len(account.sagemaker.present)
     waited = outcome.unbooked_cents <= WAITING_CENTS
     for words in account.audit.wrong:
         unbooked = any(sign in words for sign in UNBOOKED)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from fractions import Fraction
@@ -14,7 +14,7 @@ from stacks.configuration.cdk_json import read_context
 from stacks.configuration.settings import Settings
 from stacks.definitions import literals, run_settings
 from verification.simulation.definitions import PROJECT, machine
-from verification.simulation.services.sagemaker import Endpoint, Job
+from verification.simulation.services.sagemaker import EndpointCourse, JobCourse
 from verification.simulation.world import World
 
 # What AWS may add: SageMaker sends a job a stop signal two minutes before it kills it (its own documentation), and what it
@@ -97,20 +97,20 @@ class Fate:
     given: RunParameters
     hourly_usd: Callable[[str], Fraction]  # of an instance type
 
-    def job(self, name: str, run: str, asked: dict[str, Any], plan: str) -> Job:
-        """A training job as SageMaker starts it for a request."""
+    def job(self, run: str, asked: Mapping[str, Any], plan: str) -> JobCourse:
+        """How a training job goes that SageMaker starts for a request."""
         stopping, resources = asked["StoppingCondition"], asked["ResourceConfig"]
         choice = float(plan == "last") if plan else self.world.random.random()
-        kind, count = _chosen(resources, "InstancePreferences", choice), int(resources["InstanceCount"])
-        spot, now = bool(asked.get("EnableManagedSpotTraining")), self.world.now
+        kind, now = _chosen(resources, "InstancePreferences", choice), self.world.now
+        spot = bool(asked.get("EnableManagedSpotTraining"))
         longest = int(stopping["MaxRuntimeInSeconds"])
         # The longest that it may wait, or on spot wait and run.
         patience = int(stopping["MaxWaitTimeInSeconds" if spot else "MaxPendingTimeInSeconds"])
         unlucky = self.world.random.random() < self.given.extreme
         stop = STOP_SECONDS if unlucky else self.world.random.uniform(1, STOP_SECONDS)
-        usd = self.hourly_usd(kind) * count
+        usd = self.hourly_usd(kind) * int(resources["InstanceCount"])
         # Until something better becomes of it, it finds no instance.
-        made = Job(name, run, usd, now, None, now, "Failed", "CapacityError", stop, kind, count, resources, spot=spot)
+        made = JobCourse(run=run, instance_type=kind, hourly_usd=usd, end=now, seconds_to_stop=stop)
         if plan:
             _planned(made, plan, longest, patience)
         elif spot:
@@ -119,17 +119,17 @@ class Fate:
             self._by_chance(made, longest, patience)
         return made
 
-    def _by_chance(self, made: Job, longest: int, patience: int) -> None:
+    def _by_chance(self, made: JobCourse, longest: int, patience: int) -> None:
         """It may wait as long as SageMaker lets it for its instance, and may never get one."""
         given, dice = self.given, self.world.random
         pending = dice.choice([60, 60, 120, patience, patience]) * dice.random()
-        made.end = made.created + timedelta(seconds=pending)
+        made.end = self.world.now + timedelta(seconds=pending)
         if dice.random() < 0.1:
             if dice.random() < 0.5:
                 made.final, made.detail = "Stopped", "MaxWaitTimeExceeded"
-                made.end = made.created + timedelta(seconds=patience)
+                made.end = self.world.now + timedelta(seconds=patience)
             return
-        made.start, made.reason = made.end, ""
+        made.start = made.end
         if dice.random() < given.extreme:
             made.final, length, made.detail = "Stopped", float(longest + STOP_SECONDS), "MaxRuntimeExceeded"
         elif dice.random() < 0.5 * given.failing:
@@ -140,36 +140,34 @@ class Fate:
         made.pull = given.pull_seconds
         made.end = made.start + timedelta(seconds=length + made.pull)
 
-    def _by_chance_on_spot(self, made: Job, longest: int, most: int) -> None:
+    def _by_chance_on_spot(self, made: JobCourse, longest: int, most: int) -> None:
         """At its dearest it is interrupted so often that each second of its clock bills as one on demand does.
 
         Nothing says that MaxRuntimeInSeconds counts over all restarts: here it does not, and the clock of MaxWaitTimeInSeconds alone ends it.
         """
-        given, dice = self.given, self.world.random
-        made.final, made.reason, made.detail = "Stopped", "", "MaxWaitTimeExceeded"
-        made.end = made.created + timedelta(seconds=most)
+        given, dice, now = self.given, self.world.random, self.world.now
+        made.final, made.detail = "Stopped", "MaxWaitTimeExceeded"
+        made.end = now + timedelta(seconds=most)
         if dice.random() < 0.1:
             return  # no instance ever came
         waited = dice.uniform(0, most - longest)
         if dice.random() < given.extreme:
-            made.start, made.end = made.created, made.created + timedelta(seconds=most + STOP_SECONDS)
+            made.start, made.end = now, now + timedelta(seconds=most + STOP_SECONDS)
             return
-        made.start, made.billed_share = made.created + timedelta(seconds=waited), dice.uniform(0.1, 1)
+        made.start, made.billed_share = now + timedelta(seconds=waited), dice.uniform(0.1, 1)
         if dice.random() < 0.5 * given.failing:
             return  # interrupted, and never back
         made.final, made.detail = "Completed", ""
         made.end = made.start + timedelta(seconds=dice.uniform(600, most - waited))
 
-    def endpoint(self, name: str, run: str, configuration: dict[str, Any], plan: str) -> Endpoint:
-        """An endpoint that comes up, fails, or finds no instance, which alone bills nothing.
+    def endpoint(self, run: str, variant: Mapping[str, Any], plan: str) -> EndpointCourse:
+        """How an endpoint goes: it comes up, fails, or finds no instance, which alone bills nothing.
 
         With a list of types it waits for an instance, by chance up to its time-out.
         """
         given, dice, now = self.given, self.world.random, self.world.now
-        (variant,) = configuration["ProductionVariants"]
-        pools = [one["InstanceType"] for one in variant.get("InstancePools", [])]
         waits, choice = 0.0, float(plan == "last")
-        if pools and not plan:
+        if "InstancePools" in variant and not plan:
             waits, choice = dice.random() * variant["VariantInstanceProvisionTimeoutInSeconds"], dice.random()
         # The configuration's own limits of download and health check end what never comes up.
         longest = variant["ModelDataDownloadTimeoutInSeconds"] + variant["ContainerStartupHealthCheckTimeoutInSeconds"]
@@ -182,31 +180,35 @@ class Fate:
             # Every second one is looked for as long as SageMaker does, the others fail some minutes after their creation.
             creating = float(ENDPOINT_CAPACITY_SECONDS) if capacity and creating > 480 else creating
         reason = "CapacityError" if capacity else "The container did not pass its health check"
-        kind, count = _chosen(variant, "InstancePools", choice), int(variant["InitialInstanceCount"])
-        ready = now + timedelta(seconds=waits + creating + given.pull_seconds)
-        usd, works, bills = self.hourly_usd(kind) * count, works and not capacity, not capacity
-        made = Endpoint(name, run, usd, now, ready, works, bills, reason, instances=count)
-        made.waited, made.instance_type, made.pools = timedelta(seconds=waits), kind, pools
-        return made
+        kind, waited = _chosen(variant, "InstancePools", choice), now + timedelta(seconds=waits)
+        return EndpointCourse(
+            run=run,
+            instance_type=kind,
+            hourly_usd=self.hourly_usd(kind) * int(variant["InitialInstanceCount"]),
+            billed_from=None if capacity else waited,
+            ready=waited + timedelta(seconds=creating + given.pull_seconds),
+            final="InService" if works and not capacity else "Failed",
+            reason=reason,
+        )
 
 
-def _chosen(given: dict[str, Any], name: str, choice: float) -> str:
+def _chosen(given: Mapping[str, Any], name: str, choice: float) -> str:
     """The one type, or the type of a list that lies at `choice`, from 0 to 1."""
     kinds = [one["InstanceType"] for one in given.get(name, [given])]
     return str(kinds[min(int(choice * len(kinds)), len(kinds) - 1)])
 
 
-def _planned(made: Job, plan: str, longest: int, patience: int) -> None:
+def _planned(made: JobCourse, plan: str, longest: int, patience: int) -> None:
     """A training job as a row of the table wants it: completed (on the last type of a list: last), failed, no weights, cut, hangs,
     capacity, waits, interrupted or taken."""
     if plan == "capacity":
-        made.end = made.created + timedelta(seconds=60)
+        made.end += timedelta(seconds=60)
         return
     if plan == "waits":
-        made.final, made.reason, made.detail = "Stopped", "", "Stopped"
-        made.end = made.created + timedelta(seconds=patience)
+        made.final = "Stopped"
+        made.end += timedelta(seconds=patience)
         return
-    made.reason, made.start = "", made.created + timedelta(seconds=60)
+    made.start = made.end + timedelta(seconds=60)
     seconds: float = 1200
     made.final = "Completed"
     if plan == "failed":

@@ -181,12 +181,8 @@ def _differs(what: str, execution: Execution, end: tuple[str, str]) -> list[str]
 
 def left(account: Account) -> list[str]:
     """What is left of any run: what bills or may, what runs, and schedules."""
-    sagemaker = account.sagemaker
     kept = {
-        "jobs": [name for name, job in sagemaker.jobs.items() if account.world.now < job.end],
-        "endpoints": list(sagemaker.endpoints),
-        "models": list(sagemaker.models),
-        "endpoint configurations": list(sagemaker.configurations),
+        **account.sagemaker.control_plane.leftovers(),
         "schedules": list(account.scheduler.entries),
         "executions": [
             one.name for one in (*account.executions.values(), *account.tear_downs.values()) if not one.stop

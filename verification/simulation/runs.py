@@ -168,12 +168,11 @@ class FineTuning:
             self.account.audit.end_reserve(payload["runName"])
 
     def _ask(self, payload: dict[str, Any]) -> Any:
-        sagemaker, name = self.account.sagemaker, payload["endpointName"]
-        endpoint = sagemaker.endpoints.get(name)
-        in_service = endpoint is not None and endpoint.status(self.world.now) == "InService"
+        present, name = self.account.sagemaker.present, payload["endpointName"]
+        in_service = any(one.name == name and one.status == "InService" for one in present)
         if in_service and self._unlucky(0.05):
             # A person deletes the endpoint by hand, so no tear-down will ever see it.
-            sagemaker.delete_endpoint(EndpointName=name)
+            self.account.clients["sagemaker"].delete_endpoint(EndpointName=name)
             in_service = False
         if not in_service or self._unlucky(0.15):
             raise Failure("EndpointAnsweredBadly", "the endpoint is gone or broken")

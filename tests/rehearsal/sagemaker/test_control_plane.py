@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.doubles.rehearsal.sagemaker_account import (
     ROLE,
     SageMakerAccount,
     StoppedClock,
+    account,
     channel,
     configuration_request,
     model_request,
@@ -24,6 +26,7 @@ from tests.doubles.rehearsal.sagemaker_account import (
     source,
     training_request,
 )
+from verification.fake_engines import FakeHosting
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
 
@@ -78,6 +81,42 @@ def test_an_endpoint_is_created_serves_and_goes(aws: SageMakerAccount) -> None:
     assert "Could not find endpoint" in refusal(lambda: aws.endpoint("it"))[1]
 
 
+def test_an_endpoint_takes_its_name_in_every_case(aws: SageMakerAccount) -> None:
+    aws.deploy("it")
+    again = refusal(lambda: aws.sagemaker.create_endpoint(EndpointName="IT", EndpointConfigName="it"))
+    assert again == ("ValidationException", f'Cannot create already existing endpoint "{ARN}:endpoint/IT".')
+
+
+def test_an_endpoint_is_created_from_its_configuration_though_the_model_is_gone(aws: SageMakerAccount) -> None:
+    aws.sagemaker.create_model(**model_request("it"))
+    aws.sagemaker.create_endpoint_config(**configuration_request("it"))
+    aws.sagemaker.delete_model(ModelName="it")
+    assert (
+        "Could not find model"
+        in refusal(lambda: aws.sagemaker.create_endpoint_config(**configuration_request("other", ModelName="it")))[1]
+    )
+    aws.sagemaker.create_endpoint(EndpointName="it", EndpointConfigName="it")
+    assert aws.endpoint("it")["EndpointStatus"] == "Creating"
+
+
+def test_an_endpoint_shows_its_instances_once_it_is_in_service_and_none_if_it_failed(tmp_path: Path) -> None:
+    pools = [
+        {"InstanceType": kind, "Priority": number} for number, kind in enumerate(("ml.g5.2xlarge", "ml.g6.2xlarge"), 1)
+    ]
+    shown = {}
+    for outcome in ("in service", "capacity"):
+        with account(tmp_path, hosting=FakeHosting(outcome)) as aws:
+            aws.deploy("it", InstanceType=None, InstancePools=pools)
+            assert "ProductionVariants" not in aws.endpoint("it")
+            aws.endpoint("it")
+            aws.sagemaker.delete_endpoint(EndpointName="it")
+            shown[outcome] = aws.endpoint("it")
+    assert {seen["EndpointStatus"] for seen in shown.values()} == {"Deleting"}
+    counts = [pool["CurrentInstanceCount"] for pool in shown["in service"]["ProductionVariants"][0]["InstancePools"]]
+    assert counts == [1, 0]
+    assert "ProductionVariants" not in shown["capacity"]
+
+
 def test_what_is_missing_or_there_already_is_refused_by_its_arn(aws: SageMakerAccount) -> None:
     sagemaker = aws.sagemaker
     kinds: list[tuple[str, str, Callable[[], Any], Callable[[], Any]]] = [
@@ -120,7 +159,7 @@ def test_without_capacity_jobs_and_endpoints_fail_unbilled(aws: SageMakerAccount
     assert "InsufficientInstanceCapacity" in aws.endpoint("it")["FailureReason"]
     assert aws.job("job")["BillableTimeInSeconds"] == 0
     aws.sagemaker.delete_endpoint(EndpointName="it")
-    assert aws.standin.leftovers()["endpoints"] == []
+    assert aws.standin.control_plane.leftovers()["endpoints"] == []
 
 
 def test_lists_filter_by_name_status_and_time(aws: SageMakerAccount, clock: StoppedClock) -> None:
@@ -180,6 +219,21 @@ def test_a_job_on_spot_bills_a_share_of_the_seconds_in_which_it_has_an_instance(
     job.finish("Completed")
     answer = job.describe()
     assert (answer["TrainingTimeInSeconds"], answer["BillableTimeInSeconds"]) == (150, 60)
+
+
+def test_changes_may_be_told_later_than_they_happened() -> None:
+    clock = StoppedClock()
+    begun, moments = clock(), [clock() + timedelta(seconds=seconds) for seconds in (60, 90, 120, 300)]
+    job = TrainingJob("job", "arn", training_request("job"), clock)
+    clock.advance(hours=1)
+    download = partial(job.enter, "Downloading", "")
+    changes: list[Callable[..., None]] = [download, job.interrupt, download, partial(job.finish, "Completed")]
+    for change, moment in zip(changes, moments, strict=True):
+        change(at=moment)
+    told = job.describe()
+    assert [step["StartTime"] for step in told["SecondaryStatusTransitions"]] == [begun, *moments]
+    assert (told["TrainingStartTime"], told["TrainingEndTime"]) == (moments[0], moments[-1])
+    assert told["BillableTimeInSeconds"] == 30 + 180
 
 
 # requests that AWS would refuse

@@ -106,7 +106,7 @@ def test_a_deleted_endpoint_ends_server_and_children(aws: SageMakerAccount, host
     with socket.create_connection(("127.0.0.1", host.port_of("it")), timeout=PATIENCE_SECONDS):
         pass
     aws.sagemaker.delete_endpoint(EndpointName="it")
-    eventually(lambda: aws.standin.leftovers()["endpoints"] == [])
+    eventually(lambda: aws.standin.control_plane.leftovers()["endpoints"] == [])
     eventually(lambda: has_ended(int(server)) and has_ended(int(child)))
     with pytest.raises(LookupError, match="it"):
         host.port_of("it")

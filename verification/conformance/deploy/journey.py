@@ -142,7 +142,9 @@ class Journey:
         given = json.loads(ended["input"])
         if (given.get("executionArn"), given.get("reason")) != (self._execution, "event"):
             problems.append(f"it was not the run's event that started it: {given}")
-        problems += [f"left: {kind} {names}" for kind, names in self.account.sagemaker.leftovers().items() if names]
+        problems += [
+            f"left: {kind} {names}" for kind, names in self.account.sagemaker.control_plane.leftovers().items() if names
+        ]
         schedules = self.account.client("scheduler").list_schedules()["Schedules"]
         problems += [f"left: schedule {schedule['Name']}" for schedule in schedules]
         problems += [] if self._result_published() else ["no result was published to the topic"]

@@ -1,17 +1,18 @@
 """What a run needs beside SageMaker: S3, SNS, event rules, the market of prices, quotas and images, and the endpoint's answers."""
 
-import hashlib
 import io
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from preflight.account import quotas
+from rehearsal.calls import ServiceError
 from rehearsal.sagemaker.market import Market
+from rehearsal.sagemaker.operations import HostingApi
+from rehearsal.sagemaker.s3_folders import split
 from verification.simulation.price_list import HOURLY_USD
 from verification.simulation.services import client_error
-from verification.simulation.services.sagemaker import ACCOUNT, REGION, SageMaker
+from verification.simulation.services.sagemaker import ACCOUNT, REGION
 
 BUCKET = "bucket"
 SWEEPER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:sweeper"
@@ -46,6 +47,11 @@ class Storage:
             return {"KeyCount": 1}
         keys = sorted(key for key in self.objects if key.startswith(Prefix))[:MaxKeys]
         return {"KeyCount": len(keys), "Contents": [{"Key": key, "Size": len(self.objects[key])} for key in keys]}
+
+    def has_objects(self, uri: str) -> bool:
+        """Whether something lies under an S3 URI."""
+        bucket, prefix = split(uri)
+        return bool(self.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)["KeyCount"])
 
     def _kept(self, key: str, missing: str) -> bytes:
         if key not in self.objects:
@@ -94,17 +100,16 @@ def market(hourly_usd: Mapping[str, str]) -> Market:
 
 @dataclass(frozen=True)
 class Runtime:
-    """InvokeEndpoint: words that depend on the model and the request, from an endpoint that is in service."""
+    """InvokeEndpoint."""
 
-    sagemaker: SageMaker
+    hosting: HostingApi
 
-    def invoke_endpoint(self, *, EndpointName: str, Body: str, CustomAttributes: str = "", **_: Any) -> dict[str, Any]:
-        """The answer to an OpenAI completion. Without the route the body's model counts for nothing, as in vLLM."""
-        endpoint = self.sagemaker.endpoints.get(EndpointName)
-        if endpoint is None or endpoint.status(self.sagemaker.clock()) != "InService":
-            raise client_error("ValidationError", f"Endpoint {EndpointName} of account not found.")
-        asked = json.loads(Body)
-        model = asked["model"] if CustomAttributes.startswith("route=/v1/") else "base"
-        words = hashlib.sha256(f"{model} {Body}".encode()).hexdigest()
-        answer = {"model": model, "choices": [{"index": 0, "text": f" {words[:12]} {words[12:24]}"}]}
-        return {"Body": io.BytesIO(json.dumps(answer).encode())}
+    def invoke_endpoint(
+        self, *, EndpointName: str, Body: str, ContentType: str, CustomAttributes: str = ""
+    ) -> dict[str, Any]:
+        """The answer of an endpoint that is in service."""
+        try:
+            answer = self.hosting.invoke(EndpointName, Body.encode(), ContentType, CustomAttributes)
+        except ServiceError as error:
+            raise client_error(error.code, error.message) from error
+        return {"Body": io.BytesIO(answer.body)}
