@@ -6,7 +6,7 @@ not have fails the test. A listing that is not paged through shows one entry onl
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -17,6 +17,8 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 from botocore.model import ListShape, OperationModel, StructureShape
 from botocore.validate import ParamValidator
+
+from verification.simulation.services import Pages
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:captune-fine-tuning"
@@ -104,33 +106,14 @@ class Service:
 
         return call
 
-    def get_paginator(self, operation: str) -> "Pages":
+    def get_paginator(self, operation: str) -> Pages:
         """Pages of one entry each."""
         assert operation in _pageable(self.name), f"botocore cannot page through {operation}"
-        return Pages(self, operation)
+        return Pages(getattr(self, operation))
 
     def called(self, operation: str) -> list[dict[str, Any]]:
         """The requests of one operation."""
         return [request for name, request in self.calls if name == operation]
-
-
-class Pages:
-    """A paginator."""
-
-    def __init__(self, service: Service, operation: str) -> None:
-        self._service, self._operation = service, operation
-
-    def paginate(self, **request: Any) -> Iterator[dict[str, Any]]:
-        """All pages, the first even when it is empty. A requested page size goes to the service, as with botocore."""
-        size = request.pop("PaginationConfig", {}).get("PageSize")
-        token: dict[str, Any] = {"MaxResults": size} if size else {}
-        while True:
-            page = getattr(self._service, self._operation)(**request, **token)
-            yield page
-            key = next((key for key in ("NextToken", "nextToken") if key in page), None)
-            if key is None:
-                return
-            token[key] = page[key]
 
 
 def page(field: str, entries: list[Any], token: str | None, token_field: str = "NextToken") -> dict[str, Any]:

@@ -17,7 +17,7 @@ def client_error(code: str, message: str = "", operation: str = "Operation") -> 
 
 @dataclass(frozen=True)
 class Pages:
-    """A paginator of boto3's kind, without the time that botocore's takes. A service that knows no pages answers with one."""
+    """A paginator of boto3's kind, faster than botocore's own. An answer without a token is the last page."""
 
     call: Callable[..., dict[str, Any]]
 
@@ -30,14 +30,15 @@ class Pages:
         while True:
             page = self.call(**arguments)
             yield page
-            if "NextToken" not in page:
+            token = next((name for name in ("NextToken", "nextToken") if name in page), None)
+            if token is None:
                 return
-            arguments["NextToken"] = page["NextToken"]
+            arguments[token] = page[token]
 
 
 @dataclass
 class Client:
-    """A client of boto3's kind for one service (boto3's name): it has the operations `played`, which `perform` performs in this process.
+    """A client of boto3's kind for one service (boto3's name): `perform` performs the operations `played` in this process.
 
     While `answers` is false nothing that is paged through can be reached.
     """

@@ -87,9 +87,9 @@ AnyCourse = TypeVar("AnyCourse", bound=Course)
 
 
 class _Virtual(Engine[Thing], Generic[Thing, AnyCourse]):
-    """Decides a course at the start of each job or endpoint, and follows it whenever somebody looks.
+    """Decides a course at the start of each job or endpoint, and follows it with each look.
 
-    `courses` are those of everything that ever was; `decide` is given the number of those before.
+    `courses` holds every course so far; `decide` gets the number of earlier ones.
     """
 
     def __init__(self, world: World, decide: Callable[[Thing, int], AnyCourse]) -> None:
@@ -147,7 +147,7 @@ class _Clock:
 class SageMaker:
     """The control plane, and what only the simulation and its audit know of jobs and endpoints.
 
-    `ended` is told whose job or endpoint somebody ends.
+    `ended` is called with the run whose job or endpoint a call is to end.
     """
 
     def __init__(
@@ -182,17 +182,17 @@ class SageMaker:
 
     @property
     def endpoints(self) -> dict[Endpoint, EndpointCourse]:
-        """Every endpoint that there is or was, as it is now."""
+        """Every endpoint so far, as it is now."""
         self.control_plane.hosting.look()
         return self._hosting.courses
 
     @property
     def present(self) -> list[Endpoint]:
-        """The endpoints that there are."""
+        """The endpoints that exist now."""
         return self.control_plane.hosting.look()
 
     def unchanged_until(self, name: str) -> datetime | None:
-        """Until when the status of a job or an endpoint stays what it is, as long as nobody touches it."""
+        """The moment of the next change of status of a job or an endpoint, if no call comes before."""
         moments = (
             course.changes[-1][0]
             for thing, course in self._all()
@@ -205,6 +205,6 @@ class SageMaker:
         return [thing for thing, course in self._all() if course.run == run]
 
     def _all(self) -> Iterator[tuple[TrainingJob | Endpoint, Course]]:
-        """The jobs that are not over and the endpoints that there are."""
+        """The jobs that are not over and the endpoints that exist."""
         yield from ((job, course) for job, course in self.jobs.items() if not job.is_over)
         yield from ((endpoint, course) for endpoint, course in self.endpoints.items() if not endpoint.deleted)
