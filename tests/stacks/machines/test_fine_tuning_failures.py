@@ -68,6 +68,7 @@ def test_a_service_is_called_again_after_these_pauses_and_then_ends_the_run_in_i
             assert (execution.status, execution.calls[-1].state) == ("FAILED", state)
             trained = SERVICES.index(state) >= SERVICES.index("CreateModel")
             assert ("No luck." in execution.cause, execution.cause.endswith(KEPT)) == (True, trained)
+            assert execution.error != TIMED_OUT.error  # States.TaskFailed would not catch it
             assert (ADAPTER in execution.cause) is (trained or state in ("DescribeTraining", "LookForAdapter"))
 
 
