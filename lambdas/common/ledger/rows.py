@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self, TypedDict, get_type_hints
 
 from common.clock import from_iso, month_of, written
+from common.endpoint_lives import Life
 from common.errors import LedgerDamaged
 from common.ledger import keys
 from common.ledger.seal import RawItem, opened
@@ -54,39 +55,33 @@ class RunItem(TypedDict, total=False):
     settled_again_at: str
 
 
-def _moment(text: str) -> bool:
-    return from_iso(text) is not None and text.isascii()
-
-
-def _prices(text: str) -> bool:
-    # Patterns take ASCII digits only: \d takes those of every script.
-    priced = re.fullmatch(r"([^\s=]+=[0-9]+(\.[0-9]+)?)( [^\s=]+=[0-9]+(\.[0-9]+)?)*", text)
-    return bool(priced) and all(price.hourly_usd > 0 for price in prices.read(text, "Hosting", ""))
+def _moment(text: str) -> object:
+    return text.isascii() and from_iso(text)
 
 
 def _seen(text: str) -> bool:
     seen = json.loads(text)
-    moments = [seen["noneAt"]] if "noneAt" in seen else []
-    for life in seen.get("lives", []):
-        moments += [life["createdAt"], *([life["goneAt"]] if "goneAt" in life else [])]
-        if not isinstance(life["name"], str) or type(life.get("instanceCount", 1)) is not int:
-            return False
-    return all(map(_moment, moments))
+    lives = seen.get("lives", [])
+    moments = [one[name] for one in (seen, *lives) for name in ("noneAt", "createdAt", "goneAt") if name in one]
+    types = [type(life[name]) is kind for life in lives for name, kind in _LIFE.items() if name in life]
+    return all(types) and all(map(_moment, moments)) and all({"name", "createdAt"} <= life.keys() for life in lives)
 
 
-def _like(pattern: str) -> Callable[[str], bool]:
-    return lambda text: re.fullmatch(pattern, text) is not None
-
-
+_LIFE = get_type_hints(Life)
+# Patterns take ASCII digits only: \d takes those of every script.
 _MONTH = r"[0-9]{4}-(0[1-9]|1[0-2])"
 _MOMENT = (_moment, "2026-11-24T12:00:00+00:00")
 _MOMENTS = ("reserved_at", "settled_at", "settled_again_at", "ends_by", "keep_until")
-_PRICES = (_prices, "ml.g5.2xlarge=1.515 ml.g6.2xlarge=1.222")
+_PRICE = r"[^\s=]+=(?=[0-9.]*[1-9])[0-9]+(\.[0-9]+)?"  # above zero
+_PRICES = (re.compile(f"{_PRICE}( {_PRICE})*").fullmatch, "ml.g5.2xlarge=1.515 ml.g6.2xlarge=1.222")
 # How each attribute is checked, and an example of it.
-_FORMS: Mapping[str, tuple[Callable[[str], bool], str]] = {
-    "state": (_like("reserved|settled"), "reserved or settled"),
-    "months": (_like(f"{_MONTH}(,{_MONTH})*"), "2026-11,2026-12"),
-    "execution_arn": (_like(r"arn:[^:]+:states:[^:]+:[0-9]{12}:execution:[^:]+:[^:]+"), "arn:aws:states:REGION:ACCOUNT:execution:MACHINE:NAME"),
+_FORMS: Mapping[str, tuple[Callable[[str], object], str]] = {
+    "state": (re.compile("reserved|settled").fullmatch, "reserved or settled"),
+    "months": (re.compile(f"{_MONTH}(,{_MONTH})*").fullmatch, "2026-11,2026-12"),
+    "execution_arn": (
+        re.compile(r"arn:[^:]+:states:[^:]+:[0-9]{12}:execution:[^:]+:[^:]+").fullmatch,
+        "arn:aws:states:REGION:ACCOUNT:execution:MACHINE:NAME",
+    ),
     "endpoint_seen": (_seen, "{}"),
     **dict.fromkeys(_MOMENTS, _MOMENT),
     **dict.fromkeys(("training_prices", "hosting_prices"), _PRICES),
@@ -126,9 +121,9 @@ def contradictions(item: Mapping[str, Any]) -> list[str]:
     return wrong
 
 
-def _holds(check: Callable[[str], bool], text: str) -> bool:
+def _holds(check: Callable[[str], object], text: str) -> bool:
     try:
-        return check(text)
+        return bool(check(text))
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return False
 

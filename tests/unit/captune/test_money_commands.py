@@ -202,18 +202,10 @@ class TestAccepting:
     @pytest.mark.parametrize(
         ("changes", "words"),
         [
-            ({"state": "open"}, "state must be written like reserved or settled, not open"),
-            ({"state": "settled"}, "actual_cents is missing"), ({"months": ""}, "months is missing"),
-            ({"reserved_cents": "-1"}, "reserved_cents must be a whole number from 0 on"), ({"reserved_cents": "x"}, "reserved_cents must be a whole number"),
-            ({"months": "2026-13"}, "months must be written like 2026-11"), ({"reserved_at": "noon"}, "reserved_at must be written like 2026-"),
-            ({"hosting_prices": "cheap"}, "hosting_prices must be written like ml"), ({"actual_cents_2026-11": "x"}, "actual_cents_2026-11 must"),
-            ({"execution_arn": "arn"}, "execution_arn must be written like arn"), ({"endpoint_seen": "no"}, "endpoint_seen must"),
-            ({"reserved_at": "2026-02-29T12:00:00+00:00"}, "reserved_at must"), ({"reserved_at": "2026-10-24T12:00:00+00:00"}, "months must hold 2026-10"),
-            ({"reserved_at": "2026-11-24"}, "reserved_at must"), ({"reserved_at": "2026-11-24T12:00:00+05:00"}, "reserved_at must"),
-            ({"reserved_cents": "²"}, "reserved_cents must"), ({"reserved_cents": "9" * 5000}, "reserved_cents must"),
-            ({"hosting_prices": "a=b=1"}, "hosting_prices must"), ({"hosting_prices": "ml.g5.2xlarge=0"}, "hosting_prices must"),
-            ({"endpoint_seen": "{x}"}, "endpoint_seen must"), ({"endpoint_seen": '{"lives": [{}]}'}, "endpoint_seen must"),
-            ({"months": "٢٠٢٦-11"}, "months must"), ({"training_instances": "0"}, "training_instances must be a whole number from 1 on"),
+            ({"state": "open"}, "state must be written like reserved or settled, not open"), ({"months": ""}, "months is missing"),
+            ({"state": "settled"}, "actual_cents is missing"), ({"reserved_cents": "²"}, "reserved_cents must be a whole number"),
+            ({"reserved_cents": "9" * 5000}, "reserved_cents must be a whole number"), ({"reserved_cents": "-1"}, "reserved_cents must be a whole number"),
+            ({"reserved_at": "2026-10-24T12:00:00+00:00"}, "months must hold 2026-10"),
         ],
     )  # fmt: skip
     def test_what_no_reader_could_use_is_not_accepted(self, changes: dict[str, str], words: str) -> None:
