@@ -241,7 +241,8 @@ class HostingApi:
             if name.lower() in map(str.lower, self._store.endpoints):
                 raise invalid(f'Cannot create already existing endpoint "{where}".')
             configuration = self.configurations.describe(request, region)
-            # AWS documents that CreateEndpoint looks for the configuration only. An endpoint whose model is gone fails in the end.
+            # botocore's model (CreateEndpoint) documents a check of the configuration and none of the model. What AWS does with an
+            # endpoint whose model is gone is not documented; here it fails while it is created.
             model = self._store.models.get(configuration["ProductionVariants"][0]["ModelName"], {})
             endpoint = Endpoint(name, where, configuration, model, self._clock)
             endpoint.placed = self._market.select(endpoint)

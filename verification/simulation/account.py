@@ -47,10 +47,10 @@ from verification.simulation.services.supplies import (
     BUCKET,
     SWEEPER,
     Rules,
-    Runtime,
     Storage,
     Topic,
     market,
+    runtime,
 )
 from verification.simulation.virtual_time import VirtualRun
 from verification.simulation.world import DEFENCES, NOON, Process, World
@@ -132,7 +132,7 @@ class Account:
         return {
             "dynamodb": self.table,
             "sagemaker": Client("sagemaker", self.sagemaker.control_plane.operations, self.sagemaker.perform),
-            "sagemaker-runtime": Runtime(self.sagemaker.control_plane.hosting),
+            "sagemaker-runtime": runtime(self.sagemaker.control_plane.hosting),
             "stepfunctions": self.step_functions,
             "scheduler": self.scheduler,
             "s3": self.storage,

@@ -232,8 +232,8 @@ class Audit:
 
     def _billed(self, run: str) -> Iterator[tuple[str, datetime, datetime, Fraction]]:
         """What billed of a run, from when to when, and what it did cost in cents."""
-        for job, course in self.sagemaker.jobs.items():
-            if course.run == run and job.started is not None:
+        for job, job_course in self.sagemaker.jobs.items():
+            if job_course.run == run and job.started is not None:
                 # What waited lies before what billed: so as much as can be is of the later month, which may take reservations still.
                 ended = job.ended or self.world.now
                 billed = job.billed_seconds(ended)
@@ -241,13 +241,13 @@ class Audit:
                     "training",
                     max(job.started, ended - timedelta(seconds=billed)),
                     ended,
-                    course.hourly_usd * 100 * billed / 3600,
+                    job_course.hourly_usd * 100 * billed / 3600,
                 )
-        for endpoint, goes in self.sagemaker.endpoints.items():
-            if goes.run == run and goes.billed_from is not None:
+        for endpoint, course in self.sagemaker.endpoints.items():
+            if course.run == run and course.billed_from is not None:
                 gone = endpoint.deleted or self.world.now
-                billed_for = Fraction((gone - goes.billed_from) // _MICROSECOND, 1_000_000)
-                yield "endpoint", goes.billed_from, gone, goes.hourly_usd * 100 * billed_for / 3600
+                seconds = Fraction((gone - course.billed_from) // _MICROSECOND, 1_000_000)
+                yield "endpoint", course.billed_from, gone, course.hourly_usd * 100 * seconds / 3600
 
     def instances(self, run: str) -> dict[str, Fraction]:
         """What training and endpoint did cost in cents, each by itself."""

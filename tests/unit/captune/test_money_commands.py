@@ -205,7 +205,7 @@ class TestAccepting:
             ({"state": "open"}, "state must be written like reserved or settled, not open"), ({"months": ""}, "months is missing"),
             ({"state": "settled"}, "actual_cents is missing"), ({"reserved_cents": "²"}, "reserved_cents must be a whole number"),
             ({"reserved_cents": "9" * 5000}, "reserved_cents must be a whole number"), ({"reserved_cents": "-1"}, "reserved_cents must be a whole number"),
-            ({"reserved_at": "2026-10-24T12:00:00+00:00"}, "months must hold 2026-10"),
+            ({"reserved_at": "2026-10-24T12:00:00+00:00"}, "months must hold 2026-10"), ({"reserved_at": "2026-02-29T12:00:00+00:00"}, "reserved_at must be written like 2026-"),
         ],
     )  # fmt: skip
     def test_what_no_reader_could_use_is_not_accepted(self, changes: dict[str, str], words: str) -> None:

@@ -1,5 +1,6 @@
 """SageMaker in virtual time: the rehearsal's control plane over engines that decide at the start of a job or an endpoint how it will go."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,7 +21,7 @@ ACCOUNT = "111122223333"
 
 
 @dataclass(kw_only=True)
-class Course:
+class Course(ABC):
     """How a job or an endpoint goes: its run, its instances, and the changes to come, each with its moment."""
 
     run: str
@@ -28,9 +29,9 @@ class Course:
     hourly_usd: Fraction  # of all its instances together
     changes: list[tuple[datetime, Callable[..., None]]] = field(default_factory=list)
 
+    @abstractmethod
     def plan(self, thing: Any) -> None:
         """Plan all changes of a job or an endpoint."""
-        raise NotImplementedError
 
 
 @dataclass(kw_only=True)
@@ -147,7 +148,7 @@ class _Clock:
 class SageMaker:
     """The control plane, and what only the simulation and its audit know of jobs and endpoints.
 
-    `ended` is called with the run whose job or endpoint a call is to end.
+    `ending` is called before each call that stops a job or deletes an endpoint, with its run.
     """
 
     def __init__(
@@ -157,17 +158,17 @@ class SageMaker:
         has_objects: Callable[[str], bool],
         decide_job: Callable[[TrainingJob, int], JobCourse],
         decide_endpoint: Callable[[Endpoint, int], EndpointCourse],
-        ended: Callable[[str], None],
+        ending: Callable[[str], None],
     ) -> None:
         self._training, self._hosting = VirtualTraining(world, decide_job), VirtualHosting(world, decide_endpoint)
-        self._ended = ended
+        self._ending = ending
         self.control_plane = ControlPlane(self._training, self._hosting, market, _Clock(world), has_objects)
 
     def perform(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Perform an operation. Raises ServiceError, as SageMaker would answer."""
         if operation in {"StopTrainingJob", "DeleteEndpoint"}:
             (name,) = request.values()
-            self._ended(next((course.run for thing, course in self._all() if thing.name == name), ""))
+            self._ending(next((course.run for thing, course in self._all() if thing.name == name), ""))
         return dict(self.control_plane.operations[operation](request, REGION) or {})
 
     def run_of(self, thing: TrainingJob | Endpoint) -> str:

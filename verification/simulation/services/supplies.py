@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from preflight.account import quotas
-from rehearsal.calls import ServiceError
 from rehearsal.sagemaker.market import Market
 from rehearsal.sagemaker.operations import HostingApi
 from rehearsal.sagemaker.s3_folders import split
 from verification.simulation.price_list import HOURLY_USD
-from verification.simulation.services import client_error
+from verification.simulation.services import Client, client_error
 from verification.simulation.services.sagemaker import ACCOUNT, REGION
 
 BUCKET = "bucket"
@@ -98,18 +97,12 @@ def market(hourly_usd: Mapping[str, str]) -> Market:
     return Market(hourly_usd, {f"{one} for {use}": QUOTA for one in (*HOURLY_USD, "ml.unheard.of") for use in uses})
 
 
-@dataclass(frozen=True)
-class Runtime:
-    """InvokeEndpoint."""
+def runtime(hosting: HostingApi) -> Client:
+    """SageMaker's runtime: InvokeEndpoint of an endpoint that is in service."""
 
-    hosting: HostingApi
-
-    def invoke_endpoint(
-        self, *, EndpointName: str, Body: str, ContentType: str, CustomAttributes: str = ""
-    ) -> dict[str, Any]:
-        """The answer of an endpoint that is in service."""
-        try:
-            answer = self.hosting.invoke(EndpointName, Body.encode(), ContentType, CustomAttributes)
-        except ServiceError as error:
-            raise client_error(error.code, error.message) from error
+    def invoke(operation: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        attributes = asked.get("CustomAttributes", "")
+        answer = hosting.invoke(asked["EndpointName"], asked["Body"].encode(), asked["ContentType"], attributes)
         return {"Body": io.BytesIO(answer.body)}
+
+    return Client("sagemaker-runtime", {"InvokeEndpoint"}, invoke)
