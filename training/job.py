@@ -38,7 +38,7 @@ from processes import Group, joined, reason_of
 from progress import Clock, Pace, say
 from records.rows import describe, rows_of, tell_of_long_records
 from strength import SET, STRENGTHS, UNMEASURED, Choice, measured, unmeasured, why_not
-from text import Boundaries, Document, Rows, boundaries, excerpts, tokenize
+from text import Boundaries, Document, Rows, boundaries, excerpts, shuffled_sets, tokenize
 from watch import SAVE_SECONDS, Progress, Watch
 
 Losses = dict[str, list[float]]
@@ -107,6 +107,8 @@ def _load(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device
     edges = boundaries(network.tokenizer)
     corpus = tokenize(inputs.corpus, network.tokenizer)
     sets = {name: tokenize(documents, network.tokenizer) for name, documents in inputs.evaluation.items()}
+    for name, documents in shuffled_sets(inputs.evaluation, arguments.seed).items():
+        sets[name] = tokenize(documents, network.tokenizer)
     sets["training_text"] = excerpts(corpus, network.tokenizer, arguments.sequence_length, arguments.seed)
     tell_of_long_records(corpus, arguments)
     given = inputs.choices or items_of(inputs.evaluation["heldout"])

@@ -3,12 +3,15 @@
 import dataclasses
 import json
 import random
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from common.records import Record
+from common.text import word_ends
 from failure import TrainingFailure
 from records.record import IGNORED, Row, Tokens, holds_records, read_records, tokens_of
 
@@ -153,6 +156,26 @@ def excerpts(documents: Sequence[Document], tokenizer: Any, length: int, seed: i
         text = document.text if tokens == document.tokens else tokenizer.decode(tokens)
         result.append(dataclasses.replace(document, text=text, tokens=tokens))
     return result
+
+
+def shuffled_sets(sets: Mapping[str, Sequence[Document]], seed: int) -> dict[str, list[Document]]:
+    """The control for word order: the external documents, or else the held-out ones, each with its words in a random order.
+
+    What a model gains on these is vocabulary: which words the field uses, and nothing of how they go together. The name is that of the set with
+    `_shuffled` after it. Empty where the set is of records, whose short answers have too little order to lose.
+    """
+    name = "outside" if "outside" in sets else "heldout"
+    if any(document.records for document in sets[name]):
+        return {}
+    return {f"{name}_shuffled": [dataclasses.replace(one, text=_shuffled(one, seed)) for one in sets[name]]}
+
+
+def _shuffled(document: Document, seed: int) -> str:
+    """A document's words in a random order by seed and id, with single spaces between them where it has any."""
+    spaced = f" {document.text}" if re.search(r"\s", document.text) else document.text
+    words = [spaced[begin:end] for begin, end in pairwise([0, *word_ends(spaced)])]
+    random.Random(f"{seed}/{document.id}").shuffle(words)
+    return re.sub(r"\s+", " ", "".join(words)).strip()
 
 
 def ordered(count: int, seed: int, epoch: int, document_order: str) -> list[int]:

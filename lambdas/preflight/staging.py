@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from common import hyperparameters, memory, records
+from common import hyperparameters, memory, records, text
 from common.aws import error_code, error_message, is_missing
 from common.contracts import run_folder
 from common.environment import required
@@ -26,10 +26,10 @@ from preflight.texts.training import Material
 SMOKE_PROMPTS = 4
 # What the trial model points to in place of the adapter, which does not exist yet: SageMaker looks whether there is something.
 _PLACEHOLDER = '{"note": "In place of the adapter while hosting is tried. It is never loaded."}'
-# Training reads records with Preflight's own reader, and plans its memory as Preflight does.
+# Training reads records with Preflight's own reader, plans its memory as Preflight does, and finds words as Preflight does.
 SHARED = {
     f"common/{path.name}": path.read_bytes()
-    for path in (Path(str(one.__file__)) for one in (hyperparameters, memory, records))
+    for path in (Path(str(one.__file__)) for one in (hyperparameters, memory, records, text))
 }
 
 

@@ -11,7 +11,7 @@ from report.findings.choices import compare_choices
 from report.findings.intervals import RESAMPLES
 from report.findings.memorisation import answer_texts, compare_copies
 from report.findings.recall import by_id, compare_recall
-from report.findings.statistics import compare_gains, compare_losses, usable_documents
+from report.findings.statistics import compare_gains, compare_losses, compare_word_order, usable_documents
 from report.findings.verdict import KNOWLEDGE_RULE, RULE, SMOKE, judge_knowledge, judge_loss, kind_of
 from report.formatting import number, plural
 
@@ -61,16 +61,28 @@ def analyse(
         control["by_kind"] = kinds
     if outside is None and (outside_given or "outside" in evaluation):
         outside = dict(NOT_MEASURED)
+    word_order = compare_order(evaluation, given=outside is not None, records=records, **seeded)
     recall = compare_recall(prompts, base_answers, tuned_answers, **seeded)
     choices = compare_choices((metrics or {}).get("choices"), **seeded)
     copies = compare_copies(base_answers, tuned_answers, corpus, **seeded)
     return {
         "schema": 1,
-        **judged(heldout, beyond, choices, outside, smoke=smoke, records=records, strength=strength, domain=domain),
+        **judged(
+            heldout,
+            beyond,
+            choices,
+            outside,
+            smoke=smoke,
+            records=records,
+            strength=strength,
+            word_order=word_order,
+            domain=domain,
+        ),
         "resamples": resamples,
         "analysis_seed": seed,
         "heldout": heldout,
         "outside": outside,
+        "word_order": word_order,
         "strength": strength or None,
         "beyond_control": beyond,
         "control": control,
@@ -78,6 +90,23 @@ def analyse(
         "recall": recall,
         "memorisation": {"training_text": training_text, "copies": copies},
     }
+
+
+def compare_order(
+    evaluation: Mapping[str, Any], *, given: bool, records: bool, seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, Any] | None:
+    """The control of word order on the text that decides it, `of` which it is, with the losses on the shuffled words; None where it is not asked for.
+
+    `given`: there is outside text. Of records no words are shuffled.
+    """
+    if records and not given:
+        return None
+    name = "outside" if given else "heldout"
+    seeded: dict[str, Any] = {"seed": seed, "resamples": resamples}
+    shuffled = evaluation.get(f"{name}_shuffled")
+    compared = compare_word_order(evaluation.get(name), shuffled, **seeded) or dict(NOT_MEASURED)
+    losses = compare_losses(shuffled, **seeded) or {}
+    return {**compared, "of": name, "losses": {key: losses[key] for key in OF_A_KIND if key in losses}}
 
 
 def losses_by_kind(measured: Mapping[str, Any], *, seed: int = 0, resamples: int = RESAMPLES) -> list[dict[str, Any]]:
@@ -112,11 +141,12 @@ def judged(
     smoke: bool = False,
     records: bool = False,
     strength: Mapping[str, Any] | None = None,
+    word_order: Mapping[str, Any] | None = None,
     domain: str | None = None,
 ) -> dict[str, Any]:
     """Both verdicts on the figures of a run, with their reasons, the rules, and what they say and do not say."""
     kind = kind_of(heldout, records)
-    judged_loss = judge_loss(heldout, beyond, outside, kind, strength)
+    judged_loss = judge_loss(heldout, beyond, outside, kind, strength, word_order)
     verdict, knowledge = (SMOKE, SMOKE) if smoke else (judged_loss, judge_knowledge(choices))
     return {
         "verdict": verdict.verdict,

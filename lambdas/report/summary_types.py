@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
-Verdict = Literal["improved", "not shown", "worse", "worse outside", "none better"]
+Verdict = Literal["improved", "not shown", "vocabulary only", "worse", "worse outside", "none better"]
 KnowledgeVerdict = Literal["improved", "not shown", "worse"]
 # UNKNOWN is an execution that Step Functions has forgotten.
 Status = Literal["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "UNKNOWN"]
@@ -172,6 +172,8 @@ class Summary(TypedDict):
     outside: Block | None
     strength: Block | None  # how much of the adapter is kept, and what chose it: of metrics.json
     beyond_control: Block | None  # compare_gains: the change on held-out text less that on control text
+    # compare_order: what the order of words adds to the gain; null where it was not asked about.
+    word_order: NotRequired[Block | None]
     control: Block | None  # with `by_kind` where every title names a kind, as in `Dialogue: At the shop`
     memorisation: Block | None  # compare_losses of the training text, and compare_copies
     choices: NotRequired[Block | None]  # compare_choices: what the model knows; null where no prompt has choices

@@ -17,6 +17,7 @@ SERVED = "served"
 _IN_A_SUBJECT = {
     "improved": "improved on held-out documents",
     "not shown": "no improvement shown",
+    "vocabulary only": "vocabulary only, no gain beyond the field's words",
     "worse": "worse on held-out documents",
     "worse outside": "worse on text by others",
     "none better": "no strength of the adapter is better",

@@ -28,6 +28,8 @@ _SETS = {
     "heldout": "held-out documents",
     "outside": "text by others",
     "control": "control text",
+    "outside_shuffled": "text by others, its words shuffled",
+    "heldout_shuffled": "held-out documents, their words shuffled",
     "strength": "text that chooses the strength",
     "training_text": "training text",
     "choices": "items to choose from",

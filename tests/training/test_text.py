@@ -7,8 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.records import Record
+from common.text import each_word
 from failure import TrainingFailure
-from text import IGNORED, Boundaries, Document, Epochs, ordered, pack, read_corpus, read_evaluation, split_documents
+from text import (
+    IGNORED,
+    Boundaries,
+    Document,
+    Epochs,
+    of_records,
+    ordered,
+    pack,
+    read_corpus,
+    read_evaluation,
+    shuffled_sets,
+    split_documents,
+)
 
 START, END = 1, 2
 EDGES = Boundaries(START, END)
@@ -118,3 +132,44 @@ def test_the_rows_of_a_run_are_its_epochs_until_its_limit() -> None:
     for most in (4, 9):
         rows.stop_after(most)
         assert len(rows) == len(list(rows)) == 4
+
+
+@pytest.mark.parametrize("name", ["outside", "heldout"])
+@given(
+    words=st.lists(st.sampled_from(["HIV-1", "binds", "CCR5,", "\u75c5\u6bd2", "\n\n"]), min_size=4),
+    seed=st.integers(0, 9),
+)
+def test_the_control_holds_each_documents_own_words_in_an_order_that_can_be_repeated(
+    name: str, words: list[str], seed: int
+) -> None:
+    text = " ".join(words)
+    sets = {"heldout": [Document("a", "A", text), Document("b", "B", text)], "control": [Document("c", "C", "x y")]}
+    given_sets = sets | ({"outside": sets["heldout"]} if name == "outside" else {})
+    ((found, shuffled),) = shuffled_sets(given_sets, seed).items()
+    assert found == f"{name}_shuffled"
+    for before, after in zip(sets["heldout"], shuffled, strict=True):
+        assert (after.id, after.title) == (before.id, before.title)
+        assert sorted(each_word(after.text)) == sorted(each_word(before.text))
+    assert shuffled == shuffled_sets(given_sets, seed)[found]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "one two three four five six seven eight nine ten",
+        "\u75c5\u6bd2\u611f\u67d3\u7ec6\u80de\u8868\u9762\u53d7\u4f53\u7ed3\u5408",
+    ],
+)
+def test_words_change_their_places_with_spaces_between_them_or_without(text: str) -> None:
+    orders = {
+        shuffled_sets({"heldout": [Document("a", "", text)]}, seed)["heldout_shuffled"][0].text for seed in range(20)
+    }
+    assert len(orders) > 10
+    assert {" " in order for order in orders} == {" " in text}
+
+
+def test_answers_of_records_are_not_shuffled() -> None:
+    records = of_records([Record("a", "g", prompt="Which gene?", completion=" NPM1")])
+    text = Document("a", "", "one two three")
+    assert shuffled_sets({"heldout": [records]}, 1) == {}
+    assert list(shuffled_sets({"heldout": [records], "outside": [text]}, 1)) == ["outside_shuffled"]

@@ -61,8 +61,9 @@ def test_the_metrics_are_whole_and_each_texts_losses_add_up(finished: tuple[Cont
     assert points[-1]["loss"] < points[0]["loss"] - 0.1
     assert training["peak_memory_bytes"] > 10_000_000
     # In the order in which they are scored: should the time end, what the verdict asks for first is there.
-    assert list(metrics["evaluation"]) == ["heldout", "outside", "control", "training_text"]
-    for name, count in (("heldout", 6), ("outside", 7), ("control", 2), ("training_text", 8)):
+    assert list(metrics["evaluation"]) == ["heldout", "outside", "control", "outside_shuffled", "training_text"]
+    sizes = {"heldout": 6, "outside": 7, "control": 2, "outside_shuffled": 7, "training_text": 8}
+    for name, count in sizes.items():
         part = metrics["evaluation"][name]
         assert len(part["documents"]) == count
         assert sum(row["tokens"] for row in part["documents"]) == part["tokens"]

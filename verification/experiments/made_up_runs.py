@@ -61,6 +61,19 @@ def documents(rng: random.Random, count: int, effect: float, spread: float, loss
     }
 
 
+def shuffled(written: Mapping[str, Any], share: float) -> dict[str, Any]:
+    """Losses of these documents with their words in a random order: twice as high, and changed by this share of the change as written, in per cent."""
+    rows = [
+        {
+            **row,
+            "base_nll": 2 * row["base_nll"],
+            "tuned_nll": 2 * (row["base_nll"] + share * (row["tuned_nll"] - row["base_nll"])),
+        }
+        for row in written["documents"]
+    ]
+    return {"documents": rows}
+
+
 def of_kinds(rng: random.Random, kinds: Mapping[str, tuple[int, float]]) -> dict[str, Any]:
     """Losses of control text of several kinds: of each so many documents, whose loss differs by so much."""
     rows: list[dict[str, Any]] = []
@@ -110,10 +123,12 @@ def metrics(
     best: float | None = None,
     kinds: Mapping[str, tuple[int, float]] | None = None,
     known: float = 0.4,
+    order: float | None = 0.5,
 ) -> dict[str, Any]:
     """metrics.json as the training script writes it, for the 135M stand-in; with `outside`, 40 documents by others changed by it.
 
-    With `kinds` the control text is `of_kinds`. `known` is what the tuned model gains at right ends (`choices`). `best` is the strength that the adapter's loss curve is lowest at; None where none was measured.
+    With `kinds` the control text is `of_kinds`. `known` is what the tuned model gains at right ends (`choices`). `order` is the share of the gain that is left with
+    shuffled words (`shuffled`), None where that was not measured. `best` is the strength that the adapter's loss curve is lowest at; None where none was measured.
     """
     rng = random.Random(seed)
     steps = 120
@@ -158,6 +173,9 @@ def metrics(
     made["choices"] = choices(random.Random(seed + 3), 24, known)
     if outside is not None:
         made["evaluation"]["outside"] = documents(random.Random(seed + 1), 40, outside, spread, 2.8)
+    if order is not None:
+        name = "heldout" if outside is None else "outside"
+        made["evaluation"][f"{name}_shuffled"] = shuffled(made["evaluation"][name], order)
     if kinds is not None:
         made["evaluation"]["control"] = of_kinds(random.Random(seed + 2), kinds)
     return made

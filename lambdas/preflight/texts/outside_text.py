@@ -10,8 +10,8 @@ from preflight.texts.training import ALIKE, Material, too_few
 PREFIX = "outside"
 DEPLOYED = "outside.jsonl"  # after the domain's name in data/, if it was there at deployment
 AUTO = "auto"  # the setting adapter_strength that has the training job measure
-# Scored twice, before and after: some 150,000 tokens of Llama 2, or two minutes of the ten that every run has at least, at the 1,190 tokens a
-# second that were seen in training on ml.g5.2xlarge. Scoring alone is quicker.
+# Scored before and after, as written and with its words shuffled: some 380,000 tokens of Llama 2, or two minutes of the ten that every run has at
+# least, 2.5 times as fast (common/estimate.py) as the 1,190 tokens a second that were seen in training on ml.g5.2xlarge.
 MAXIMUM_WORDS = 50_000
 # Scored at each strength: 40 seconds on ml.g5.2xlarge (common/estimate.py).
 STRENGTH_WORDS = 10_000

@@ -73,6 +73,27 @@ def loss_cells(block: Block) -> Cells:
     return cells
 
 
+def shuffled_cells(summary: Summary, text: str) -> Cells:
+    """The row of `loss_cells` for the same documents with their words in a random order; none where that was not measured on this text."""
+    block = or_empty(or_empty(summary.get("word_order")).get("losses"))
+    if not has_figures(block) or or_empty(summary.get("word_order")).get("of") != text:
+        return []
+    base, tuned, change = *map(beside_error, _losses(block)), block["difference"]
+    return [("Loss, words shuffled", base, tuned, beside_error(change, signed=True), range_text(change))]
+
+
+def beyond_vocabulary(summary: Summary, text: str) -> str:
+    """How much further the loss fell than on shuffled words; empty where that was not measured on this text."""
+    block = or_empty(summary.get("word_order"))
+    if not has_figures(block) or block["of"] != text:
+        return ""
+    return (
+        f"In per cent of the base model's loss, the change is {share(block['written'])} as written and {share(block['shuffled'])} with the words of "
+        f"each document in a random order: {interval_text(points(block['difference']), 'percentage points')}, {format_p(block['p_value'])}. Below zero, "
+        "the model gained more than vocabulary."
+    )
+
+
 def _losses(block: Block) -> tuple[Block, Block]:
     base, tuned = (
         {"estimate": block[f"{side}_loss"], "standard_error": block[f"{side}_loss_standard_error"]}

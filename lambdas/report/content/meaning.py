@@ -5,7 +5,17 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from report.content.circumstances import MEDICAL, is_smoke
-from report.findings.verdict import IMPROVED, NONE_BETTER, NOT_SHOWN, TEXT, WORSE, WORSE_OUTSIDE, Kind, Verdict
+from report.findings.verdict import (
+    IMPROVED,
+    NONE_BETTER,
+    NOT_SHOWN,
+    TEXT,
+    VOCABULARY,
+    WORSE,
+    WORSE_OUTSIDE,
+    Kind,
+    Verdict,
+)
 from report.formatting import number, percent, plural
 from report.summary_types import Summary, has_figures
 
@@ -14,7 +24,14 @@ NO_OUTSIDE_TEXT = "No outside text was given, so nothing is known about text of 
 MEASURED, BY_CONTROL = "measured", "control text"  # of a strength, in training/strength.py
 OUTSIDE_NOT_MEASURED = "Outside text was given, but no usable loss came back."
 FAILED = ("FAILED", "TIMED_OUT", "ABORTED", "UNKNOWN")
-TONES = {IMPROVED: "good", NOT_SHOWN: "neutral", WORSE: "bad", WORSE_OUTSIDE: "bad", NONE_BETTER: "bad"}
+TONES = {
+    IMPROVED: "good",
+    VOCABULARY: "neutral",
+    NOT_SHOWN: "neutral",
+    WORSE: "bad",
+    WORSE_OUTSIDE: "bad",
+    NONE_BETTER: "bad",
+}
 STATUS_WORDS = {
     "RUNNING": "answers are in, the cost is not settled yet",
     "SUCCEEDED": "finished",
@@ -68,6 +85,8 @@ def title(judged: Verdict, outside: Mapping[str, Any] | None, kind: Kind = TEXT)
         return "Worse on text by others"
     if judged.verdict == NONE_BETTER:
         return "No strength of the adapter is better than the base model"
+    if judged.verdict == VOCABULARY:
+        return "Vocabulary only: no gain is shown beyond the words of the field"
     if judged.verdict == WORSE:
         return f"Worse on {kind.held_out}"
     if judged.verdict == IMPROVED:
@@ -89,6 +108,11 @@ def plain_meaning(
         return (
             "It says that what the model learned from this corpus makes it no better at text of the field that others wrote, however little of it is kept. "
             "So nothing was kept. More text, or text that is written as the field writes, may teach more."
+        )
+    if verdict == VOCABULARY:
+        return (
+            "It says that the model became better at these texts, and about as much better at the same texts with their words in a random order. So "
+            "it learned which words the field uses; that it learned anything of what the field says with them is not shown."
         )
     share = _share(heldout)
     if verdict == NOT_SHOWN or not share:

@@ -6,14 +6,15 @@ from typing import Any, Final
 
 from common.text import BLOCK_ID, MINIMUM_DOCUMENTS
 from report.findings.statistics import finite
-from report.formatting import SIGNIFICANCE, change_text, format_p, interval_text, number, plural
+from report.formatting import SIGNIFICANCE, change_text, format_p, interval_text, number, plural, share
 
 IMPROVED: Final = "improved"
 NOT_SHOWN: Final = "not shown"
 WORSE: Final = "worse"
 WORSE_OUTSIDE: Final = "worse outside"
 NONE_BETTER: Final = "none better"
-VERDICTS = (IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE, NONE_BETTER)
+VOCABULARY: Final = "vocabulary only"
+VERDICTS = (IMPROVED, VOCABULARY, NOT_SHOWN, WORSE, WORSE_OUTSIDE, NONE_BETTER)
 NATS, POINTS = "nats per token", "percentage points"
 MINIMUM_PROMPTS = 20  # fewer prompts are anecdotes: one fact more or less moves recall by several points
 
@@ -23,11 +24,13 @@ RULE = (
     "bootstrap interval, clustered by document, lies on one side of zero and the two-sided p of its test is below 0.05. "
     "Improved needs all of these: the loss fell on held-out documents of the same corpus (sign-flip test); it fell further "
     "there than on control text about unrelated subjects (shuffle test on held-out minus control); and, where outside text "
-    "was given, which is text of the same field by others, it fell on that too (sign-flip test). None better, whatever the rest says: at no "
+    "was given, which is text of the same field by others, it fell on that too (sign-flip test); and it fell further on the outside text, or on "
+    "the held-out documents where none was given, than on the same documents with their words in a random order, each in per cent of the base "
+    "model's loss (sign-flip test on the difference of each document). Vocabulary only: all but the last of these holds. None better, whatever the rest says: at no "
     "strength of the adapter had the loss clearly fallen on the part of the outside text that chooses the strength, so nothing of it is kept. Worse outside, whatever "
     "the rest says: the loss rose on outside text. Worse: it did not rise there, but it rose on held-out documents. Everything else is not shown, "
-    "smoke runs, missing figures, missing control text, outside text that was given but not measured, and fewer than "
-    f"{MINIMUM_DOCUMENTS} documents of any of the texts included. Without outside text the verdict says nothing about text by others."
+    "smoke runs, missing figures, missing control text, a missing control of word order, outside text that was given but not measured, and fewer than "
+    f"{MINIMUM_DOCUMENTS} documents of any of the texts included. Without outside text the verdict says nothing about text by others, and where it rests on records alone their order of words is not asked about."
 )
 KNOWLEDGE_RULE = (
     "Declared in advance as a second line that never changes the verdict. A prompt has one right end and near misses. The end is chosen to which the "
@@ -77,8 +80,56 @@ def judge_loss(
     outside: Mapping[str, Any] | None = None,
     kind: Kind = TEXT,
     strength: Mapping[str, Any] | None = None,
+    word_order: Mapping[str, Any] | None = None,
 ) -> Verdict:
-    """The verdict by `RULE`.
+    """The verdict by `RULE`; what the parameters are, `_judge_changes` says.
+
+    `word_order` is of `report.findings.statistics.compare_word_order`, and without documents where it was not measured; None where it is not
+    asked about: of records, and of a run of an earlier version.
+    """
+    judged = _judge_changes(heldout, beyond, outside, kind, strength)
+    if judged.verdict != IMPROVED:
+        return judged
+    return _judge_word_order(judged, word_order, kind.held_out if outside is None else "outside text")
+
+
+def _judge_word_order(judged: Verdict, word_order: Mapping[str, Any] | None, text: str) -> Verdict:
+    """Whether a gain is more than vocabulary."""
+    if word_order is None:
+        return Verdict(IMPROVED, f"{judged.reason} How much of that is vocabulary alone was not measured.")
+    change, lost = complete(word_order), word_order.get("unusable_documents")
+    if change is None or lost or word_order["documents_count"] < MINIMUM_DOCUMENTS:
+        what = f"on {plural(lost, 'document')} of it" if lost else "on enough of it"
+        return Verdict(
+            NOT_SHOWN,
+            f"Whether the gain on {text} is more than vocabulary cannot be told, so no improvement is shown: no usable loss was measured {what} with "
+            f"the words in a random order. {judged.reason}",
+            "Nothing can be shown: no loss on shuffled words",
+        )
+    written, shuffled = (share(word_order[name]) for name in ("written", "shuffled"))
+    points = {key: 100 * value for key, value in change.items()}
+    tests = f"sign-flip {format_p(word_order['p_value'])}, {plural(word_order['documents_count'], 'document')}"
+    figures = (
+        f"in per cent of the base model's loss, it changed by {written} on {text} as written, and by {shuffled} on the same with its words in a "
+        f"random order; the difference is {interval_text(points, POINTS)}; {tests}."
+    )
+    if side_of_zero(change, word_order["p_value"]) < 0:
+        return Verdict(IMPROVED, f"{judged.reason} That is more than vocabulary: {figures}")
+    return Verdict(
+        VOCABULARY,
+        f"The loss did not clearly fall further than on shuffled words: {figures} {judged.reason} A gain to which the order of the words adds nothing "
+        "is a gain in vocabulary.",
+    )
+
+
+def _judge_changes(
+    heldout: Mapping[str, Any] | None,
+    beyond: Mapping[str, Any] | None,
+    outside: Mapping[str, Any] | None,
+    kind: Kind,
+    strength: Mapping[str, Any] | None,
+) -> Verdict:
+    """What the changes of the losses allow, whatever the order of words adds to them.
 
     `strength` is how the adapter's strength came about, as metrics.json holds it; None where an earlier version told nothing of it. `heldout` and `outside` are of `report.findings.statistics.compare_losses`, `beyond` of `compare_gains` of the same module. `outside` is
     None only where no outside text was given; text that was given and not measured is a block without documents.
