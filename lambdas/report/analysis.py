@@ -11,8 +11,9 @@ from report.findings.choices import compare_choices
 from report.findings.intervals import RESAMPLES
 from report.findings.memorisation import answer_texts, compare_copies
 from report.findings.recall import by_id, compare_recall
-from report.findings.statistics import compare_gains, compare_losses, compare_word_order, usable_documents
+from report.findings.statistics import compare_gains, compare_losses, usable_documents
 from report.findings.verdict import KNOWLEDGE_RULE, RULE, SMOKE, judge_knowledge, judge_loss, kind_of
+from report.findings.word_order import compare_word_order
 from report.formatting import number, plural
 
 Rows = Sequence[Mapping[str, Any]]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
-Verdict = Literal["improved", "not shown", "vocabulary only", "worse", "worse outside", "none better"]
+Verdict = Literal["improved", "vocabulary only", "not shown", "worse", "worse outside", "none better"]
 KnowledgeVerdict = Literal["improved", "not shown", "worse"]
 # UNKNOWN is an execution that Step Functions has forgotten.
 Status = Literal["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "UNKNOWN"]

@@ -105,8 +105,9 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
     rows = [row(one, found[one.name]) for one in known if one.name in found]
     lacking = sorted({one.name for one in known} - found.keys())
     notes, failing = [_measured_on(known, found)], []
-    for must_know in (False, True):
-        seeds = [one.name for one in known if not one.is_null and one.must_know is must_know]
+    for series in dict.fromkeys(one.series for one in known if not one.is_null):
+        seeds = [one.name for one in known if one.series == series]
+        must_know = any(one.must_know for one in known if one.series == series)
         if found.keys() >= set(seeds):
             verdict, words = knowledge_together({name: found[name] for name in seeds}) or ("", "")
             notes.append(words)

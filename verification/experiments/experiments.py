@@ -4,7 +4,7 @@ import ast
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -39,6 +39,8 @@ SETTINGS = sorted((
 SHUFFLED_WORDS = 6000
 # Declared before any of them was run (DECLARATION.md); the results of the seeds 1 to 15 on earlier texts were known.
 SEEDS = (16, 17, 18)
+# Declared on 3 December 2026 for the control of word order: at the default settings, 20,000 words, or as many passes as give as many.
+DEFAULT_SEEDS, DEFAULT_WORDS = (19, 20, 21), 20_000
 # What each seed must gain on text by others, in nats a token, and the bound below which its whole interval must lie.
 OUTSIDE_GAIN, OUTSIDE_GAIN_SHOWN = 0.15, 0.10
 # The declared text by others: the file that `captune outside` writes.
@@ -71,6 +73,11 @@ class Experiment:
     must_be: str | None = None
     # Whether the second line must be improved: a null's own, which otherwise must not be, and that of seeds together.
     must_know: bool = False
+
+    @property
+    def series(self) -> str:
+        """What it has in common with other seeds of the same, which are put together."""
+        return self.name.rpartition("-")[0]
 
     def inputs(self) -> dict[str, Any]:
         """What the figures depend on, by name: staged texts and prompts, settings, weights, code, and what the training script does.
@@ -194,13 +201,37 @@ def all_experiments(folder: Path, outside: Path | None = None) -> list[Experimen
             )
             for n in SEEDS
         ),
+        *(one for seed in DEFAULT_SEEDS for one in _at_default_settings(folder, seed, null, declared)),
     ]  # fmt: skip
 
 
-def _passes(epochs: int, words: int = 0, strength: str = "0.6") -> tuple[str, ...]:
-    """Options for a number of epochs and the declared strength, with greedy answers, and one sampled answer to each of the four starters: more
-    would double the time."""
-    kept = ("--set", f"adapter_strength={strength}")
+def _at_default_settings(
+    folder: Path, seed: int, null: Callable[..., Experiment], declared: Callable[..., Experiment]
+) -> list[Experiment]:
+    """The strength measured, one seed: shuffled words, two texts that teach nothing of the domain, 20,000 words of the corpus, and all of it."""
+    told, passes = f"default settings, seed {seed}", partial(_passes, strength=None)
+    return [
+        null(
+            f"shuffled-{seed}", f"{DEFAULT_WORDS:,} words of the corpus in random order, {told}", seed=seed,
+            corpus=shuffled(folder, DEFAULT_WORDS), arguments=passes(1),
+        ),
+        declared(
+            f"default-{seed}", f"{DEFAULT_WORDS:,} words of the corpus, {told}", False, seed=seed, arguments=passes(1, DEFAULT_WORDS),
+            must_be=IMPROVED,
+        ),
+        null(f"german-{seed}", f"German prose on crafts, 6 epochs, {told}", seed=seed, corpus=TEXTS / "german.txt", arguments=passes(6)),
+        null(
+            f"finance-{seed}", f"English prose on finance, 4 epochs, {told}", seed=seed, corpus=DATA / "financedataset.txt",
+            arguments=passes(4),
+        ),
+        declared(f"whole-{seed}", f"the whole corpus, {told}", False, seed=seed, arguments=passes(1), must_be=IMPROVED),
+    ]  # fmt: skip
+
+
+def _passes(epochs: int, words: int = 0, strength: str | None = "0.6") -> tuple[str, ...]:
+    """Options for a number of epochs and the declared strength, None for the default that measures it, with greedy answers, and one sampled answer
+    to each of the four starters: more would double the time."""
+    kept = ("--set", f"adapter_strength={strength}") if strength else ()
     return ("--words", str(words), "--epochs", str(epochs), *kept, "--set", "samples_per_prompt=0")
 
 
@@ -266,9 +297,9 @@ def _write(target: Path, parts: Sequence[str]) -> Path:
     return target
 
 
-def shuffled(folder: Path) -> Path:
+def shuffled(folder: Path, count: int = SHUFFLED_WORDS) -> Path:
     """Words of the corpus in random order, cut into lines of a paragraph's length: its vocabulary without its sentences."""
     words = without_note((DATA / "medicaldataset.txt").read_text("utf-8")).replace("# ", "").split()
-    chosen = random.Random(7).sample(words, SHUFFLED_WORDS)
+    chosen = random.Random(7).sample(words, count)
     paragraphs = [" ".join(chosen[start : start + 100]) for start in range(0, len(chosen), 100)]
-    return _write(folder / "shuffled.txt", paragraphs)
+    return _write(folder / f"shuffled-{count}.txt", paragraphs)

@@ -21,6 +21,7 @@ from report.findings.intervals import interval
 from report.findings.recall import clustered_mean
 from report.findings.statistics import compare_gains, sign_flip
 from report.findings.verdict import IMPROVED, WORSE, WORSE_OUTSIDE, judge_knowledge, judge_loss
+from report.findings.word_order import compare_word_order
 
 # The interval moves by far less than a standard error between 1,000 and 10,000 resamples; one row below uses 10,000.
 RESAMPLES = 1_000
@@ -100,8 +101,8 @@ def _simulated(rng: random.Random, texts: Texts, draw: Draw) -> dict[str, Any]:
     lengths = [token_count(rng) for _ in range(texts.documents)]
     changes = [length * (texts.mean + texts.spread * draw(rng)) for length in lengths]
     rows = [
-        {"tokens": length, "base_nll": 4.0 * length, "tuned_nll": 4.0 * length + change}
-        for length, change in zip(lengths, changes, strict=True)
+        {"id": place, "tokens": length, "base_nll": 4.0 * length, "tuned_nll": 4.0 * length + change}
+        for place, (length, change) in enumerate(zip(lengths, changes, strict=True))
     ]
     return {"documents": rows}
 
@@ -113,6 +114,30 @@ def _loss_block(measured: dict[str, Any], seed: int, resamples: int) -> dict[str
     p_value, _ = sign_flip(change, seed=seed, flips=1_000)
     difference = interval(change, [row["tokens"] for row in rows], seed=seed, resamples=resamples)
     return {"documents_count": len(rows), "unusable_documents": 0, "difference": difference, "p_value": p_value}
+
+
+def order_rates(
+    documents: int, further: float, *, runs: int, seed: int, draw: Draw = normal, resamples: int = RESAMPLES
+) -> float:
+    """The share of runs judged improved where all other conditions certainly hold, and the loss fell by 2.5 % of the base model's on shuffled
+    words and by `further`, a share of the base model's loss, more on the same documents as written."""
+    rng, verdicts = random.Random(seed), []
+    for run in range(runs):
+        written = _simulated(rng, Texts(documents, -0.1 - 4.0 * further, 0.05), draw)
+        shuffled = {
+            "documents": [
+                {
+                    **row,
+                    "base_nll": 2 * row["base_nll"],
+                    "tuned_nll": 2 * (row["base_nll"] - row["tokens"] * (0.1 + 0.05 * draw(rng))),
+                }
+                for row in written["documents"]
+            ]
+        }
+        order = compare_word_order(written, shuffled, seed=run, resamples=resamples, flips=1_000)
+        judged = judge_loss(CERTAINLY_GAINED, CERTAINLY_FURTHER, CERTAINLY_GAINED, word_order=order)
+        verdicts.append(judged.verdict)
+    return _shares(verdicts, WORSE)[0]
 
 
 def knowledge_rates(*, sets: int, runs: int, seed: int, resamples: int = RESAMPLES) -> tuple[float, float]:
@@ -232,6 +257,29 @@ def outside_nulls(runs: int, power_runs: int) -> bool:
     return failed
 
 
+def order_nulls(runs: int, power_runs: int) -> bool:
+    """The condition on the order of words; True where a row is wrong too often."""
+    print(
+        f"Nulls of the condition on word order: all else certain, 2.5 % of the loss gained as written and shuffled alike, {runs:,} simulated runs a row"
+    )
+    form, failed = "{:>9}  {:<13} {:>18}", False
+    _show(form, "documents", "differences", "improved (false)")
+    judged = partial(order_rates, resamples=400)
+    for count, name in product(OUTSIDE_DOCUMENTS, SHAPES):
+        share = judged(count, 0.0, runs=runs, seed=count, draw=SHAPES[name])
+        _show(form, count, name, *_per_cents([share], runs))
+        failed |= _too_many(share, runs)
+    print(
+        f"\nPower, {power_runs} simulated runs a cell: improved where the loss fell by so much more of itself as written"
+    )
+    effects, form = (0.002, 0.004, 0.01, 0.03), "{:>9}  {:>18}{:>18}{:>18}{:>18}"
+    _show(form, "documents", *(f"{effect:.1%}" for effect in effects))
+    for count in OUTSIDE_DOCUMENTS:
+        shares = [judged(count, effect, runs=power_runs, seed=count) for effect in effects]
+        _show(form, count, *_per_cents(shares, power_runs))
+    return failed
+
+
 def knowledge_nulls(runs: int, power_runs: int) -> bool:
     """The second line; True where a row is wrong too often."""
     print(f"Nulls of the second line, controlled choices, {runs:,} simulated runs a row")
@@ -259,6 +307,7 @@ PARTS = {
     "loss": loss_nulls,
     "gain": gain_nulls,
     "outside": outside_nulls,
+    "order": order_nulls,
     "knowledge": knowledge_nulls,
     "power": loss_power,
 }

@@ -18,11 +18,11 @@ from report.formatting import format_p
 from verification.experiments.experiments import ANY, OUTSIDE_GAIN, OUTSIDE_GAIN_SHOWN, Experiment
 
 HEAD = (
-    "trained on", "held-out loss, nats a token", "outside loss, text by others", "control loss", "held-out minus control", "verdict",
-    "chosen rightly", "chosen rightly, change in points", "the same without the control", "second line", "key facts stated",
+    "trained on", "held-out loss, nats a token", "outside loss, text by others", "control loss", "held-out minus control", "beyond vocabulary, points",
+    "verdict",    "chosen rightly", "chosen rightly, change in points", "the same without the control", "second line", "key facts stated",
 )  # fmt: skip
 # The columns that docs/verdict.md shows: those of both verdicts.
-PAGE_COLUMNS = (HEAD[0], HEAD[2], HEAD[4], HEAD[5], HEAD[7], HEAD[9])
+PAGE_COLUMNS = (HEAD[0], HEAD[2], HEAD[4], HEAD[5], HEAD[6], HEAD[8], HEAD[10])
 
 
 # What is kept of a run ------------------------------------------------------------------------------------------------
@@ -35,7 +35,16 @@ def figures_of(summary: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[st
         "inputs": inputs,
         **{
             name: summary.get(name)
-            for name in ("status", "heldout", "beyond_control", "control", "choices", "recall", "strength")
+            for name in (
+                "status",
+                "heldout",
+                "beyond_control",
+                "control",
+                "choices",
+                "recall",
+                "strength",
+                "word_order",
+            )
         },
         "outside": without_titles(summary.get("outside")),
         "device": environment.get("device_name"),
@@ -100,6 +109,7 @@ def row(experiment: Experiment, figures: Mapping[str, Any]) -> Row:
     cells = (
         experiment.describes,
         *(with_interval(changes[name], "+.3f") for name in ("heldout", "outside", "control", "beyond_control")),
+        with_interval((figures.get("word_order") or {}).get("difference"), "+.2f", 100),
         f"**{figures['verdict']}**",
         _shares(blocks["choices"].get("controlled") or {}) or "–",
         _change(blocks["choices"].get("controlled") or {}),
@@ -127,7 +137,10 @@ def _came_out(experiment: Experiment, verdict: str, outside: Mapping[str, float]
 
 def as_markdown(rows: Sequence[Row], notes: Sequence[str] = (), head: Sequence[str] = HEAD) -> str:
     """The rows as a Markdown table of some columns, how to read it, and further notes."""
-    note = "Tuned minus base, with 95 % intervals clustered by document or prompt."
+    note = (
+        "Tuned minus base, with 95 % intervals clustered by document or prompt. Beyond vocabulary: on text by others, in per cent of the base model's loss, the "
+        "change as written less that with its words in a random order; a dash where that was not measured, and did not judge."
+    )
     if rows:
         note += f" Trained in {' and in '.join(sorted({one.machine for one in rows}))}."
     table = markdown_table(head, [[one.cells[HEAD.index(name)] for name in head] for one in rows])

@@ -84,7 +84,7 @@ def judge_loss(
 ) -> Verdict:
     """The verdict by `RULE`; what the parameters are, `_judge_changes` says.
 
-    `word_order` is of `report.findings.statistics.compare_word_order`, and without documents where it was not measured; None where it is not
+    `word_order` is of `report.findings.word_order.compare_word_order`, and without documents where it was not measured; None where it is not
     asked about: of records, and of a run of an earlier version.
     """
     judged = _judge_changes(heldout, beyond, outside, kind, strength)

@@ -14,6 +14,7 @@ from report.findings.verdict import (
     NONE_BETTER,
     NOT_SHOWN,
     RULE,
+    VOCABULARY,
     WORSE,
     WORSE_OUTSIDE,
     judge_knowledge,
@@ -131,6 +132,38 @@ def test_none_is_better_only_where_nothing_of_a_measured_adapter_is_kept(how: st
     assert ("at none of 2 strengths: the best, 0.1, changed it by +0.010" in judged.reason) == (verdict == NONE_BETTER)
 
 
+AS_SHARE = {"estimate": -0.05, "standard_error": 0.01, "low": -0.07, "high": -0.03}
+ORDER: Block = {**HELD_OUT, "written": AS_SHARE, "shuffled": {**AS_SHARE, "estimate": -0.01}}
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "reason"),
+    [
+        ({}, IMPROVED, "more than vocabulary: in per cent"),
+        ({"documents_count": 6}, IMPROVED, "the difference is \u221210.0 percentage points"),
+        ({"difference": UNCLEAR, "p_value": 0.4}, VOCABULARY, "by \u22121.0 \u00b1 1.0\u00a0% on the same"),
+        ({"difference": {**FELL, "high": 0.0}}, VOCABULARY, "adds nothing is a gain in vocabulary"),
+        ({"p_value": 0.05}, VOCABULARY, "adds nothing"),
+        ({"difference": ROSE}, VOCABULARY, "did not clearly fall further"),
+        ({"documents_count": 5}, NOT_SHOWN, "no usable loss was measured on enough of it"),
+        ({"unusable_documents": 1}, NOT_SHOWN, "no usable loss was measured on 1 document of it"),
+        ({"difference": {**FELL, "high": math.nan}}, NOT_SHOWN, "cannot be told"),
+        ({"p_value": None}, NOT_SHOWN, "cannot be told"),
+    ],
+)
+@pytest.mark.parametrize("others", [None, outside()])
+def test_a_gain_is_an_improvement_only_where_the_order_of_the_words_adds_to_it(
+    others: Block | None, change: Block, verdict: str, reason: str
+) -> None:
+    judged = judge_loss(held_out(), control(), others, word_order={**ORDER, **change})
+    assert judged.verdict == verdict
+    assert reason in judged.reason
+    if verdict != IMPROVED:
+        assert ("outside text" if others else "held-out documents") in judged.reason.partition(";")[0]
+    worse = judge_loss(held_out(ROSE), control(), others, word_order={**ORDER, **change})
+    assert worse.verdict == WORSE, "the control of word order excuses no harm"
+
+
 def test_the_declaration_repeats_the_rule_word_for_word() -> None:
     declared = (PROJECT / "verification" / "experiments" / "DECLARATION.md").read_text("utf-8")
     assert RULE in " ".join(declared.replace("\n> ", " ").split())
@@ -187,6 +220,44 @@ def test_a_gain_that_lacks_one_of_its_conditions_is_not_shown(damage: Callable[[
     assert found(measured)["verdict"] == IMPROVED
     damage(measured["evaluation"])
     assert found(measured)["verdict"] == found(None)["verdict"] == NOT_SHOWN
+
+
+@pytest.mark.parametrize("outside_change", [None, -0.1])
+@pytest.mark.parametrize(
+    ("share", "verdict"), [(-1.0, IMPROVED), (0.5, IMPROVED), (1.0, VOCABULARY), (1.5, VOCABULARY), (None, NOT_SHOWN)]
+)
+def test_a_gain_on_shuffled_words_is_held_against_the_text_that_decides(
+    share: float | None, verdict: str, outside_change: float | None
+) -> None:
+    """`share` of the gain as written, in per cent of the base model's loss, is left with the words in a random order."""
+    findings = found(metrics(effect=-0.3, outside=outside_change, order=share))
+    assert findings["verdict"] == verdict
+    block = findings["word_order"]
+    assert block["of"] == ("heldout" if outside_change is None else "outside")
+    if share is not None:
+        written, shuffled, further = (block[name]["estimate"] for name in ("written", "shuffled", "difference"))
+        assert shuffled == pytest.approx(share * written)
+        assert further == pytest.approx((1 - share) * written)
+        # Shuffled text has twice the loss here, so that a share of 1 is twice the change in nats.
+        nats = findings[block["of"]]["difference"]["estimate"]
+        assert block["losses"]["difference"]["estimate"] == pytest.approx(2 * share * nats)
+
+
+def test_the_order_of_words_is_compared_on_documents_that_have_both_losses() -> None:
+    measured = metrics(effect=-0.3)
+    shuffled = measured["evaluation"]["heldout_shuffled"]["documents"]
+    shuffled[0]["tuned_nll"] = math.nan
+    del shuffled[1]
+    block = found(measured)["word_order"]
+    assert (block["documents_count"], block["unusable_documents"]) == (12, 2)
+    assert found(measured)["verdict"] == NOT_SHOWN
+
+
+def test_records_are_not_asked_for_the_order_of_their_words_unless_there_is_text_by_others() -> None:
+    findings = found(metrics(effect=-0.3, order=None), records=True)
+    assert (findings["verdict"], findings["word_order"]) == (IMPROVED, None)
+    assert "How much of that is vocabulary alone was not measured" in findings["verdict_reason"]
+    assert found(metrics(effect=-0.3, outside=-0.1, order=1.0), records=True)["verdict"] == VOCABULARY
 
 
 def test_each_kind_of_control_text_has_its_own_change_and_the_whole_stays() -> None:

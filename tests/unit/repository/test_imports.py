@@ -73,14 +73,15 @@ def test_what_is_found_does_not_depend_on_how_it_is_told_nor_a_check_before_a_ru
 
 
 def test_training_imports_nothing_of_ours_from_outside_its_folder_but_what_is_staged_with_it() -> None:
+    shared = ("common.hyperparameters", "common.memory", "common.records", "common.text")
     ours = {other for name, path in modules("training").items() for other in imported(name, path)}
     assert (
         ours & every_module() - modules("training").keys()
-        == {"common.hyperparameters", "common.memory", "common.records"}
+        == set(shared)
         == {path.removesuffix(".py").replace("/", ".") for path in staging.SHARED}
     )
-    for shared in ("common.hyperparameters", "common.memory", "common.records"):
-        needed = imported(shared, modules("lambdas")[shared])
+    for name in shared:
+        needed = imported(name, modules("lambdas")[name])
         assert {name.partition(".")[0] for name in needed} <= sys.stdlib_module_names
 
 
