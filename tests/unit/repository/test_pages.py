@@ -89,6 +89,12 @@ def test_every_kept_result_is_listed_and_none_is_ignored_by_git() -> None:
     assert (ignored.stdout, ignored.returncode) == ("", 1)
 
 
+def test_the_readme_repeats_costs_as_captune_costs_prints_them() -> None:
+    repeated = re.findall(r"\$\d+\.\d\d", _GENERATED.sub("", (ROOT / "README.md").read_text("utf-8")))
+    printed = (RESULTS / "costs.md").read_text("utf-8")
+    assert repeated and [cost for cost in repeated if cost not in printed] == []
+
+
 def range_of(cell: str) -> tuple[float, float] | None:
     """The numbers of `1 to 50` or `0.05 to 1`."""
     found = re.match(r"(\d[\d.e-]*) to (\d[\d.e-]*)", cell)
