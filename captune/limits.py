@@ -197,6 +197,8 @@ ROWS: dict[str, Callable[[Evidence], str] | None] = {
     "whether `MaxRuntimeInSeconds`": _longest_time,
     "whether a crashed server is back in time": None,
     "whether AWS bills an endpoint while it is Creating": None,
+    "IAM sees the types": None,
+    "IAM sees `dynamodb:LeadingKeys`": None,
     "the budget alarm reaches": None,
     "AWS Budgets reads the tag's key": None,
     "CloudWatch's alarms": None,

@@ -99,7 +99,7 @@ class FineTuningStack(cdk.Stack):
             purpose="Captune: starts training jobs and endpoints. The budget's deny policy is attached to this role.",
             statements=[
                 permissions.allow(["lambda:InvokeFunction"], *invoked.values()),
-                *permissions.create_resources(self._arns),
+                *permissions.create_resources(self._arns, settings),
                 # Whether a job that was cut has left its adapter.
                 permissions.allow(["s3:ListBucket"], bucket_arn, StringLike={"s3:prefix": Keys.TRAINING}),
                 permissions.allow(["scheduler:CreateSchedule", "scheduler:UpdateSchedule"], self._arns.schedules()),

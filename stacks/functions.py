@@ -11,6 +11,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from common.architecture import READ_BY_PREFLIGHT
+from common.ledger import keys
 from stacks.access import permissions
 from stacks.access.roles import service_role
 from stacks.configuration import images
@@ -54,6 +55,8 @@ class Functions(Construct):
         fine_tuning, tear_down = arns.machine(FINE_TUNING), arns.machine(TEAR_DOWN)
         with_bucket = {"BUCKET_NAME": storage.bucket_name}
         with_ledger = {"LEDGER_TABLE": storage.ledger_name}
+        # Items that functions write: a change of a run's money changes its months too.
+        runs, money = [keys.of_run("*")], [keys.of_run("*"), keys.of_month("*")]
         with_cap = {**with_ledger, "CAP_CENTS": str(settings.cap_cents)}
         with_assets = {
             "DATA_ASSET_BUCKET": data.s3_bucket_name,
@@ -87,7 +90,8 @@ class Functions(Construct):
                 *look_at_weights(arns, settings.weights, bucket),
                 *ask_hub(arns, settings),
                 read_assets,
-                permissions.table(ledger, "GetItem", "Scan", "PutItem"),
+                # It reads texts by others, so of the ledger it writes the count of executions only.
+                *permissions.ledger(ledger, "GetItem", "Scan", writes=[keys.of_starts("*")]),
                 # The registries are AWS's own and let every account read.
                 permissions.allow(
                     ["ecr:BatchGetImage"], *(arns.repository(one.registry_account, one.repository) for one in used)
@@ -116,7 +120,7 @@ class Functions(Construct):
         self._function(
             FUNCTIONS["Reserve"],
             environment={**with_cap, **with_version},
-            statements=[permissions.table(ledger, "GetItem", "Scan", "PutItem")],
+            statements=permissions.ledger(ledger, "GetItem", "Scan", writes=money),
         )
         self._function(
             FUNCTIONS["Stage"],
@@ -156,14 +160,14 @@ class Functions(Construct):
             statements=[
                 *permissions.remove_resources(arns),
                 permissions.stop_execution(arns.executions(FINE_TUNING)),
-                permissions.table(ledger, "GetItem", "PutItem"),
+                *permissions.ledger(ledger, "GetItem", writes=runs),
             ],
         )
         self._function(
             FUNCTIONS["Settle"],
             environment={**with_cap, "FINE_TUNING_ARN": fine_tuning},
             statements=[
-                permissions.table(ledger, "GetItem", "Scan", "PutItem"),
+                *permissions.ledger(ledger, "GetItem", "Scan", writes=money),
                 permissions.everywhere("sagemaker:ListTrainingJobs"),
                 permissions.allow(["sagemaker:DescribeTrainingJob"], arns.sagemaker("training-job")),
                 permissions.allow(
@@ -188,7 +192,7 @@ class Functions(Construct):
             statements=[
                 # Where no TearDown can be started it removes by itself.
                 *permissions.remove_resources(arns),
-                permissions.table(ledger, "Scan", "GetItem", "PutItem"),
+                *permissions.ledger(ledger, "GetItem", "Scan", writes=runs),
                 permissions.allow(["states:ListExecutions"], fine_tuning, tear_down),
                 permissions.stop_execution(arns.executions(FINE_TUNING)),
                 permissions.start_execution(tear_down),

@@ -14,6 +14,8 @@ _FIXES = {
     _DENIED: "if the budget alarm went off, undo its action (docs/troubleshoot.md); else ask who set that deny",
     _NOBODY_ALLOWS: "make deploy ARGS=--revert-drift, which puts the role's policy back",
 }
+# The types of condition keys other than string, by what their operators begin with.
+_KINDS = {"ForAllValues": "stringList", "NumericLessThanEquals": "numeric"}
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,20 @@ def _simulated(iam: Any, arn: str, statement: dict[str, Any]) -> Iterator[tuple[
     """Each action of a statement on each of its resources, and who refuses it; "" where it is allowed."""
     actions = _listed(statement["Action"])
     request: dict[str, Any] = {"PolicySourceArn": arn, "ActionNames": actions}
-    conditions = [pair for operator in statement.get("Condition", {}).values() for pair in operator.items()]
+    conditions = [
+        (operator, key, value)
+        for operator, wanted in statement.get("Condition", {}).items()
+        for key, value in wanted.items()
+        if operator != "Null"
+    ]
     if conditions:
         request["ContextEntries"] = [
-            {"ContextKeyName": key, "ContextKeyValues": [_example(_listed(value)[-1])], "ContextKeyType": "string"}
-            for key, value in conditions
+            {
+                "ContextKeyName": key,
+                "ContextKeyValues": [_example(_listed(value)[-1])],
+                "ContextKeyType": _KINDS.get(operator.partition(":")[0], "string"),
+            }
+            for operator, key, value in conditions
         ]
     for pattern in _listed(statement["Resource"]):
         resource = _example(pattern)

@@ -2,14 +2,14 @@
 
 moto and the SageMaker stand-in check no rights; AWS does, so each call is compared with the policies here.
 
-A call needs actions on resources, and each must be allowed by a policy of its role. Conditions are looked at where the request itself
-answers them (`s3:prefix`, `iam:PassedToService`), and are taken for met elsewhere. Whoever acts as no deployed role, such as the person
-at the console, may do everything.
+A call needs actions on resources, and each must be allowed by a policy of its role. A condition is compared with the request; one
+whose key or operator is unknown here allows nothing. Whoever acts as no deployed role, such as the person at the console, may do
+everything.
 """
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -17,8 +17,6 @@ from rehearsal.calls import Call, ServiceError
 
 from .clients import ACCOUNT
 
-# Conditions that a request itself answers; a request without the key fails them.
-ANSWERED = ("s3:prefix", "iam:PassedToService")
 # How each service refuses, where not with AccessDeniedException and 400.
 _REFUSALS = {"s3": ("AccessDenied", 403), "sns": ("AuthorizationError", 403), "lambda": ("AccessDeniedException", 403)}
 _IAM_PREFIX = {"stepfunctions": "states", "sagemaker-runtime": "sagemaker", "service-quotas": "servicequotas"}
@@ -40,12 +38,16 @@ _ARN_KINDS = {
 }
 
 
+# Condition keys with their values.
+Context = tuple[tuple[str, tuple[str, ...]], ...]
+
+
 class Need(NamedTuple):
-    """An IAM action, the ARN of its resource, and the context keys that conditions ask for."""
+    """An IAM action, the ARN of its resource, and the values of each condition key that is known; () where the request leaves it out."""
 
     action: str
     resource: str
-    context: tuple[tuple[str, str], ...] = ()
+    context: Context = ()
 
 
 class Rights:
@@ -110,24 +112,6 @@ def _refusal(call: Call, need: Need) -> ServiceError:
     )
 
 
-def speaks_of(statement: Mapping[str, Any], need: Need) -> bool:
-    """Whether a statement allows or denies what is needed."""
-    return (
-        any(_pattern(one).fullmatch(need.action) for one in _listed(statement["Action"]))
-        and any(_pattern(one).fullmatch(need.resource) for one in _listed(statement["Resource"]))
-        and all(
-            _matches(wanted, dict(need.context).get(key))
-            for conditions in statement.get("Condition", {}).values()
-            for key, wanted in conditions.items()
-            if key in ANSWERED
-        )
-    )
-
-
-def _matches(wanted: str | list[str], given: str | None) -> bool:
-    return given is not None and any(_pattern(one).fullmatch(given) for one in _listed(wanted))
-
-
 @cache
 def _pattern(text: str) -> re.Pattern[str]:
     """IAM's wildcards: * for any characters, ? for one."""
@@ -136,6 +120,43 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 def _listed(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
+
+
+def speaks_of(statement: Mapping[str, Any], need: Need) -> bool:
+    """Whether a statement allows or denies what is needed."""
+    return (
+        any(_pattern(one).fullmatch(need.action) for one in _listed(statement["Action"]))
+        and any(_pattern(one).fullmatch(need.resource) for one in _listed(statement["Resource"]))
+        and all(
+            _holds(operator, _listed(wanted), dict(need.context).get(key), unknown=statement["Effect"] == "Deny")
+            for operator, conditions in statement.get("Condition", {}).items()
+            for key, wanted in conditions.items()
+        )
+    )
+
+
+def _like(wanted: str, given: str) -> bool:
+    return _pattern(wanted).fullmatch(given) is not None
+
+
+# Of a condition's value and the request's. Other operators are unknown here.
+_COMPARISONS: Mapping[str, Callable[[str, str], bool]] = {
+    "ArnEquals": _like,
+    "StringEquals": lambda wanted, given: given == wanted,
+    "StringLike": _like,
+    "NumericLessThanEquals": lambda wanted, given: float(given) <= float(wanted),
+}
+
+
+def _holds(operator: str, wanted: Sequence[str], given: Sequence[str] | None, *, unknown: bool) -> bool:
+    """Whether a condition holds. Like IAM, ForAllValues holds for a key that the request leaves out, and a plain operator does not."""
+    every, _, comparison = operator.rpartition(":")
+    if given is None or every not in ("", "ForAllValues") or comparison not in ("Null", *_COMPARISONS):
+        return unknown
+    if comparison == "Null":
+        return wanted == ["false" if given else "true"]
+    matches = [any(_COMPARISONS[comparison](one, value) for one in wanted) for value in given]
+    return all(matches) and bool(every or matches)
 
 
 def needs(service: str, operation: str, request: Mapping[str, Any], region: str, account: str) -> Iterator[Need]:
@@ -154,9 +175,10 @@ def needs(service: str, operation: str, request: Mapping[str, Any], region: str,
     elif operation == "TransactWriteItems":
         for item in request["TransactItems"]:
             ((kind, body),) = item.items()
-            yield Need(f"dynamodb:{kind}Item", _RESOURCE["dynamodb"](body, arn))
+            yield Need(f"dynamodb:{kind}Item", _RESOURCE["dynamodb"](body, arn), _leading_keys(body))
     else:
-        yield Need(action, _RESOURCE[service](request, arn) if service in _RESOURCE else "*")
+        context = _leading_keys(request) if service == "dynamodb" else ()
+        yield Need(action, _RESOURCE[service](request, arn) if service in _RESOURCE else "*", context)
         if "Target" in request:
             yield _passing(str(request["Target"]["RoleArn"]), service)
 
@@ -176,13 +198,29 @@ _RESOURCE: Mapping[str, Callable[[Mapping[str, Any], str], str]] = {
 }
 
 
+def _leading_keys(request: Mapping[str, Any]) -> Context:
+    """The partition key of the one item that a request names; a scan names none."""
+    key = request.get("Item") or request.get("Key") or {}
+    return (("dynamodb:LeadingKeys", (str(key["pk"]["S"]),) if key else ()),)
+
+
+def _hardware(request: Mapping[str, Any]) -> Context:
+    """Instance types, in the newer lists too, and the longest time that a job or an endpoint's configuration asks for."""
+    parts = [request.get("ResourceConfig", {}), *request.get("ProductionVariants", [])]
+    lists = [one for part in parts for name in ("InstancePreferences", "InstancePools") for one in part.get(name, [])]
+    types = tuple(str(one["InstanceType"]) for one in (*parts, *lists) if "InstanceType" in one)
+    longest = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
+    seconds = () if longest is None else (str(longest),)
+    return (("sagemaker:InstanceTypes", types), ("sagemaker:MaxRuntimeInSeconds", seconds))
+
+
 def _of_s3(request: Mapping[str, Any], action: str) -> Need:
     path = str(request["path"]).strip("/")
     if action == "s3:GetObject" and "versionId" in request:
         action = "s3:GetObjectVersion"
     if action != "s3:ListBucket":
         return Need(action, f"arn:aws:s3:::{path}")
-    return Need(action, f"arn:aws:s3:::{path.split('/')[0]}", (("s3:prefix", str(request.get("prefix", ""))),))
+    return Need(action, f"arn:aws:s3:::{path.split('/')[0]}", (("s3:prefix", (str(request.get("prefix", "")),)),))
 
 
 def _of_sagemaker(operation: str, request: Mapping[str, Any], action: str, arn: str) -> Iterator[Need]:
@@ -198,7 +236,7 @@ def _of_sagemaker(operation: str, request: Mapping[str, Any], action: str, arn: 
         yield Need(action, "*")
         return
     for resource in named:
-        yield Need(action, resource)
+        yield Need(action, resource, _hardware(request))
     if request.get("Tags"):
         yield Need("sagemaker:AddTags", named[-1] if operation == "CreateEndpoint" else named[0])
     for key in ("RoleArn", "ExecutionRoleArn"):
@@ -207,4 +245,4 @@ def _of_sagemaker(operation: str, request: Mapping[str, Any], action: str, arn: 
 
 
 def _passing(role_arn: str, service: str) -> Need:
-    return Need("iam:PassRole", role_arn, (("iam:PassedToService", f"{service}.amazonaws.com"),))
+    return Need("iam:PassRole", role_arn, (("iam:PassedToService", (f"{service}.amazonaws.com",)),))

@@ -4,11 +4,12 @@ No statement allows every action. "*" as the resource appears only in `EVERYWHER
 on nothing narrower.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import aws_iam as iam
 
 from stacks.configuration.images import Image
+from stacks.configuration.settings import Settings
 from stacks.names import Arns
 
 Statements = list[iam.PolicyStatement]
@@ -41,12 +42,12 @@ def beginning(service: str) -> list[str]:
     return [action for action in EVERYWHERE if action.startswith(service)]
 
 
-def allow(actions: Sequence[str], *resources: str, **conditions: dict[str, object]) -> iam.PolicyStatement:
+def allow(actions: Sequence[str], *resources: str, **conditions: Mapping[str, object]) -> iam.PolicyStatement:
     """Allows actions on resources. Each keyword is a condition operator with its map, e.g. StringEquals={…}."""
     return iam.PolicyStatement(actions=list(actions), resources=list(resources), conditions=conditions or None)
 
 
-def everywhere(*actions: str, **conditions: dict[str, object]) -> iam.PolicyStatement:
+def everywhere(*actions: str, **conditions: Mapping[str, object]) -> iam.PolicyStatement:
     """Allows actions that AWS authorises on no resource. Raises KeyError for one that has no reason in `EVERYWHERE`."""
     for action in actions:
         EVERYWHERE[action]
@@ -99,9 +100,12 @@ def decrypt_objects(arns: Arns, region: str, bucket_arn: str, prefix: str) -> ia
     )
 
 
-def table(table_arn: str, *actions: str) -> iam.PolicyStatement:
-    """Ledger access; a transaction is authorised by the actions inside it."""
-    return allow([f"dynamodb:{action}" for action in actions], table_arn)
+def ledger(table_arn: str, *reads: str, writes: Sequence[str]) -> Statements:
+    """Reads any item of the ledger, and puts items whose keys have one of these patterns. IAM looks at each item of a transaction."""
+    return [
+        allow([f"dynamodb:{action}" for action in reads], table_arn),
+        allow(["dynamodb:PutItem"], table_arn, **{"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(writes)}}),
+    ]
 
 
 def container(arns: Arns, image: Image, log_group: str) -> Statements:
@@ -122,24 +126,42 @@ def container(arns: Arns, image: Image, log_group: str) -> Statements:
     ]
 
 
-def create_resources(arns: Arns) -> Statements:
-    """FineTuning starts and watches training jobs, makes model, endpoint configuration and endpoint, and deletes an endpoint that found no capacity."""
+def create_resources(arns: Arns, settings: Settings) -> Statements:
+    """FineTuning starts and watches training jobs, makes model, endpoint configuration and endpoint, and deletes an endpoint that found no capacity.
+
+    IAM holds what bills by the hour to the deployed settings, whatever a plan says.
+    """
     return [
         allow(
-            ["sagemaker:CreateTrainingJob", "sagemaker:DescribeTrainingJob", "sagemaker:AddTags"],
+            ["sagemaker:CreateTrainingJob"],
             arns.sagemaker("training-job"),
+            NumericLessThanEquals={"sagemaker:MaxRuntimeInSeconds": str(settings.max_training_seconds)},
+            **_instance_types(settings.training_instance_type),
         ),
+        allow(["sagemaker:DescribeTrainingJob", "sagemaker:AddTags"], arns.sagemaker("training-job")),
         allow(["sagemaker:CreateModel", "sagemaker:AddTags"], arns.sagemaker("model")),
-        # CreateEndpoint is authorised on the endpoint and on its configuration.
         allow(
-            ["sagemaker:CreateEndpointConfig", "sagemaker:CreateEndpoint", "sagemaker:AddTags"],
+            ["sagemaker:CreateEndpointConfig"],
             arns.sagemaker("endpoint-config"),
+            **_instance_types(settings.hosting_instance_type),
         ),
+        # CreateEndpoint is authorised on the endpoint and on its configuration.
+        allow(["sagemaker:CreateEndpoint", "sagemaker:AddTags"], arns.sagemaker("endpoint-config")),
         allow(
             ["sagemaker:CreateEndpoint", "sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint", "sagemaker:AddTags"],
             arns.sagemaker("endpoint"),
         ),
     ]
+
+
+def _instance_types(types: Sequence[str]) -> dict[str, Mapping[str, object]]:
+    """The conditions of a request for these instance types and no others.
+
+    ForAllValues also holds for a request whose types IAM does not see. AWS does not document whether it sees those of InstancePreferences
+    and InstancePools, by which a list is sent; one type is sent as InstanceType, which it sees, so that Null can demand it.
+    """
+    only: dict[str, Mapping[str, object]] = {"ForAllValues:StringEquals": {"sagemaker:InstanceTypes": list(types)}}
+    return only if len(types) > 1 else {**only, "Null": {"sagemaker:InstanceTypes": "false"}}
 
 
 def remove_resources(arns: Arns) -> Statements:

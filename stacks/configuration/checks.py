@@ -46,7 +46,7 @@ MOST_TRAINING_INSTANCES = 4
 _EMAIL = re.compile(
     r"(?=.{1,254}$)[^@\s,;<>\"]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+"
 )  # 254: longest address SMTP can carry
-_INSTANCE_TYPE = re.compile(r"ml\.([a-z0-9-]+)\.(\d*xlarge|large|medium)")
+_INSTANCE_TYPE = re.compile(r"ml\.([a-z0-9-]+)\.(\d*xlarge|large|medium)", re.ASCII)
 # An address in Amazon ECR, the only registry that SageMaker pulls an endpoint's image from without a network of one's own.
 IMAGE_ADDRESS = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z]{2}(-[a-z]+)+-\d)\.amazonaws\.com/"

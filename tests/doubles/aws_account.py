@@ -28,6 +28,12 @@ from tests.doubles.ledger_fakes import FakeLedger
 ACCOUNT = "123456789012"
 CALLER = f"arn:aws:iam::{ACCOUNT}:user/owner"
 POLICY = f"arn:aws:iam::{ACCOUNT}:policy/deny"
+# Of condition keys that are not a string, by the service authorization reference.
+CONTEXT_TYPES = {
+    "dynamodb:LeadingKeys": "stringList",
+    "sagemaker:InstanceTypes": "stringList",
+    "sagemaker:MaxRuntimeInSeconds": "numeric",
+}
 BUDGET, ACTION = "Captune-Guardrail-Budget", "11111111-2222-3333-4444-555555555555"
 STACKS = ("Captune-Storage", "Captune-FineTuning", "Captune-Guardrail")
 RUNNING = {"FineTuningArn": MACHINE, "TearDownArn": TEAR_DOWN, "LedgerTable": "ledger", "BucketName": "bucket"}
@@ -211,7 +217,9 @@ class Iam(Service):
         ResourceArns: list[str],
         ContextEntries: Sequence[dict[str, Any]] = (),
     ) -> dict[str, Any]:
-        context = tuple((entry["ContextKeyName"], entry["ContextKeyValues"][0]) for entry in ContextEntries)
+        for entry in ContextEntries:
+            assert entry["ContextKeyType"] == CONTEXT_TYPES.get(entry["ContextKeyName"], "string"), entry
+        context = tuple((entry["ContextKeyName"], tuple(entry["ContextKeyValues"])) for entry in ContextEntries)
         statements = [statement for document in documents for statement in document["Statement"]]
         results = []
         for action in ActionNames:

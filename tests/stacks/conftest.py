@@ -31,6 +31,10 @@ def abroad() -> Stacks:
 
 @pytest.fixture(scope="session")
 def own_image() -> Stacks:
-    """A gated model of the catalogue that is not the default, served by an image of the user's."""
+    """A gated model of the catalogue that is not the default, served by an image of the user's; two instance types for each use."""
     image = "111122223333.dkr.ecr.us-east-1.amazonaws.com/own/vllm:v1"
-    return synthesize("base_model=llama-3.1-8b", f"hosting_image={image}")
+    types = "ml.g5.2xlarge,ml.g6.2xlarge"
+    return synthesize(
+        "base_model=llama-3.1-8b", f"hosting_image={image}", f"training_instance_type={types}",
+        f"hosting_instance_type={types}",
+    )  # fmt: skip

@@ -2,9 +2,11 @@
 
 import json
 import re
+from collections.abc import Sequence
 
 import pytest
 
+from rehearsal.account.rights import Need, speaks_of
 from stacks.access.permissions import EVERYWHERE
 from tests.doubles.machines.stacks_bench import Stacks, actions, as_list
 
@@ -49,6 +51,69 @@ def test_no_right_is_wider_than_its_purpose(stacks: Stacks) -> None:
                     text, of_hub = json.dumps(resource), ":aws:hub"
                     assert (of_hub in text and "*" not in text) or text.count("/captune-*") == 1, f"{owner}: {text}"
     assert set(EVERYWHERE) <= {action for _, s in stacks.all_statements() for action in as_list(s["Action"])}
+
+
+def allows(built: Stacks, role: str, action: str, **context: Sequence[str]) -> bool:
+    """Whether a role may make a call with these values of the condition keys, on what it may make it on at all."""
+    keys = {
+        "types": "sagemaker:InstanceTypes",
+        "seconds": "sagemaker:MaxRuntimeInSeconds",
+        "items": "dynamodb:LeadingKeys",
+    }
+    need = Need(action, "*", tuple((keys[name], tuple(values)) for name, values in context.items()))
+    return any(speaks_of({**statement, "Resource": "*"}, need) for statement in built.statements(role))
+
+
+RUN, MONTH, STARTS = "RUN#captune-one", "MONTH#2026-12", "STARTS#2026-12"
+
+
+@pytest.mark.parametrize(
+    ("function", "writes"),
+    [
+        ("Preflight", [STARTS]),
+        ("Reserve", [RUN, MONTH]),
+        ("TearDown", [RUN]),
+        ("Settle", [RUN, MONTH]),
+        ("Sweeper", [RUN]),
+    ],
+)
+def test_a_function_writes_its_own_items_of_the_ledger_and_no_other(
+    stacks: Stacks, function: str, writes: list[str]
+) -> None:
+    role, items = f"Functions{function}Role", [RUN, MONTH, STARTS]
+    assert [one for one in items if allows(stacks, role, "dynamodb:PutItem", items=[one])] == writes
+    assert not allows(stacks, role, "dynamodb:PutItem", items=items)
+    granted = {action for action in actions(stacks.statements(role)) if action.startswith("dynamodb:")}
+    assert granted - {"dynamodb:Scan"} == {"dynamodb:GetItem", "dynamodb:PutItem"}
+
+
+G5, G6, P5 = "ml.g5.2xlarge", "ml.g6.2xlarge", "ml.p5.48xlarge"
+
+
+@pytest.mark.parametrize("action", ["sagemaker:CreateTrainingJob", "sagemaker:CreateEndpointConfig"])
+@pytest.mark.parametrize(
+    ("settings", "types", "allowed"),
+    [
+        ("stacks", [G5], True),
+        ("stacks", [G6], False),
+        ("stacks", [G5, P5], False),
+        ("stacks", [], False),
+        ("own_image", [G5], True),
+        ("own_image", [G5, G6], True),
+        ("own_image", [G5, P5], False),
+        ("own_image", [], True),  # if IAM does not see the types of a list
+    ],
+)
+def test_a_run_gets_the_instance_types_of_the_settings_and_no_other(
+    request: pytest.FixtureRequest, settings: str, types: list[str], allowed: bool, action: str
+) -> None:
+    built: Stacks = request.getfixturevalue(settings)
+    assert allows(built, "FineTuningRole", action, types=types, seconds=["1800"]) == allowed
+
+
+@pytest.mark.parametrize(("seconds", "allowed"), [(["7200"], True), (["7201"], False), ([], False)])
+def test_a_training_job_lasts_as_long_as_the_settings_allow(stacks: Stacks, seconds: list[str], allowed: bool) -> None:
+    assert allows(stacks, "FineTuningRole", "sagemaker:CreateTrainingJob", types=[G5], seconds=seconds) == allowed
 
 
 OWN = "arn:aws:s3:::mine"

@@ -70,6 +70,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(key: str, nearest:
         ("weights_uri", "s3://mine/a*/", "write a folder"),
         ("weights_uri", "s3://jumpstart-private-cache-prod-us-east-1/meta/", "choose it there"),
         ("training_instance_type", "g5.2xlarge", "such as ml.g5.2xlarge"),
+        ("training_instance_type", "ml.g5.٢xlarge", "such as ml.g5.2xlarge"),
         ("hosting_instance_type", "ml.g4dn.xlarge", "no GPU with bfloat16"),
         ("budget_usd", 25.5, "a whole number of US dollars from 1 to 1000"),
         *(("budget_usd", dollars, "a whole number of US dollars") for dollars in (0, 1001, True)),

@@ -80,3 +80,43 @@ def test_a_right_reaches_as_far_as_its_resources_and_conditions(project: Deploye
     assert answer(lambda: s3.list_objects_v2(Bucket=bucket)) == ("AccessDenied", 403)
     assert project.cloud.refused.pop() == f"{role}: s3:ListBucket on arn:aws:s3:::{bucket}"
     project.cloud.refused.clear()
+
+
+def test_preflight_writes_no_run_and_no_month(project: DeployedProject) -> None:
+    ledger, table = project.cloud.client("dynamodb", project.role_of("preflight")), project.deployment.table
+
+    def put(*keys: str) -> str:
+        writes = [{"Put": {"TableName": table, "Item": {"pk": {"S": key}}}} for key in keys]
+        return answer(lambda: ledger.transact_write_items(TransactItems=writes))[0]
+
+    assert put("STARTS#2026-12") == "done"
+    for others in ("RUN#captune-x", "MONTH#2026-12"):
+        assert put(others) == put("STARTS#2026-12", others) == "AccessDeniedException"
+    project.cloud.refused.clear()
+
+
+def test_hardware_and_time_beyond_the_settings_are_refused_whatever_a_plan_says(project: DeployedProject) -> None:
+    sagemaker = project.cloud.client("sagemaker", project.deployment.fine_tuning_role)
+    roles = [role["Arn"] for role in project.cloud.client("iam").list_roles()["Roles"]]
+    usual = "ml.g5.2xlarge"
+
+    def train(kind: str, seconds: int) -> str:
+        request = {
+            "TrainingJobName": "captune-x",
+            "RoleArn": next(role for role in roles if "TrainingRole" in role),
+            "AlgorithmSpecification": {"TrainingInputMode": "File"},
+            "OutputDataConfig": {"S3OutputPath": "s3://anywhere"},
+            "ResourceConfig": {"InstanceType": kind, "InstanceCount": 1, "VolumeSizeInGB": 100},
+            "StoppingCondition": {"MaxRuntimeInSeconds": seconds},
+        }
+        return answer(lambda: sagemaker.create_training_job(**request))[0]
+
+    def host(kind: str) -> str:
+        variants = [{"VariantName": "one", "ModelName": "captune-x", "InstanceType": kind}]
+        request = {"EndpointConfigName": "captune-x", "ProductionVariants": variants}
+        return answer(lambda: sagemaker.create_endpoint_config(**request))[0]
+
+    # These may be made, and miss an image and a model.
+    assert train(usual, 7200) == host(usual) == "ValidationException"
+    assert train("ml.p5.48xlarge", 7200) == train(usual, 7201) == host("ml.p5.48xlarge") == "AccessDeniedException"
+    project.cloud.refused.clear()
