@@ -9,7 +9,6 @@ from preflight.texts.training import ALIKE, Material, too_few
 
 PREFIX = "outside"
 DEPLOYED = "outside.jsonl"  # after the domain's name in data/, if it was there at deployment
-AUTO = "auto"  # the setting adapter_strength that has the training job measure
 # Scored twice, before and after: some 150,000 tokens of Llama 2, or two minutes of the ten that every run has at least, at the 1,190 tokens a
 # second that were seen in training on ml.g5.2xlarge. Scoring alone is quicker.
 MAXIMUM_WORDS = 50_000

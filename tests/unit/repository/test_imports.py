@@ -76,10 +76,10 @@ def test_training_imports_nothing_of_ours_from_outside_its_folder_but_what_is_st
     ours = {other for name, path in modules("training").items() for other in imported(name, path)}
     assert (
         ours & every_module() - modules("training").keys()
-        == {"common.hyperparameters", "common.memory", "common.records"}
+        == {"common.memory", "common.records", "common.settings"}
         == {path.removesuffix(".py").replace("/", ".") for path in staging.SHARED}
     )
-    for shared in ("common.hyperparameters", "common.memory", "common.records"):
+    for shared in ("common.memory", "common.records", "common.settings"):
         needed = imported(shared, modules("lambdas")[shared])
         assert {name.partition(".")[0] for name in needed} <= sys.stdlib_module_names
 
