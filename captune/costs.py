@@ -20,11 +20,12 @@ from common.pricing import prices
 from common.pricing.costs import answers_cents, for_runs, looks_bound, standing_cents
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
 from common.pricing.prices import dearest, listed, pinned
+from common.settings import AUTO
 from common.text import estimated_tokens
 from preflight import money
 from preflight.large_model_allowance import allow
 from preflight.model import catalogued
-from preflight.texts.outside_text import AUTO, STRENGTH_WORDS
+from preflight.texts.outside_text import STRENGTH_WORDS
 from preflight.texts.text_file import without_note
 from report.formatting import duration
 from stacks.configuration.settings import Settings

@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from common.environment import BaseModel, RunSettings
+from common.settings import PreflightSettings
+from preflight.settings import BaseModel, RunSettings
 from stacks.configuration import images
 from stacks.configuration.catalog import public_bucket
 from stacks.configuration.images import INFERENCE_AMI_VERSION, hosting_image, training_image
@@ -92,17 +93,17 @@ def settings_json(settings: Settings) -> str:
 
 
 def run_settings(settings: Settings) -> RunSettings:
-    """What a run knows of its deployment: the settings of the same name as they are, and what follows from the others."""
-    known: dict[str, Any] = {
-        **{field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)},
-        "hyperparameters": settings.hyperparameters,
-        "base_model": _base_model(settings),
-        "training_instance_types": list(settings.training_instance_type),
-        "hosting_instance_types": list(settings.hosting_instance_type),
-        "training_image": training_image(settings.region).uri,
-        "hosting_image": hosting_image(settings.region, settings.hosting_image).uri,
-    }
-    return RunSettings(**{field.name: known[field.name] for field in dataclasses.fields(RunSettings)})
+    """What a run knows of its deployment: the settings that it shares as they are, and what follows from the others."""
+    return RunSettings(
+        **{one.name: getattr(settings, one.name) for one in dataclasses.fields(PreflightSettings)},
+        region=settings.region,
+        domain=settings.domain,
+        base_model=_base_model(settings),
+        training_instance_types=list(settings.training_instance_type),
+        hosting_instance_types=list(settings.hosting_instance_type),
+        training_image=training_image(settings.region).uri,
+        hosting_image=hosting_image(settings.region, settings.hosting_image).uri,
+    )
 
 
 def _base_model(settings: Settings) -> BaseModel:

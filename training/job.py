@@ -19,6 +19,7 @@ from arguments import Arguments, automatic_learning_rate
 from checkpoints import Starts, count_start, fingerprint, newest, precision_of_earlier_starts, step_of
 from choices import FROM_PROMPTS, FROM_RECORDS, Choices, choices_of, items_of
 from common.memory import sequences_per_step
+from common.settings import AUTO
 from curve import Curve, curve_of
 from evaluation import (
     OutOfTime,
@@ -115,7 +116,7 @@ def _load(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device
     choices = choices_of(given, FROM_PROMPTS if inputs.choices else FROM_RECORDS, network.tokenizer)
     if choices.items:
         sets[CHOICES] = list(choices.pairs)
-    wanted, why = arguments.adapter_strength is None, why_not(inputs.strength, by_control=inputs.strength_by_control)
+    wanted, why = arguments.adapter_strength == AUTO, why_not(inputs.strength, by_control=inputs.strength_by_control)
     set_aside = tokenize(inputs.strength, network.tokenizer) if wanted and not why else []
     refuse_unknown_tokens(itertools.chain(corpus, set_aside, *sets.values()), edges, network.known_tokens)
     rows = rows_of(corpus, edges, arguments)
@@ -171,7 +172,9 @@ def _train(work: Work, watch: Watch, checkpoint: Path | None) -> None:
     root, arguments, network, rows, group = work.root, work.arguments, work.network, work.rows, work.group
     steps = work.steps
     _tell_how_long(work, watch, checkpoint)
-    peak_rate = arguments.learning_rate or automatic_learning_rate(network.causal.config.hidden_size)
+    peak_rate = arguments.learning_rate
+    if peak_rate == AUTO:
+        peak_rate = automatic_learning_rate(network.causal.config.hidden_size)
     base = _measure_base(work, watch)
 
     def held_out() -> float | None:
@@ -209,7 +212,7 @@ def _train(work: Work, watch: Watch, checkpoint: Path | None) -> None:
     # Saved before anything is measured: whatever ends the process from here on, the adapter that was paid for is whole.
     choice = (
         Choice(arguments.adapter_strength, SET)
-        if arguments.adapter_strength is not None
+        if arguments.adapter_strength != AUTO
         else unmeasured(work.why_unmeasured)
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.records import Record
+from common.settings import SHUFFLED, WRITTEN
 from common.text import word_ends
 from failure import TrainingFailure
 from records.record import IGNORED, Row, Tokens, holds_records, read_records, tokens_of
@@ -186,7 +187,7 @@ def ordered(count: int, seed: int, epoch: int, document_order: str) -> list[int]
     """
     generator = random.Random(f"{seed}/{epoch}")
     order = list(range(count))
-    if document_order == "written":
+    if document_order == WRITTEN:
         moved = [place + generator.uniform(0, NEIGHBORHOOD * count) for place in order]
         return sorted(order, key=moved.__getitem__)
     generator.shuffle(order)
@@ -199,7 +200,7 @@ def pack(
     length: int,
     seed: int,
     epoch: int,
-    document_order: str = "shuffled",
+    document_order: str = SHUFFLED,
 ) -> list[Row]:
     """One epoch as (inputs, labels) of `length` tokens each.
 
@@ -271,7 +272,7 @@ class Epochs(Rows):
         length: int,
         seed: int,
         epochs: int,
-        document_order: str = "shuffled",
+        document_order: str = SHUFFLED,
     ) -> None:
         self._document_order = document_order
         self._documents, self._edges, self._length, self._seed = documents, edges, length, seed

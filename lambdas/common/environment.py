@@ -1,10 +1,7 @@
-"""The environment variables of the Lambdas, typed. The stack sets for each function only what it needs."""
+"""The environment variables of the Lambdas. The stack sets for each function only what it needs."""
 
-import json
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
-from common.architecture import Shape
 from common.errors import DeployInProgress
 from common.outside import outside
 
@@ -19,66 +16,6 @@ def required(name: str) -> str:
     if not value:
         raise MisconfiguredFunction(f"environment variable {name} is not set; deploy the stacks again")
     return value
-
-
-@dataclass(frozen=True)
-class BaseModel:
-    """The base model as the catalog of the stacks describes it."""
-
-    id: str
-    name: str
-    parameters: int
-    weights_uri: str
-    own_weights: bool  # a folder of the user's, of which nothing is known but what Preflight reads there
-    requires_eula: bool
-    licensor: str
-    eula_uri: str
-    served_tokens: int  # prompt and answer together, at most
-    has_chat_template: bool
-    hub_name: str  # of JumpStart's hub; empty for a folder of the user's
-    hub_version: str
-    shape: Shape
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """The deployed settings, as the stacks validated them."""
-
-    region: str
-    domain: str
-    base_model: BaseModel
-    training_instance_types: list[str]
-    training_instance_count: int
-    hosting_instance_types: list[str]
-    training_image: str
-    hosting_image: str
-    lora_rank: int
-    epochs: int
-    max_training_seconds: int
-    spot: bool
-    checkpoint_minutes: int
-    endpoint_deadline_minutes: int
-    accept_eula: bool
-    samples_per_prompt: int
-    seed: int
-    sequence_length: int
-    hyperparameters: dict[str, str]  # those that the training script alone reads
-    corpus_words: int
-    long_records: str  # "split" or "refuse"
-    document_order: str  # "auto", "shuffled" or "written"
-    accept_lost_ledger: str
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Reads the JSON that the stack wrote into SETTINGS_JSON. Raises MisconfiguredFunction when it is of another form."""
-        try:
-            values: dict[str, Any] = json.loads(text)
-            model = values["base_model"]
-            return cls(**{**values, "base_model": BaseModel(**{**model, "shape": Shape(**model["shape"])})})
-        except (ValueError, KeyError, TypeError) as error:
-            raise MisconfiguredFunction(
-                f"SETTINGS_JSON is not what this code reads ({error}); deploy the stacks again"
-            ) from None
 
 
 def refuse_another_deployment(version: Any) -> None:

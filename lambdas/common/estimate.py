@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from common.architecture import Shape
 from common.cards import Card, speed_up
 from common.memory import MOST_SEQUENCES_PER_STEP
-from common.pricing.costs import CHECKPOINT_MINUTES, checkpoint_cents, small_items_cents
+from common.pricing.costs import checkpoint_cents, small_items_cents
 from common.pricing.durations import WEIGHTS_DOWNLOAD_SECONDS
 from common.pricing.prices import Price
 
@@ -69,9 +69,7 @@ class Estimate:
         """Of the endpoint, or None where a phase of it is not known."""
         return _sum(self.endpoint)
 
-    def cents(
-        self, training: Price, hosting: Price, lora_rank: int, checkpoint_minutes: int = CHECKPOINT_MINUTES
-    ) -> int | None:
+    def cents(self, training: Price, hosting: Price, lora_rank: int, checkpoint_minutes: int) -> int | None:
         """What the run is expected to cost with everything beside its instances, or None where its time is not known."""
         learning, serving = self.training_seconds, self.endpoint_seconds
         if learning is None or serving is None:

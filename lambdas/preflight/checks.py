@@ -8,17 +8,18 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from common import errors
 from common.contracts.fine_tuning import PreflightEvent
-from common.environment import RunSettings
 from common.ledger.ledger import Ledger
 from common.names import run_name
 from common.pricing.costs import answers_cents
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
 from common.pricing.prices import Price, dearest
+from common.settings import AUTO
 from common.storage import Storage
 from preflight import large_model_allowance, model, money, request, staging
 from preflight.account import guardrail, images, other_runs, quotas, weights
 from preflight.request import Request
-from preflight.texts import outside_text, prompts, training
+from preflight.settings import RunSettings
+from preflight.texts import prompts, training
 from preflight.texts.text_file import Files
 
 T = TypeVar("T")
@@ -182,7 +183,7 @@ def texts(context: Context, result: PreflightResult) -> None:
     settings, data = context.settings, staging.asset(context.client("s3"), "DATA")
     result.corpus_bytes = model.most_bytes_learned(settings, result.request, result.model)
     most = settings.corpus_words, result.corpus_bytes
-    measures = settings.hyperparameters["adapter_strength"] == outside_text.AUTO
+    measures = settings.adapter_strength == AUTO
     files = Files(context.storage, data, settings.domain, {}, *most, measures, attempt=result.attempt)
     material = staging.read_material(files, result.request)
     code = staging.asset(context.client("s3"), "TRAINING")

@@ -6,13 +6,14 @@ from common.aws import brisk_client, client, reaching
 from common.clock import month_of, now
 from common.contracts.fine_tuning import PreflightEvent
 from common.contracts.plan import Plan
-from common.environment import RunSettings, refuse_another_deployment, required
+from common.environment import refuse_another_deployment, required
 from common.ledger.ledger import Ledger
 from common.logs import log
 from common.pricing import costs
 from common.storage import Storage
 from preflight import checks, plan
 from preflight.account.guardrail import Guards
+from preflight.settings import RunSettings
 
 
 def handle(event: PreflightEvent, context: Any) -> Plan:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from common import estimate
 from common.architecture import Shape
 from common.cards import CARDS, Card, card_of, cards_in, serving_bytes, speed_up, training_memory
-from common.environment import RunSettings
 from common.errors import ModelDoesNotFit
 from common.memory import sequences_per_step
 from common.pricing.durations import MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS, WEIGHTS_DOWNLOAD_SECONDS
 from common.text import estimated_tokens
 from preflight.request import Request
+from preflight.settings import RunSettings
 
 # What a run of two hours on the fastest card learns at most, rounded up; and what every run takes whole, however short it is.
 MOST_BYTES, WHOLE_BYTES = 32 * 2**20, 4 * 2**20

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from common.clock import months_between, start_after
 from common.errors import BudgetExceeded, PriceUnknown
 from common.ledger.ledger import Ledger, damage_note, dollars, way_out
-from common.pricing.costs import CHECKPOINT_MINUTES, HIGHEST_LORA_RANK, RunCost, checkpoint_cents, worst_case
+from common.pricing.costs import RunCost, checkpoint_cents, worst_case
 from common.pricing.durations import (
     MINIMUM_DEADLINE_SECONDS,
     MINIMUM_TRAINING_SECONDS,
@@ -64,9 +64,9 @@ class Wanted:
     hosting: Price
     training_seconds: int
     deadline_seconds: int
+    lora_rank: int
+    checkpoint_minutes: int
     keep_seconds: int = 0
-    lora_rank: int = HIGHEST_LORA_RANK
-    checkpoint_minutes: int = CHECKPOINT_MINUTES
     spot_wait_seconds: int = 0
     answers_cents: int = 0
 

@@ -15,16 +15,17 @@ from common.clock import schedule_time
 from common.contracts import run_folder
 from common.contracts.fine_tuning import PreflightEvent
 from common.contracts.plan import Plan, PlannedCorpus, PlannedEstimate
-from common.environment import RunSettings
 from common.ledger.rows import RunItem
 from common.memory import sequences_per_step
 from common.names import trial_name
 from common.pricing import durations
 from common.pricing.costs import ENDPOINT_INSTANCES, TRAINING_VOLUME_GB
 from common.pricing.prices import dearest, written
+from common.settings import AUTO, SHUFFLED, WRITTEN
 from common.text import count_words, estimated_tokens
 from preflight.checks import Context, PreflightResult
 from preflight.model import tokens_learned
+from preflight.settings import RunSettings
 from preflight.texts.training import Material
 
 # One step shows that the weights load, learn and are saved; a smoke run is to show no more.
@@ -153,25 +154,17 @@ def _instances(types: list[str], looking_seconds: int) -> dict[str, Any]:
 
 def _hyperparameters(settings: RunSettings, found: PreflightResult, seed: int) -> dict[str, str]:
     seconds = found.allowance.training_seconds - durations.TRAINING_MARGIN_SECONDS - found.model.longer_download_seconds
-    values: dict[str, object] = {
-        **settings.hyperparameters,
-        "epochs": found.request.epochs or settings.epochs,
-        "sequence_length": settings.sequence_length,
-        "lora_rank": settings.lora_rank,
-        "seed": seed,
-        "checkpoint_minutes": settings.checkpoint_minutes,
-        "time_budget_seconds": max(0, seconds),
+    values = settings.hyperparameters | {
+        "epochs": str(found.request.epochs or settings.epochs),
+        "seed": str(seed),
+        "time_budget_seconds": str(max(0, seconds)),
     }
-    if any(part.records for part in found.material.training):
-        values["long_records"] = settings.long_records
-    elif settings.document_order != "auto":
-        values["document_order"] = settings.document_order
-    else:
+    if settings.document_order == AUTO:
         # The order of the file only where somebody has thought of it.
-        values["document_order"] = "shuffled" if found.request.corpus else "written"
+        values["document_order"] = SHUFFLED if found.request.corpus else WRITTEN
     if found.request.smoke:
-        values["max_steps"] = SMOKE_STEPS
-    return {name: str(value) for name, value in values.items()}
+        values["max_steps"] = str(SMOKE_STEPS)
+    return values
 
 
 def _corpus(material: Material) -> PlannedCorpus:

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple, TypeGuard
 
 from common.contracts import run_folder
 from common.errors import InvalidInput
+from common.pricing.durations import LONGEST_KEEP_SECONDS
 from common.records import COMPLETION, PROMPT
+from common.settings import PreflightSettings, check_of
 from common.text import listed
 from preflight.texts import forms, personal_data
 from preflight.texts.forms import COLUMNS, ENDINGS
@@ -36,6 +38,12 @@ def _number(low: int, high: int) -> Rule:
         lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high,
         f"{low} to {high}: ",
     )
+
+
+def _of_setting(name: str) -> Rule:
+    """A whole number in the range of the setting that it replaces."""
+    low, high = check_of(PreflightSettings, name).limits
+    return _number(int(low), int(high))
 
 
 def _file(*endings: str) -> Rule:
@@ -111,15 +119,15 @@ class Request:
         "trains on [spot instances](#train-on-spot-instances), or on demand with `false`; not with `adapterUri`",
     )
     epochs: int | None = _key(
-        "epochs", None, _number(1, 50), {"epochs": 2}, "passes over the corpus; not with `adapterUri`",
+        "epochs", None, _of_setting("epochs"), {"epochs": 2}, "passes over the corpus; not with `adapterUri`",
     )
-    seed: int | None = _key("seed", None, _number(0, 2**31 - 1), {"seed": 7}, "of training and sampling")
+    seed: int | None = _key("seed", None, _of_setting("seed"), {"seed": 7}, "of training and sampling")
     samples_per_prompt: int | None = _key(
-        "samplesPerPrompt", None, _number(0, 8), {"samplesPerPrompt": 0},
+        "samplesPerPrompt", None, _of_setting("samples_per_prompt"), {"samplesPerPrompt": 0},
         "sampled answers to each prompt, in addition to the greedy one",
     )
     keep_endpoint_minutes: int = _key(
-        "keepEndpointMinutes", 0, _number(0, 240), {"keepEndpointMinutes": 30},
+        "keepEndpointMinutes", 0, _number(0, LONGEST_KEEP_SECONDS // 60), {"keepEndpointMinutes": 30},
         "keeps the endpoint after a success, inside the reservation",
     )
     adapter_uri: str = _key(

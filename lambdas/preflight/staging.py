@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from common import hyperparameters, memory, records, text
+from common import memory, records, settings, text
 from common.aws import error_code, error_message, is_missing
 from common.contracts import run_folder
 from common.environment import required
@@ -29,7 +29,7 @@ _PLACEHOLDER = '{"note": "In place of the adapter while hosting is tried. It is 
 # Training reads records with Preflight's own reader, plans its memory as Preflight does, and finds words as Preflight does.
 SHARED = {
     f"common/{path.name}": path.read_bytes()
-    for path in (Path(str(one.__file__)) for one in (hyperparameters, memory, records, text))
+    for path in (Path(str(one.__file__)) for one in (memory, records, settings, text))
 }
 
 

@@ -11,9 +11,9 @@ from common.contracts.plan import Plan
 from common.environment import required
 from common.errors import DatasetChanged, DatasetRejected, PromptsRejected
 from common.logs import log
+from common.settings import AUTO
 from common.storage import Storage
 from preflight import request, staging
-from preflight.texts.outside_text import AUTO
 from preflight.texts.text_file import Files
 
 

@@ -5,17 +5,17 @@ import json
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from common.errors import DatasetRejected, InvalidInput
 from common.pricing.durations import LONGEST_KEEP_SECONDS
+from common.settings import check_of, whole
 from preflight import request
 from rehearsal import user_files
 from rehearsal.models import DEFAULT, STAND_INS
 from rehearsal.programs import CannotRun
-from stacks.configuration import checks
 from stacks.configuration.settings import Settings
 
 from . import resuming
@@ -41,7 +41,6 @@ DEFAULT_SETTINGS: dict[str, str] = {
     "samples_per_prompt": "0",
     "corpus_words": str(DEFAULT_WORDS),
 }
-_CHECKS = {one.name: one.metadata["check"].read for one in fields(Settings)}
 _TEXT_OF_DOMAIN = "dataset.txt"  # how its file in data/ ends
 
 
@@ -208,19 +207,29 @@ def _add_text(parser: argparse.ArgumentParser) -> None:
         f"train on about N words of the text, whole documents from all over it; 0 for all of it (default: {DEFAULT_WORDS}, "
         "and of the project's own text only some prompts are asked, and a part of --outside is measured)"
     )
-    add("--words", type=_checked(_CHECKS["corpus_words"]), metavar="N", help=words)
+    add("--words", type=_checked(check_of(Settings, "corpus_words").read), metavar="N", help=words)
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("the run").add_argument
-    add("--epochs", type=_checked(_CHECKS["epochs"]), metavar="N", help="passes over the corpus (default here: 1)")
-    add("--seed", type=_checked(_CHECKS["seed"]), metavar="N", help="seed of training and sampling (default: 42)")
+    add(
+        "--epochs",
+        type=_checked(check_of(Settings, "epochs").read),
+        metavar="N",
+        help="passes over the corpus (default here: 1)",
+    )
+    add(
+        "--seed",
+        type=_checked(check_of(Settings, "seed").read),
+        metavar="N",
+        help="seed of training and sampling (default: 42)",
+    )
     resume = "go on from the last checkpoint of a rehearsal that was stopped or killed, with its options"
     add("--resume", action="store_true", help=resume)
     keep = "keep the endpoint after the report; its clock is moved on"
     add(
         "--keep-endpoint-minutes",
-        type=_checked(checks.whole(0, LONGEST_KEEP_SECONDS // 60, "minutes").read),
+        type=_checked(whole(0, LONGEST_KEEP_SECONDS // 60, "minutes").read),
         metavar="N",
         help=keep,
     )
@@ -229,7 +238,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     capacity = "pretend that AWS has no free instance of this type, such as ml.g5.2xlarge; may be repeated"
     add(
         "--no-capacity",
-        type=_checked(_CHECKS["hosting_instance_type"]),
+        type=_checked(check_of(Settings, "hosting_instance_type").read),
         metavar="TYPE",
         action="extend",
         default=[],
@@ -242,7 +251,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add(
         "--interrupt-at",
         dest="interruptions",
-        type=_checked(checks.whole(1, 10**6, "steps").read),
+        type=_checked(whole(1, 10**6, "steps").read),
         metavar="STEP",
         action="append",
         default=[],

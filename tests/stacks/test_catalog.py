@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
-from arguments import Arguments
 from common.architecture import BIASED_ATTENTION, UnknownShape, shape_of
-from common.hyperparameters import LIMITS
+from common.settings import check_of
 from stacks.configuration import images
 from stacks.configuration.catalog import BASE_MODELS, BaseModel, weights_of
 from stacks.configuration.checks import BUDGET_REGIONS
@@ -133,9 +132,9 @@ def test_an_image_that_cannot_be_pulled_is_refused_by_name(find: Callable[[], ob
 
 
 def test_every_rank_that_is_trained_is_served_by_the_next_that_vllm_knows() -> None:
-    assert Arguments.lora_rank == Settings().lora_rank
     assert [images.server_lora_rank(rank) for rank in (1, 2, 8, 17, 257, 512)] == [1, 8, 8, 32, 320, 512]
-    assert images.server_lora_rank(int(LIMITS["lora_rank"][1])) >= LIMITS["lora_rank"][1]
+    highest = int(check_of(Settings, "lora_rank").limits[1])
+    assert images.server_lora_rank(highest) >= highest
     for rank in (0, 513):
         with pytest.raises(ValueError, match="train a smaller rank"):
             images.server_lora_rank(rank)

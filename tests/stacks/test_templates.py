@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
-from common.environment import RunSettings
 from common.pricing import costs
 from preflight.account import quotas
+from preflight.settings import RunSettings
 from preflight.texts import prompts
 from stacks.configuration.catalog import BASE_MODELS
 from stacks.names import KILL_SWITCH_TOPIC, RUN_ENDED_RULE, SWEEP_RULE

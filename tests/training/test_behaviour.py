@@ -47,7 +47,7 @@ def test_the_training_script_does_what_the_recorded_figures_were_made_with(
     container = Container(tmp_path / "ml", tmp_path / "model")
     container.settings(
         **Settings().hyperparameters
-        | {"sequence_length": "64", "epochs": "4", "seed": "3", "document_order": "written"}
+        | {"sequence_length": "64", "lora_rank": "4", "epochs": "4", "seed": "3", "document_order": "written"}
     )
     container.set_aside(8)
     container.completes()

@@ -22,7 +22,7 @@ from inputs import read_inputs
 from model import network
 from progress import Clock
 from tests.doubles import PATIENCE_SECONDS
-from tests.doubles.rehearsal.toy_container import Container, starting
+from tests.doubles.rehearsal.toy_container import HURRIED, Container, starting
 from tests.doubles.rehearsal.toy_models import prose
 
 pytestmark = pytest.mark.slow
@@ -120,7 +120,7 @@ def test_a_job_unable_to_train_says_why(container: Container) -> None:
 
 @pytest.mark.thorough
 def test_a_run_killed_at_any_step_ends_alike(container: Container, finished: tuple[Container, list[str]]) -> None:
-    container.settings(checkpoint_minutes="0.002")  # every few steps, and a note after each
+    container.command = ["-c", HURRIED]
     last = random.randrange(1, finished[0].metrics["training"]["steps"] - 1)
     starts = container.root / "checkpoints" / "starts.json"
     process = container.start()

@@ -5,6 +5,7 @@ import random
 from collections.abc import Sequence
 
 from arguments import Arguments
+from common.settings import REFUSE
 from failure import TrainingFailure
 from progress import say
 from records.record import IGNORED, LEARNT, Row, Tokens, pieces
@@ -94,7 +95,7 @@ def tell_of_long_records(corpus: Sequence[Document], arguments: Arguments) -> No
     long = _longer(corpus, length) if corpus[0].records else []
     if long:
         what = f"{len(long)} of {len(corpus)} records are longer than sequence_length, {length} tokens"
-        if arguments.long_records == "refuse":
+        if arguments.long_records == REFUSE:
             named = ", ".join(f"{one.records[0].id} ({_length(one)})" for one in long[:_NAMED])
             raise TrainingFailure(
                 f"{what}: {named}{' and others' if len(long) > _NAMED else ''}.",

@@ -25,6 +25,7 @@ from captune.check.files import Folder
 from captune.outside import TARGET
 from common.contracts import run_folder
 from common.errors import CaptuneError
+from common.settings import TrainingSettings, check_of
 from common.storage import Storage
 from preflight import staging
 from preflight.request import NONE, Request
@@ -42,7 +43,7 @@ RESULTS = PROJECT / "results"
 TEMPLATE = Path(__file__).with_name("bench.md.jinja")
 WEIGHTS = PROJECT / ".rehearsal" / "weights"
 SEEDS = (1, 2, 3)
-MOST_EPOCHS = 50  # that training/arguments.py accepts
+MOST_EPOCHS = int(check_of(TrainingSettings, "epochs").limits[1])
 USUAL, SAME_TIME, WHOLE = "the usual recipe", "ours, in the same time", "ours, a default rehearsal"
 RECIPES = {
     USUAL: "query and value alone, rank 8, alpha 32, rate 1e-4, ten steps of four rows of 512 tokens",

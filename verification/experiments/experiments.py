@@ -33,8 +33,8 @@ CODE = (
 BEHAVIOUR = Path(__file__).with_name("training_behaviour.json")
 # The settings that decide what is learned and asked; the others decide what it may cost and who is notified.
 SETTINGS = sorted((
-    *Settings().hyperparameters, "base_model", "corpus_words", "document_order", "domain", "epochs", "lora_rank",
-    "samples_per_prompt", "seed", "sequence_length",
+    *(Settings().hyperparameters.keys() - {"checkpoint_minutes", "long_records"}),
+    "base_model", "corpus_words", "domain", "samples_per_prompt",
 ))  # fmt: skip
 SHUFFLED_WORDS = 6000
 # Declared before any of them was run (DECLARATION.md); the results of the seeds 1 to 15 on earlier texts were known.

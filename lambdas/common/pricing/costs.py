@@ -6,7 +6,6 @@ from decimal import ROUND_CEILING, Decimal
 from fractions import Fraction
 
 from common.clock import month_of, next_month_start
-from common.hyperparameters import LIMITS
 from common.pricing.durations import TEAR_DOWN_ALLOWANCE_SECONDS
 from common.pricing.prices import Price
 
@@ -32,9 +31,8 @@ SMALL_ITEMS: Items = (
     ("X-Ray traces, thousands", Decimal(1), Decimal("0.005")),
 )
 
-# A checkpoint is written every ten minutes where the settings say nothing else (training/arguments.py says the same), and two at the
-# end (the last step, a signal to stop).
-CHECKPOINT_MINUTES, LAST_CHECKPOINTS = 10, 2
+# Of a job: at its last step, and at a signal to stop.
+LAST_CHECKPOINTS = 2
 # Adapter and both moments of Adam in 32 bits, 12 bytes for each of the 2,498,560 weights that one rank has in the linear layers of
 # Llama 2 7B, and a little for the loss curve.
 CHECKPOINT_BYTES_PER_RANK = 31_000_000
@@ -48,8 +46,6 @@ CHECKPOINT_REQUESTS, HELD_REQUESTS, REQUEST = 8 * CHECKPOINT_COPIES + 30, 1000, 
 # in a versioned bucket, and is billed like a new one. Each of both rules acts at the next midnight.
 CHECKPOINT_KEPT_DAYS, OLD_CHECKPOINT_KEPT_DAYS = 7, 1
 CHECKPOINT_DAYS = CHECKPOINT_KEPT_DAYS + OLD_CHECKPOINT_KEPT_DAYS + 2
-# The highest rank that the settings take.
-HIGHEST_LORA_RANK = int(LIMITS["lora_rank"][1])
 
 # Ask asks both models at once, 512 MB each, for as long as the endpoint may serve: until its removal begins.
 ASK_GB = Decimal(1)
@@ -101,7 +97,7 @@ def small_items_cents() -> int:
     return _cents(_dollars(SMALL_ITEMS))
 
 
-def checkpoint_cents(training_seconds: int, lora_rank: int, minutes: int = CHECKPOINT_MINUTES) -> int:
+def checkpoint_cents(training_seconds: int, lora_rank: int, minutes: int) -> int:
     """All that one job writes as checkpoints, in a versioned bucket, until none of it is left. Rounded up to a cent.
 
     `minutes` lie between two checkpoints; 0 for none but the last ones.

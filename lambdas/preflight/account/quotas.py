@@ -9,9 +9,9 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.aws import error_code, unless
-from common.environment import RunSettings
 from common.errors import QuotaTooLow, RunInFlight
 from common.pricing.costs import ENDPOINT_INSTANCES
+from preflight.settings import RunSettings
 
 TRAINING, SPOT_TRAINING, ENDPOINT = "training job usage", "spot training job usage", "endpoint usage"
 # Codes are the same in every account and region. Other instance types are looked up by the quota's name.

@@ -12,10 +12,10 @@ from common import architecture
 from common.architecture import CONFIGURATION, INDEX, TOKENIZER, TOKENIZER_SETTINGS, UNDIVIDED
 from common.aws import error_code, error_message
 from common.contracts import run_folder
-from common.environment import BaseModel, RunSettings
 from common.errors import AdapterRejected, WeightsNotFound, WeightsRejected
 from common.storage import Storage
 from preflight.model import Model
+from preflight.settings import BaseModel, RunSettings
 
 HUB = "SageMakerPublicHub"
 # Where a hub's document says that the files of a model lie: the one that was found, of Llama 2 13B Chat (aws/sagemaker-python-sdk at

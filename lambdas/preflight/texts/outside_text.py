@@ -9,7 +9,6 @@ from preflight.texts.training import ALIKE, Material, too_few
 
 PREFIX = "outside"
 DEPLOYED = "outside.jsonl"  # after the domain's name in data/, if it was there at deployment
-AUTO = "auto"  # the setting adapter_strength that has the training job measure
 # Scored before and after, as written and with its words shuffled: some 380,000 tokens of Llama 2, or two minutes of the ten that every run has at
 # least, 2.5 times as fast (common/estimate.py) as the 1,190 tokens a second that were seen in training on ml.g5.2xlarge.
 MAXIMUM_WORDS = 50_000

@@ -4,12 +4,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common import records as reader
-from common.environment import RunSettings
 from common.errors import ChatTemplateMissing, DatasetRejected, HeldOutLeaks
 from common.records import Record, RecordsFaulty
+from common.settings import REFUSE
 from common.text import MINIMUM_DOCUMENTS, count_words, encoded, estimated_tokens, listed
 from preflight.model import Model
 from preflight.request import Request
+from preflight.settings import RunSettings
 from preflight.texts import held_out as holding
 from preflight.texts import personal_data, text_file
 from preflight.texts.forms import DOCUMENTS, EXPECTED
@@ -22,7 +23,6 @@ MINIMUM_GROUPS = 2
 # the project's own documents of some 290 words, 14 of them.
 LEAST_HELD_OUT_WORDS = 4000
 MOST_RECORD_BYTES = 2**20  # a longer one is a file in a line, and all of it would stand on one side of the split
-REFUSE = "refuse"  # the value of long_records beside "split"
 ALIKE = "Passages of one document are alike, so the interval looks surer than it is."
 
 

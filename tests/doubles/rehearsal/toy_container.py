@@ -17,6 +17,15 @@ SETTINGS = {
     "epochs": "6", "learning_rate": "0.01", "sequence_length": "64", "sequences_per_step": "2", "lora_rank": "4",
     "lora_dropout": "0.1", "seed": "3", "time_budget_seconds": "600",
 }  # fmt: skip
+# Writes a checkpoint every few steps, and a note after each: an interval that no setting accepts.
+HURRIED = f"""
+import dataclasses, runpy, sys
+sys.path.insert(0, {str(SCRIPT.parent)!r})
+import arguments
+read = arguments.read_arguments
+arguments.read_arguments = lambda path: dataclasses.replace(read(path), checkpoint_minutes=0.002)
+runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
+"""
 
 
 class Container:
@@ -27,6 +36,7 @@ class Container:
         # A CPU asks itself by the clock whether bfloat16 is fast; beside other tests its second start could answer otherwise than its
         # first, and a checkpoint of another precision counts for nothing. Without AVX-512 the answer is always no.
         self.environment = {"OMP_NUM_THREADS": "1", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+        self.command = [str(SCRIPT)]
         data = root / "input" / "data"
         for folder in (data / "corpus", data / "evaluation", root / "input" / "config", root / "model"):
             folder.mkdir(parents=True)
@@ -59,7 +69,7 @@ class Container:
         kept = ("PATH", "HOME", "LANG", "LC_ALL", "LOCPATH", "TZ", "COVERAGE_PROCESS_CONFIG")
         environment = {key: value for key, value in os.environ.items() if key in kept}
         return subprocess.Popen(
-            [sys.executable, str(SCRIPT), "--root", str(self.root)],
+            [sys.executable, *self.command, "--root", str(self.root)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", env=environment | self.environment,
         )  # fmt: skip
 

@@ -13,8 +13,8 @@ import typer
 from moto import mock_aws
 
 from captune import account, copy_weights
-from common.environment import RunSettings
 from preflight.account.weights import of_user
+from preflight.settings import RunSettings
 from rehearsal.sagemaker.validation import service_model, violations
 from stacks.configuration.catalog import BASE_MODELS, weights_of
 from tests.doubles.aws_account import Answers, deployed, said

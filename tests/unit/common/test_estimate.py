@@ -55,7 +55,7 @@ def test_several_cards_share_learning_and_every_instance_is_paid_for() -> None:
     price = Price("ml.g5.2xlarge", "Training", Decimal("1.515"), "list")
     alone, four = of_run(), of_run(instances=2, cards=2)
     assert (four.training_seconds, of_run(trains=False).training_seconds) == (970 - 75, 0)
-    difference = (four.cents(price, price, 16) or 0) - (alone.cents(price, price, 16) or 0)
+    difference = (four.cents(price, price, 16, 10) or 0) - (alone.cents(price, price, 16, 10) or 0)
     assert difference == price.cents(2 * 895) - price.cents(970)
 
 

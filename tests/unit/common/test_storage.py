@@ -7,10 +7,11 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from common.aws import is_missing, reaching
-from common.environment import MisconfiguredFunction, RunSettings
+from common.environment import MisconfiguredFunction
 from common.errors import ServiceUnreachable
 from common.resources import LONGEST_TRAINING_JOB, MODEL, TRAINING_JOB, Resource, Tags, find_all, find_present
 from common.storage import Fetched, Storage
+from preflight.settings import RunSettings
 from tests.doubles.lambda_fakes import NOW, S3, SageMaker, refusal, resource_arn
 from tests.doubles.preflight_site import SETTINGS
 

@@ -14,7 +14,6 @@ from common.errors import PriceUnknown
 from common.pricing import costs, prices
 from common.pricing.prices import Price
 from preflight.money import find_price
-from stacks.configuration.settings import Settings
 from tests.doubles.lambda_fakes import Pricing, refusal
 
 ROOT = Path(__file__).parents[3]
@@ -33,17 +32,6 @@ class TestWhatIsReserved:
         assert costs.SWEEPS * SWEEP_MINUTES == 31 * 24 * 60
         assert functions()["sweeper"][0] == 256
         assert functions()["preflight"] == (1769, 180)
-
-    def test_training_writes_checkpoints_as_often_as_is_reserved(self) -> None:
-        source = (ROOT / "training" / "arguments.py").read_text("utf-8")
-
-        assert f"checkpoint_minutes: float = {costs.CHECKPOINT_MINUTES:.1f}  #" in source
-        assert Settings().checkpoint_minutes == costs.CHECKPOINT_MINUTES
-
-    def test_no_setting_exceeds_the_highest_rank(self) -> None:
-        assert Settings.from_context({"lora_rank": costs.HIGHEST_LORA_RANK}).lora_rank == 64
-        with pytest.raises(ValueError, match="to 64"):
-            Settings.from_context({"lora_rank": costs.HIGHEST_LORA_RANK + 1})
 
 
 class TestTheWorstCase:
@@ -104,7 +92,6 @@ class TestTheWorstCase:
     )  # fmt: skip
     def test_checkpoints_cost_storage_and_requests(self, seconds: int, rank: int, minutes: int, cents: int) -> None:
         assert costs.checkpoint_cents(seconds, rank, minutes) == cents
-        assert minutes != 10 or costs.checkpoint_cents(seconds, rank) == cents
 
 
 class TestWhatAMonthCostsBesideItsRuns:

@@ -36,6 +36,7 @@ HOSTING = Price("ml.g6.2xlarge", "Hosting", Decimal("1.222"), "test")
 BESIDE = 720 + 180 + 420
 # Small items, and Ask for an hour.
 SMALL = 23 + 5
+CHECKPOINTS = {"lora_rank": 64, "checkpoint_minutes": 10}
 # An item that nobody can read.
 LOST = {"pk": {"S": "RUN#captune-lost"}, "state": {"S": "?"}}
 
@@ -58,7 +59,9 @@ def allow(
     **more: int,
 ) -> money.Allowance:
     ledger = ledger_with(committed, *months)
-    return money.allow(ledger, cap, money.Wanted(TRAINING, HOSTING, training, 3600, keep, **more), now)
+    return money.allow(
+        ledger, cap, money.Wanted(TRAINING, HOSTING, training, 3600, keep_seconds=keep, **(CHECKPOINTS | more)), now
+    )
 
 
 def with_seconds(allowance: money.Allowance, training: int = 0, endpoint: int = 0) -> RunCost:
@@ -123,7 +126,7 @@ class TestClamped:
     ) -> None:
         ledger, price = ledger_with(3000 - left), replace(TRAINING, hourly_usd=hourly)
         try:
-            allowance = money.allow(ledger, 3000, money.Wanted(price, price, training, deadline, keep), now)
+            allowance = money.allow(ledger, 3000, money.Wanted(price, price, training, deadline, 64, 10, keep), now)
         except BudgetExceeded:
             return
 
@@ -193,7 +196,7 @@ class TestRefused:
         ledger = FakeLedger()
         ledger.table.rows["RUN#captune-lost"] = LOST
         with pytest.raises(BudgetExceeded, match=r"\$3\.67 is missing.*items of captune-lost are damaged"):
-            money.allow(ledger, 500, money.Wanted(TRAINING, HOSTING, 7200, 3600), EARLY)
+            money.allow(ledger, 500, money.Wanted(TRAINING, HOSTING, 7200, 3600, 64, 10), EARLY)
 
 
 class TestTheEndOfTheMonth:

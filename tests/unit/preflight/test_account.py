@@ -14,11 +14,11 @@ from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.environment import BaseModel, RunSettings
 from common.errors import EulaNotAccepted, LedgerLost, RunNameTaken
 from preflight.account import quotas, weights
 from preflight.account.other_runs import leftovers, refuse_lost_ledger, refuse_taken_name, runs_in_flight
 from preflight.account.quotas import ENDPOINT, TRAINING, Quota
+from preflight.settings import BaseModel, RunSettings
 from tests.doubles.lambda_fakes import NOW, SageMaker, ServiceQuotas, arn, refusal
 from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.preflight_site import SETTINGS, Site

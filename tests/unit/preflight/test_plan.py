@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from common.architecture import Shape
-from common.environment import RunSettings
 from common.errors import AdapterRejected, BudgetExceeded, ModelDoesNotFit, RunInFlight
 from common.pricing.costs import CHECKPOINT_BYTES_PER_RANK, for_runs
 from common.pricing.durations import (
@@ -21,6 +20,7 @@ from common.pricing.durations import (
 from common.text import estimated_tokens
 from preflight import staging
 from preflight.model import Model, idle_cards, refuse_what_cannot_fit
+from preflight.settings import RunSettings
 from preflight.staging import SMOKE_PROMPTS
 from stacks.configuration.catalog import BASE_MODELS
 from stacks.configuration.settings import Settings
@@ -33,8 +33,9 @@ OWN = {"corpus": "corpora/mine.txt"}
 def test_plan_is_small_and_has_corpus_and_hyperparameters(site: Site) -> None:
     plan = site.run()
     assert plan["corpus"] == {"words": 3090, "documents": 30, "prompts": 1}
-    assert plan["training"]["hyperparameters"].items() >= Settings().hyperparameters.items()
-    assert [plan["training"]["hyperparameters"][name] for name in ("sequence_length", "lora_rank")] == ["512", "16"]
+    expected = Settings(epochs=3, document_order="written").hyperparameters
+    left = str(7200 - TRAINING_MARGIN_SECONDS)
+    assert plan["training"]["hyperparameters"] == {**expected, "time_budget_seconds": left}
     assert (plan["budget"]["months"], plan["warnings"]) == (["2026-11"], [])
     assert len(json.dumps(plan)) < 10_000
 

@@ -158,7 +158,6 @@ def test_pairs_are_split_into_training_and_held_out_records(site: Site) -> None:
     assert corpus["words"] == 30 * 60
     assert plan["evaluation"]["heldOutDocuments"] == 10
     assert plan["training"]["hyperparameters"]["long_records"] == "split"
-    assert "document_order" not in plan["training"]["hyperparameters"]
     assert plan["warnings"] == []
 
 

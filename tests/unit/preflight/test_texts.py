@@ -306,7 +306,7 @@ def test_text_by_others_judges_and_chooses_the_strength_where_there_is_enough(
     site: Site, deployed: list[Any], uploaded: list[Any], given: dict[str, Any], strength: str, judge: Any, choose: Any
 ) -> None:
     site.data |= {DEPLOYED: lines(deployed)} if deployed else {}
-    site.settings["hyperparameters"] = {**site.settings["hyperparameters"], "adapter_strength": strength}
+    site.settings["adapter_strength"] = strength
     site.upload("others.jsonl", lines(uploaded))
     site.upload("mine.txt", prose(3000, 7).encode())
     plan = site.begin(given)
@@ -337,7 +337,7 @@ def test_one_control_text_of_each_kind_chooses_where_no_text_by_others_can(
     site: Site, count: int, given: dict[str, Any], strength: str, chooses: bool
 ) -> None:
     site.data["control.txt"] = titled(count, 60, 400)
-    site.settings["hyperparameters"] = {**site.settings["hyperparameters"], "adapter_strength": strength}
+    site.settings["adapter_strength"] = strength
     site.upload("others.jsonl", lines(MANY[:11]))
     plan = site.begin(given)
     judge = [part["id"] for part in site.documents(CONTROL)]

@@ -73,7 +73,7 @@ def test_what_is_found_does_not_depend_on_how_it_is_told_nor_a_check_before_a_ru
 
 
 def test_training_imports_nothing_of_ours_from_outside_its_folder_but_what_is_staged_with_it() -> None:
-    shared = ("common.hyperparameters", "common.memory", "common.records", "common.text")
+    shared = ("common.memory", "common.records", "common.settings", "common.text")
     ours = {other for name, path in modules("training").items() for other in imported(name, path)}
     assert (
         ours & every_module() - modules("training").keys()
