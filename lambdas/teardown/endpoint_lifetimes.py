@@ -49,6 +49,22 @@ class SeenEndpoints:
         ledger.update(run, made)
 
 
+def note_gone(ledger: Ledger, run: str, there: set[tuple[str, str]], began: datetime, at: datetime) -> None:
+    """Notes in the run's item that its endpoints have gone which a listing, begun and answered at these moments, no longer had.
+
+    For what looks without removing; `there` are the names and moments of creation that were listed. Raises what the ledger raises.
+    """
+
+    def made(item: RunItem) -> dict[str, Any]:
+        seen = of_item(item)
+        for life in seen.get("lives", []):
+            if life["createdAt"] < written(began) and (life["name"], life["createdAt"]) not in there:
+                life.setdefault("goneAt", written(at))
+        return {**item, **attribute(seen)}
+
+    ledger.update(run, made)
+
+
 def _after(seen: Seen, listed: Sequence[Life], at: str, bounds: bool) -> Seen:
     """What is known after a listing: what is listed has not gone, and what was there before and is not listed has."""
     there = {(life["name"], life["createdAt"]) for life in listed}

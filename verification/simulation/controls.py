@@ -1,6 +1,6 @@
 """Control experiments: one line of defence is taken away at a time, or an earlier fault planted, and something has to notice."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,8 +17,9 @@ from common.contracts.tear_down import Removed, TearDownEvent
 from common.endpoint_lives import Seen
 from common.errors import PriceUnknown, TooManyStarts
 from common.ledger import keys
+from common.ledger import ledger as ledger_module
 from common.ledger import rows as ledger_rows
-from common.ledger.changes import Change, Month, settlement
+from common.ledger.changes import Booking, Change, Month, settlement
 from common.ledger.ledger import Ledger, Reservation
 from common.ledger.rows import Row, RunItem
 from common.ledger.seal import SEAL, Item, RawItem
@@ -26,6 +27,7 @@ from common.ledger.table import Replacement, Table
 from common.pricing import prices
 from common.pricing.prices import Price
 from preflight import money
+from preflight.account import other_runs
 from settle import billing
 from sweeper import evidence
 from sweeper.leftovers import Sweep
@@ -77,8 +79,14 @@ def _first_reservation_unchecked(self: Ledger, asked: Reservation, cap_cents: in
     return _reserve(self, asked, max(cap_cents, asked.cents) if empty else cap_cents, now)
 
 
-def _settled_for_nothing(self: Ledger, run: str, actual: Mapping[str, int], *rest: Any) -> Any:
-    return _settle(self, run, dict.fromkeys(actual, 0), *rest)
+def settled_for_nothing(self: Ledger, run: str, book: Any, now: datetime) -> Any:
+    """A settlement that books nothing."""
+
+    def nothing(item: RunItem) -> Booking:
+        made: Booking = book(item)
+        return replace(made, by_month=dict.fromkeys(made.by_month, 0))
+
+    return _settle(self, run, nothing, now)
 
 
 def _keep_outside(ledger: Ledger, cap: int, wanted: money.Wanted, now: datetime) -> money.Allowance:
@@ -252,7 +260,7 @@ def _at_the_beginning(self: Removal, event: Any) -> Any:
     return _one_pass(self, event)
 
 
-def _settles_what_it_read_first(self: Ledger, run: str, actual: Any, details: Any, now: datetime, **more: Any) -> Any:
+def _settles_what_it_read_first(self: Ledger, run: str, book: Any, now: datetime) -> Any:
     """The months are those of now, the run's reservation that of before."""
     early = self.run(run)
     world = _UNDER_WAY[-1].account.world
@@ -265,13 +273,17 @@ def _settles_what_it_read_first(self: Ledger, run: str, actual: Any, details: An
         if early is None or item is None:
             return item
         held: Any = {**item, "reserved_cents": early["reserved_cents"]} if item["state"] == "reserved" else item
-        closed, cents = settlement(held, actual, details, now)
+        closed, cents = settlement(held, book(item), now)
         for month, amount in cents.items():
             change.add(month, amount)
         change.put(closed)
         return closed
 
     return self._change(make)
+
+
+def _never_goes_down(item: RunItem, booking: Booking, now: datetime) -> Any:
+    return settlement(item, replace(booking, complete=False), now)
 
 
 def _any_trouble_is_too_many(self: Ledger, month: str, bound: int) -> int:
@@ -332,12 +344,12 @@ def _months_until(seconds: float | None) -> Patch:
 
 # fmt: off
 CONTROLS = [
-    Control("ledger: the month's condition", _unconditional(keys.of_month("")), from_month(300)),
+    Control("ledger: the month's condition", _unconditional(keys.of_month("")), from_month(430)),
     Control("ledger: one run, one item", _unconditional(keys.of_run(""))),
     Control("ledger: all or nothing", replacing(Table, "replace", _one_by_one)),
     Control("ledger: the cap compared on the first reservation", replacing(Ledger, "reserve", _first_reservation_unchecked)),
     Control("ledger: the cap in force, not the planned one", without("current_cap")),
-    Control("ledger: settled with what was billed", replacing(Ledger, "settle", _settled_for_nothing)),
+    Control("ledger: settled with what was billed", replacing(Ledger, "settle", settled_for_nothing)),
     Control("ledger: each item is read by itself", replacing(Ledger, "items", _one_blinds_all)),
     Control("ledger: a month is added up from its runs", replacing(Ledger, "_months", _month_believed)),
     Control("money: the clamped time reaches the job", edited("fine_tuning", _NEVER_CLAMPED)),
@@ -394,6 +406,8 @@ CONTROLS = [
     Control("planted 12: an endpoint has gone when the pass began", replacing(Removal, "one_pass", _at_the_beginning)),
     Control("planted 13: a damaged count is an unnamed error", replacing(Ledger, "count_start", _any_trouble_is_too_many)),
     Control("planted 14: captune stop needs the ledger", replacing(serving, "stop", _asks_the_ledger_first), from_month(420)),
+    Control("planted 15: a booking never goes down", replacing(ledger_module, "settlement", _never_goes_down)),
+    Control("planted 16: only training jobs tell of a lost ledger", replacing(other_runs, "_forgotten", lambda *of: [])),
 ]
 # fmt: on
 

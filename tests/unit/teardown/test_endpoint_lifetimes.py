@@ -9,8 +9,10 @@ from botocore.exceptions import EndpointConnectionError
 
 from common.contracts.tear_down import Removed
 from common.endpoint_lives import of_item
+from teardown.endpoint_lifetimes import note_gone
 from teardown.removal import Removal
 from tests.doubles.lambda_fakes import MACHINE, NOW, logged, refusal
+from tests.doubles.ledger_fakes import FakeLedger, booking
 from tests.doubles.run_end import EVENT
 from tests.doubles.run_end import TornDownSite as Site
 
@@ -109,11 +111,34 @@ class TestWhatAnEarlierTearDownSaw:
     def test_what_a_settled_run_had_was_gone_when_it_was_settled(self, created: int, ends: int) -> None:
         """A late event of the same run finds nothing, and must not count the hours since as an endpoint's life."""
         site = Site()
-        site.ledger.settle("captune-abc", {"2026-11": 40}, {}, NOW)
+        site.ledger.settle("captune-abc", booking({"2026-11": 40}), NOW)
         began = {"name": "captune-abc", "createdAt": (NOW + created * MINUTE).isoformat()}
         site.ledger.noting("captune-abc", endpoint_seen=json.dumps({"lives": [began]}))
         (found,) = site.tear_down(after=30 * MINUTE)["seen"]["lives"]
         assert found["goneAt"] == (NOW + ends * MINUTE).isoformat()
+
+
+class TestWhoeverLooksWithoutRemoving:
+    # What the listing had, which began at noon, a creation, and whether the item says afterwards that it has gone.
+    @pytest.mark.parametrize(
+        ("there", "created", "is_gone"),
+        [
+            (set(), NOW - MINUTE, True),
+            ({("captune-abc", (NOW - MINUTE).isoformat())}, NOW - MINUTE, False),
+            ({("captune-abc", ISO), ("captune-abd", (NOW - MINUTE).isoformat())}, NOW - MINUTE, True),
+            (set(), NOW, False),  # it may have come after the listing
+        ],
+    )
+    def test_it_notes_what_has_gone(self, there: set[tuple[str, str]], created: datetime, is_gone: bool) -> None:
+        began = {"name": "captune-abc", "createdAt": created.isoformat()}
+        earlier = life(goneAt=ISO)
+        ledger = FakeLedger().with_run("abc", keep_until=GONE_AT)
+        ledger.noting("captune-abc", endpoint_seen=json.dumps({"lives": [earlier, began]}))
+        before = ledger.run("captune-abc")
+        note_gone(ledger, "captune-abc", there, NOW, NOW + MINUTE)
+        after = ledger.run("captune-abc")
+        assert of_item(after)["lives"] == [earlier, {**began, **({"goneAt": GONE_AT} if is_gone else {})}]
+        assert {**after, "endpoint_seen": ""} == {**before, "endpoint_seen": ""}, "it ends nothing"
 
 
 LISTED = (None, 1)  # a configuration that lists types
