@@ -66,18 +66,19 @@ def note_gone(ledger: Ledger, run: str, there: set[tuple[str, str]], began: date
 
 
 def _after(seen: Seen, listed: Sequence[Life], at: str, bounds: bool) -> Seen:
-    """What is known after a listing: what is listed has not gone, and what was there before and is not listed has."""
+    """What is known after a listing: what is listed had not gone by then, and what was there before and is not listed has."""
     there = {(life["name"], life["createdAt"]) for life in listed}
     lives = together(seen, {"lives": list(listed)}).get("lives", [])
     after: Seen = {**seen, "lives": lives} if lives else {**seen}
-    if any(life["createdAt"] < after.get("noneAt", "") for life in listed):
+    if any(life["createdAt"] < after.get("noneAt", "") <= at for life in listed):
         del after["noneAt"]  # a list has left it out
     if not listed and bounds:
         after.setdefault("noneAt", at)
     none_at = after.get("noneAt", at)
     for life in lives:
         if (life["name"], life["createdAt"]) in there:
-            life.pop("goneAt", None)
+            if life.get("goneAt", "") <= at:
+                life.pop("goneAt", None)
         else:
             life.setdefault("goneAt", none_at if life["createdAt"] < none_at else at)
     return after

@@ -74,6 +74,13 @@ class TestFromCreationToEnd:
         last = {"lives": [life(goneAt=later)], "noneAt": later}
         assert gone(site, 3 * MINUTE, "captune-abc")["seen"] == last == of_item(site.item)
 
+    def test_one_that_went_after_this_look_stays_gone(self) -> None:
+        """Another tear-down looked a minute later, and told the ledger first."""
+        site = Site(endpoints={"captune-abc": "Deleting"})
+        later = {"lives": [life(goneAt=GONE_AT)], "noneAt": GONE_AT}
+        site.ledger.before_a_write(lambda: site.ledger.noting("captune-abc", endpoint_seen=json.dumps(later)))
+        assert site.tear_down()["seen"] == later == of_item(site.item)
+
     def test_a_life_is_written_when_the_ledger_answers_again(self, capsys: pytest.CaptureFixture[str]) -> None:
         site = Site(endpoints=ENDPOINT)
         site.ledger.fall_silent()
