@@ -115,6 +115,9 @@ class Functions(Construct):
                     ["events:DescribeRule", "events:ListTargetsByRule"], *map(arns.rule, (RUN_ENDED_RULE, SWEEP_RULE))
                 ),
                 permissions.allow(["sns:ListSubscriptionsByTopic"], arns.topic(KILL_SWITCH_TOPIC)),
+                # Whether the ledger still knows every run of this month.
+                permissions.allow(["states:ListExecutions"], fine_tuning),
+                permissions.allow(["states:GetExecutionHistory"], arns.executions(FINE_TUNING)),
             ],
         )
         self._function(

@@ -5,7 +5,13 @@ It travels with the passes of a tear-down, and lies in the run's ledger item as 
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, TypedDict
+
+from common.clock import from_iso
+
+# Of SageMaker, which says when an endpoint was created, and of a Lambda, which says when it looked.
+CLOCKS_APART = timedelta(minutes=1)
 
 
 class Life(TypedDict, total=False):
@@ -46,7 +52,10 @@ def attribute(seen: Seen) -> dict[str, str]:
 
 
 def together(one: Seen, other: Seen) -> Seen:
-    """What two have seen. Of one life the first end that was seen counts, the most instances, and no type where two were."""
+    """What two have seen. Of one life the first end that was seen counts, the most instances, and no type where two were.
+
+    An end that only one of them saw may be later than a look of the other at which none was listed: it had gone by then.
+    """
     lives: dict[tuple[str, str], Life] = {}
     for life in (*one.get("lives", []), *other.get("lives", [])):
         before = lives.setdefault((life["name"], life["createdAt"]), life)
@@ -63,4 +72,8 @@ def together(one: Seen, other: Seen) -> Seen:
         seen["lives"] = [lives[key] for key in sorted(lives)]
     if none := [each["noneAt"] for each in (one, other) if "noneAt" in each]:
         seen["noneAt"] = min(none)
+        for life in seen.get("lives", []):
+            was_there = from_iso(life["createdAt"]) + CLOCKS_APART < from_iso(seen["noneAt"])
+            if was_there and seen["noneAt"] < life.get("goneAt", ""):
+                life["goneAt"] = seen["noneAt"]
     return seen

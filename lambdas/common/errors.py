@@ -93,7 +93,7 @@ class DatasetChanged(CaptuneError):
 
 
 class LedgerLost(CaptuneError):
-    """SageMaker lists training jobs of this month that the ledger does not know: the ledger was deleted."""
+    """SageMaker lists training jobs of this month, or Step Functions runs, that the ledger does not know: it was deleted, or restored from an older backup."""
 
     advice = (
         "Restore the table under another name (DynamoDB keeps a deleted table's backup for 35 days) and copy its RUN# items. Or wait "

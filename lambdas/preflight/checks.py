@@ -137,9 +137,10 @@ def guards(context: Context, result: PreflightResult) -> None:
 
 
 def whole_ledger(context: Context, result: PreflightResult) -> None:
-    """Whether the ledger holds this month's training jobs. Raises LedgerLost."""
-    sagemaker, accepted = context.client("sagemaker"), context.settings.accept_lost_ledger
-    result.warnings += other_runs.refuse_lost_ledger(sagemaker, context.ledger, context.now, accepted)
+    """Whether the ledger holds this month's training jobs and runs. Raises LedgerLost."""
+    services = context.client("sagemaker"), context.client("stepfunctions"), context.ledger
+    arn, accepted = context.event["executionArn"], context.settings.accept_lost_ledger
+    result.warnings += other_runs.refuse_lost_ledger(*services, arn, context.now, accepted)
 
 
 def licence(context: AccountContext, result: PreflightResult) -> str:

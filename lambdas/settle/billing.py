@@ -67,12 +67,14 @@ class Bill(RunCost):
     """What a run did cost, also by month.
 
     `known` is what the ledger keeps of what was booked, so that it is booked once: endpoints by their lives, jobs by their names.
-    `unreserved` says of each job and endpoint that ran on more or on another type than the run had reserved what it was.
+    `unreserved` says of each job and endpoint that ran on more or on another type than the run had reserved what it was. It is
+    `complete` unless SageMaker has forgotten a job that was booked.
     """
 
     by_month: dict[str, int]
     known: dict[str, str]
     unreserved: tuple[str, ...] = ()
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -128,16 +130,18 @@ def bill(
 ) -> Bill:
     """Adds up a run whose resources are gone: its ledger item, when its execution first entered each state, and what its tear-down saw.
 
-    A run that was settled before comes to the same again, and to more only where something came later. Raises StillRunning
-    for one that still bills.
+    A run that was settled before comes to the same again, to more only where something came later, and to less only where somebody
+    knows better by now when an endpoint went. Raises StillRunning for one that still bills.
     """
     by_month: dict[str, int] = {}
     until = from_iso(item["settled_at"]) if item["state"] == "settled" else now
     training = _Sum(Tariff.from_item(item, "Training"), by_month)
     jobs = list(_training_jobs(sagemaker, run, from_iso(item["reserved_at"]), until))
+    found, booked = {name for name, _ in jobs}, {*item.get("training_jobs", "").split()}
     for name, used in jobs:
         training.add(f"Training job {name}", used)
     if not jobs and (start := entered_at.get("WaitForTraining")):
+        booked.add(run)  # under the name that it had
         # A person has deleted it, and nobody can tell any more what it billed: it counts as it was booked, or else as it was reserved.
         count = training.tariff.instances
         seconds = item.get("training_seconds", item["max_training_seconds"] * count) / count
@@ -155,10 +159,11 @@ def bill(
         _add_small_items(by_month, item, until, hosting.seconds),
         by_month,
         {
-            "training_jobs": " ".join(sorted({*item.get("training_jobs", "").split(), *(name for name, _ in jobs)})),
+            "training_jobs": " ".join(sorted(booked | found)),
             **attribute(_closed(all_seen, until, now)),
         },
         (*training.unreserved, *hosting.unreserved),
+        complete=not booked - found,
     )
 
 
@@ -216,16 +221,17 @@ def endpoint_uses(
 
     `requested_at` is when the run first asked for one, `served_at` when one was ready, `until` when it was first settled. One that no
     tear-down saw (refused, or deleted by hand) is counted from its request until a look found none, or the next one had its name, or
-    else until then: nobody knows when it went. What was created after such a look, or after one was ready, is another.
+    else until then: nobody knows when it went. What was created after such a look, after one was ready, or after the settlement, is another.
     """
     found = [_use(life, until, now) for life in seen.get("lives", [])]
     if requested_at is None:
         return found
-    end = min([there.start for there in found], default=_open_end(requested_at, until, now))
+    latest = _open_end(requested_at, until, now)
+    end = min([latest, *(there.start for there in found)])
     none_at = from_iso(seen["noneAt"]) if "noneAt" in seen else None
     if none_at and requested_at <= none_at <= end:
         end = min(end, none_at + _SECOND)
-    elif found and not (served_at and served_at < end):
+    elif found and end < latest and not (served_at and served_at < end):
         return found
     return [Use(requested_at, end), *found]
 

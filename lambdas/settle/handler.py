@@ -7,6 +7,7 @@ from common.aws import hasty_client, reaching
 from common.clock import from_iso, month_of, now
 from common.contracts import tear_down
 from common.environment import required
+from common.ledger.changes import Booking
 from common.ledger.ledger import Ledger
 from common.ledger.rows import RunItem
 from common.logs import log, metric
@@ -31,22 +32,29 @@ def handle(event: tear_down.TearDownEvent, context: Any) -> tear_down.Settled:
     execution = history.read(hasty_client("stepfunctions"), execution_arn, str(event.get("status") or "UNKNOWN"))
     # The name of an execution can be used again after 90 days, its run's name cannot: such an execution was refused.
     is_earlier = item is not None and _was_settled_before(item, execution)
-    bill, booked = None, 0
-    if item is not None and not is_earlier:
-        booked = int(item["actual_cents"]) if item["state"] == "settled" else 0
+    bills: list[tuple[RunItem, billing.Bill]] = []
+
+    def book(read: RunItem) -> Booking:
         with reaching("Asking SageMaker what the run billed"):
-            bill = billing.bill(hasty_client("sagemaker"), run, item, execution.entered_at, moment, event.get("seen"))
-        is_first = item["state"] == "reserved"
-        item = ledger.settle(run, bill.by_month, _facts(execution, bill), moment) or item
-        later = int(item["actual_cents"]) - booked
+            made = billing.bill(hasty_client("sagemaker"), run, read, execution.entered_at, moment, event.get("seen"))
+        bills.append((read, made))
+        # Of an execution that Step Functions has forgotten, nobody knows any more when it asked for an endpoint.
+        return Booking(made.by_month, _facts(execution, made), made.complete and execution.started_at is not None)
+
+    if item is not None and not is_earlier:
+        item = ledger.settle(run, book, moment) or item
     month = month_of(moment)
     committed = ledger.committed_cents(month, cap_cents) + costs.standing_cents(cap_cents)
     left = cap_cents - committed
-    if bill is not None and (is_first or later):
-        # Once a run, and once for what came later: a second tear-down must not count its cost again.
-        metric(
-            ActualCents=later, CommittedCents=committed, CapCents=cap_cents, UnreservedInstances=len(bill.unreserved)
-        )
+    bill = None
+    if bills:
+        before, bill = bills[-1]
+        more = int(item["actual_cents"]) - before.get("actual_cents", 0)
+        if more or before["state"] == "reserved":
+            # Once a run, and once for what changed: a second tear-down must not count its cost again.
+            metric(
+                ActualCents=more, CommittedCents=committed, CapCents=cap_cents, UnreservedInstances=len(bill.unreserved)
+            )
     cost = notice.cost(None if is_earlier else item, left, cap_cents, month)
     record: tear_down.Record = {
         "run": run,

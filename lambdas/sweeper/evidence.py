@@ -33,12 +33,11 @@ _KINDS = (TRAINING_JOB, ENDPOINT, ENDPOINT_CONFIGURATION, MODEL)
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything of this project at one moment. `running` maps a run to its execution's ARN; `foreign` has the project's prefix
-    and another's tags, and no run is known that made it."""
+    """Everything of this project at one moment. `running` maps a run to its execution's ARN. `endpoints` are all that are called like the
+    project's; `resources` leave out what has another's tags where no run is known that made it."""
 
     resources: dict[str, list[Resource]]
-    foreign: list[Resource]
-    endpoints_known: bool
+    endpoints: list[Resource] | None
     rows: dict[str, Row] | None
     running: dict[str, str] | None
     damaged: list[str] = field(default_factory=list)  # keys of the ledger's items
@@ -65,9 +64,8 @@ class Evidence:
         What is not known is not written: an alarm must not take a gap for good news. A damaged item has no age.
         """
         values: dict[str, int] = {}
-        if self.endpoints_known:
-            everything = [*self.foreign, *(one for some in self.resources.values() for one in some)]
-            values["OldestEndpointSeconds"] = _oldest((one.created for one in everything if one.kind is ENDPOINT), now)
+        if self.endpoints is not None:
+            values["OldestEndpointSeconds"] = _oldest((one.created for one in self.endpoints), now)
         if self.rows is not None:
             reserved = (row.item["reserved_at"] for row in self.open_rows() if not row.is_damaged)
             values["OldestReservationSeconds"] = _oldest(map(from_iso, reserved), now)
@@ -96,7 +94,6 @@ def collect(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn
     running = look(lambda: {run_name(name): arn for name, arn in executions(step_functions, fine_tuning_arn).items()})
     tags = Tags(sagemaker)
     resources: dict[str, list[Resource]] = {}
-    foreign: list[Resource] = []
     unbooked: set[str] = set()
 
     def place(resource: Resource) -> None:
@@ -105,9 +102,7 @@ def collect(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn
         if resource.kind is TRAINING_JOB and resource.status not in {"InProgress", "Stopping"}:
             if _is_unbooked(resource, row):
                 unbooked.add(run)
-        elif tags.why_foreign(resource) and not _came_later(resource, row):
-            foreign.append(resource)
-        else:
+        elif not tags.why_foreign(resource) or _came_later(resource, row):
             resources.setdefault(run, []).append(resource)
 
     for resource in (resource for some in found.values() for resource in some or []):
@@ -115,7 +110,7 @@ def collect(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn
     settled = [row for row in (rows or {}).values() if not row.is_open]
     unbooked |= {row.run for row in settled if look(partial(has_unbooked, row.item))}
     damaged = [row.key for row in items or [] if row.is_damaged]
-    return Evidence(resources, foreign, found[ENDPOINT] is not None, rows, running, damaged, unbooked, problems)
+    return Evidence(resources, found[ENDPOINT], rows, running, damaged, unbooked, problems)
 
 
 def _oldest(since: Iterable[datetime], now: datetime) -> int:

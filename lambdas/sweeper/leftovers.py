@@ -8,11 +8,16 @@ from functools import partial
 from typing import Any, TypeVar
 
 from common.aws import unless
+from common.clock import written
 from common.contracts.tear_down import TearDownEvent
+from common.endpoint_lives import of_item
 from common.ledger.ledger import Ledger
+from common.ledger.rows import Row
 from common.logs import log
+from common.resources import Resource
 from sweeper.evidence import Evidence, collect, executions
 from sweeper.judgement import Judge
+from teardown.endpoint_lifetimes import note_gone
 from teardown.removal import Removal
 
 T = TypeVar("T")
@@ -51,7 +56,15 @@ class Sweep:
         evidence = collect(self.sagemaker, self.step_functions, self.ledger, self.fine_tuning_arn, self.now)
         self.problems = evidence.problems
         self._try(partial(evidence.write_metrics, self.now))
+        for row in (evidence.rows or {}).values():
+            self._try(partial(self._note_gone, row, evidence.endpoints, self.clock()))
         return Judge(self.step_functions, self.fine_tuning_arn, evidence, self.now)
+
+    def _note_gone(self, row: Row, endpoints: list[Resource] | None, listed_at: datetime) -> None:
+        """Tells the ledger of endpoints of a run that have gone since somebody noted them: its TearDown may come hours later."""
+        if endpoints is not None and any("goneAt" not in life for life in of_item(row.item).get("lives", [])):
+            there = {(one.name, written(one.created)) for one in endpoints}
+            note_gone(self.ledger, row.run, there, self.now, listed_at)
 
     def _stop(self, execution_arn: str) -> None:
         self.step_functions.stop_execution(

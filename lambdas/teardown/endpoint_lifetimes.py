@@ -49,19 +49,36 @@ class SeenEndpoints:
         ledger.update(run, made)
 
 
+def note_gone(ledger: Ledger, run: str, there: set[tuple[str, str]], began: datetime, at: datetime) -> None:
+    """Notes in the run's item that its endpoints have gone which a listing, begun and answered at these moments, no longer had.
+
+    For what looks without removing; `there` are the names and moments of creation that were listed. Raises what the ledger raises.
+    """
+
+    def made(item: RunItem) -> dict[str, Any]:
+        seen = of_item(item)
+        for life in seen.get("lives", []):
+            if life["createdAt"] < written(began) and (life["name"], life["createdAt"]) not in there:
+                life.setdefault("goneAt", written(at))
+        return {**item, **attribute(seen)}
+
+    ledger.update(run, made)
+
+
 def _after(seen: Seen, listed: Sequence[Life], at: str, bounds: bool) -> Seen:
-    """What is known after a listing: what is listed has not gone, and what was there before and is not listed has."""
+    """What is known after a listing: what is listed had not gone by then, and what was there before and is not listed has."""
     there = {(life["name"], life["createdAt"]) for life in listed}
     lives = together(seen, {"lives": list(listed)}).get("lives", [])
     after: Seen = {**seen, "lives": lives} if lives else {**seen}
-    if any(life["createdAt"] < after.get("noneAt", "") for life in listed):
+    if any(life["createdAt"] < after.get("noneAt", "") <= at for life in listed):
         del after["noneAt"]  # a list has left it out
     if not listed and bounds:
         after.setdefault("noneAt", at)
     none_at = after.get("noneAt", at)
     for life in lives:
         if (life["name"], life["createdAt"]) in there:
-            life.pop("goneAt", None)
+            if life.get("goneAt", "") <= at:
+                life.pop("goneAt", None)
         else:
             life.setdefault("goneAt", none_at if life["createdAt"] < none_at else at)
     return after

@@ -64,7 +64,8 @@ class Removal:
         self._cut_off = status not in {"SUCCEEDED", "FAILED"} or (status == "FAILED" and self._may_have_reserved())
         if is_event and status not in _ENDED:
             return self._outcome(running=True)
-        if is_event and status == "SUCCEEDED":
+        # A pass that has seen something has begun to remove it.
+        if is_event and status == "SUCCEEDED" and not event.get("seen"):
             keep_until = self._keep_until(execution_arn)
             if keep_until is not None:
                 return self._outcome(keep_until=schedule_time(keep_until))

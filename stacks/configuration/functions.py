@@ -49,9 +49,9 @@ _TABLE = (
         timeout=180,
         purpose="Checks everything that can be checked for free and makes the plan of the run.",
         caller="FineTuning",
-        reads="bucket, deployed assets, image registry, quotas, prices, SageMaker, Guardrail's rules and topic, ledger",
+        reads="bucket, deployed assets, image registry, quotas, prices, SageMaker, Guardrail's rules and topic, ledger, executions",
         changes="the count of executions in the ledger",
-        wildcards=("corpora", "adapters", "plans", "training jobs", "endpoints", "keys of weights"),
+        wildcards=("corpora", "adapters", "plans", "training jobs", "endpoints", "executions", "keys of weights"),
     ),
     Function(
         name="Reserve",

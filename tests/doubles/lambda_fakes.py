@@ -260,12 +260,12 @@ class StepFunctions(Service):
         return {"stopDate": NOW}
 
     def on_list_executions(
-        self, stateMachineArn: str, statusFilter: str, nextToken: str | None = None
+        self, stateMachineArn: str, statusFilter: str = "", nextToken: str | None = None
     ) -> dict[str, Any]:
         found = [
-            {"executionArn": key}
+            {"executionArn": key, "name": key.rpartition(":")[2], **kept}
             for key, kept in self.executions.items()
-            if kept["status"] == statusFilter
+            if statusFilter in ("", kept["status"])
             and key.startswith(f"{stateMachineArn.replace(':stateMachine:', ':execution:')}:")
         ]
         return page("executions", found, nextToken, "nextToken")

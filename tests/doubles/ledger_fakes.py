@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Self
 
+from common.ledger.changes import Booking
 from common.ledger.ledger import Ledger, Reservation
 from tests.doubles.lambda_fakes import NOW, arn
 from verification.simulation.faults import THROTTLED
@@ -28,6 +29,11 @@ def reservation(run: str, cents: int, *months: str, execution: str = "", **detai
     small = {"max_training_seconds": 0, "max_endpoint_seconds": 0, "other_cents": cents}
     of_run: Any = {**DETAILS, **(details or small), "execution_name": run}
     return Reservation(f"captune-{run}", arn(execution or run), cents, months or ("2026-11",), of_run)
+
+
+def booking(by_month: dict[str, int], details: Any = None, complete: bool = True) -> Callable[[Any], Booking]:
+    """What a settlement comes to, whatever the item holds."""
+    return lambda item: Booking(by_month, details or {}, complete)
 
 
 def empty_table(client: Any) -> Any:
@@ -111,5 +117,5 @@ class FakeLedger(Ledger):
     def settled(self, run: str, moment: Any = NOW) -> Self:
         """Closes a reservation."""
         parts = {"training_seconds": 600, "endpoint_seconds": 0, "training_cents": 26, "endpoint_cents": 0}
-        self.settle(run, {"2026-11": 32}, {**parts, "status": "FAILED"}, moment)
+        self.settle(run, booking({"2026-11": 32}, {**parts, "status": "FAILED"}), moment)
         return self

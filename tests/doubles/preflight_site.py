@@ -11,7 +11,19 @@ from preflight import handler
 from stacks.configuration.settings import Settings
 from stacks.definitions import settings_json
 from stage import handler as stage_handler
-from tests.doubles.lambda_fakes import NOW, S3, TEAR_DOWN, Ecr, Events, Pricing, SageMaker, ServiceQuotas, Sns, arn
+from tests.doubles.lambda_fakes import (
+    NOW,
+    S3,
+    TEAR_DOWN,
+    Ecr,
+    Events,
+    Pricing,
+    SageMaker,
+    ServiceQuotas,
+    Sns,
+    StepFunctions,
+    arn,
+)
 from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.texts import GOOD, lines, prose
 from verification.simulation.material import zipped
@@ -46,7 +58,7 @@ class Site:
         }
         self.settings = dict(SETTINGS)
         self.s3 = S3({("gated", "llama/config.json"): b"{}"})
-        self.sagemaker, self.ledger = SageMaker(), FakeLedger()
+        self.sagemaker, self.stepfunctions, self.ledger = SageMaker(), StepFunctions(), FakeLedger()
         self.quotas = ServiceQuotas({"L-2D6DEB3C": 1.0, "L-CAEE7DB7": 1.0, "L-9614C779": 1.0})
         self.pricing, self.ecr = Pricing(), Ecr()
         self.events = Events(run_ended=("ENABLED", TEAR_DOWN), sweep=("ENABLED", SWEEPER))

@@ -167,10 +167,7 @@ def test_no_outage_excuses_a_broken_settlement(words: str) -> None:
 
 @pytest.mark.parametrize("service", outages.NEEDED)
 def test_what_nothing_could_hold_back_is_booked_all_the_same(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    settle = Ledger.settle
-    monkeypatch.setattr(
-        Ledger, "settle", lambda ledger, run, actual, *rest: settle(ledger, run, dict.fromkeys(actual, 0), *rest)
-    )
+    monkeypatch.setattr(Ledger, "settle", controls.settled_for_nothing)
 
     assert any(
         " and booked 0 in " in words for words in outages.broken(service, 600, outages.cell(service, 600, trials=2))

@@ -10,8 +10,10 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
+from common.endpoint_lives import of_item
 from common.ledger import keys
 from common.ledger import ledger as ledger_module
+from common.ledger.rows import Row
 from rehearsal.sagemaker.market import OPERATIONS
 from rehearsal.sagemaker.s3_folders import split
 from rehearsal.sagemaker.store import Endpoint, TrainingJob
@@ -329,14 +331,27 @@ class Account:
     def sweep(self, event: dict[str, Any]) -> bool:
         """One call of the sweeper; whether it did all that it had to."""
         self.count("sweeps")
+        gone = self._gone_unnoted()
         try:
             answer = self.function("sweeper", event)
         except Failure:
             self.count("failed sweeps")
             return False
+        for run in gone:
+            self.audit.found_none(run, "sweep")
         for _ in answer["tearDowns"]:
             self.count("swept")
         return True
+
+    def _gone_unnoted(self) -> list[str]:
+        """The runs whose items hold an endpoint without an end, which is there no more: a sweep notes that."""
+        there = {self.sagemaker.run_of(one) for one in self.sagemaker.present}
+        return [
+            run
+            for run, row in self.runs().items()
+            if run not in there
+            and any("goneAt" not in life for life in of_item(Row.from_raw(row).item).get("lives", []))
+        ]
 
     def kill_switch(self) -> Process:
         """Everything of this project ends now. Lambda calls again where it fails."""
@@ -368,6 +383,11 @@ class Account:
     def runs(self) -> dict[str, dict[str, Any]]:
         """The ledger's items of runs, by run."""
         return {run: row for key, row in self.table.rows.items() if (run := keys.run_in(key))}
+
+    def is_quiet(self) -> bool:
+        """Whether no execution goes on, and every run is settled."""
+        running = any(one.status == "RUNNING" for one in (*self.executions.values(), *self.tear_downs.values()))
+        return not running and not self.damaged and self._all_settled()
 
     def _all_settled(self) -> bool:
         rows = self.runs()

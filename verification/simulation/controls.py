@@ -1,6 +1,6 @@
 """Control experiments: one line of defence is taken away at a time, or an earlier fault planted, and something has to notice."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,8 +17,9 @@ from common.contracts.tear_down import Removed, TearDownEvent
 from common.endpoint_lives import Seen
 from common.errors import PriceUnknown, TooManyStarts
 from common.ledger import keys
+from common.ledger import ledger as ledger_module
 from common.ledger import rows as ledger_rows
-from common.ledger.changes import Change, Month, settlement
+from common.ledger.changes import Booking, Change, Month, settlement
 from common.ledger.ledger import Ledger, Reservation
 from common.ledger.rows import Row, RunItem
 from common.ledger.seal import SEAL, Item, RawItem
@@ -26,6 +27,7 @@ from common.ledger.table import Replacement, Table
 from common.pricing import prices
 from common.pricing.prices import Price
 from preflight import money
+from preflight.account import other_runs
 from settle import billing
 from sweeper import evidence
 from sweeper.leftovers import Sweep
@@ -77,8 +79,14 @@ def _first_reservation_unchecked(self: Ledger, asked: Reservation, cap_cents: in
     return _reserve(self, asked, max(cap_cents, asked.cents) if empty else cap_cents, now)
 
 
-def _settled_for_nothing(self: Ledger, run: str, actual: Mapping[str, int], *rest: Any) -> Any:
-    return _settle(self, run, dict.fromkeys(actual, 0), *rest)
+def settled_for_nothing(self: Ledger, run: str, book: Any, now: datetime) -> Any:
+    """A settlement that books nothing."""
+
+    def nothing(item: RunItem) -> Booking:
+        made: Booking = book(item)
+        return replace(made, by_month=dict.fromkeys(made.by_month, 0))
+
+    return _settle(self, run, nothing, now)
 
 
 def _keep_outside(ledger: Ledger, cap: int, wanted: money.Wanted, now: datetime) -> money.Allowance:
@@ -252,7 +260,7 @@ def _at_the_beginning(self: Removal, event: Any) -> Any:
     return _one_pass(self, event)
 
 
-def _settles_what_it_read_first(self: Ledger, run: str, actual: Any, details: Any, now: datetime, **more: Any) -> Any:
+def _settles_what_it_read_first(self: Ledger, run: str, book: Any, now: datetime) -> Any:
     """The months are those of now, the run's reservation that of before."""
     early = self.run(run)
     world = _UNDER_WAY[-1].account.world
@@ -265,13 +273,17 @@ def _settles_what_it_read_first(self: Ledger, run: str, actual: Any, details: An
         if early is None or item is None:
             return item
         held: Any = {**item, "reserved_cents": early["reserved_cents"]} if item["state"] == "reserved" else item
-        closed, cents = settlement(held, actual, details, now)
+        closed, cents = settlement(held, book(item), now)
         for month, amount in cents.items():
             change.add(month, amount)
         change.put(closed)
         return closed
 
     return self._change(make)
+
+
+def _never_goes_down(item: RunItem, booking: Booking, now: datetime) -> Any:
+    return settlement(item, replace(booking, complete=False), now)
 
 
 def _any_trouble_is_too_many(self: Ledger, month: str, bound: int) -> int:
@@ -332,12 +344,12 @@ def _months_until(seconds: float | None) -> Patch:
 
 # fmt: off
 CONTROLS = [
-    Control("ledger: the month's condition", _unconditional(keys.of_month("")), from_month(300)),
+    Control("ledger: the month's condition", _unconditional(keys.of_month("")), from_month(430)),
     Control("ledger: one run, one item", _unconditional(keys.of_run(""))),
     Control("ledger: all or nothing", replacing(Table, "replace", _one_by_one)),
     Control("ledger: the cap compared on the first reservation", replacing(Ledger, "reserve", _first_reservation_unchecked)),
     Control("ledger: the cap in force, not the planned one", without("current_cap")),
-    Control("ledger: settled with what was billed", replacing(Ledger, "settle", _settled_for_nothing)),
+    Control("ledger: settled with what was billed", replacing(Ledger, "settle", settled_for_nothing)),
     Control("ledger: each item is read by itself", replacing(Ledger, "items", _one_blinds_all)),
     Control("ledger: a month is added up from its runs", replacing(Ledger, "_months", _month_believed)),
     Control("money: the clamped time reaches the job", edited("fine_tuning", _NEVER_CLAMPED)),
@@ -345,8 +357,8 @@ CONTROLS = [
     Control("money: all that a spot job may wait", replacing(money, "allow", _waits_unreserved)),
     Control("money: rounded up", replacing(Price, "cents", _floor)),
     Control("money: rounded up in each month", replacing(money, "worst_case", lambda *of: _worst_case(*of[:4]))),
-    Control("money: both months at the month's end", _months_until(None), from_month(180)),
-    Control("money: the deadline that begins last", _months_until(14400 + 2400), from_month(560)),
+    Control("money: both months at the month's end", _months_until(None), from_month(730)),
+    Control("money: the deadline that begins last", _months_until(14400 + 2400), from_month(1380)),
     Control("money: the tear-down allowance", replacing(money, "TEAR_DOWN_ALLOWANCE_SECONDS", 0)),
     Control("money: the start and stop allowance", replacing(money, "TRAINING_STOP_ALLOWANCE_SECONDS", -money.TRAINING_START_ALLOWANCE_SECONDS)),
     Control("money: keepEndpointMinutes in the reservation", replacing(money, "allow", _keep_outside)),
@@ -355,9 +367,9 @@ CONTROLS = [
     Control("prices: unknown is not free", replacing(money, "find_price", _unknown_is_free)),
     Control("billing: each month its share", replacing(billing, "month_shares", lambda start, end: {start.strftime("%Y-%m"): Fraction(1)})),
     Control("billing: every instance of a job", replacing(billing, "_training_jobs", _one_instance_of_each)),
-    Control("billing: the endpoint that nobody saw", replacing(billing, "endpoint_uses", _seen_only), from_month(1460)),
+    Control("billing: the endpoint that nobody saw", replacing(billing, "endpoint_uses", _seen_only), from_month(1545)),
     Control("billing: an endpoint that nobody saw go has no ceiling", replacing(billing, "bill", _at_most_as_reserved), outage("ledger + Step Functions", 2 * HOURS, 6)),
-    Control("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda *of: []), from_month(320)),
+    Control("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda *of: []), from_month(480)),
     Control("billing: seconds as SageMaker tells them, not a saving", replacing(billing, "_training_jobs", _assumed_saving)),
     Control("workflow: no endpoint after the time of the run", edited("fine_tuning", _DEADLINE_WHATEVER_THE_TIME), at_a_months_end),
     Control("workflow: a name of its own for each run", lambda: everywhere(names.run_name, _one_name_for_several)),
@@ -380,20 +392,22 @@ CONTROLS = [
     Control("deployed: a reservation is believed unread", edited("fine_tuning", _UNCHECKED), row("ReserveBudget x nonsense")),
     Control("deployed: TearDown removes nothing", edited("tear_down", _SETTLE_FIRST), row("DescribeEndpoint x aborted")),
     # Faults that this project once had: the random months have to find each.
-    Control("planted 1: damage in one attribute raises", replacing(ledger_rows, "opened", _whatever_the_seal)),
-    Control("planted 2: what can be read is believed", replacing(ledger_rows, "opened", _found_by_its_type), from_month(800)),
-    Control("planted 3: no look bounds an endpoint that nobody saw", replacing(billing, "endpoint_uses", _no_look_bounds)),
+    Control("planted 1: damage in one attribute raises", replacing(ledger_rows, "opened", _whatever_the_seal), from_month(340)),
+    Control("planted 2: what can be read is believed", replacing(ledger_rows, "opened", _found_by_its_type), from_month(1155)),
+    Control("planted 3: no look bounds an endpoint that nobody saw", replacing(billing, "endpoint_uses", _no_look_bounds), from_month(345)),
     Control("planted 4: a list that says too little is believed", replacing(money, "find_price", _listed_or_pinned), from_month(660)),
     Control("planted 5: a job that came late and went is not booked", together(replacing(evidence, "_is_unbooked", _only_what_runs), replacing(Removal, "_may_have_reserved", lambda self: False))),
-    Control("planted 6: an endpoint has one life", replacing(billing, "endpoint_uses", _first_life_only), from_month(1460)),
+    Control("planted 6: an endpoint has one life", replacing(billing, "endpoint_uses", _first_life_only), from_month(1480)),
     Control("planted 7: a run's own name may be foreign", replacing(Removal, "_is_foreign", _foreign_without_a_beginning)),
     Control("planted 8: any execution of the name is stopped", lambda: everywhere(tear_down.refuse_another_machine, lambda event, arn: None)),
-    Control("planted 9: a plan has no last moment", replacing(money, "start_after", _as_planned)),
-    Control("planted 10: an extension meets a settlement", together(replacing(Ledger, "settle", _settles_what_it_read_first), replacing(endpoint_lifetimes, "ending", _not_ending)), from_month(600)),
+    Control("planted 9: a plan has no last moment", replacing(money, "start_after", _as_planned), from_month(195)),
+    Control("planted 10: an extension meets a settlement", together(replacing(Ledger, "settle", _settles_what_it_read_first), replacing(endpoint_lifetimes, "ending", _not_ending)), from_month(645)),
     Control("planted 11: what is stopped is extended", together(replacing(serving, "ending", _not_ending), replacing(endpoint_lifetimes, "ending", _not_ending))),
     Control("planted 12: an endpoint has gone when the pass began", replacing(Removal, "one_pass", _at_the_beginning)),
     Control("planted 13: a damaged count is an unnamed error", replacing(Ledger, "count_start", _any_trouble_is_too_many)),
     Control("planted 14: captune stop needs the ledger", replacing(serving, "stop", _asks_the_ledger_first), from_month(420)),
+    Control("planted 15: a booking never goes down", replacing(ledger_module, "settlement", _never_goes_down), from_month(455)),
+    Control("planted 16: only training jobs tell of a lost ledger", replacing(other_runs, "_forgotten", lambda *of: []), from_month(2020)),
 ]
 # fmt: on
 

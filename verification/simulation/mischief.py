@@ -3,6 +3,7 @@
 Single faults are rows and outages of their own. Here they come together, at any moment of the calendar.
 """
 
+import random
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import combinations
@@ -64,6 +65,9 @@ def spawn(account: Account, starts: list[datetime]) -> None:
         for operation in dice.sample(REFUSED, dice.randint(1, 2)):
             world.faults.append(throttling(operation, begin, begin + timedelta(seconds=dice.uniform(60, 20_000))))
     world.spawn(_stop_or_extend(account), moment(60))
+    # By dice of its own, so that nothing else of the month depends on it.
+    if (own := random.Random(str(starts))).random() < 0.2:
+        world.spawn(_restore(account, starts), own.uniform(0, world.seconds_until(starts[-1])))
     for act, share in (
         (_damage, float(damages) / 2),
         (_delete_months, 0.15),
@@ -118,6 +122,23 @@ def _delete_months(account: Account) -> None:
     for key in [key for key in account.table.rows if keys.month_in(key)]:
         del account.table.rows[key]
         account.audit.deleted_months = True
+
+
+def _restore(account: Account, starts: list[datetime]) -> Process:
+    """The table is put back, between two runs, as it was before some of them. Its seals are valid."""
+
+    def waiting() -> Process:
+        while account.world.now < starts[-1] and not account.is_quiet():
+            yield 600.0, False
+
+    yield from waiting()
+    known, months = set(account.runs()), {key: row for key, row in account.table.rows.items() if keys.month_in(key)}
+    while account.world.now < starts[-1] and (known >= account.runs().keys() or not account.is_quiet()):
+        yield 600.0, False
+    if account.is_quiet():
+        lost = account.runs().keys() - known
+        account.audit.restored({run: account.table.rows.pop(keys.of_run(run)) for run in lost})
+        account.table.rows.update(months)
 
 
 def _harm(account: Account, key: str) -> None:

@@ -112,10 +112,10 @@ def _close(account: Account, seed: int, ended: bool) -> Outcome:
 
 def _is_excused(account: Account, words: str) -> bool:
     """Whether a service that was away, or damage, explains it: a tear-down that waits for days costs a few cents that nobody reserved, and what
-    nobody could note is booked for longer than it was there."""
+    could not be noted in a damaged item is booked for longer than it was there."""
     away = {one.place for one in account.world.faults} & {*SERVICES.values()}
     if OVERBOOKED in words:
-        return bool(away & set(outages.UNNOTED) or account.counts["damaged items"] or account.counts["late calls"])
+        return bool(account.counts["damaged items"] or account.counts["late calls"])
     if not (away or account.counts["damaged items"]) or " on " in words or " used " in words:
         return False
     found = re.search(r"([\d.]+) (?:beside .*|of|and booked|spent under a cap of) .*?(\d+)", words)
@@ -226,6 +226,7 @@ def prove(pool: Executor, months: int, seed: int) -> Result:
         ("clamped to what was left", f"{counts['clamped']:,}"),
         ("refused for the budget", f"{counts['BudgetExceeded']:,}"),
         ("refused for an unknown price", f"{counts['PriceUnknown']:,}"),
+        ("refused for a lost ledger", f"{counts['LedgerLost']:,}"),
         ("refused for a name in use", f"{counts['RunNameTaken']:,}"),
         ("removed by the sweeper", f"{counts['swept']:,}"),
         ("maximum spend of a month", f"{float(outcome.spent_cents):,.2f} cents under a cap of {outcome.cap_cents:,}"),

@@ -1,7 +1,7 @@
 """What changes in the ledger: one change of items that were read, a month that commits more, a run that is settled or kept longer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -95,17 +95,31 @@ class Month:
         change.add(self.name, max(0, self.by_runs - (self.by_item or 0)) + cents)
 
 
-def settlement(
-    item: RunItem, actual: Mapping[str, int], details: Mapping[str, str | int], now: datetime
-) -> tuple[Item, dict[str, int]]:
-    """The item of a run once it is settled, and the cents that each month gains. Settled again, no month loses any."""
-    first = item["state"] == "reserved"
+@dataclass(frozen=True)
+class Booking:
+    """What a run did cost: cents by month, and what else its item keeps of that.
+
+    One that is `complete` is made from all that ever was known of the run, so it takes the place of an earlier one even where it comes to less.
+    """
+
+    by_month: Mapping[str, int]
+    details: Mapping[str, str | int] = field(default_factory=dict)
+    complete: bool = True
+
+
+def settlement(item: RunItem, booking: Booking, now: datetime) -> tuple[Item, dict[str, int]]:
+    """The item of a run once it is settled, and the cents that each month gains. Settled again, a month loses some only to a complete booking."""
+    first, actual, details = item["state"] == "reserved", booking.by_month, booking.details
     before = dict.fromkeys(item["months"].split(","), item["reserved_cents"]) if first else cents_by_month(item)
-    floor = {} if first else before
+    floor = {} if first or booking.complete else before
     total = {month: max(actual.get(month, 0), floor.get(month, 0)) for month in sorted({*before, *actual})}
     deltas = {month: cents - before.get(month, 0) for month, cents in total.items()}
-    known = {name: value for name, value in details.items() if name in ("endpoint_seen", "training_jobs")}
     if not first and not any(deltas.values()):
+        known = {
+            name: value
+            for name, value in details.items()
+            if booking.complete or name in ("endpoint_seen", "training_jobs")
+        }
         # The sweeper has it settled again until its last settlement is younger than each endpoint.
         again = {"settled_again_at": written(now)} if has_unbooked({**item, **known}) else {}
         return {**item, **known, **again}, {}

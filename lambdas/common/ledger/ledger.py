@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from common.clock import start_after
 from common.errors import BudgetExceeded, ExtensionRefused, RunNameTaken, TooManyStarts
 from common.ledger import keys
-from common.ledger.changes import Change, Month, extension, settlement
+from common.ledger.changes import Booking, Change, Month, extension, settlement
 from common.ledger.rows import Row, RunItem
 from common.ledger.seal import Item
 from common.ledger.table import CONFLICT_ATTEMPTS, Table, busy
@@ -162,19 +162,19 @@ class Ledger:
 
         return self._change(make)
 
-    def settle(self, run: str, actual: Mapping[str, int], details: Mapping[str, str | int], now: datetime) -> Any:
-        """Replaces a reservation by what the run did cost in each month, and returns the run's item.
+    def settle(self, run: str, book: Callable[[RunItem], Booking], now: datetime) -> Any:
+        """Replaces a reservation, or an earlier booking, by what the run did cost in each month, and returns the run's item.
 
-        `actual` maps a month to cents. A run that was never reserved has no item: None is returned and nothing changes. A run
-        that is settled already gets only what came later: each month the difference, and never less than was booked. The same
-        settlement made twice changes nothing the second time.
+        `book` adds it up from the item as it is at that moment, again where another has changed it meanwhile: no settlement goes by less
+        than is noted. A run that was never reserved has no item: None is returned and nothing changes. The same settlement made twice
+        changes nothing the second time.
         """
 
         def make(change: Change) -> Any:
             item = change.item(keys.of_run(run))
             if item is None:
                 return None
-            closed, more = settlement(item, actual, details, now)
+            closed, more = settlement(item, book(item), now)
             for month, cents in more.items():
                 change.add(month, cents)
             change.put(closed)

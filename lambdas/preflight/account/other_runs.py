@@ -1,15 +1,23 @@
-"""What other runs hold or have left: names, instances, resources that no reservation covers, and jobs that the ledger does not know."""
+"""What other runs hold or have left: names, instances, resources that no reservation covers, and jobs and runs that the ledger does not know."""
 
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import islice, takewhile
 from typing import Any
 
 from common.aws import or_none
 from common.clock import month_of, next_month_start
 from common.errors import LedgerLost, RunNameTaken
 from common.ledger.ledger import Ledger
-from common.names import PREFIX, run_of
+from common.names import PREFIX, run_name, run_of
+from common.pricing.durations import LONGEST_KEEP_SECONDS, LONGEST_RESERVATION_SECONDS, TEAR_DOWN_ALLOWANCE_SECONDS
 from common.resources import ENDPOINT, TRAINING_JOB, Tags, find_all, find_present, named
 from common.text import listed
+
+# The state that an execution enters once it has reserved (stacks/fine_tuning.asl.yaml).
+_RESERVED = "ScheduleTearDown"
+# A loop of executions that are refused must not take Preflight's time.
+_HISTORIES = 20
 
 
 def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: str) -> None:
@@ -46,27 +54,68 @@ def leftovers(sagemaker: Any, ledger: Ledger, now: datetime) -> list[str]:
     return [f"{one.kind.words} {one.name}{f' ({why})' if why else ''}" for one, why in uncovered]
 
 
-def refuse_lost_ledger(sagemaker: Any, ledger: Ledger, now: datetime, accepted_month: str) -> list[str]:
-    """A warning where the loss is accepted. Raises LedgerLost for training jobs of this month, the project's, of which the ledger has no run.
+def refuse_lost_ledger(
+    sagemaker: Any, step_functions: Any, ledger: Ledger, execution_arn: str, now: datetime, accepted_month: str
+) -> list[str]:
+    """A warning where the loss is accepted. Raises LedgerLost for runs of this month of which the ledger knows nothing.
 
-    `accepted_month`, such as `2026-11`, is the one month for which the owner lets a ledger begin anew. An endpoint leaves no
-    trace once it is deleted, and SageMaker remembers jobs by region, so this finds a lost ledger only where a run has trained.
+    `accepted_month`, such as `2026-11`, is the one month for which the owner lets a ledger begin anew. SageMaker remembers training jobs
+    by region, whatever was deployed anew; an endpoint leaves no trace there, so runs that only served are found among the executions of
+    the machine that runs this one, `execution_arn`.
     """
     month = month_of(now)
     began = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     jobs = find_all(sagemaker, TRAINING_JOB, f"{PREFIX}-", created_after=began)
-    # In this order: a job that is found had its reservation before it.
+    executions = _executions(step_functions, execution_arn, began, now)
+    # In this order: what is found had its reservation before it.
     known = {row.run for row in ledger.rows()}
     lost = sorted(job.name for job in Tags(sagemaker).own(job for job in jobs if run_of(job.name) not in known))
+    source, what = "SageMaker remembers", "training jobs"
+    if not lost:
+        lost = _forgotten(step_functions, ledger, [one for one in executions if run_name(one["name"]) not in known])
+        source, what = "Step Functions remembers", "runs"
     if not lost:
         return []
     shown = listed(lost, most=3)
     if accepted_month == month:
         return [
-            f"The ledger knows nothing of training jobs of {month} ({shown}). accept_lost_ledger gives {month} its whole cap nevertheless."
+            f"The ledger knows nothing of {what} of {month} ({shown}). accept_lost_ledger gives {month} its whole cap nevertheless."
         ]
     raise LedgerLost(
-        f"SageMaker remembers training jobs of {month} of which the ledger knows nothing ({shown}). It was deleted, or is another one than they were "
+        f"{source} {what} of {month} of which the ledger knows nothing ({shown}). It was deleted, restored from an older backup, or is another one than they were "
         f"reserved in, so what they cost is counted nowhere and the cap of {month} cannot be kept. Bring its items back, start again on "
         f"{next_month_start(now).date().isoformat()}, or give {month} its whole cap once more: set accept_lost_ledger to {month} in cdk.json and deploy."
     )
+
+
+def _executions(step_functions: Any, execution_arn: str, began: datetime, now: datetime) -> list[dict[str, Any]]:
+    """The other executions of a machine that may have billed since the month began, the longest first: it is what they can have cost."""
+    machine = execution_arn.rpartition(":")[0].replace(":execution:", ":stateMachine:")
+    pages = step_functions.get_paginator("list_executions").paginate(stateMachineArn=machine)
+    # The newest is listed first, and none lasts for longer than this.
+    oldest = began - timedelta(seconds=LONGEST_RESERVATION_SECONDS)
+    found = takewhile(lambda one: one["startDate"] >= oldest, (one for page in pages for one in page["executions"]))
+    kept = timedelta(seconds=LONGEST_KEEP_SECONDS + TEAR_DOWN_ALLOWANCE_SECONDS)
+    others = [one for one in found if one["executionArn"] != execution_arn and one.get("stopDate", now) + kept >= began]
+    return sorted(others, key=lambda one: one["startDate"] - one.get("stopDate", now))
+
+
+def _forgotten(step_functions: Any, ledger: Ledger, executions: Iterable[dict[str, Any]]) -> list[str]:
+    """The runs that had reserved by their histories, and that the ledger does not know.
+
+    An execution that was refused, or ended before it reserved, never had an item.
+    """
+    return [
+        run_name(one["name"])
+        for one in islice(executions, _HISTORIES)
+        if _had_reserved(step_functions, one["executionArn"]) and ledger.run(run_name(one["name"])) is None
+    ]
+
+
+def _had_reserved(step_functions: Any, execution_arn: str) -> bool:
+    pages = step_functions.get_paginator("get_execution_history").paginate(
+        executionArn=execution_arn, includeExecutionData=False
+    )
+    # Long before its thousandth event, however often it was tried.
+    events = islice((event for page in pages for event in page["events"]), 1000)
+    return any(event.get("stateEnteredEventDetails", {}).get("name") == _RESERVED for event in events)

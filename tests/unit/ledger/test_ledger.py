@@ -14,7 +14,7 @@ from common.ledger.rows import Row, cents_by_month
 from common.ledger.seal import _digest
 from stacks.configuration.settings import Settings, SettingsError
 from tests.doubles.lambda_fakes import NOW
-from tests.doubles.ledger_fakes import CAP, DETAILS, FakeLedger, empty_table, reservation
+from tests.doubles.ledger_fakes import CAP, DETAILS, FakeLedger, booking, empty_table, reservation
 
 NOON, LATER = "2026-11-24T12:00:00+00:00", "2026-11-24T13:00:00+00:00"
 BOTH = ("2026-11", "2026-12")
@@ -82,7 +82,7 @@ class TestReserving:
     def test_a_used_run_name_is_refused(self, ledger: FakeLedger, settled: bool) -> None:
         ledger.reserve(reservation("a", 100), CAP, NOW)
         if settled:
-            ledger.settle("captune-a", {"2026-11": 40}, {}, NOW)
+            ledger.settle("captune-a", booking({"2026-11": 40}), NOW)
         with pytest.raises(RunNameTaken, match=r"captune-a was used before.* in its letters and digits\.$"):
             ledger.reserve(reservation("a", 100, execution="a" if settled else "other"), CAP, NOW)
 
@@ -187,7 +187,7 @@ class TestExtending:
             ledger.extend("captune-a", 60, CAP, NOW)
         if settled:
             self.keep(ledger)
-            ledger.settle("captune-a", {"2026-11": 40}, {}, NOW)
+            ledger.settle("captune-a", booking({"2026-11": 40}), NOW)
         else:
             ledger.reserve(reservation("a", 40), CAP, NOW)
         words = "over" if settled else "is not in service yet, or was not to be kept. "
@@ -213,8 +213,8 @@ class TestSettling:
             (BOTH, [(100, 50)], (100, 50)),
             (BOTH, [(100, None)], (100, None)),  # a reserved month that cost nothing is freed
             (BOTH[:1], [(100, 7)], (100, 7)),  # billed in a month that nobody foresaw
-            (BOTH[:1], [(91, None), (10, None)], (91, None)),  # nothing is taken back
-            (BOTH[:1], [(91, None), (80, 7)], (91, 7)),
+            (BOTH[:1], [(91, None), (10, None)], (10, None)),  # what was booked too high goes back
+            (BOTH, [(91, 60), (95, None)], (95, 0)),  # to the month in which it was booked
             (BOTH, [(91, None), (120, 7)], (120, 7)),  # what came later is added
             (BOTH[:1], [(10, None), (20, None), (30, None), (30, None)], (30, None)),
         ],
@@ -224,7 +224,7 @@ class TestSettling:
     ) -> None:
         ledger.reserve(reservation("a", 587, *months), CAP, NOW)
         for each in settlements:
-            item: Any = ledger.settle("captune-a", by_month(each), {}, NOW)
+            item: Any = ledger.settle("captune-a", booking(by_month(each)), NOW)
 
         assert committed(ledger) == (booked[0], booked[1] or 0)
         assert cents_by_month(item) == by_month(booked)
@@ -232,27 +232,36 @@ class TestSettling:
         assert (item["actual_cents"], item["reserved_cents"]) == (sum(filter(None, booked)), 587)
         assert item["state"] == "settled"
 
+    def test_a_settlement_that_knows_less_gives_nothing_back(self, ledger: FakeLedger) -> None:
+        ledger.reserve(reservation("a", 587), CAP, NOW)
+        ledger.settle("captune-a", booking({"2026-11": 91, "2026-12": 7}, {"endpoint_seconds": 60}), NOW)
+        lower = booking({"2026-11": 50, "2026-12": 9}, complete=False)
+        item: Any = ledger.settle("captune-a", lower, NOW)
+        assert (cents_by_month(item), item["actual_cents"]) == ({"2026-11": 91, "2026-12": 9}, 100)
+        nothing = booking({}, {"endpoint_seconds": 0, "training_jobs": "one"}, complete=False)
+        assert ledger.settle("captune-a", nothing, NOW) == {**item, "training_jobs": "one"}
+
     def test_a_later_settlement_keeps_both_dates(self, ledger: FakeLedger) -> None:
         ledger.reserve(reservation("a", 587), CAP, NOW)
-        ledger.settle("captune-a", {"2026-11": 91}, {"status": "ABORTED"}, NOW)
+        ledger.settle("captune-a", booking({"2026-11": 91}, {"status": "ABORTED"}), NOW)
         again = NOW.replace(hour=20)
-        item: Any = ledger.settle("captune-a", {"2026-11": 95}, {"status": "FAILED"}, again)
+        item: Any = ledger.settle("captune-a", booking({"2026-11": 95}, {"status": "FAILED"}), again)
 
         assert (item["settled_at"], item["settled_again_at"]) == (NOW.isoformat(), again.isoformat())
         assert item["status"] == "FAILED"
 
     def test_what_is_booked_is_known_though_it_cost_nothing(self, ledger: FakeLedger) -> None:
         ledger.reserve(reservation("a", 587), CAP, NOW)
-        ledger.settle("captune-a", {"2026-11": 91}, {"training_jobs": "one"}, NOW)
+        ledger.settle("captune-a", booking({"2026-11": 91}, {"training_jobs": "one"}), NOW)
         known = {"training_jobs": "one two", "endpoint_seen": '{"noneAt": "2026-11-24T12:00:00+00:00"}'}
-        item: Any = ledger.settle("captune-a", {"2026-11": 91}, {**known, "status": "x"}, NOW)
+        item: Any = ledger.settle("captune-a", booking({"2026-11": 91}, {**known, "status": "x"}), NOW)
 
         assert known.items() <= item.items()
-        assert ("status" in item, "settled_again_at" in item) == (False, False)
+        assert (item["status"], "settled_again_at" in item) == ("x", False)
         assert ledger.run("captune-a") == item
 
     def test_a_run_that_reserved_nothing_is_neither_settled_nor_changed(self, ledger: FakeLedger) -> None:
-        assert ledger.settle("captune-a", {"2026-11": 91}, {}, NOW) is None
+        assert ledger.settle("captune-a", booking({"2026-11": 91}), NOW) is None
         assert ledger.update("captune-a", lambda item: {**item, "keep_until": NOON}) is None
 
         assert (ledger.rows(), ledger.run("captune-a"), committed(ledger)) == ([], None, (0, 0))
@@ -261,7 +270,7 @@ class TestSettling:
         ledger, written = FakeLedger(), list[Any]()
         ledger.reserve(reservation("a", 587), CAP, NOW)
         ledger.table.observe = written.extend
-        ledger.settle("captune-a", {"2026-11": 587}, {}, NOW)
+        ledger.settle("captune-a", booking({"2026-11": 587}), NOW)
 
         assert {key for key, _, _ in written} == {"RUN#captune-a", "MONTH#2026-11"}
 
@@ -303,7 +312,7 @@ class TestTheMonthsItem:
     def test_a_month_is_never_below_zero(self, ledger: FakeLedger) -> None:
         ledger.reserve(reservation("a", 700), CAP, NOW)
         ledger.delete("MONTH#2026-11")
-        ledger.settle("captune-a", {"2026-11": 50}, {}, NOW)
+        ledger.settle("captune-a", booking({"2026-11": 50}), NOW)
         assert (written_cents(ledger), ledger.committed_cents("2026-11")) == ({"N": "0"}, 50)
 
     def test_each_deleted_month_is_repaired_from_its_own_runs(self, ledger: FakeLedger) -> None:
@@ -312,7 +321,7 @@ class TestTheMonthsItem:
         ledger.delete("MONTH#2026-11")
         ledger.delete("MONTH#2026-12")
         assert committed(ledger) == (700, 1000)
-        ledger.settle("captune-a", {"2026-11": 50, "2026-12": 20}, {}, NOW)
+        ledger.settle("captune-a", booking({"2026-11": 50, "2026-12": 20}), NOW)
 
         assert committed(ledger) == (50, 320)
 
@@ -332,7 +341,7 @@ class TestDamage:
     def test_a_changed_run_counts_as_the_whole_cap(self, name: str, value: Any) -> None:
         ledger = FakeLedger()
         ledger.reserve(reservation("a", 1000), CAP, NOW)
-        ledger.settle("captune-a", {"2026-11": 100}, {}, NOW)
+        ledger.settle("captune-a", booking({"2026-11": 100}), NOW)
         ledger.damage("RUN#captune-a", name, value)
         ledger.delete("MONTH#2026-11")
 
@@ -369,7 +378,7 @@ class TestDamage:
         ledger.damage("RUN#captune-a", "settlements", {"S": "1"})
         for write in (
             lambda: ledger.reserve(reservation("a", 100), CAP, NOW),
-            lambda: ledger.settle("captune-a", {"2026-11": 1}, {}, NOW),
+            lambda: ledger.settle("captune-a", booking({"2026-11": 1}), NOW),
             lambda: ledger.extend("captune-a", 60, CAP, NOW),
             lambda: ledger.update("captune-a", lambda item: {**item, "keep_until": NOON}),
         ):
@@ -385,7 +394,7 @@ class TestDamage:
         with pytest.raises(BudgetExceeded, match="items of MONTH#2026-11 are damaged"):
             ledger.reserve(reservation("b", 1), CAP, NOW)
         with pytest.raises(LedgerDamaged, match="MONTH#2026-11"):
-            ledger.settle("captune-a", {"2026-11": 1}, {}, NOW)
+            ledger.settle("captune-a", booking({"2026-11": 1}), NOW)
 
     def test_a_damaged_count_of_starts_is_named_and_no_bound(self, ledger: FakeLedger) -> None:
         ledger.count_start("2026-11", 3)

@@ -9,10 +9,10 @@ from botocore.exceptions import ClientError
 from common.clock import written
 from common.errors import BudgetExceeded, ExtensionRefused, LedgerDamaged, ServiceUnreachable
 from common.ledger import keys
-from common.ledger.changes import ending
+from common.ledger.changes import Booking, ending
 from common.ledger.seal import opened, sealed
 from tests.doubles.lambda_fakes import NOW, refusal
-from tests.doubles.ledger_fakes import CAP, DETAILS, FakeLedger, reservation
+from tests.doubles.ledger_fakes import CAP, DETAILS, FakeLedger, booking, reservation
 from verification.simulation.faults import CONFLICT, LOST_ANSWER
 
 KEPT: Any = {**DETAILS, "keep_endpoint_seconds": 60, "keep_until": (NOW + timedelta(hours=1)).isoformat()}
@@ -106,27 +106,32 @@ class TestTwoRunsAtOnce:
         assert ledger.table.rows["MONTH#2026-11"]["committed_cents"] == {"N": str(700 + item["reserved_cents"])}
         assert len(ledger.pauses) == 1
 
-    # What was settled before, what the rival and this settlement book, and what holds: a first settlement is final.
-    @pytest.mark.parametrize(
-        ("before", "rival", "mine", "booked"), [(None, 91, 50, 91), (91, 130, 120, 130), (91, 130, 150, 150)]
-    )
-    def test_settlements_that_meet_book_the_larger_once(
-        self, before: int | None, rival: int, mine: int, booked: int
-    ) -> None:
+    @pytest.mark.parametrize("before", [None, 91])
+    def test_of_settlements_that_meet_the_second_goes_by_what_the_first_noted(self, before: int | None) -> None:
         ledger = FakeLedger()
         ledger.reserve(reservation("a", 587), CAP, NOW)
         if before:
-            ledger.settle("captune-a", {"2026-11": before}, {}, NOW)
-        ledger.before_a_write(lambda: ledger.settle("captune-a", {"2026-11": rival}, {}, NOW))
+            ledger.settle("captune-a", booking({"2026-11": before}), NOW)
 
-        item: Any = ledger.settle("captune-a", {"2026-11": mine}, {}, NOW)
-        assert (item["actual_cents"], ledger.committed_cents("2026-11")) == (booked, booked)
+        def noting(job: str) -> Any:
+            """A settlement that knows one job, at ten cents each."""
+
+            def book(item: Any) -> Booking:
+                known = sorted({job, *item.get("training_jobs", "").split()})
+                return Booking({"2026-11": 10 * len(known)}, {"training_jobs": " ".join(known)})
+
+            return book
+
+        ledger.before_a_write(lambda: ledger.settle("captune-a", noting("theirs"), NOW))
+        item: Any = ledger.settle("captune-a", noting("mine"), NOW)
+        assert (item["training_jobs"], item["actual_cents"]) == ("mine theirs", 20)
+        assert ledger.committed_cents("2026-11") == 20
 
 
 def test_what_stays_as_it_was_read_is_not_written() -> None:
     ledger = FakeLedger()
     ledger.reserve(reservation("a", 600), CAP, NOW)
-    booked: Any = {"2026-11": 40}, {"training_jobs": "captune-a"}, NOW
+    booked: Any = booking({"2026-11": 40}, {"training_jobs": "captune-a"}), NOW
     item = ledger.settle("captune-a", *booked)
     changes: list[Any] = []
     ledger.table.observe = changes.append
@@ -150,7 +155,7 @@ def test_an_extension_between_a_settlements_read_and_its_write_is_given_back() -
     ledger.reserve(reservation("a", 600, **KEPT), CAP, NOW)
     ledger.before_a_write(lambda: ledger.extend("captune-a", 1800, CAP, NOW))
 
-    ledger.settle("captune-a", {"2026-11": 40}, {}, NOW)
+    ledger.settle("captune-a", booking({"2026-11": 40}), NOW)
     assert ledger.table.rows["MONTH#2026-11"]["committed_cents"] == {"N": "40"}
 
 

@@ -4,6 +4,7 @@ import json
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,10 +20,12 @@ from preflight.account import quotas, weights
 from preflight.account.other_runs import leftovers, refuse_lost_ledger, refuse_taken_name, runs_in_flight
 from preflight.account.quotas import ENDPOINT, TRAINING, Quota
 from preflight.settings import BaseModel, RunSettings
-from tests.doubles.lambda_fakes import NOW, SageMaker, ServiceQuotas, arn, refusal
+from tests.doubles.lambda_fakes import NOW, SageMaker, ServiceQuotas, StepFunctions, arn, refusal
 from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.preflight_site import SETTINGS, Site
+from tests.doubles.run_end import visit
 
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 BEFORE_NOVEMBER = datetime(2026, 10, 31, 23, 59, tzinfo=UTC)
 TRAINED = {"captune-abc": "Completed", "captune-b-try2": "Stopped"}
 
@@ -50,7 +53,7 @@ class TestLostLedger:
         ids=["sound", "damaged item", "job of another month", "another name", "without the project's tag"],
     )
     def test_ledger_that_knows_the_months_own_jobs_is_not_lost(self, sagemaker: SageMaker, ledger: FakeLedger) -> None:
-        assert refuse_lost_ledger(sagemaker, ledger, NOW, "") == []
+        assert refuse_lost_ledger(sagemaker, StepFunctions(), ledger, arn("me"), NOW, "") == []
 
     @pytest.mark.parametrize(
         ("sagemaker", "ledger", "named"),
@@ -64,7 +67,83 @@ class TestLostLedger:
     )
     def test_ledger_without_its_jobs_is_lost(self, sagemaker: SageMaker, ledger: FakeLedger, named: str) -> None:
         with pytest.raises(LedgerLost, match=f"{named}.*2026-12-01.*accept_lost_ledger to 2026-11"):
-            refuse_lost_ledger(sagemaker, ledger, NOW, "2026-10")  # the loss of another month was accepted
+            # The loss of another month was accepted.
+            refuse_lost_ledger(sagemaker, StepFunctions(), ledger, arn("me"), NOW, "2026-10")
+
+
+def executed(*states: str, starts: datetime = NOW - HOUR, **execution: Any) -> StepFunctions:
+    """A machine with this execution, `serve`, and an earlier one that the ledger knows."""
+    told = {"status": "SUCCEEDED", "startDate": starts, "stopDate": NOW, **execution}
+    told = {name: value for name, value in told.items() if value}
+    made = StepFunctions({arn("serve"): told, arn("abc"): {**told, "status": "FAILED"}})
+    made.histories = {arn("serve"): [one for state in states for one in visit(state, 0, 1)]}
+    return made
+
+
+class TestForgottenRuns:
+    """A table that was restored from a backup has valid seals, and runs that trained nothing leave no job."""
+
+    @pytest.mark.parametrize(
+        "execution",
+        [
+            {},
+            {"status": "FAILED"},
+            {"status": "RUNNING", "stopDate": None},
+            {"starts": BEFORE_NOVEMBER},  # it went on into this month
+            {"starts": BEFORE_NOVEMBER - 5 * HOUR, "stopDate": BEFORE_NOVEMBER - 4 * HOUR},  # as its endpoint may have
+        ],
+        ids=["succeeded", "failed", "running", "over the month's end", "kept over the month's end"],
+    )
+    def test_a_ledger_that_does_not_know_a_run_that_had_reserved_is_lost(self, execution: Any) -> None:
+        step_functions = executed("Preflight", "ReserveBudget", "ScheduleTearDown", **execution)
+        look = partial(refuse_lost_ledger, SageMaker(), step_functions, FakeLedger().with_run("abc"), arn("me"), NOW)
+        with pytest.raises(
+            LedgerLost, match=r"runs of 2026-11 .*\(captune-serve\).* older backup.*accept_lost_ledger to 2026-11"
+        ):
+            look("2026-10")
+        (warning,) = look("2026-11")
+        assert "knows nothing of runs of 2026-11 (captune-serve)" in warning
+
+    @pytest.mark.parametrize(
+        ("step_functions", "ledger"),
+        [
+            (executed("Preflight", "StopWithReason", status="FAILED"), FakeLedger()),
+            (executed("Preflight", "ReserveBudget", status="ABORTED"), FakeLedger()),
+            (executed("Preflight", status="RUNNING", stopDate=None), FakeLedger()),
+            (executed("ScheduleTearDown"), FakeLedger().with_run("serve")),
+            (executed("ScheduleTearDown"), FakeLedger().with_run("serve").damage("RUN#captune-serve")),
+            (executed("ScheduleTearDown", stopDate=BEFORE_NOVEMBER - 5 * HOUR), FakeLedger()),
+            (executed("ScheduleTearDown", starts=BEFORE_NOVEMBER - 18 * HOUR), FakeLedger()),
+        ],
+        ids=["refused", "before it reserved", "just begun", "known", "damaged", "of another month", "older than any"],
+    )
+    def test_what_never_reserved_or_is_known_is_not_lost(
+        self, step_functions: StepFunctions, ledger: FakeLedger
+    ) -> None:
+        assert refuse_lost_ledger(SageMaker(), step_functions, ledger, arn("me"), NOW, "") == []
+
+    def test_a_run_that_reserves_during_the_look_is_known(self) -> None:
+        step_functions, ledger = executed("ScheduleTearDown", status="RUNNING", stopDate=None), FakeLedger()
+
+        def begin(called: str) -> None:
+            if called == "get_execution_history" and ledger.run("captune-serve") is None:
+                ledger.with_run("serve")
+
+        step_functions.before = begin
+        assert refuse_lost_ledger(SageMaker(), step_functions, ledger, arn("me"), NOW, "") == []
+
+    def test_this_execution_is_no_other(self) -> None:
+        step_functions = executed("ScheduleTearDown")
+        assert refuse_lost_ledger(SageMaker(), step_functions, FakeLedger(), arn("serve"), NOW, "") == []
+
+    def test_of_many_that_were_refused_the_longest_are_looked_at(self) -> None:
+        step_functions = executed("ScheduleTearDown")
+        refused = {"status": "FAILED", "startDate": NOW - MINUTE, "stopDate": NOW}
+        step_functions.executions = {**{arn(f"r{n}"): refused for n in range(30)}, **step_functions.executions}
+        with pytest.raises(LedgerLost, match="captune-serve"):
+            refuse_lost_ledger(SageMaker(), step_functions, FakeLedger(), arn("me"), NOW, "")
+        looked_at = {one["executionArn"] for one in step_functions.called("get_execution_history")}
+        assert len(looked_at) == 20
 
 
 class TestNames:

@@ -157,6 +157,54 @@ class TestEndpoints:
             assert endpoint_cost(priced, seen=seen(*lives, none=none)) == (seconds, seconds)
             priced.now += HOUR
 
+    # What was booked first, from the first noted look, and what somebody knows later: the cents and seconds that hold then.
+    @pytest.mark.parametrize(
+        ("first", "knows_better", "cost"),
+        [
+            (seen(none=90_000), seen(life(700, 799), none=850), (100, 100)),
+            (seen(life(700), none=90_000), seen(life(700, 799)), (100, 100)),
+            (seen(none=90_000), seen(none=650), (51, 51)),
+            # One tear-down saw it hours later, the other had found none and never seen it.
+            (seen(life(700, 80_000)), seen(none=799), (100, 100)),
+            (seen(life(700, 749)), seen(none=760), (50, 50)),
+            (seen(life(700, 899)), seen(none=761), (62, 62)),
+            (seen(life(700, 899)), seen(none=760), (200, 200)),  # by clocks that differ it may have come after that
+            (seen(life(700, 799)), seen(none=90_000), (100, 100)),
+        ],
+    )
+    def test_what_an_outage_booked_goes_back_once_somebody_knows_better(
+        self, priced: Site, capsys: pytest.CaptureFixture[str], first: Any, knows_better: Any, cost: tuple[int, int]
+    ) -> None:
+        priced.step_functions.histories[arn("abc")] += visit("CreateEndpoint", 600, 601)
+        priced.now = at(90_000)
+        booked = endpoint_cost(priced, seen=first)[1]
+        priced.now += HOUR
+        outcome = priced.settle(seen=knows_better)
+        money = outcome["record"]["cost"]
+        assert (money["endpoint_seconds"], money["endpoint_cents"]) == cost
+        assert priced.ledger.committed_cents("2026-11") == priced.item["actual_cents"] == money["actual_cents"]
+        assert f"endpoint ${cost[1] / 100:.2f}" in outcome["message"]
+        published = [one["ActualCents"] for one in logged(capsys, "metric")]
+        assert sum(published) == money["actual_cents"]
+        assert len(published) == (1 if booked == cost[1] else 2)
+
+    def test_two_settlements_at_once_go_by_what_both_know(self, priced: Site) -> None:
+        priced.step_functions.histories[arn("abc")] += visit("CreateEndpoint", 600, 601)
+        priced.ledger.before_a_write(lambda: note(priced, life(700, 799)))
+        assert endpoint_cost(priced, seen=seen(none=3000)) == (100, 100)
+
+    def test_a_forgotten_execution_takes_nothing_back(self, priced: Site) -> None:
+        priced.step_functions.histories[arn("abc")] += visit("CreateEndpoint", 600, 601)
+        first = endpoint_cost(priced, seen=seen(none=700))
+        priced.step_functions.executions.clear()
+        assert endpoint_cost(priced) == first == (101, 101)
+
+    def test_one_that_nobody_saw_stays_booked_beside_one_that_came_after_the_settlement(self, priced: Site) -> None:
+        priced.step_functions.histories[arn("abc")] += visit("CreateEndpoint", 600, 601)
+        assert endpoint_cost(priced) == (3000, 3000)
+        priced.now += HOUR
+        assert endpoint_cost(priced, seen=seen(life(4000, 4049))) == (3050, 3050)
+
     # 6,000 seconds are reserved, and Ask's of them.
     @pytest.mark.parametrize(("seconds", "cents"), [(5999, 6), (6149, 6), (6150, 7), (36_000, 46)])
     def test_answers_of_an_endpoint_that_stayed_on_are_booked(self, priced: Site, seconds: int, cents: int) -> None:
@@ -226,6 +274,14 @@ class TestTrainingSeconds:
         site.now += HOUR
         cost = site.settle(seen=seen(life(4000, 4099)))["record"]["cost"]
         assert (cost["training_seconds"], cost["training_cents"], cost["actual_cents"]) == (600, 26, 32 + 5)
+
+    def test_a_deleted_job_stays_booked_beside_one_that_came_later(self, site: Site) -> None:
+        site.step_functions.histories[arn("abc")] += visit("WaitForTraining", 10, 20)
+        site.sagemaker.jobs.clear()
+        first = site.settle()["result"]["actualCents"]
+        site.sagemaker.jobs["captune-abc-try2"] = job()
+        assert site.settle()["result"]["actualCents"] == first
+        assert site.item["training_jobs"] == "captune-abc captune-abc-try2"
 
     def test_a_deleted_job_is_booked_in_the_months_from_its_wait_on(self, site: Site) -> None:
         item: Any = {**site.item, "months": "2026-11,2026-12", "other_cents": 0, "training_instances": 2}

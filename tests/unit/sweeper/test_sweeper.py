@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from common.endpoint_lives import of_item
 from common.names import run_name
 from common.pricing.durations import LONGEST_ENDPOINT_SECONDS, LONGEST_EXECUTION_SECONDS
 from sweeper import evidence, handler
 from tests.doubles.lambda_fakes import NOW, TEAR_DOWN, arn, logged, refusal
-from tests.doubles.ledger_fakes import FakeLedger
+from tests.doubles.ledger_fakes import FakeLedger, booking
 from tests.doubles.run_end import RUNNING, ended
 from tests.doubles.run_end import SweptSite as Site
 
@@ -203,8 +204,26 @@ class TestJudgement:
         site = Site(ledger, {"abc": ended(NOW)})
         assert site.leftovers(NOW + HOUR) == ["captune-abc"] * found
         site.step_functions.executions.clear()
-        ledger.settle("captune-abc", {}, {}, NOW + 2 * HOUR)  # it comes to no more than was booked
+        ledger.settle("captune-abc", booking({}), NOW + 2 * HOUR)  # it comes to no more than was booked
         assert site.leftovers(NOW + 3 * HOUR) == []
+
+    # Its own TearDown may come hours later, while Step Functions or that TearDown's function is away.
+    @pytest.mark.parametrize(("resources", "is_gone"), [({}, True), (ENDPOINT, False)])
+    def test_an_endpoint_that_has_gone_since_it_was_noted_is_noted_as_gone(
+        self, resources: dict[str, Any], is_gone: bool
+    ) -> None:
+        life = {"name": "captune-abc", "createdAt": CREATED.isoformat()}
+        ledger = reserved().noting("captune-abc", endpoint_seen=json.dumps({"lives": [life]}))
+        site = without_step_functions(Site(ledger, {"abc": RUNNING}, **resources))
+        assert site.leftovers() == []
+        assert of_item(site.item)["lives"] == [{**life, **({"goneAt": NOON} if is_gone else {})}]
+
+    def test_nothing_is_noted_as_gone_that_could_not_be_listed(self) -> None:
+        life = {"name": "captune-abc", "createdAt": CREATED.isoformat()}
+        site = Site(reserved().noting("captune-abc", endpoint_seen=json.dumps({"lives": [life]})), {"abc": RUNNING})
+        site.sagemaker.troubles["list_endpoints"] = [refusal("ThrottlingException")]
+        assert site.leftovers() == []
+        assert of_item(site.item)["lives"] == [life]
 
     @pytest.mark.parametrize("operation", [*LISTINGS, "Scan"])
     def test_a_run_that_begins_during_the_sweep_is_no_leftover(self, operation: str) -> None:

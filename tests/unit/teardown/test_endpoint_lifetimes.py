@@ -9,8 +9,10 @@ from botocore.exceptions import EndpointConnectionError
 
 from common.contracts.tear_down import Removed
 from common.endpoint_lives import of_item
+from teardown.endpoint_lifetimes import note_gone
 from teardown.removal import Removal
 from tests.doubles.lambda_fakes import MACHINE, NOW, logged, refusal
+from tests.doubles.ledger_fakes import FakeLedger, booking
 from tests.doubles.run_end import EVENT
 from tests.doubles.run_end import TornDownSite as Site
 
@@ -72,6 +74,13 @@ class TestFromCreationToEnd:
         last = {"lives": [life(goneAt=later)], "noneAt": later}
         assert gone(site, 3 * MINUTE, "captune-abc")["seen"] == last == of_item(site.item)
 
+    def test_one_that_went_after_this_look_stays_gone(self) -> None:
+        """Another tear-down looked a minute later, and told the ledger first."""
+        site = Site(endpoints={"captune-abc": "Deleting"})
+        later = {"lives": [life(goneAt=GONE_AT)], "noneAt": GONE_AT}
+        site.ledger.before_a_write(lambda: site.ledger.noting("captune-abc", endpoint_seen=json.dumps(later)))
+        assert site.tear_down()["seen"] == later == of_item(site.item)
+
     def test_a_life_is_written_when_the_ledger_answers_again(self, capsys: pytest.CaptureFixture[str]) -> None:
         site = Site(endpoints=ENDPOINT)
         site.ledger.fall_silent()
@@ -109,11 +118,34 @@ class TestWhatAnEarlierTearDownSaw:
     def test_what_a_settled_run_had_was_gone_when_it_was_settled(self, created: int, ends: int) -> None:
         """A late event of the same run finds nothing, and must not count the hours since as an endpoint's life."""
         site = Site()
-        site.ledger.settle("captune-abc", {"2026-11": 40}, {}, NOW)
+        site.ledger.settle("captune-abc", booking({"2026-11": 40}), NOW)
         began = {"name": "captune-abc", "createdAt": (NOW + created * MINUTE).isoformat()}
         site.ledger.noting("captune-abc", endpoint_seen=json.dumps({"lives": [began]}))
         (found,) = site.tear_down(after=30 * MINUTE)["seen"]["lives"]
         assert found["goneAt"] == (NOW + ends * MINUTE).isoformat()
+
+
+class TestWhoeverLooksWithoutRemoving:
+    # What the listing had, which began at noon, a creation, and whether the item says afterwards that it has gone.
+    @pytest.mark.parametrize(
+        ("there", "created", "is_gone"),
+        [
+            (set(), NOW - MINUTE, True),
+            ({("captune-abc", (NOW - MINUTE).isoformat())}, NOW - MINUTE, False),
+            ({("captune-abc", ISO), ("captune-abd", (NOW - MINUTE).isoformat())}, NOW - MINUTE, True),
+            (set(), NOW, False),  # it may have come after the listing
+        ],
+    )
+    def test_it_notes_what_has_gone(self, there: set[tuple[str, str]], created: datetime, is_gone: bool) -> None:
+        began = {"name": "captune-abc", "createdAt": created.isoformat()}
+        earlier = life(goneAt=ISO)
+        ledger = FakeLedger().with_run("abc", keep_until=GONE_AT)
+        ledger.noting("captune-abc", endpoint_seen=json.dumps({"lives": [earlier, began]}))
+        before = ledger.run("captune-abc")
+        note_gone(ledger, "captune-abc", there, NOW, NOW + MINUTE)
+        after = ledger.run("captune-abc")
+        assert of_item(after)["lives"] == [earlier, {**began, **({"goneAt": GONE_AT} if is_gone else {})}]
+        assert {**after, "endpoint_seen": ""} == {**before, "endpoint_seen": ""}, "it ends nothing"
 
 
 LISTED = (None, 1)  # a configuration that lists types

@@ -393,6 +393,15 @@ class TestKeeping:
         assert line["run"] == "captune-abc"
         assert "The ledger did not answer" in line["error"]
 
+    def test_what_a_pass_has_begun_to_remove_does_not_stay(self) -> None:
+        """The ledger was silent in the first pass, so that nothing could be kept; what the passes saw must reach the settlement."""
+        site = self.site()
+        site.ledger.fall_silent()
+        site.tear_down(self.SUCCESS)
+        site.ledger.table.trouble = lambda operation: None
+        outcome = site.tear_down(self.SUCCESS, after=timedelta(minutes=1))
+        assert (outcome["keep"], "keep_until" in site.item) == (False, False)
+
     def test_a_removal_before_the_end_ends_the_stay(self) -> None:
         site = self.site()
         site.tear_down(self.SUCCESS)

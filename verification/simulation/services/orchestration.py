@@ -66,11 +66,18 @@ class StepFunctions:
         return Pages(getattr(self, operation))
 
     def list_executions(self, *, stateMachineArn: str, statusFilter: str = "", **_: Any) -> dict[str, Any]:
-        """The executions of a machine with a status."""
+        """The executions of a machine with a status, the newest first."""
         of = self.executions if stateMachineArn == MACHINE else self.tear_downs
-        found = [one for one in of.values() if statusFilter in {"", one.status}]
-        fields = (("executionArn", "arn"), ("name", "name"), ("status", "status"), ("startDate", "start"))
-        return {"executions": [{key: getattr(one, name) for key, name in fields} for one in found]}
+        found = [one for one in of.values() if statusFilter in {"", one.status} and one.start <= self.world.now]
+        names = (
+            ("executionArn", "arn"),
+            ("name", "name"),
+            ("status", "status"),
+            ("startDate", "start"),
+            ("stopDate", "stop"),
+        )
+        told = [{key: value for key, name in names if (value := getattr(one, name))} for one in found]
+        return {"executions": sorted(told, key=lambda one: one["startDate"], reverse=True)}
 
     def get_execution_history(self, *, executionArn: str, **_: Any) -> dict[str, Any]:
         """The states that an execution entered and left."""
