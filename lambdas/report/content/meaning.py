@@ -59,6 +59,8 @@ def headline(summary: Summary) -> Headline:
     """What a report says first, of a run of any kind."""
     words = STATUS_WORDS.get(summary["status"], summary["status"].lower())
     tone, reason = TONES.get(summary["verdict"], "neutral"), summary.get("verdict_reason") or ""
+    # Without statistics, for a reader who does not know what a nat is; the reason with its figures stands below.
+    plain = str(summary.get("says") or "").removeprefix("It says that ")
     # A summary of an older deployment has no headline; its rule knew held-out and control text only.
     told = summary.get("headline") or title(Verdict(summary["verdict"], ""), None)
     if summary["status"] in FAILED and not has_results(summary):
@@ -66,6 +68,8 @@ def headline(summary: Summary) -> Headline:
         reason = "Nothing can be said about the model. What happened, what to do and what it cost stand below."
     elif is_smoke(summary):
         told, tone = SMOKE_TITLE, TONES[NOT_SHOWN]
+    elif plain:
+        reason = plain[:1].upper() + plain[1:]
     return Headline(told, tone, reason, words.removeprefix("was "))
 
 
