@@ -54,30 +54,30 @@ def table() -> str:
     rows = [
         _typical(settings),
         (
-            "the most that it may cost, reserved before anything starts",
+            "the worst case, reserved before anything starts",
             f"{dollars(usual.worst.cents)} ({dollars(at_the_end.worst.cents)} across a month's end)",
-            f"{clock_time(usual.worst.training_seconds)} of training with its time to start and to stop, {clock_time(usual.worst.endpoint_seconds)} of endpoint "
-            f"with its time to be removed, {dollars(usual.worst.other_cents)} for everything else",
+            f"{clock_time(usual.worst.training_seconds)} of training with its start and stop, {clock_time(usual.worst.endpoint_seconds)} of endpoint "
+            f"with its removal, {dollars(usual.worst.other_cents)} for everything else",
         ),
         (
-            'the most on spot instances, `{"spot": true}`; settlement releases what was not used',
+            'the worst case on spot instances, `{"spot": true}`: usually cheaper, but more is reserved',
             dollars(spot.worst.cents),
-            f"{clock_time(spot.worst.training_seconds)} at the on-demand price: training, {clock_time(SPOT_WAIT_SECONDS)} of waiting, and its time to stop",
+            f"{clock_time(spot.worst.training_seconds)} at the on-demand price, because the job may wait {clock_time(SPOT_WAIT_SECONDS)} for an instance; unused money returns to the cap",
         ),
         (
-            'the most with an earlier run\'s adapter, `{"adapterUri": …}`',
+            'the worst case with an earlier run\'s adapter, `{"adapterUri": …}`',
             dollars(_worst(0, deadline).worst.cents),
             "no training",
         ),
         (
-            'the most of a smoke run, `{"smoke": true}`; no run that trains starts with less left of the cap',
+            'the worst case of a smoke run, `{"smoke": true}`: with less left of the cap, no training starts',
             dollars(least.worst.cents),
             f"{clock_time(least.worst.training_seconds)} of training, {clock_time(least.worst.endpoint_seconds)} of endpoint",
         ),
         (
-            "a month without any run, set aside before the first one",
+            "a month without runs, set aside before the first one",
             dollars(standing_cents(settings.cap_cents)),
-            f"the sweeper, storage of earlier runs, backups, and {looks_bound(settings.cap_cents)} executions that Preflight checks and refuses (later ones are refused unchecked)",
+            f"storage of earlier runs, backups, background checks, and {looks_bound(settings.cap_cents)} executions that are checked and rejected",
         ),
     ]
     lines = ["| | cost | for |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
@@ -92,9 +92,9 @@ def _typical(settings: Settings) -> tuple[str, str, str]:
     tokens = tokens_learnt(settings, words)
     run = expected_run(settings, tokens, estimate.COMPARED_ANSWERS)
     price = pinned(settings.region, settings.training_instance_type[0], "Training")
-    passes = "one pass" if settings.epochs == 1 else f"{settings.epochs} passes"
+    passes = "one epoch" if settings.epochs == 1 else f"{settings.epochs} epochs"
     return (
-        "a usual run, estimated from public logs of the same model and instance",
+        "a typical run, estimated from public logs of the same model and instance",
         f"about {dollars(run.cents(price, price, settings.lora_rank, settings.checkpoint_minutes) or 0)}",
         f"{clock_time(run.training_seconds or 0)} of training ({tokens:,} tokens of Llama 2 in {passes}), "
         f"{clock_time(run.endpoint_seconds or 0)} of endpoint",
