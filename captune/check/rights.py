@@ -14,7 +14,7 @@ _FIXES = {
     _DENIED: "if the budget alarm went off, undo its action (docs/troubleshoot.md); else ask who set that deny",
     _NOBODY_ALLOWS: "make deploy ARGS=--revert-drift, which puts the role's policy back",
 }
-# The types of condition keys other than string, by what their operators begin with.
+# ContextKeyType by how an operator begins; every other key is a string.
 _KINDS = {"ForAllValues": "stringList", "NumericLessThanEquals": "numeric"}
 
 

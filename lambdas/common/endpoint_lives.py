@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 from common.clock import from_iso
 
-# Of SageMaker, which says when an endpoint was created, and of a Lambda, which says when it looked.
+# `createdAt` is by SageMaker's clock, `noneAt` and `goneAt` are by a Lambda's: how far the two may differ.
 CLOCKS_APART = timedelta(minutes=1)
 
 

@@ -62,7 +62,7 @@ def analyse(
         control["by_kind"] = kinds
     if outside is None and (outside_given or "outside" in evaluation):
         outside = dict(NOT_MEASURED)
-    word_order = compare_order(evaluation, given=outside is not None, records=records, **seeded)
+    word_order = word_order_block(evaluation, given=outside is not None, records=records, **seeded)
     recall = compare_recall(prompts, base_answers, tuned_answers, **seeded)
     choices = compare_choices((metrics or {}).get("choices"), **seeded)
     copies = compare_copies(base_answers, tuned_answers, corpus, **seeded)
@@ -93,7 +93,7 @@ def analyse(
     }
 
 
-def compare_order(
+def word_order_block(
     evaluation: Mapping[str, Any], *, given: bool, records: bool, seed: int = 0, resamples: int = RESAMPLES
 ) -> dict[str, Any] | None:
     """The control of word order on the text that decides it, `of` which it is, with the losses on the shuffled words; None where it is not asked for.

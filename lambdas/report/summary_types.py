@@ -172,7 +172,7 @@ class Summary(TypedDict):
     outside: Block | None
     strength: Block | None  # how much of the adapter is kept, and what chose it: of metrics.json
     beyond_control: Block | None  # compare_gains: the change on held-out text less that on control text
-    # compare_order: what the order of words adds to the gain; null where it was not asked about.
+    # word_order_block: what the order of words adds to the gain; null where it was not asked about.
     word_order: NotRequired[Block | None]
     control: Block | None  # with `by_kind` where every title names a kind, as in `Dialogue: At the shop`
     memorisation: Block | None  # compare_losses of the training text, and compare_copies

@@ -52,7 +52,7 @@ class SeenEndpoints:
 def note_gone(ledger: Ledger, run: str, there: set[tuple[str, str]], began: datetime, at: datetime) -> None:
     """Notes in the run's item that its endpoints have gone which a listing, begun and answered at these moments, no longer had.
 
-    For what looks without removing; `there` are the names and moments of creation that were listed. Raises what the ledger raises.
+    The sweeper calls it, which looks at runs that it does not remove. `there` are the names and moments of creation that were listed. Raises what the ledger raises.
     """
 
     def made(item: RunItem) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
     notes, failing = [_measured_on(known, found)], []
     for series in dict.fromkeys(one.series for one in known if not one.is_null):
         seeds = [one.name for one in known if one.series == series]
-        must_know = any(one.must_know for one in known if one.series == series)
+        must_know = next(one.must_know for one in known if one.series == series)
         if found.keys() >= set(seeds):
             verdict, words = knowledge_together({name: found[name] for name in seeds}) or ("", "")
             notes.append(words)

@@ -19,7 +19,7 @@ from verification.experiments.experiments import ANY, OUTSIDE_GAIN, OUTSIDE_GAIN
 
 HEAD = (
     "trained on", "held-out loss, nats a token", "outside loss, text by others", "control loss", "held-out minus control", "beyond vocabulary, points",
-    "verdict",    "chosen rightly", "chosen rightly, change in points", "the same without the control", "second line", "key facts stated",
+    "verdict", "chosen rightly", "chosen rightly, change in points", "the same without the control", "second line", "key facts stated",
 )  # fmt: skip
 # The columns that docs/verdict.md shows: those of both verdicts.
 PAGE_COLUMNS = (HEAD[0], HEAD[2], HEAD[4], HEAD[5], HEAD[6], HEAD[8], HEAD[10])

@@ -14,10 +14,10 @@ from common.pricing.durations import LONGEST_KEEP_SECONDS, LONGEST_RESERVATION_S
 from common.resources import ENDPOINT, TRAINING_JOB, Tags, find_all, find_present, named
 from common.text import listed
 
-# The state that an execution enters once it has reserved (stacks/fine_tuning.asl.yaml).
-_RESERVED = "ScheduleTearDown"
-# A loop of executions that are refused must not take Preflight's time.
-_HISTORIES = 20
+# The state that follows ReserveBudget (stacks/fine_tuning.asl.yaml): whoever entered it holds a reservation.
+_STATE_AFTER_RESERVING = "ScheduleTearDown"
+# Each is at least one more call: somebody may have started hundreds of executions that were refused.
+_MOST_HISTORIES = 20
 
 
 def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: str) -> None:
@@ -107,7 +107,7 @@ def _forgotten(step_functions: Any, ledger: Ledger, executions: Iterable[dict[st
     """
     return [
         run_name(one["name"])
-        for one in islice(executions, _HISTORIES)
+        for one in islice(executions, _MOST_HISTORIES)
         if _had_reserved(step_functions, one["executionArn"]) and ledger.run(run_name(one["name"])) is None
     ]
 
@@ -118,4 +118,4 @@ def _had_reserved(step_functions: Any, execution_arn: str) -> bool:
     )
     # Long before its thousandth event, however often it was tried.
     events = islice((event for page in pages for event in page["events"]), 1000)
-    return any(event.get("stateEnteredEventDetails", {}).get("name") == _RESERVED for event in events)
+    return any(event.get("stateEnteredEventDetails", {}).get("name") == _STATE_AFTER_RESERVING for event in events)

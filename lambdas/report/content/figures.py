@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from report.content.circumstances import is_rehearsed, is_smoke
-from report.findings.verdict import WORSE_OUTSIDE, complete, side_of_zero
+from report.findings.verdict import WORSE_OUTSIDE, complete, side_of_zero, word_order_figures
 from report.formatting import (
     change_text,
     decimals_for,
@@ -73,10 +73,16 @@ def loss_cells(block: Block) -> Cells:
     return cells
 
 
+def _word_order(summary: Summary, text: str) -> Block:
+    """The control of word order, where it was measured on this text: `heldout` or `outside`."""
+    block = or_empty(summary.get("word_order"))
+    return block if has_figures(block) and block["of"] == text else {}
+
+
 def shuffled_cells(summary: Summary, text: str) -> Cells:
     """The row of `loss_cells` for the same documents with their words in a random order; none where that was not measured on this text."""
-    block = or_empty(or_empty(summary.get("word_order")).get("losses"))
-    if not has_figures(block) or or_empty(summary.get("word_order")).get("of") != text:
+    block = or_empty(_word_order(summary, text).get("losses"))
+    if not block:
         return []
     base, tuned, change = *map(beside_error, _losses(block)), block["difference"]
     return [("Loss, words shuffled", base, tuned, beside_error(change, signed=True), range_text(change))]
@@ -84,14 +90,11 @@ def shuffled_cells(summary: Summary, text: str) -> Cells:
 
 def beyond_vocabulary(summary: Summary, text: str) -> str:
     """How much further the loss fell than on shuffled words; empty where that was not measured on this text."""
-    block = or_empty(summary.get("word_order"))
-    if not has_figures(block) or block["of"] != text:
+    block = _word_order(summary, text)
+    if not block:
         return ""
-    return (
-        f"In per cent of the base model's loss, the change is {share(block['written'])} as written and {share(block['shuffled'])} with the words of "
-        f"each document in a random order: {interval_text(points(block['difference']), 'percentage points')}, {format_p(block['p_value'])}. Below zero, "
-        "the model gained more than vocabulary."
-    )
+    told = word_order_figures(block, "outside text" if text == "outside" else "held-out text")
+    return f"The loss against shuffled words: {told} Below zero, the model gained more than vocabulary."
 
 
 def _losses(block: Block) -> tuple[Block, Block]:

@@ -60,7 +60,7 @@ def headline(summary: Summary) -> Headline:
     words = STATUS_WORDS.get(summary["status"], summary["status"].lower())
     tone, reason = TONES.get(summary["verdict"], "neutral"), summary.get("verdict_reason") or ""
     # Without statistics, for a reader who does not know what a nat is; the reason with its figures stands below.
-    plain = str(summary.get("says") or "").removeprefix("It says that ")
+    plain = summary.get("says")
     # A summary of an older deployment has no headline; its rule knew held-out and control text only.
     told = summary.get("headline") or title(Verdict(summary["verdict"], ""), None)
     if summary["status"] in FAILED and not has_results(summary):
@@ -69,7 +69,7 @@ def headline(summary: Summary) -> Headline:
     elif is_smoke(summary):
         told, tone = SMOKE_TITLE, TONES[NOT_SHOWN]
     elif plain:
-        reason = plain[:1].upper() + plain[1:]
+        reason = plain
     return Headline(told, tone, reason, words.removeprefix("was "))
 
 
@@ -104,18 +104,18 @@ def plain_meaning(
     """What the verdict says, in sentences without statistics. The blocks are of `report.findings.statistics.compare_losses`."""
     if verdict == WORSE_OUTSIDE:
         return (
-            "It says that fine-tuning made the model worse at text of this kind by others: shown one of the outside documents, it "
+            "Fine-tuning made the model worse at text of this kind by others: shown one of the outside documents, it "
             f"gives each token (a word or part of one) that really comes next about {_share(outside)} less probability. A gain on "
             f"{kind.things} like those of the corpus, where there is one, does not make up for that: it can be a gain in their manner of writing."
         )
     if verdict == NONE_BETTER:
         return (
-            "It says that what the model learned from this corpus makes it no better at text of the field that others wrote, however little of it is kept. "
+            "What the model learned from this corpus makes it no better at text of the field that others wrote, however little of it is kept. "
             "So nothing was kept. More text, or text that is written as the field writes, may teach more."
         )
     if verdict == VOCABULARY:
         return (
-            "It says that the model became better at these texts, and about as much better at the same texts with their words in a random order. So "
+            "The model became better at these texts, and about as much better at the same texts with their words in a random order. So "
             "it learned which words the field uses; that it learned anything of what the field says with them is not shown."
         )
     share = _share(heldout)
@@ -123,13 +123,13 @@ def plain_meaning(
         # In one sentence for every way to miss it: no part of it may read as if that part alone had been tried in vain.
         more = "" if outside is None else ", and better at text by others too"
         return (
-            f"It says that this run does not prove what the rule asks for: that the model became better at {kind.things} like those of "
+            f"This run does not prove what the rule asks for: that the model became better at {kind.things} like those of "
             f"the corpus, further than at text about unrelated subjects{more}. It does not prove the contrary either: a small effect "
             f"can hide behind few {kind.things}."
         )
     if verdict == IMPROVED:
         learned = (
-            f"It says that the model has learned something about how {kind.things} like those of the corpus go on: shown a "
+            f"The model has learned something about how {kind.things} like those of the corpus go on: shown a "
             f"held-out one, it gives each token (a word or part of one) that really comes next about {_more(heldout)} probability, "
             "and that this is more than it gained on the control texts about unrelated subjects."
         )
@@ -138,7 +138,7 @@ def plain_meaning(
             return f"{learned} {unknown}"
         return f"{learned} On the outside documents, which others wrote, it gives such a token about {_more(outside)}; that is not held against the control texts."
     return (
-        f"It says that fine-tuning did harm here: shown a held-out {kind.things[:-1]} of the same corpus, the model gives "
+        f"Fine-tuning did harm here: shown a held-out {kind.things[:-1]} of the same corpus, the model gives "
         f"each token (a word or part of one) that really comes next about {share} less probability."
     )
 

@@ -84,13 +84,14 @@ def usable_documents(measured: Mapping[str, Any] | None) -> tuple[list[Mapping[s
     return usable, len(documents) - len(usable)
 
 
-def _column(documents: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+def column(documents: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    """One measure of each document."""
     return [float(document[key]) for document in documents]
 
 
-def _changes(documents: Sequence[Mapping[str, Any]]) -> list[float]:
+def changes(documents: Sequence[Mapping[str, Any]]) -> list[float]:
     """The loss change of each document in nats."""
-    sides = zip(_column(documents, "base_nll"), _column(documents, "tuned_nll"), strict=True)
+    sides = zip(column(documents, "base_nll"), column(documents, "tuned_nll"), strict=True)
     return [tuned - base for base, tuned in sides]
 
 
@@ -105,8 +106,8 @@ def compare_losses(
     usable, unusable = usable_documents(measured)
     if not usable:
         return {"documents_count": 0, "unusable_documents": unusable} if unusable else None
-    base, tuned, tokens = (_column(usable, key) for key in ("base_nll", "tuned_nll", "tokens"))
-    change, sizes = _changes(usable), [document.get("bytes") for document in usable]
+    base, tuned, tokens = (column(usable, key) for key in ("base_nll", "tuned_nll", "tokens"))
+    change, sizes = changes(usable), [document.get("bytes") for document in usable]
 
     def each(weights: Sequence[float]) -> list[Estimate]:
         return [interval(values, weights, seed=seed, resamples=resamples) for values in (base, tuned, change)]
@@ -167,7 +168,7 @@ def compare_gains(
     text are resampled apart; the test shuffles documents between the two texts.
     """
     texts = [usable_documents(text) for text in (heldout, control)]
-    first, second = ((_changes(usable), _column(usable, "tokens")) for usable, _ in texts)
+    first, second = ((changes(usable), column(usable, "tokens")) for usable, _ in texts)
     if not first[1] or not second[1]:
         return None
     return {

@@ -106,19 +106,24 @@ def _judge_word_order(judged: Verdict, word_order: Mapping[str, Any] | None, tex
             f"the words in a random order. {judged.reason}",
             "Nothing can be shown: no loss on shuffled words",
         )
-    written, shuffled = (share(word_order[name]) for name in ("written", "shuffled"))
-    points = {key: 100 * value for key, value in change.items()}
-    tests = f"sign-flip {format_p(word_order['p_value'])}, {plural(word_order['documents_count'], 'document')}"
-    figures = (
-        f"in per cent of the base model's loss, it changed by {written} on {text} as written, and by {shuffled} on the same with its words in a "
-        f"random order; the difference is {interval_text(points, POINTS)}; {tests}."
-    )
+    figures = word_order_figures(word_order, text)
     if side_of_zero(change, word_order["p_value"]) < 0:
         return Verdict(IMPROVED, f"{judged.reason} That is more than vocabulary: {figures}")
     return Verdict(
         VOCABULARY,
         f"The loss did not clearly fall further than on shuffled words: {figures} {judged.reason} A gain to which the order of the words adds nothing "
         "is a gain in vocabulary.",
+    )
+
+
+def word_order_figures(word_order: Mapping[str, Any], text: str) -> str:
+    """The two changes on a text, in per cent of the base model's loss, and how far they lie apart."""
+    written, shuffled = (share(word_order[name]) for name in ("written", "shuffled"))
+    points = {key: None if value is None else 100 * value for key, value in word_order["difference"].items()}
+    tests = f"sign-flip {format_p(word_order['p_value'])}, {plural(word_order['documents_count'], 'document')}"
+    return (
+        f"in per cent of the base model's loss, it changed by {written} on {text} as written, and by {shuffled} on the same with its words in a "
+        f"random order; the difference is {interval_text(points, POINTS)}; {tests}."
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from report.findings.intervals import RESAMPLES, interval
-from report.findings.statistics import FLIPS, sign_flip, usable_documents
+from report.findings.statistics import FLIPS, changes, column, sign_flip, usable_documents
 
 
 def compare_word_order(
@@ -22,27 +22,21 @@ def compare_word_order(
     Documents that lack a usable loss in either form are left out and counted.
     """
     (first, lost), (second, lost_too) = usable_documents(written), usable_documents(shuffled)
-    others = {document["id"]: document for document in second}
-    pairs = [
-        (one, others[one["id"]])
-        for one in first
-        if one["id"] in others and one["base_nll"] and others[one["id"]]["base_nll"]
-    ]
-    if not pairs:
+    written_of = {one["id"]: one for one in first if one["base_nll"]}
+    again = [one for one in second if one["base_nll"] and one["id"] in written_of]
+    if not again:
         return None
-    sides = tuple([pair[place] for pair in pairs] for place in (0, 1))
-    (base, fell), (base_shuffled, fell_shuffled) = (
-        ([float(one["base_nll"]) for one in side], [one["tuned_nll"] - one["base_nll"] for one in side])
-        for side in sides
-    )
+    as_written = [written_of[one["id"]] for one in again]
+    base, fell = column(as_written, "base_nll"), changes(as_written)
+    base_shuffled, fell_shuffled = column(again, "base_nll"), changes(again)
     further = [
         change - other * size / other_size
         for change, size, other, other_size in zip(fell, base, fell_shuffled, base_shuffled, strict=True)
     ]
     p_value, p_method = sign_flip(further, seed=seed, flips=flips)
     return {
-        "documents_count": len(pairs),
-        "unusable_documents": max(len(first) + lost, len(second) + lost_too) - len(pairs),
+        "documents_count": len(again),
+        "unusable_documents": max(len(first) + lost, len(second) + lost_too) - len(again),
         "written": interval(fell, base, seed=seed, resamples=resamples),
         "shuffled": interval(fell_shuffled, base_shuffled, seed=seed, resamples=resamples),
         "difference": interval(further, base, seed=seed, resamples=resamples),
