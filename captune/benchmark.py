@@ -160,7 +160,7 @@ def self_check(
         if not abs(served - trained) <= LOSS_TOLERANCE:
             raise Refused(
                 f"The model {model} has a loss of {served:.3f} nats a token on {len(documents)} held-out documents, and had {trained:.3f} in training: it reads a "
-                "second start token before each text, or another adapter answers, or one of another strength. Serve the run anew: captune serve RUN"
+                "second start token before each text, or another adapter answers, or one of another scale. Serve the run anew: captune serve RUN"
             )
         found |= {side: {"served": served, "trained": trained}, "seconds": found["seconds"] + answer["seconds"]}
     return found

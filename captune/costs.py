@@ -25,7 +25,7 @@ from common.text import estimated_tokens
 from preflight import money
 from preflight.large_model_allowance import allow
 from preflight.model import catalogued
-from preflight.texts.outside_text import STRENGTH_WORDS
+from preflight.texts.outside_text import SCALE_WORDS
 from preflight.texts.text_file import without_note
 from report.formatting import duration
 from stacks.configuration.settings import Settings
@@ -117,7 +117,7 @@ def expected_run(settings: Settings, tokens: int, answers: int) -> estimate.Esti
         answers=answers,
         instances=settings.training_instance_count,
         cards=cards_in(kind),
-        strength_tokens=estimated_tokens(STRENGTH_WORDS) if settings.adapter_strength == AUTO else 0,
+        scale_tokens=estimated_tokens(SCALE_WORDS) if settings.adapter_scale == AUTO else 0,
     )
 
 

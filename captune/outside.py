@@ -101,7 +101,7 @@ def fetch(source: Path | None = None, target: Path = TARGET) -> str:
     return (
         f"{len(kept)} abstracts, {sum(count_words(one['text']) for one in kept):,} words, in {shown}"
         + (f" ({left_out} more share eight words in a row with a training text and were left out)" if left_out else "")
-        + f". From PubMedQA, MIT licence, commit {COMMIT[:12]}.\nRehearsals and deployments from now on measure on half of them, and choose the adapter's strength by the other half."
+        + f". From PubMedQA, MIT licence, commit {COMMIT[:12]}.\nRehearsals and deployments from now on measure on half of them, and choose the adapter scale by the other half."
     )
 
 

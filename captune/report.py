@@ -47,7 +47,7 @@ def judged_again(summary: Mapping[str, Any]) -> dict[str, Any]:
     """A summary with the verdicts that today's rule gives its figures."""
     figures = (summary.get(key) for key in ("heldout", "beyond_control", "choices", "outside"))
     smoke, records = is_smoke(summary), is_of_records(summary)
-    told = {key: summary.get(key) for key in ("strength", "word_order", "domain")}
+    told = {key: summary.get(key) for key in ("scale", "word_order", "domain")}
     return {**summary, **judged(*figures, smoke=smoke, records=records, **told)}
 
 

@@ -10,8 +10,8 @@ from failure import TrainingFailure
 from text import Document, read_corpus, read_evaluation
 
 EVALUATION_SETS = ("heldout", "outside", "control")  # the first must be there
-# What the adapter's strength is chosen by: text by others, or else control text. No document of it is in a set that judges.
-STRENGTH_SET, STRENGTH_BY_CONTROL = "strength", "strength_control"
+# What the adapter scale is chosen by: text by others, or else control text. No document of it is in a set that judges.
+SCALE_SET, SCALE_BY_CONTROL = "scale", "scale_control"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 LEAST_BYTES = 1024  # a weight file below this is a pointer or an interrupted copy
 
@@ -32,8 +32,8 @@ class Inputs:
     corpus: list[Document]
     evaluation: dict[str, list[Document]]
     model: ModelFolder
-    strength: list[Document] = dataclasses.field(default_factory=list)
-    strength_by_control: bool = False
+    scale: list[Document] = dataclasses.field(default_factory=list)
+    scale_by_control: bool = False
     choices: list[Item] = dataclasses.field(default_factory=list)
 
 
@@ -57,18 +57,18 @@ def read_inputs(channels: Path, sequence_length: int) -> Inputs:
             f"Set sequence_length to {longest} or less.",
         )
     by_others, by_control = (
-        read_evaluation(channels / "evaluation" / f"{name}.jsonl") for name in (STRENGTH_SET, STRENGTH_BY_CONTROL)
+        read_evaluation(channels / "evaluation" / f"{name}.jsonl") for name in (SCALE_SET, SCALE_BY_CONTROL)
     )
     set_aside = by_others or by_control
     judging = {document.text for documents in found.values() for document in documents}
     if both := [document.id for document in set_aside if document.text in judging]:
         raise TrainingFailure(
-            f"The document {both[0]} chooses the adapter's strength and is measured too: what chooses must not judge.",
+            f"The document {both[0]} chooses the adapter scale and is measured too: what chooses must not judge.",
             "Stage the texts again with a new run.",
         )
     measured = {name: documents for name, documents in found.items() if documents}
     items = read_items(channels / "evaluation" / "choices.jsonl")
-    return Inputs(corpus, measured, model, set_aside, strength_by_control=not by_others, choices=items)
+    return Inputs(corpus, measured, model, set_aside, scale_by_control=not by_others, choices=items)
 
 
 def find_model(channel: Path) -> ModelFolder:

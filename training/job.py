@@ -31,14 +31,14 @@ from evaluation import (
     scored_tokens,
 )
 from failure import TrainingFailure, explain, mark_adapter_saved, shown, unmark_adapter_saved
-from inputs import STRENGTH_SET, Inputs
+from inputs import SCALE_SET, Inputs
 from learning import make_trainer
 from model.network import Network, choose_device, describe_environment, load_network, seconds_a_token_on_cpu
 from output import memory_of, model_of, publish, publish_metrics, training_of
 from processes import Group, joined, reason_of
 from progress import Clock, Pace, say
 from records.rows import describe, rows_of, tell_of_long_records
-from strength import SET, STRENGTHS, UNMEASURED, Choice, measured, unmeasured, why_not
+from scale import SCALES, SET, UNMEASURED, Choice, measured, unmeasured, why_not
 from text import Boundaries, Document, Rows, boundaries, excerpts, shuffled_sets, tokenize
 from watch import SAVE_SECONDS, Progress, Watch
 
@@ -56,7 +56,7 @@ class Work:
     corpus: list[Document]
     sets: dict[str, list[Document]]  # what is measured before and after, by name
     choices: Choices  # whose pairs are one of the sets
-    set_aside: list[Document]  # by which the adapter's strength is chosen; empty where it is not
+    set_aside: list[Document]  # by which the adapter scale is chosen; empty where it is not
     by_control: bool  # whether they are control text
     why_unmeasured: str  # why it is not, or what becomes known where the job ends before
     edges: Boundaries
@@ -116,8 +116,8 @@ def _load(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device
     choices = choices_of(given, FROM_PROMPTS if inputs.choices else FROM_RECORDS, network.tokenizer)
     if choices.items:
         sets[CHOICES] = list(choices.pairs)
-    wanted, why = arguments.adapter_strength == AUTO, why_not(inputs.strength, by_control=inputs.strength_by_control)
-    set_aside = tokenize(inputs.strength, network.tokenizer) if wanted and not why else []
+    wanted, why = arguments.adapter_scale == AUTO, why_not(inputs.scale, by_control=inputs.scale_by_control)
+    set_aside = tokenize(inputs.scale, network.tokenizer) if wanted and not why else []
     refuse_unknown_tokens(itertools.chain(corpus, set_aside, *sets.values()), edges, network.known_tokens)
     rows = rows_of(corpus, edges, arguments)
     per_step = arguments.sequences_per_step or sequences_per_step(len(rows))
@@ -128,7 +128,7 @@ def _load(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device
         sets["heldout"], rows, -(-len(rows) // per_step), network.tokenizer, edges, length=arguments.sequence_length, seed=arguments.seed
     )  # fmt: skip
     return Work(
-        root, chosen, network, corpus, sets, choices, set_aside, inputs.strength_by_control, why or "the job ended before", edges, rows,
+        root, chosen, network, corpus, sets, choices, set_aside, inputs.scale_by_control, why or "the job ended before", edges, rows,
         curve, clock, group,
     )  # fmt: skip
 
@@ -211,21 +211,19 @@ def _train(work: Work, watch: Watch, checkpoint: Path | None) -> None:
     tuned: Losses = {}
     # Saved before anything is measured: whatever ends the process from here on, the adapter that was paid for is whole.
     choice = (
-        Choice(arguments.adapter_strength, SET)
-        if arguments.adapter_strength != AUTO
-        else unmeasured(work.why_unmeasured)
+        Choice(arguments.adapter_scale, SET) if arguments.adapter_scale != AUTO else unmeasured(work.why_unmeasured)
     )
 
     def metrics(unmeasured: str | None) -> dict[str, Any]:
         return {
             "schema": 1,
             "base_model": model_of(network),
-            "settings": arguments.settings | {"learning_rate": peak_rate, "adapter_strength": choice.strength},
+            "settings": arguments.settings | {"learning_rate": peak_rate, "adapter_scale": choice.scale},
             "environment": describe_environment(network) | ({"processes": str(group.size)} if group.size > 1 else {}),
             "memory": memory_of(network),
             "corpus": describe(work.corpus, rows.rows_per_epoch, arguments.sequence_length),
             "training": training_of(trainer.state, watch, steps, network, unmeasured),
-            "strength": choice.description,
+            "scale": choice.description,
             "evaluation": {
                 name: paired(documents, base[name], tuned.get(name))
                 for name, documents in work.sets.items()
@@ -235,7 +233,7 @@ def _train(work: Work, watch: Watch, checkpoint: Path | None) -> None:
         }
 
     def save() -> None:
-        network.scale_adapter(choice.strength)
+        network.scale_adapter(choice.scale)
         saved_bytes = group.of_first(publish(root, network, metrics("the job ended before")) if group.first else None)
         say("adapter", bytes=saved_bytes)
         mark_adapter_saved(root)
@@ -243,10 +241,10 @@ def _train(work: Work, watch: Watch, checkpoint: Path | None) -> None:
     say("phase", name="save")
     save()
     if work.set_aside:
-        choice = _choose_strength(work, watch, base[STRENGTH_SET])
+        choice = _choose_scale(work, watch, base[SCALE_SET])
         save()
     if choice.how == UNMEASURED:
-        say("note", text=f"the strength was not measured, and {choice.strength:g} of the adapter is kept: {choice.why}")
+        say("note", text=f"the scale was not measured, and {choice.scale:g} of the adapter is kept: {choice.why}")
 
     say("phase", name="evaluate-tuned")
     lacking, error = _measure_tuned(work, tuned)
@@ -268,7 +266,7 @@ def _tell_how_long(work: Work, watch: Watch, checkpoint: Path | None) -> None:
         return scored_tokens(documents, work.edges, work.arguments.sequence_length)
 
     scored = (before + 1) * tokens(itertools.chain(*work.sets.values()))
-    scored += (before + len(STRENGTHS)) * tokens(work.set_aside)
+    scored += (before + len(SCALES)) * tokens(work.set_aside)
     scored += sum(step >= done for step in work.curve.steps) * tokens(work.curve.documents)
     on_cpu, size, pace = work.network.device.type == "cpu", work.group.size, work.clock.pace
     to_train, to_score = seconds_a_token_on_cpu(work.network) if on_cpu else (math.nan, math.nan)
@@ -288,8 +286,8 @@ def _measure_base(work: Work, watch: Watch) -> Losses:
             base = dict(work.losses(tuned=False))
             progress.evaluation_seconds = time.monotonic() - since
             if work.set_aside:
-                base[STRENGTH_SET] = work.losses_of(work.set_aside, STRENGTH_SET, tuned=False)
-                progress.strength_seconds = time.monotonic() - since - progress.evaluation_seconds
+                base[SCALE_SET] = work.losses_of(work.set_aside, SCALE_SET, tuned=False)
+                progress.scale_seconds = time.monotonic() - since - progress.evaluation_seconds
         except OutOfTime:
             raise watch.no_step() from None
         progress.base_evaluation = base
@@ -302,20 +300,20 @@ def _measure_base(work: Work, watch: Watch) -> Losses:
     return base
 
 
-def _choose_strength(work: Work, watch: Watch, base: list[float]) -> Choice:
-    """The strength that is best on the text that was set aside, or why none could be measured.
+def _choose_scale(work: Work, watch: Watch, base: list[float]) -> Choice:
+    """The scale that is best on the text that was set aside, or why none could be measured.
 
     Raises what `_measure_tuned` raises, and the error that ended one of several processes.
     """
     if work.group.highest(work.clock.stop_requested)[0]:
         return unmeasured("the job was told to stop")
-    say("phase", name="choose-strength")
-    # What is then measured of the adapter counts for more than the best strength.
+    say("phase", name="choose-scale")
+    # What is then measured of the adapter counts for more than the best scale.
     keep_seconds = SAVE_SECONDS + 1.33 * watch.progress.evaluation_seconds
 
-    def losses_at(strength: float) -> list[float]:
-        work.network.scale_adapter(strength)
-        return work.losses_of(work.set_aside, STRENGTH_SET, tuned=True, keep_seconds=keep_seconds)
+    def losses_at(scale: float) -> list[float]:
+        work.network.scale_adapter(scale)
+        return work.losses_of(work.set_aside, SCALE_SET, tuned=True, keep_seconds=keep_seconds)
 
     try:
         return measured(work.set_aside, base, losses_at, by_control=work.by_control)
@@ -376,7 +374,7 @@ def _report_loss(model: str, name: str, documents: Sequence[Document], losses: S
 
 def _identity(work: Work, configuration: dict[str, object]) -> str:
     """What a checkpoint must agree with; how long a run may take, and how much of it is kept in the end, is no part of it."""
-    passing = ("time_budget_seconds", "checkpoint_minutes", "adapter_strength")
+    passing = ("time_budget_seconds", "checkpoint_minutes", "adapter_scale")
     settings = {key: value for key, value in work.arguments.settings.items() if key not in passing}
     # Of records also what of them is learnt.
     tokens = [

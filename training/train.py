@@ -10,8 +10,8 @@ itself once for each GPU by torchrun (launching.py), and the adapter is the same
     input/data/model                     a model in the Hugging Face layout, not in a folder below
     input/data/corpus/*.txt              the text to learn; a line "# Title" begins a document
     input/data/corpus/corpus.jsonl       or records: prompt and completion, or messages, of which the answers are learnt
-    input/data/evaluation/*.jsonl        heldout.jsonl; outside.jsonl and control.jsonl if they are there; and strength.jsonl or
-                                         strength_control.jsonl, by which the adapter's strength is chosen; and choices.jsonl,
+    input/data/evaluation/*.jsonl        heldout.jsonl; outside.jsonl and control.jsonl if they are there; and scale.jsonl or
+                                         scale_control.jsonl, by which the adapter scale is chosen; and choices.jsonl,
                                          prompts with a right end and near misses
     checkpoints                          read at the start, written now and then; starts.json counts the job's starts
     model                                adapter_config.json, adapter_model.safetensors, metrics.json (there as soon as the

@@ -14,7 +14,7 @@ from curve import Curve
 from failure import TrainingFailure
 from processes import ALONE, Group
 from progress import Clock, Pace, say
-from strength import STRENGTHS
+from scale import SCALES
 from text import Rows
 
 SAVE_SECONDS = 15.0  # kept back for writing adapter and metrics
@@ -27,7 +27,7 @@ class Progress:
     seconds: float = 0.0  # in steps
     base_evaluation: dict[str, list[float]] | None = None  # it is costly, so it travels
     evaluation_seconds: float = 0.0  # once over all that is measured before and after
-    strength_seconds: float = 0.0  # once over what the strength is chosen by
+    scale_seconds: float = 0.0  # once over what the scale is chosen by
 
 
 @dataclasses.dataclass(eq=False)
@@ -60,8 +60,8 @@ class Watch(TrainerCallback):
     @property
     def to_finish(self) -> float:
         """The seconds to keep for the tuned evaluation and for saving."""
-        # The base evaluation's time and a third, and the same for each strength that will be tried.
-        measuring = self.progress.evaluation_seconds + len(STRENGTHS) * self.progress.strength_seconds
+        # The base evaluation's time and a third, and the same for each scale that will be tried.
+        measuring = self.progress.evaluation_seconds + len(SCALES) * self.progress.scale_seconds
         return 1.33 * measuring + SAVE_SECONDS
 
     def must_stop(self) -> bool:

@@ -16,9 +16,9 @@ LOGS = "public logs of SageMaker jobs"
 _DOWNLOADED_BYTES = 13_500_000_000
 IMAGE_PULL_SECONDS = 450  # the middle of 3 to 12 minutes
 LOAD_MEASURE_SAVE_SECONDS = 240
-# Scoring goes forward once where training goes forward and back, which is three times the work; the adapter's strengths are tried one after
-# the other (STRENGTHS in training/strength.py).
-SCORING_SPEED, STRENGTHS = 2.5, 7
+# Scoring goes forward once where training goes forward and back, which is three times the work; the adapter scales are tried one after
+# the other (SCALES in training/scale.py).
+SCORING_SPEED, SCALES = 2.5, 7
 ENDPOINT_START_SECONDS = 570  # 9 to 10 minutes
 # 230 prompts, a greedy and two sampled answers of both models, the report, and the removal.
 COMPARISON_SECONDS, COMPARED_PROMPTS = 600, 230
@@ -93,12 +93,12 @@ def of_run(
     instances: int = 1,
     cards: int = 1,
     downloaded_bytes: int | None = None,
-    strength_tokens: int = 0,
+    scale_tokens: int = 0,
 ) -> Estimate:
     """The estimate of a run that learns `tokens` and asks each model for `answers`.
 
     A step learns from `sequences`. The run trains on `instances` with `cards` each; the price of an instance is that of all its cards. `downloaded_bytes` is what each of them downloads of the model, None for its weights in 16 bits and
-    nothing else; `strength_tokens` are those by which the adapter's strength is chosen.
+    nothing else; `scale_tokens` are those by which the adapter scale is chosen.
     """
     download = shape.weights_bytes if downloaded_bytes is None else downloaded_bytes
     seconds = math.ceil(WEIGHTS_DOWNLOAD_SECONDS * download / _DOWNLOADED_BYTES)
@@ -107,7 +107,7 @@ def of_run(
         Phase("weights", seconds, f"{LOGS}: 180 s for 13.5 GB, in proportion"),
         Phase("load, measure, save", LOAD_MEASURE_SAVE_SECONDS, f"{LOGS}, for 7 billion parameters"),
         _learning(shape, card, tokens, instances * cards, sequences),
-        *_choosing(shape, card, strength_tokens),
+        *_choosing(shape, card, scale_tokens),
     )
     comparing = math.ceil(COMPARISON_SECONDS * max(1.0, answers / COMPARED_ANSWERS))
     endpoint = (
@@ -121,9 +121,9 @@ def _choosing(shape: Shape, card: Card | None, tokens: int) -> tuple[Phase, ...]
     speed = _speed_of(card)
     if not tokens:
         return ()
-    seconds = math.ceil(STRENGTHS * tokens / (SCORING_SPEED * _of_one(speed, shape))) if speed else None
-    source = f"reckoned: {STRENGTHS} strengths, {SCORING_SPEED:g} times as fast as learning"
-    return (Phase("choose the strength", seconds, source),)
+    seconds = math.ceil(SCALES * tokens / (SCORING_SPEED * _of_one(speed, shape))) if speed else None
+    source = f"reckoned: {SCALES} scales, {SCORING_SPEED:g} times as fast as learning"
+    return (Phase("choose the scale", seconds, source),)
 
 
 def _learning(shape: Shape, card: Card | None, tokens: int, cards: int, sequences: int) -> Phase:

@@ -153,10 +153,10 @@ class TrainingSettings:
         whole(1, 64),  # 64 fits a GPU of 24 GB beside 7 billion parameters
         "rank of the adapter",
     )
-    adapter_strength: float | Auto = setting(
+    adapter_scale: float | Auto = setting(
         AUTO,
         auto_or_number(0.05, 1.0, "0.6"),
-        "factor that the trained adapter is multiplied by; `auto` measures which is best ([how](recipe.md#adapter-strength))",
+        "factor that the trained adapter is multiplied by; `auto` measures which is best ([how](recipe.md#adapter-scale))",
     )
     checkpoint_minutes: int = setting(
         10,

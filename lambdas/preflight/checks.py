@@ -184,7 +184,7 @@ def texts(context: Context, result: PreflightResult) -> None:
     settings, data = context.settings, staging.asset(context.client("s3"), "DATA")
     result.corpus_bytes = model.most_bytes_learned(settings, result.request, result.model)
     most = settings.corpus_words, result.corpus_bytes
-    measures = settings.adapter_strength == AUTO
+    measures = settings.adapter_scale == AUTO
     files = Files(context.storage, data, settings.domain, {}, *most, measures, attempt=result.attempt)
     material = staging.read_material(files, result.request)
     code = staging.asset(context.client("s3"), "TRAINING")

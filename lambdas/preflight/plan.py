@@ -113,8 +113,8 @@ def build(context: Context, found: PreflightResult) -> Plan:
             "outsideDocuments": len(material.outside),
             "controlDocuments": len(material.control),
             "outsideText": material.outside_told,
-            "strengthDocuments": len(material.strength),
-            "strengthWords": sum(count_words(part.text) for part in material.strength),
+            "scaleDocuments": len(material.scale),
+            "scaleWords": sum(count_words(part.text) for part in material.scale),
         },
         "budget": {
             "worstCaseCents": allowance.worst.cents,
@@ -219,7 +219,7 @@ def _expected(settings: RunSettings, found: PreflightResult, samples: int) -> Pl
         instances=settings.training_instance_count,
         cards=cards_in(kind),
         downloaded_bytes=model.downloaded_bytes,
-        strength_tokens=estimated_tokens(sum(count_words(part.text) for part in material.strength)),
+        scale_tokens=estimated_tokens(sum(count_words(part.text) for part in material.scale)),
     )
     rank, training, hosting = settings.lora_rank, found.training_prices[0], found.hosting_prices[0]
     trained, served = card_of(kind) if found.trains else None, card_of(found.hosting_types[0])

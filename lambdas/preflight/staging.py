@@ -101,7 +101,7 @@ def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
         staged[run_folder.CORPUS] = encoded(text_file.as_text(material.training))
     measured = {
         run_folder.OUTSIDE: material.outside,
-        run_folder.STRENGTH_BY_CONTROL if material.strength_by_control else run_folder.STRENGTH: material.strength,
+        run_folder.SCALE_BY_CONTROL if material.scale_by_control else run_folder.SCALE: material.scale,
         run_folder.CONTROL: material.control,
     }
     staged |= {path: _lines(parts) for path, parts in measured.items() if parts}

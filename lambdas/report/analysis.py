@@ -25,7 +25,7 @@ OF_A_KIND = (
     "tuned_loss_standard_error", "difference", "p_value", "p_method",
 )  # fmt: skip
 # A small change of the weights seldom turns a greedy choice. One adapter of SmolLM2-135M at 0.03, 0.1, 0.3, 1 and 3 times its
-# strength, 16 prompts, 32 tokens each: with the held-out losses 0.0003, 0.0009, 0.0027, 0.008 and 0.026 nats per token apart,
+# scale, 16 prompts, 32 tokens each: with the held-out losses 0.0003, 0.0009, 0.0027, 0.008 and 0.026 nats per token apart,
 # 0, 1, 4, 8 and 15 of the 16 greedy answers differed. So the share that differs is about 60 times the distance.
 DIFFERING_PER_NAT = 60
 # That none differs where so many should is no chance, even for a model whose answers turn three times less often (e^-6).
@@ -52,7 +52,7 @@ def analyse(
     `corpus` is the training text, for copied runs. `outside_given`: where the metrics hold no outside text, it counts as not measured.
     Missing or unusable data raises nothing: the section is None and the verdict "not shown", as that of every smoke run.
     """
-    evaluation, strength = ((metrics or {}).get(part) or {} for part in ("evaluation", "strength"))
+    evaluation, scale = ((metrics or {}).get(part) or {} for part in ("evaluation", "scale"))
     seeded: dict[str, Any] = {"seed": seed, "resamples": resamples}
     heldout, outside, control, training_text = (
         compare_losses(evaluation.get(text), **seeded) for text in ("heldout", "outside", "control", "training_text")
@@ -75,7 +75,7 @@ def analyse(
             outside,
             smoke=smoke,
             records=records,
-            strength=strength,
+            scale=scale,
             word_order=word_order,
             domain=domain,
         ),
@@ -84,7 +84,7 @@ def analyse(
         "heldout": heldout,
         "outside": outside,
         "word_order": word_order,
-        "strength": strength or None,
+        "scale": scale or None,
         "beyond_control": beyond,
         "control": control,
         "choices": choices,
@@ -141,13 +141,13 @@ def judged(
     *,
     smoke: bool = False,
     records: bool = False,
-    strength: Mapping[str, Any] | None = None,
+    scale: Mapping[str, Any] | None = None,
     word_order: Mapping[str, Any] | None = None,
     domain: str | None = None,
 ) -> dict[str, Any]:
     """Both verdicts on the figures of a run, with their reasons, the rules, and what they say and do not say."""
     kind = kind_of(heldout, records)
-    judged_loss = judge_loss(heldout, beyond, outside, kind, strength, word_order)
+    judged_loss = judge_loss(heldout, beyond, outside, kind, scale, word_order)
     verdict, knowledge = (SMOKE, SMOKE) if smoke else (judged_loss, judge_knowledge(choices))
     return {
         "verdict": verdict.verdict,

@@ -297,25 +297,25 @@ def loss_curve(
     return drawing
 
 
-def strength(width: float, block: Mapping[str, Any]) -> Drawing:
-    """The loss against the base model's by strength, with two standard errors on either side; the strength that is kept is filled."""
-    points, kept = block["curve"], block["strength"]
+def adapter_scale(width: float, block: Mapping[str, Any]) -> Drawing:
+    """The loss against the base model's by scale, with two standard errors on either side; the scale that is kept is filled."""
+    points, kept = block["curve"], block["scale"]
     reach = [2 * point["standard_error"] for point in points]
     left, right, top, bottom = 48.0, width - 12, 10.0, 170.0
     ends = [point["difference"] + sign * error for point, error in zip(points, reach, strict=True) for sign in (-1, 1)]
     up = scale([0.0, *ends], bottom, top, ticks=4)
     across = Scale(0.0, 1.0, left, right, tuple(part / 5 for part in range(6)), 1)
-    described = "; ".join(f"{point['strength']:g}: {number(point['difference'], 3, signed=True)}" for point in points)
-    drawing = Drawing(width, bottom + 38, "Loss by strength of the adapter", f"{described}. Kept: {kept:g}.")
+    described = "; ".join(f"{point['scale']:g}: {number(point['difference'], 3, signed=True)}" for point in points)
+    drawing = Drawing(width, bottom + 38, "Loss by adapter scale", f"{described}. Kept: {kept:g}.")
     _heights(drawing, up, left, right, changes=True)
     for tick in across.ticks:
         drawing.label(across.place(tick), bottom + 15, number(tick, 1), anchor="middle")
-    places = [(across.place(point["strength"]), up.place(point["difference"])) for point in points]
+    places = [(across.place(point["scale"]), up.place(point["difference"])) for point in points]
     drawing.curve(places, "tuned-thick")
     for (x, y), point, error in zip(places, points, reach, strict=True):
         drawing.line(x, up.place(point["difference"] - error), x, up.place(point["difference"] + error), "tuned")
-        drawing.dot(x, y, 5, "tuned", hollow=point["strength"] != kept)
-    unit = "strength of the adapter; nats per token, tuned minus base"
+        drawing.dot(x, y, 5, "tuned", hollow=point["scale"] != kept)
+    unit = "adapter scale; nats per token, tuned minus base"
     drawing.label((left + right) / 2, bottom + 32, unit, anchor="middle")
     return drawing
 

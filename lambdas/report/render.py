@@ -196,7 +196,7 @@ def _sections(summary: Summary, kind: Kind) -> dict[str, str]:
         "meaning": ("What the verdict says, and what it does not", results),
         "heldout": (f"Loss on held-out {kind.things}", results),
         "outside": ("Text of the field by others", results),
-        "strength": ("How much of the adapter is kept", results and summary.get("strength")),
+        "scale": ("How much of the adapter is kept", results and summary.get("scale")),
         "choices": ("What the model knows, by choice", results),
         "recall": ("Key facts stated in the answers", results),
         "forgetting": ("What was forgotten", results),

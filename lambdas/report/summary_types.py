@@ -170,7 +170,7 @@ class Summary(TypedDict):
     heldout: Block | None  # compare_losses, as `outside` and `control`
     # Text of the field by others; null where none was given, without documents where none was measured.
     outside: Block | None
-    strength: Block | None  # how much of the adapter is kept, and what chose it: of metrics.json
+    scale: Block | None  # how much of the adapter is kept, and what chose it: of metrics.json
     beyond_control: Block | None  # compare_gains: the change on held-out text less that on control text
     # word_order_block: what the order of words adds to the gain; null where it was not asked about.
     word_order: NotRequired[Block | None]

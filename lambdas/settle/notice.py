@@ -20,7 +20,7 @@ _IN_A_SUBJECT = {
     "vocabulary only": "vocabulary only, no gain beyond the field's words",
     "worse": "worse on held-out documents",
     "worse outside": "worse on text by others",
-    "none better": "no strength of the adapter is better",
+    "none better": "no adapter scale is better",
 }
 
 

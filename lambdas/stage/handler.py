@@ -46,7 +46,7 @@ def _copy(storage: Storage, s3: Any, plan: Plan) -> None:
 def _read_again(storage: Storage, s3: Any, plan: Plan) -> dict[str, bytes]:
     """The files of a run by path, in the versions that Preflight checked. Raises DatasetChanged for other files."""
     data, most = staging.asset(s3, "DATA"), (plan["corpusWords"], plan["corpusBytes"])
-    measures = plan["training"]["hyperparameters"].get("adapter_strength") == AUTO
+    measures = plan["training"]["hyperparameters"].get("adapter_scale") == AUTO
     files = Files(storage, data, plan["domain"], dict(plan["inputVersions"]), *most, measures)
     try:
         material = staging.read_material(files, request.parse(plan["input"]))

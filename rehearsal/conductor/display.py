@@ -19,7 +19,7 @@ _PHASES = {
     "load": "loading the model",
     "evaluate-base": "losses of the base model",
     "train": "training",
-    "choose-strength": "choosing the adapter's strength",
+    "choose-scale": "choosing the adapter scale",
     "evaluate-tuned": "losses of the tuned model",
     "save": "saving the adapter",
 }
@@ -30,7 +30,7 @@ _SETS = {
     "control": "control text",
     "outside_shuffled": "text by others, its words shuffled",
     "heldout_shuffled": "held-out documents, their words shuffled",
-    "strength": "text that chooses the strength",
+    "scale": "text that chooses the scale",
     "training_text": "training text",
     "choices": "items to choose from",
 }

@@ -77,7 +77,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(key: str, nearest:
         ("alert_email", "a@b.org,c@d.org", "one address such as you@example.com"),
         ("accept_eula", "yes", "write true or false"),
         ("budget_scope", "project", "choose one of account, tag"),
-        ("adapter_strength", 1.1, "write auto, or a number from 0.05 to 1"),
+        ("adapter_scale", 1.1, "write auto, or a number from 0.05 to 1"),
         ("learning_rate", "nan", "write auto, or a number from 1e-7 to 1"),
         ("document_order", "sorted", "choose one of auto, shuffled, written"),
         # A lost ledger is accepted for one month and not for good.

@@ -35,7 +35,7 @@ def figures_of(metrics: dict[str, Any]) -> dict[str, Any]:
         for model in ("base", "tuned")
         for which in ("own", "other")
     }
-    curve = {f"strength {point['strength']:g}": point["loss"] for point in metrics["strength"]["curve"]}
+    curve = {f"scale {point['scale']:g}": point["loss"] for point in metrics["scale"]["curve"]}
     return {name: round(value, 4) for name, value in (losses | choices | curve).items()}
 
 

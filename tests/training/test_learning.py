@@ -326,9 +326,9 @@ def test_the_time_to_measure_and_save_is_kept_back(tmp_path: Path) -> None:
     run = Run(tmp_path, clock=Clock(45.0))
     run.watch.progress.evaluation_seconds = 20.0
     assert not run.watch.must_stop()  # 20 s and a third, and 15 s to save
-    run.watch.progress.strength_seconds = 0.5
+    run.watch.progress.scale_seconds = 0.5
     assert run.watch.must_stop()  # seven times 0.5 s and a third
-    run.watch.progress.strength_seconds, run.watch.progress.evaluation_seconds = 0.0, 23.0
+    run.watch.progress.scale_seconds, run.watch.progress.evaluation_seconds = 0.0, 23.0
     assert run.watch.must_stop()
     run.train()
     assert run.trainer.state.global_step == 1  # whoever asks before the first step does not begin it

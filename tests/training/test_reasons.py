@@ -22,8 +22,8 @@ def read(folder: Path, values: object) -> Arguments:
 
 
 def test_strings_become_settings(tmp_path: Path) -> None:
-    given = {"epochs": "2", "learning_rate": "2e-4", "adapter_strength": "auto", "long_records": "refuse"}
-    expected = Arguments(epochs=2, learning_rate=2e-4, adapter_strength="auto", long_records="refuse")
+    given = {"epochs": "2", "learning_rate": "2e-4", "adapter_scale": "auto", "long_records": "refuse"}
+    expected = Arguments(epochs=2, learning_rate=2e-4, adapter_scale="auto", long_records="refuse")
     assert read(tmp_path, given) == expected
 
 

@@ -48,11 +48,9 @@ def test_two_hosts_learn_together_and_the_first_writes_it(two_hosts: list[Contai
     first, second = ended([container.start() for container in two_hosts])
     assert (first[0], second[0]) == (0, 0), "\n".join([*first[1], *second[1]])
     metrics = two_hosts[0].metrics
-    assert (metrics["environment"]["processes"], metrics["strength"]["how"]) == ("2", "measured")
-    kept = next(one for one in metrics["strength"]["curve"] if one["strength"] == metrics["strength"]["strength"])
-    assert kept["loss"] == min(one["loss"] for one in metrics["strength"]["curve"]), (
-        "both score, and both keep the same"
-    )
+    assert (metrics["environment"]["processes"], metrics["scale"]["how"]) == ("2", "measured")
+    kept = next(one for one in metrics["scale"]["curve"] if one["scale"] == metrics["scale"]["scale"])
+    assert kept["loss"] == min(one["loss"] for one in metrics["scale"]["curve"]), "both score, and both keep the same"
     assert starting(first[1], "phase")[-1] == "phase name=evaluate-tuned"
     assert not starting(second[1], "progress")
     assert not [path for path in (two_hosts[1].root / "model").rglob("*") if path.is_file()]

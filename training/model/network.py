@@ -135,7 +135,7 @@ class Network:
     parameters: int
     name: str
     output: OutputLayer  # taken off the model
-    learned: dict[str, torch.Tensor] = dataclasses.field(default_factory=dict)  # the adapter at its full strength
+    learned: dict[str, torch.Tensor] = dataclasses.field(default_factory=dict)  # the adapter at its full scale
 
     @property
     def trainable(self) -> dict[str, torch.nn.Parameter]:
@@ -180,8 +180,8 @@ class Network:
         return {key: value.detach().to("cpu", dtype).contiguous() for key, value in state.items()}
 
     @torch.no_grad()
-    def scale_adapter(self, strength: float) -> None:
-        """Keeps `strength` of what was learned: the model stands so far on the line from the base model to the trained one.
+    def scale_adapter(self, scale: float) -> None:
+        """Keeps `scale` of what was learned: the model stands so far on the line from the base model to the trained one.
 
         The manner of a corpus is learned in larger steps than what it says, and is the first to go on the way back; so the text of others
         gains (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022). The factor goes into the weights, for every server, and
@@ -190,7 +190,7 @@ class Network:
         """
         for name, value in self.trainable.items():
             whole = self.learned.setdefault(name, value.detach().to("cpu", copy=True)).to(value.device)
-            value.copy_((whole * strength if ".lora_B." in name else whole).to(SERVED))
+            value.copy_((whole * scale if ".lora_B." in name else whole).to(SERVED))
 
     @torch.no_grad()
     def widen_adapter(self) -> None:

@@ -111,7 +111,7 @@ def _assembly(plant: str | None) -> Path:
     folder = FOREIGN / "conformance" / "assembly"
     shutil.rmtree(folder, ignore_errors=True)
     # The whole of what a quick run learns is kept: whether both models answer as themselves must not depend on how much that is.
-    synthesize(PROJECT, folder, {"accept_eula": "true", "adapter_strength": "1"})
+    synthesize(PROJECT, folder, {"accept_eula": "true", "adapter_scale": "1"})
     if plant is not None:
         _say(f"planted: {PLANTS[plant].description}")
         PLANTS[plant].into(folder)

@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m verification
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=style)
     parser.add_argument("--words", type=int, default=DEFAULT_WORDS, help="words of the corpus (default: %(default)s)")
     parser.add_argument("--documents", type=int, default=MOST_DOCUMENTS, help="measured at most (default: %(default)s)")
-    outside = "measure on this text by others, too, of which one half chooses the adapter's strength (default: what captune outside fetched)"
+    outside = "measure on this text by others, too, of which one half chooses the adapter scale (default: what captune outside fetched)"
     parser.add_argument(
         "--outside", type=Path, metavar="FILE", default=TARGET if TARGET.is_file() else None, help=outside
     )
@@ -116,7 +116,7 @@ def gather(words: int, most_documents: int, outside: Path | None = None) -> tupl
     data = {path.name: path.read_bytes() for path in DATA.iterdir() if path.is_file()}
     request = Request(held_outside=str(outside.resolve()) if outside else NONE)
     storage = cast(Storage, Folder({str(outside.resolve()): outside} if outside else {}))
-    read = Files(storage, data, "medical", corpus_words=words, measures_strength=True)
+    read = Files(storage, data, "medical", corpus_words=words, measures_scale=True)
     material = staging.read_material(read, request)
     if material is None:
         raise ValueError("Preflight refuses the texts of the benchmark")

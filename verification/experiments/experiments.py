@@ -173,7 +173,7 @@ def all_experiments(folder: Path, outside: Path | None = None) -> list[Experimen
     null = partial(declared, is_null=True)
     facts_and_abstracts = facts_first(folder)
     # The passes, the rate and the whole adapter of that time, whatever the defaults are today.
-    first = (*_passes(FIRST_CORPUS_EPOCHS, FIRST_CORPUS_WORDS, strength="1"), "--set", "learning_rate=0.002")
+    first = (*_passes(FIRST_CORPUS_EPOCHS, FIRST_CORPUS_WORDS, scale="1"), "--set", "learning_rate=0.002")
     return [
         null("null-other-language", "German prose on crafts, 6 epochs", corpus=TEXTS / "german.txt", arguments=_passes(6)),
         null("null-other-subject", "English prose on finance, 4 epochs", corpus=DATA / "financedataset.txt", arguments=_passes(4)),
@@ -187,7 +187,7 @@ def all_experiments(folder: Path, outside: Path | None = None) -> list[Experimen
         ),
         null(
             "items-themselves", f"the items with their right ends, {ITEM_EPOCHS} epochs", corpus=items_with_right_ends(folder),
-            arguments=_passes(ITEM_EPOCHS, strength="1"), must_be=ANY, must_know=True,
+            arguments=_passes(ITEM_EPOCHS, scale="1"), must_be=ANY, must_know=True,
         ),
         null(
             "field-without-facts", f"{WORDS_WITHOUT_FACTS:,} words of the corpus without its core facts, 1 epoch",
@@ -208,8 +208,8 @@ def all_experiments(folder: Path, outside: Path | None = None) -> list[Experimen
 def _at_default_settings(
     folder: Path, seed: int, null: Callable[..., Experiment], declared: Callable[..., Experiment]
 ) -> list[Experiment]:
-    """The strength measured, one seed: shuffled words, two texts that teach nothing of the domain, 20,000 words of the corpus, and all of it."""
-    told, passes = f"default settings, seed {seed}", partial(_passes, strength=None)
+    """The scale measured, one seed: shuffled words, two texts that teach nothing of the domain, 20,000 words of the corpus, and all of it."""
+    told, passes = f"default settings, seed {seed}", partial(_passes, scale=None)
     return [
         null(
             f"shuffled-{seed}", f"{DEFAULT_WORDS:,} words of the corpus in random order, {told}", seed=seed,
@@ -228,10 +228,10 @@ def _at_default_settings(
     ]  # fmt: skip
 
 
-def _passes(epochs: int, words: int = 0, strength: str | None = "0.6") -> tuple[str, ...]:
-    """Options for a number of epochs and the declared strength, None for the default that measures it, with greedy answers, and one sampled answer
+def _passes(epochs: int, words: int = 0, scale: str | None = "0.6") -> tuple[str, ...]:
+    """Options for a number of epochs and the declared scale, None for the default that measures it, with greedy answers, and one sampled answer
     to each of the four starters: more would double the time."""
-    kept = ("--set", f"adapter_strength={strength}") if strength else ()
+    kept = ("--set", f"adapter_scale={scale}") if scale else ()
     return ("--words", str(words), "--epochs", str(epochs), *kept, "--set", "samples_per_prompt=0")
 
 

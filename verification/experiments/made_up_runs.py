@@ -128,7 +128,7 @@ def metrics(
     """metrics.json as the training script writes it, for the 135M stand-in; with `outside`, 40 documents by others changed by it.
 
     With `kinds` the control text is `of_kinds`. `known` is what the tuned model gains at right ends (`choices`). `order` is the share of the gain that is left with
-    shuffled words (`shuffled`), None where that was not measured. `best` is the strength that the adapter's loss curve is lowest at; None where none was measured.
+    shuffled words (`shuffled`), None where that was not measured. `best` is the scale that the adapter's loss curve is lowest at; None where none was measured.
     """
     rng = random.Random(seed)
     steps = 120
@@ -163,7 +163,7 @@ def metrics(
                 "points": [{"step": round(steps * part / 4), "loss": 4.1 - 0.15 * part} for part in range(5)],
             },
         },
-        "strength": strength(best, "control text" if outside is None else "text by others"),
+        "scale": scale(best, "control text" if outside is None else "text by others"),
         "evaluation": {
             "heldout": documents(rng, count, effect, spread, 2.95),
             "control": documents(rng, 9, control, 0.05, 3.2),
@@ -181,19 +181,19 @@ def metrics(
     return made
 
 
-def strength(best: float | None, by: str) -> dict[str, Any]:
-    """How the adapter's strength came about, as the training script writes it: by a curve that is lowest at `best`, or by none."""
+def scale(best: float | None, by: str) -> dict[str, Any]:
+    """How the adapter scale came about, as the training script writes it: by a curve that is lowest at `best`, or by none."""
     if best is None:
         why = "no text was set aside for it"
-        return {"strength": 0.2, "how": "not measured", "why": why, **CHOSEN_BY_NOTHING}
+        return {"scale": 0.2, "how": "not measured", "why": why, **CHOSEN_BY_NOTHING}
     curve = []
     for tried in (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0):
         difference = tried * tried - 2 * tried * best
         point = {"loss": 2.8 + difference, "difference": difference, "standard_error": 0.02 * tried}
-        curve.append({"strength": tried, **point})
+        curve.append({"scale": tried, **point})
     documents = [f"doc-{place:02d}" for place in range(1, 5 if by == "control text" else 41)]
     return {
-        "strength": best, "how": "measured", "why": "", "by": by, "documents": documents, "tokens": 12_000, "seconds": 31.0, "curve": curve,
+        "scale": best, "how": "measured", "why": "", "by": by, "documents": documents, "tokens": 12_000, "seconds": 31.0, "curve": curve,
     }  # fmt: skip
 
 

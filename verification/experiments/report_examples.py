@@ -115,7 +115,7 @@ RECORDS = "The run was trained on 400 records (conversations) of 120 groups, and
 KINDS_OF_CONTROL = {"Essay": (7, -0.1), "Code": (7, 0.15), "Arithmetic": (5, 0.15)}
 KINDS = {
     "improved": lambda: settled(finished()),
-    "strength-by-control": lambda: settled(finished(best=0.3)),
+    "scale-by-control": lambda: settled(finished(best=0.3)),
     "not-shown": lambda: settled(finished(effect=-0.01, skill=0.12)),
     "worse": lambda: settled(finished(effect=0.12, skill=0.02)),
     "improved-outside": lambda: with_outside_text(-0.08, best=0.45),

@@ -42,7 +42,7 @@ def figures_of(summary: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[st
                 "control",
                 "choices",
                 "recall",
-                "strength",
+                "scale",
                 "word_order",
             )
         },

@@ -93,8 +93,8 @@ class PlannedEvaluation(TypedDict):
     outsideDocuments: int
     controlDocuments: int
     outsideText: str
-    strengthDocuments: int  # they choose the adapter's strength, and are not among those above
-    strengthWords: int
+    scaleDocuments: int  # they choose the adapter scale, and are not among those above
+    scaleWords: int
 
 
 class PlannedBudget(TypedDict):

@@ -23,9 +23,9 @@ EVALUATION_CHANNEL = f"{INPUT}evaluation/"
 HELD_OUT = f"{EVALUATION_CHANNEL}heldout.jsonl"
 OUTSIDE = f"{EVALUATION_CHANNEL}outside.jsonl"
 CONTROL = f"{EVALUATION_CHANNEL}control.jsonl"
-# What the adapter's strength is chosen by, one of the two: text by others, or part of the control text.
-STRENGTH = f"{EVALUATION_CHANNEL}strength.jsonl"
-STRENGTH_BY_CONTROL = f"{EVALUATION_CHANNEL}strength_control.jsonl"
+# What the adapter scale is chosen by, one of the two: text by others, or part of the control text.
+SCALE = f"{EVALUATION_CHANNEL}scale.jsonl"
+SCALE_BY_CONTROL = f"{EVALUATION_CHANNEL}scale_control.jsonl"
 # Prompts with a right end and near misses, which training scores; and those that are asked of the endpoint.
 CHOICES = f"{EVALUATION_CHANNEL}choices.jsonl"
 PROMPTS = f"{INPUT}prompts.jsonl"

@@ -12,8 +12,8 @@ DEPLOYED = "outside.jsonl"  # after the domain's name in data/, if it was there 
 # Scored before and after, as written and with its words shuffled: some 380,000 tokens of Llama 2, or two minutes of the ten that every run has at
 # least, 2.5 times as fast (common/estimate.py) as the 1,190 tokens a second that were seen in training on ml.g5.2xlarge.
 MAXIMUM_WORDS = 50_000
-# Scored at each strength: 40 seconds on ml.g5.2xlarge (common/estimate.py).
-STRENGTH_WORDS = 10_000
+# Scored at each scale: 40 seconds on ml.g5.2xlarge (common/estimate.py).
+SCALE_WORDS = 10_000
 # How many kinds of text data/control.txt has, one after the other, and how many of each. With one of them set aside, six still give an interval.
 CONTROL_KINDS, CONTROL_OF_A_KIND = 4, 7
 NONE_GIVEN = (
@@ -39,7 +39,7 @@ def name_of(files: Files, request: Request) -> str:
 
 
 def measure(found: list[Document], files: Files, request: Request, material: Material) -> None:
-    """Puts the outside documents into a run's material: those that are measured, and those that choose the adapter's strength.
+    """Puts the outside documents into a run's material: those that are measured, and those that choose the adapter scale.
 
     Documents that share eight words in a row with the training text, or are held-out documents, are refused with HeldOutLeaks. Of the
     deployed text, which whoever starts a run cannot change, such documents are left out.
@@ -68,32 +68,32 @@ def measure(found: list[Document], files: Files, request: Request, material: Mat
             f"{name} has fewer than {MINIMUM_DOCUMENTS} documents, so it was cut into passages, which count as documents. {ALIKE}"
         )
     material.warnings += too_few(kept, "outside documents", "Give more of it, or leave `heldOutside` out.")
-    if files.measures_strength and not request.smoke:
-        kept, material.strength = _set_aside(parts, kept)
-        if material.strength:
-            told += f"; {len(material.strength)} documents choose the adapter's strength, and {len(kept)} others judge"
+    if files.measures_scale and not request.smoke:
+        kept, material.scale = _set_aside(parts, kept)
+        if material.scale:
+            told += f"; {len(material.scale)} documents choose the adapter scale, and {len(kept)} others judge"
     total = sum(count_words(part.text) for part in kept)
     material.outside = kept
     material.outside_told = f"{told}; {total:,} words are measured. “Improved” needs a lower loss there too."
 
 
 def _set_aside(parts: list[Document], kept: list[Document]) -> tuple[list[Document], list[Document]]:
-    """The documents that judge, and those that choose the adapter's strength: unmeasured ones, or else every second; none of too few."""
+    """The documents that judge, and those that choose the adapter scale: unmeasured ones, or else every second; none of too few."""
     measured = {part.id for part in kept}
     spare = [part for part in parts if part.id not in measured and not held_out.are_passages(kept)]
-    if sum(count_words(part.text) for part in spare) < STRENGTH_WORDS:
+    if sum(count_words(part.text) for part in spare) < SCALE_WORDS:
         if len(kept) < 2 * MINIMUM_DOCUMENTS:
             return kept, []
         kept, spare = kept[::2], kept[1::2]
-    return kept, text_file.part(spare, STRENGTH_WORDS)
+    return kept, text_file.part(spare, SCALE_WORDS)
 
 
 def choose_by_control(files: Files, request: Request, material: Material) -> None:
-    """Sets a control text of each kind aside to choose the strength, if text by others is too little (docs/recipe.md)."""
+    """Sets a control text of each kind aside to choose the scale, if text by others is too little (docs/recipe.md)."""
     chosen = material.control[CONTROL_OF_A_KIND // 2 :: CONTROL_OF_A_KIND]
-    if files.measures_strength and not request.smoke and not material.strength and len(chosen) >= CONTROL_KINDS:
+    if files.measures_scale and not request.smoke and not material.scale and len(chosen) >= CONTROL_KINDS:
         material.control = [part for part in material.control if part not in chosen]
-        material.strength, material.strength_by_control = chosen, True
+        material.scale, material.scale_by_control = chosen, True
 
 
 def _refuse_leaks(found: list[Document], name: str, material: Material) -> None:

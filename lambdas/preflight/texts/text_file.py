@@ -74,7 +74,7 @@ class Files:
     """The files of a run: a user's from the bucket, in the version that was checked, and the domain's own from the deployed data.
 
     `versions` are those that must be read, by key; what is read without one is noted there. Of the corpus so many words (0 for all) and
-    bytes are learned at most. `measures_strength` says that a part of text by others chooses the adapter's strength. Without an `attempt`
+    bytes are learned at most. `measures_scale` says that a part of text by others chooses the adapter scale. Without an `attempt`
     faults are raised.
     """
 
@@ -84,7 +84,7 @@ class Files:
     versions: dict[str, str] = field(default_factory=dict)
     corpus_words: int = 0
     corpus_bytes: int = MOST_CORPUS_BYTES
-    measures_strength: bool = False
+    measures_scale: bool = False
     attempt: Attempt = lambda step: step()
     parsed: dict[str, Rows] = field(default_factory=dict)  # read to know their form, and not used yet
 

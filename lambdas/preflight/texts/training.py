@@ -37,8 +37,8 @@ class Material:
     warnings: list[str]
     control: list[Document] = field(default_factory=list)
     outside: list[Document] = field(default_factory=list)
-    strength: list[Document] = field(default_factory=list)  # what chooses the adapter's strength
-    strength_by_control: bool = False  # whether that is control text, and not text by others
+    scale: list[Document] = field(default_factory=list)  # what chooses the adapter scale
+    scale_by_control: bool = False  # whether that is control text, and not text by others
     outside_told: str = ""  # what the plan and the report say of the outside text, or that there is none
     prompts: list[dict[str, Any]] = field(default_factory=list)
     choices: list[dict[str, Any]] = field(default_factory=list)  # prompts that are scored with their ends

@@ -105,15 +105,15 @@ def _losses(block: Block) -> tuple[Block, Block]:
     return base, tuned
 
 
-def strength_cells(strength: Block) -> Cells:
-    """(strength, loss, tuned against base) of each strength that was tried."""
+def scale_cells(scale: Block) -> Cells:
+    """(scale, loss, tuned against base) of each scale that was tried."""
     return [
         (
-            f"{one['strength']:g}",
+            f"{one['scale']:g}",
             number(one["loss"], 3),
             with_error(one["difference"], one["standard_error"], signed=True),
         )
-        for one in strength["curve"]
+        for one in scale["curve"]
     ]
 
 

@@ -21,7 +21,7 @@ from report.summary_types import Summary, has_figures
 
 SMOKE_TITLE = "A smoke run: nothing is shown about the model"
 NO_OUTSIDE_TEXT = "No outside text was given, so nothing is known about text of the field that others wrote."
-MEASURED, BY_CONTROL = "measured", "control text"  # of a strength, in training/strength.py
+MEASURED, BY_CONTROL = "measured", "control text"  # of a scale, in training/scale.py
 OUTSIDE_NOT_MEASURED = "Outside text was given, but no usable loss came back."
 FAILED = ("FAILED", "TIMED_OUT", "ABORTED", "UNKNOWN")
 TONES = {
@@ -88,7 +88,7 @@ def title(judged: Verdict, outside: Mapping[str, Any] | None, kind: Kind = TEXT)
     if judged.verdict == WORSE_OUTSIDE:
         return "Worse on text by others"
     if judged.verdict == NONE_BETTER:
-        return "No strength of the adapter is better than the base model"
+        return "No adapter scale is better than the base model"
     if judged.verdict == VOCABULARY:
         return "Vocabulary only: no gain is shown beyond the words of the field"
     if judged.verdict == WORSE:
@@ -143,21 +143,21 @@ def plain_meaning(
     )
 
 
-def of_strength(strength: Mapping[str, Any]) -> str:
-    """How the adapter's strength came about."""
-    kept = f"{strength['strength']:g}"
-    if strength["how"] == MEASURED:
-        count = plural(len(strength["documents"]), "document")
-        if strength.get("by") == BY_CONTROL:
+def of_scale(scale: Mapping[str, Any]) -> str:
+    """How the adapter scale came about."""
+    kept = f"{scale['scale']:g}"
+    if scale["how"] == MEASURED:
+        count = plural(len(scale["documents"]), "document")
+        if scale.get("by") == BY_CONTROL:
             return (
                 f"{kept} of the adapter is kept: chosen, within narrow bounds, by {count} of control text, on which nothing else is measured. "
-                "Text by others (input key heldOutside) would choose from all strengths."
+                "Text by others (input key heldOutside) would choose from all scales."
             )
-        return f"{kept} of the adapter is kept: of all strengths that were tried, the best on {count} by others, on which nothing else is measured."
-    if not strength["why"]:
-        return f"{kept} of the adapter is kept, as adapter_strength sets it."
+        return f"{kept} of the adapter is kept: of all scales that were tried, the best on {count} by others, on which nothing else is measured."
+    if not scale["why"]:
+        return f"{kept} of the adapter is kept, as adapter_scale sets it."
     return (
-        f"The adapter's strength was not measured: {strength['why']}. {kept} of it is kept, at which none of the models that were tried became worse at text by "
+        f"The adapter scale was not measured: {scale['why']}. {kept} of it is kept, at which none of the models that were tried became worse at text by "
         "others."
     )
 

@@ -27,7 +27,7 @@ RULE = (
     "was given, which is text of the same field by others, it fell on that too (sign-flip test); and it fell further on the outside text, or on "
     "the held-out documents where none was given, than on the same documents with their words in a random order, each in per cent of the base "
     "model's loss (sign-flip test on the difference of each document). Vocabulary only: all but the last of these holds. None better, whatever the rest says: at no "
-    "strength of the adapter had the loss clearly fallen on the part of the outside text that chooses the strength, so nothing of it is kept. Worse outside, whatever "
+    "adapter scale had the loss clearly fallen on the part of the outside text that chooses the scale, so nothing of it is kept. Worse outside, whatever "
     "the rest says: the loss rose on outside text. Worse: it did not rise there, but it rose on held-out documents. Everything else is not shown, "
     "smoke runs, missing figures, missing control text, a missing control of word order, outside text that was given but not measured, and fewer than "
     f"{MINIMUM_DOCUMENTS} documents of any of the texts included. Without outside text the verdict says nothing about text by others, and where it rests on records alone their order of words is not asked about."
@@ -79,7 +79,7 @@ def judge_loss(
     beyond: Mapping[str, Any] | None,
     outside: Mapping[str, Any] | None = None,
     kind: Kind = TEXT,
-    strength: Mapping[str, Any] | None = None,
+    scale: Mapping[str, Any] | None = None,
     word_order: Mapping[str, Any] | None = None,
 ) -> Verdict:
     """The verdict by `RULE`; what the parameters are, `_judge_changes` says.
@@ -87,7 +87,7 @@ def judge_loss(
     `word_order` is of `report.findings.word_order.compare_word_order`, and without documents where it was not measured; None where it is not
     asked about: of records, and of a run of an earlier version.
     """
-    judged = _judge_changes(heldout, beyond, outside, kind, strength)
+    judged = _judge_changes(heldout, beyond, outside, kind, scale)
     if judged.verdict != IMPROVED:
         return judged
     return _judge_word_order(judged, word_order, kind.held_out if outside is None else "outside text")
@@ -132,15 +132,15 @@ def _judge_changes(
     beyond: Mapping[str, Any] | None,
     outside: Mapping[str, Any] | None,
     kind: Kind,
-    strength: Mapping[str, Any] | None,
+    scale: Mapping[str, Any] | None,
 ) -> Verdict:
     """What the changes of the losses allow, whatever the order of words adds to them.
 
-    `strength` is how the adapter's strength came about, as metrics.json holds it; None where an earlier version told nothing of it. `heldout` and `outside` are of `report.findings.statistics.compare_losses`, `beyond` of `compare_gains` of the same module. `outside` is
+    `scale` is how the adapter scale came about, as metrics.json holds it; None where an earlier version told nothing of it. `heldout` and `outside` are of `report.findings.statistics.compare_losses`, `beyond` of `compare_gains` of the same module. `outside` is
     None only where no outside text was given; text that was given and not measured is a block without documents.
     """
-    if strength and strength.get("strength") == 0:
-        return _none_better(strength)
+    if scale and scale.get("scale") == 0:
+        return _none_better(scale)
     inside = judge_inside(heldout, beyond, kind)
     if outside is None:
         return inside
@@ -172,13 +172,13 @@ def _judge_changes(
     return Verdict(inside.verdict, f"{inside.reason} On outside text, which others wrote, {figures}.", inside.headline)
 
 
-def _none_better(strength: Mapping[str, Any]) -> Verdict:
-    tried = [one for one in strength.get("curve") or [] if one["strength"]]
+def _none_better(scale: Mapping[str, Any]) -> Verdict:
+    tried = [one for one in scale.get("curve") or [] if one["scale"]]
     best = min(tried, key=lambda one: one["loss"])
     return Verdict(
         NONE_BETTER,
-        f"On the {plural(len(strength.get('documents') or []), 'document')} by others that choose the adapter's strength, the loss clearly fell at none of "
-        f"{len(tried)} strengths: the best, {best['strength']:g}, changed it by {number(best['difference'], 3, signed=True)} \u00b1\u00a0"
+        f"On the {plural(len(scale.get('documents') or []), 'document')} by others that choose the adapter scale, the loss clearly fell at none of "
+        f"{len(tried)} scales: the best, {best['scale']:g}, changed it by {number(best['difference'], 3, signed=True)} \u00b1\u00a0"
         f"{number(best['standard_error'], 3)} {NATS}. Nothing of the adapter is kept, so both models are the base model.",
     )
 

@@ -57,8 +57,8 @@ class Container:
         path = self.root / "input" / "config" / "hyperparameters.json"
         path.write_text(json.dumps(SETTINGS | changes), encoding="utf-8")
 
-    def set_aside(self, count: int, name: str = "strength") -> None:
-        """Write so many documents by which the adapter's strength is chosen."""
+    def set_aside(self, count: int, name: str = "scale") -> None:
+        """Write so many documents by which the adapter scale is chosen."""
         self.evaluates(name, [{"id": f"s{n}", "title": "", "text": prose(n + 90, 60)} for n in range(count)])
 
     def instance(self, kind: str, **more: object) -> None:

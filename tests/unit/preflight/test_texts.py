@@ -13,7 +13,7 @@ from preflight import model
 from preflight.texts import held_out as holding
 from preflight.texts import text_file
 from preflight.texts.held_out import PASSAGES, Overlap, split
-from preflight.texts.outside_text import CONTROL_KINDS, CONTROL_OF_A_KIND, MAXIMUM_WORDS, STRENGTH_WORDS
+from preflight.texts.outside_text import CONTROL_KINDS, CONTROL_OF_A_KIND, MAXIMUM_WORDS, SCALE_WORDS
 from preflight.texts.text_file import as_text, check, decode, documents, without_titles
 from tests.doubles.preflight_site import Site, titled
 from tests.doubles.texts import lines, prose
@@ -279,12 +279,12 @@ def test_unusable_outside_text_is_refused(site: Site, content: bytes, kind: type
 
 
 MANY = [entry(n) for n in range(13)]
-STRENGTH = "input/evaluation/strength.jsonl"
+SCALE = "input/evaluation/scale.jsonl"
 DEPLOYED = "medicaloutside.jsonl"
 
 
 @pytest.mark.parametrize(
-    ("deployed", "uploaded", "given", "strength", "judge", "choose"),
+    ("deployed", "uploaded", "given", "scale", "judge", "choose"),
     [
         ([], MANY, JSON_LINES, "auto", MANY[::2], MANY[1::2]),
         ([], MANY[:11], JSON_LINES, "auto", MANY[:11], []),
@@ -297,60 +297,60 @@ DEPLOYED = "medicaloutside.jsonl"
         (MANY, [], LARGE, "auto", [], []),
     ],
     ids=[
-        "every second document chooses", "too few for both", "a strength that is set", "a smoke run",
+        "every second document chooses", "too few for both", "a scale that is set", "a smoke run",
         "the deployed text by default", "a file of the input instead", "none is wanted", "none in a smoke run",
         "none beside an own corpus",
     ],
 )  # fmt: skip
-def test_text_by_others_judges_and_chooses_the_strength_where_there_is_enough(
-    site: Site, deployed: list[Any], uploaded: list[Any], given: dict[str, Any], strength: str, judge: Any, choose: Any
+def test_text_by_others_judges_and_chooses_the_scale_where_there_is_enough(
+    site: Site, deployed: list[Any], uploaded: list[Any], given: dict[str, Any], scale: str, judge: Any, choose: Any
 ) -> None:
     site.data |= {DEPLOYED: lines(deployed)} if deployed else {}
-    site.settings["adapter_strength"] = strength
+    site.settings["adapter_scale"] = scale
     site.upload("others.jsonl", lines(uploaded))
     site.upload("mine.txt", prose(3000, 7).encode())
     plan = site.begin(given)
-    assert (site.documents(OUTSIDE), site.documents(STRENGTH)) == (judge, choose)
+    assert (site.documents(OUTSIDE), site.documents(SCALE)) == (judge, choose)
     figures = plan["evaluation"]
-    assert figures["strengthDocuments"] == len(choose)
+    assert figures["scaleDocuments"] == len(choose)
     assert figures["outsideText"].startswith("No outside text was given") is (not judge)
-    assert [phase["name"] for phase in plan["estimate"]["phases"]].count("choose the strength") == bool(choose)
+    assert [phase["name"] for phase in plan["estimate"]["phases"]].count("choose the scale") == bool(choose)
     if choose:
-        assert (figures["outsideDocuments"], figures["strengthWords"]) == (7, 360)
-        assert "6 documents choose the adapter's strength, and 7 others judge" in figures["outsideText"]
+        assert (figures["outsideDocuments"], figures["scaleWords"]) == (7, 360)
+        assert "6 documents choose the adapter scale, and 7 others judge" in figures["outsideText"]
     if deployed and judge == MANY[::2]:
         assert figures["outsideText"].startswith(f"The outside text data/{DEPLOYED} has 13 documents")
 
 
-CONTROL, BY_CONTROL = "input/evaluation/control.jsonl", "input/evaluation/strength_control.jsonl"
+CONTROL, BY_CONTROL = "input/evaluation/control.jsonl", "input/evaluation/scale_control.jsonl"
 
 
 @pytest.mark.parametrize(
-    ("count", "given", "strength", "chooses"),
+    ("count", "given", "scale", "chooses"),
     [
         (28, {}, "auto", True), (28, JSON_LINES, "auto", True), (24, {}, "auto", False), (28, {}, "0.6", False),
         (28, {"smoke": True}, "auto", False),
     ],
-    ids=["no text by others", "too little of it", "too few for both", "a strength that is set", "a smoke run"],
+    ids=["no text by others", "too little of it", "too few for both", "a scale that is set", "a smoke run"],
 )  # fmt: skip
 def test_one_control_text_of_each_kind_chooses_where_no_text_by_others_can(
-    site: Site, count: int, given: dict[str, Any], strength: str, chooses: bool
+    site: Site, count: int, given: dict[str, Any], scale: str, chooses: bool
 ) -> None:
     site.data["control.txt"] = titled(count, 60, 400)
-    site.settings["adapter_strength"] = strength
+    site.settings["adapter_scale"] = scale
     site.upload("others.jsonl", lines(MANY[:11]))
     plan = site.begin(given)
     judge = [part["id"] for part in site.documents(CONTROL)]
     choose = [part["id"] for part in site.documents(BY_CONTROL)]
     assert choose == ([f"control-{place:03d}" for place in (4, 11, 18, 25)] if chooses else [])
     assert sorted(judge + choose) == [f"control-{place:03d}" for place in range(1, count + 1)]
-    assert STRENGTH not in site.staged and plan["evaluation"]["strengthDocuments"] == len(choose)
+    assert SCALE not in site.staged and plan["evaluation"]["scaleDocuments"] == len(choose)
 
 
 def test_control_text_only_judges_where_text_by_others_chooses(site: Site) -> None:
     site.data |= {DEPLOYED: lines(MANY), "control.txt": titled(28, 60, 400)}
     site.begin()
-    assert site.documents(STRENGTH) == MANY[1::2]
+    assert site.documents(SCALE) == MANY[1::2]
     assert len(site.documents(CONTROL)) == 28 and BY_CONTROL not in site.staged
 
 
@@ -364,7 +364,7 @@ def test_deployed_documents_that_the_corpus_repeats_are_left_out_with_a_warning(
     site.data[DEPLOYED] = lines([*MANY, entry(20, text=SAYING_THE_SAME[3]["text"])])
     (warning,) = site.begin()["warnings"]
     assert warning.startswith(f"1 documents of data/{DEPLOYED} share words with the training text")
-    assert (site.documents(OUTSIDE), site.documents(STRENGTH)) == (MANY[::2], MANY[1::2])
+    assert (site.documents(OUTSIDE), site.documents(SCALE)) == (MANY[::2], MANY[1::2])
 
 
 def test_own_held_out_text_is_not_text_by_others(site: Site) -> None:
@@ -391,6 +391,6 @@ def test_more_than_a_run_can_score_is_measured_in_part(site: Site) -> None:
     assert len(places) == MAXIMUM_WORDS // 1000
     assert places[0] < 3 and places[-1] > 96, "from all over it"
     assert "of which 50 from all over it are measured" in plan["evaluation"]["outsideText"]
-    choosing = [int(one["id"][1:]) for one in site.documents(STRENGTH)]
-    assert len(choosing) == STRENGTH_WORDS // 1000 and choosing[-1] > 90, "of the others, and no more than is needed"
+    choosing = [int(one["id"][1:]) for one in site.documents(SCALE)]
+    assert len(choosing) == SCALE_WORDS // 1000 and choosing[-1] > 90, "of the others, and no more than is needed"
     assert not set(choosing) & set(places)

@@ -36,7 +36,7 @@ HEADLINES = {
     "improved": (IMPROVED, f"Improved on {HELD_OUT}"),
     "improved-outside": (IMPROVED, f"Improved on {HELD_OUT} and on text by others"),
     "worse-outside": (WORSE_OUTSIDE, "Worse on text by others"),
-    "none-better": (NONE_BETTER, "No strength of the adapter is better than the base model"),
+    "none-better": (NONE_BETTER, "No adapter scale is better than the base model"),
     "not-shown-outside": (NOT_SHOWN, "No improvement shown on text by others"),
     "not-shown": (NOT_SHOWN, f"No improvement shown on {HELD_OUT}"),
     "control-as-much": (NOT_SHOWN, "No improvement shown: not clearly more than on unrelated text"),
@@ -208,16 +208,16 @@ def test_page_and_pdf_show_every_answer_and_the_deciding_loss_first(made: dict[s
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("improved-outside", "0.45 of the adapter is kept: of all strengths that were tried, the best on 40"),
+        ("improved-outside", "0.45 of the adapter is kept: of all scales that were tried, the best on 40"),
         ("improved", "not measured: no text was set aside for it. 0.2 of it is kept"),
-        ("strength-by-control", "0.3 of the adapter is kept: chosen, within narrow bounds, by 4 documents"),
+        ("scale-by-control", "0.3 of the adapter is kept: chosen, within narrow bounds, by 4 documents"),
         ("none-better", "0 of the adapter is kept"),
     ],
 )
-def test_the_report_shows_how_the_strength_came_about(made: dict[str, Any], name: str, told: str) -> None:
+def test_the_report_shows_how_the_scale_came_about(made: dict[str, Any], name: str, told: str) -> None:
     html = page(made[name])
     assert told in words(html)
-    assert ('id="strength-curve' in html) == (name != "improved")
+    assert ('id="scale-curve' in html) == (name != "improved")
 
 
 # The model card.

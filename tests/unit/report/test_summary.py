@@ -20,7 +20,7 @@ def test_the_example_has_the_form_of_the_types() -> None:
     assert get_args(Verdict) == VERDICTS
     example = json.loads((PROJECT / "results" / "example" / "summary.json").read_text("utf-8"))
     assert Summary.__required_keys__ - example.keys() <= {
-        "headline", "outside", "strength", "choices", "knowledge_verdict", "knowledge_reason", "knowledge_rule",
+        "headline", "outside", "scale", "choices", "knowledge_verdict", "knowledge_reason", "knowledge_rule",
     }, "what came after that run"  # fmt: skip
 
 

@@ -112,7 +112,7 @@ def test_the_verdict_follows_the_rule(
 
 
 POINTS_OF_A_CURVE = [
-    {"strength": one, "loss": 2.8 + one / 10, "difference": one / 10, "standard_error": 0.01} for one in (0.0, 0.1, 1.0)
+    {"scale": one, "loss": 2.8 + one / 10, "difference": one / 10, "standard_error": 0.01} for one in (0.0, 0.1, 1.0)
 ]
 
 
@@ -126,10 +126,10 @@ POINTS_OF_A_CURVE = [
     ],
 )
 def test_none_is_better_only_where_nothing_of_a_measured_adapter_is_kept(how: str, kept: float, verdict: str) -> None:
-    strength = {"how": how, "strength": kept, "documents": ["a"] * 20, "curve": POINTS_OF_A_CURVE}
-    judged = judge_loss(held_out(), control(), outside(), strength=strength)
+    scale = {"how": how, "scale": kept, "documents": ["a"] * 20, "curve": POINTS_OF_A_CURVE}
+    judged = judge_loss(held_out(), control(), outside(), scale=scale)
     assert judged.verdict == verdict
-    assert ("at none of 2 strengths: the best, 0.1, changed it by +0.010" in judged.reason) == (verdict == NONE_BETTER)
+    assert ("at none of 2 scales: the best, 0.1, changed it by +0.010" in judged.reason) == (verdict == NONE_BETTER)
 
 
 AS_SHARE = {"estimate": -0.05, "standard_error": 0.01, "low": -0.07, "high": -0.03}
