@@ -99,6 +99,7 @@ $(CDK): package.json package-lock.json | $(DEPENDENCIES)
 	@touch $@
 
 rehearse: $(REHEARSABLE)  ## the whole path on this machine: CORPUS=file.txt OUTSIDE=file.jsonl WORDS=n EPOCHS=n SEED=n DOMAIN=name HELD_OUT=file PROMPTS=file.jsonl SERVER=vllm ARGS="--help"
+	@$(if $(CORPUS),,captune external --optional --seconds 10)
 	@$(if $(filter vllm,$(SERVER)),captune vllm && )captune rehearse $(call given,SERVER CORPUS HELD_OUT OUTSIDE PROMPTS DOMAIN WORDS EPOCHS SEED) $(ARGS)
 
 rehearse-7b: $(REHEARSABLE)  ## the same with a model of Llama 2 7B's shape and random weights: 18 GB of memory, half an hour
@@ -142,7 +143,7 @@ bootstrap: $(DEPLOYABLE) $(CDK)  ## once per account and region: what the CDK ne
 
 deploy: $(DEPLOYABLE) $(CDK)  ## the stacks into your AWS account; set accept_eula and alert_email in cdk.json first. CHECK=no leaves the check out
 	@$(if $(filter no,$(CHECK)),,captune deployable $(ARGS))
-	@captune outside --optional
+	@captune external --optional
 	@$(RUN_CDK) deploy --all $(ARGS)
 
 destroy: $(DEPLOYABLE) $(CDK)  ## remove everything but the data; DATA=delete removes that too (after deploying with retain_data=false)

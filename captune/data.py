@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from captune import outside, text_style
+from captune import external, text_style
 from captune.account import PROJECT, Refused
 from preflight.texts import outside_text, text_file
 from preflight.texts.text_file import Document, documents, part, without_note
@@ -78,8 +78,11 @@ def styles(folder: Path = DATA, others: Path | None = None) -> Iterator[str]:
     yield text_style.EXPLAINED
     for domain in domains(folder):
         rows = pairs(folder, domain)
-        given = others or (outside.TARGET if domain == outside.DOMAIN and outside.TARGET.is_file() else None)
-        theirs = [one.text for one in _read_others(given)] if given else []
+        given = others or (external.TARGET if domain == external.DOMAIN and external.TARGET.is_file() else None)
+        read = _read_others(given) if given else []
+        theirs = [
+            one.text for one in read if not one.title.startswith(external.SETS[1].kind)
+        ]  # what is compared is abstracts
         beside = {given.name: text_style.style(theirs)} if given else {}
         for split, ending in FILES.items():
             texts: dict[str, list[str]] = {}
@@ -98,7 +101,7 @@ def styles(folder: Path = DATA, others: Path | None = None) -> Iterator[str]:
         if given:
             yield f"\n{given.name}: {text_style.repeats(theirs)}"
         else:
-            yield f"\nNo text by others to compare {domain} texts with: give --others FILE (captune outside fetches abstracts for {outside.DOMAIN} ones)."
+            yield f"\nNo text by others to compare {domain} texts with: give --others FILE (captune external fetches abstracts for {external.DOMAIN} ones)."
 
 
 def _read_others(file: Path) -> list[Document]:

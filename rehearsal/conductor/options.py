@@ -199,7 +199,7 @@ def _add_text(parser: argparse.ArgumentParser) -> None:
     add("--corpus", type=_file, metavar="FILE", help=own)
     held_out = "measure on this text; else a part of the corpus is kept apart"
     add("--heldout", "--held-out", dest="held_out", type=_file, metavar="FILE", help=held_out)
-    outside = "measure on this text of the field by others, too (JSON Lines or titled text; default: what `captune outside` fetched)"
+    outside = "measure on this text of the field by others, too (JSON Lines or titled text; default: what `captune external` fetched)"
     add("--outside", type=_file, metavar="FILE", help=outside)
     add("--prompts", type=_file, metavar="FILE", help="ask these prompts (JSON Lines)")
     add("--domain", help="one of the domains in data/ (default: medical)")

@@ -171,11 +171,11 @@ def test_a_default_rehearsal_asks_some_prompts(site: Any, project: Path) -> None
     assert files.upload(site, Options(project=project), "nosuch") == {}
 
 
-@pytest.mark.parametrize("given", [True, False], ids=["given", "what captune outside fetched"])
+@pytest.mark.parametrize("given", [True, False], ids=["given", "what captune external fetched"])
 def test_a_default_rehearsal_measures_a_part_of_text_by_others(
     site: Any, project: Path, tmp_path: Path, given: bool
 ) -> None:
-    texts = [f"{n} of all the {'many different words ' * 82}" for n in range(56)]
+    texts = [f"{n} of all the {'many different words ' * 212}" for n in range(56)]
     rows = [json.dumps({"id": f"o{n}", "title": f"T{n}", "text": text}) for n, text in enumerate(texts)]
     outside = tmp_path / "others.txt" if given else project / "data" / "medicaloutside.jsonl"
     outside.write_text("".join(f"# T{n}\n\n{text}\n\n" for n, text in enumerate(texts)) if given else "\n".join(rows))

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from captune.outside import TARGET
+from captune.external import TARGET
 from captune.report import judged_again
 from report.findings.verdict import IMPROVED
 from verification.experiments.experiments import OUTSIDE_SHA256, PROJECT, Experiment, all_experiments
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m verification
     parser.add_argument("--table", action="store_true", help="run nothing: judge the figures in results/evidence.json")
     outside = (
         "text of the field by others (JSON Lines or titled text), on which every experiment is measured too "
-        "(default: what captune outside wrote)"
+        "(default: what captune external wrote)"
     )
     parser.add_argument("--outside", type=Path, metavar="FILE", help=outside)
     given = parser.parse_args(arguments)
@@ -65,7 +65,7 @@ def _outside(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Path
         return None
     path: Path = given.outside or TARGET
     if not path.is_file():
-        hint = "" if given.outside else ": run captune outside first, which fetches the declared text by others"
+        hint = "" if given.outside else ": run captune external first, which fetches the declared text by others"
         parser.error(f"there is no file {path}{hint}")
     return path.resolve()
 

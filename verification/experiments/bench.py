@@ -22,7 +22,7 @@ from typing import Any, cast
 import jinja2
 
 from captune.check.files import Folder
-from captune.outside import TARGET
+from captune.external import TARGET
 from common.contracts import run_folder
 from common.errors import CaptuneError
 from common.settings import TrainingSettings, check_of
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m verification
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=style)
     parser.add_argument("--words", type=int, default=DEFAULT_WORDS, help="words of the corpus (default: %(default)s)")
     parser.add_argument("--documents", type=int, default=MOST_DOCUMENTS, help="measured at most (default: %(default)s)")
-    outside = "measure on this text by others, too, of which one half chooses the adapter scale (default: what captune outside fetched)"
+    outside = "measure on this text by others, too, of which one half chooses the adapter scale (default: what captune external fetched)"
     parser.add_argument(
         "--outside", type=Path, metavar="FILE", default=TARGET if TARGET.is_file() else None, help=outside
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from captune import data as texts
-from captune import outside
+from captune import external
 from captune.data import DATA, domains
 from preflight.texts.held_out import Overlap
 from preflight.texts.text_file import Document, documents, note
@@ -36,7 +36,7 @@ def whole(document: Document) -> str:
 
 
 def test_every_text_says_at_its_top_what_it_is() -> None:
-    files = [*DATA.glob("*.txt"), *outside.CORPORA[1].parent.glob("*.txt")]
+    files = [*DATA.glob("*.txt"), *external.CORPORA[1].parent.glob("*.txt")]
     (said,) = {note(file.read_text("utf-8")) for file in files}
     assert "a language model (Claude, by Anthropic)" in said and "are made up" in said
     assert "nobody who practises medicine" in said and "Not for clinical use" in said

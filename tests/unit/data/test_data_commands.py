@@ -1,18 +1,13 @@
-"""`captune data` and `captune outside`: counts by register and area, the stand-in's loss, how texts are written, and which public abstracts are chosen."""
+"""`captune data`: counts by register and area, the proxy model's loss, and how texts are written."""
 
-import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from captune import data, outside, text_style
-from captune.__main__ import app
-from captune.account import PROJECT, Refused
+from captune import data, external, text_style
+from captune.account import Refused
 from captune.data import Fact, Statements
-from preflight.texts import outside_text
 from preflight.texts.text_file import documents
 from tests.doubles.texts import prose
 
@@ -83,87 +78,6 @@ def test_a_fact_is_stated_by_a_sentence_that_names_subject_and_object() -> None:
     assert (stated.sentences, stated.documents) == (4, 2)
 
 
-# Public abstracts
-
-GENES = "A gene was read. Each gene had a mutation."
-
-
-def record(title: str = "Do walks help?", text: str = "", meshes: tuple[str, ...] = ("Humans",)) -> dict[str, Any]:
-    """A record of the set's form, all invented."""
-    contexts = [prose(60, len(text)), text]
-    return {"QUESTION": title, "CONTEXTS": contexts, "LONG_ANSWER": "So it was.", "MESHES": list(meshes)}
-
-
-@pytest.mark.parametrize(
-    ("made", "chosen"),
-    [
-        (record("Is the gene read?", GENES), True),
-        (record(text=GENES, meshes=("Humans", "Genes")), True),
-        (record(text=GENES), False),
-        (record("Is the gene read?", "One gene."), False),
-        (record("Leiomyosarcoma", "Tumours and metastases."), True),
-        (record("Is general practice generic?", GENES), False),
-    ],
-)
-def test_an_abstract_needs_words_of_an_area_in_title_and_text(made: dict[str, Any], chosen: bool) -> None:
-    assert [one["id"] for one in outside.chosen({"7": made})] == (["pubmed-7"] if chosen else [])
-
-
-def test_the_abstracts_densest_in_words_of_an_area_are_taken() -> None:
-    numbers = range(1, outside.AREA_ABSTRACTS + 3)
-    many = {str(n): record("Is the gene read?", GENES + prose(40 + n, n)) for n in numbers}
-    found = [one["id"] for one in outside.chosen(many)]
-    assert len(found) == outside.AREA_ABSTRACTS
-    assert "pubmed-1" in found and f"pubmed-{outside.AREA_ABSTRACTS + 2}" not in found
-
-
-@pytest.mark.parametrize("by_hand", [True, False])
-def test_nothing_of_the_corpus_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_hand: bool) -> None:
-    content = json.dumps({n: record("Is the gene read?", f"{GENES} {prose(40, 500 + n)}") for n in range(8)}).encode()
-    target, file, corpus = tmp_path / "new" / "set.jsonl", tmp_path / "ori_pqal.json", tmp_path / "corpus.txt"
-    file.write_bytes(content)
-    corpus.write_text(f"# A\n\n{prose(40, 503)}")
-    monkeypatch.setattr(outside, "SHA256", hashlib.sha256(content).hexdigest())
-    monkeypatch.setattr(outside, "CORPORA", (corpus,))
-    monkeypatch.setattr(outside, "ADDRESS", "file:///nowhere.json" if by_hand else file.as_uri())
-    printed = outside.fetch(file if by_hand else None, target)
-    found = [one.id for one in outside_text.read(target.read_bytes(), target.name)]
-    assert found == [f"pubmed-{n}" for n in range(8) if n != 3]
-    assert "7 abstracts" in printed and "1 more share" in printed
-    assert list(target.parent.iterdir()) == [target]
-    file.write_bytes(content + b" ")
-    with pytest.raises(Refused, match="its SHA-256 is"):
-        outside.fetch(file, tmp_path / "other.jsonl")
-    assert not (tmp_path / "other.jsonl").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "fix"),
-    [([], "captune outside --from-file FILE"), (["--from-file", "lost.json"], "Correct its path: ls ")],
-)
-def test_without_the_file_the_fix_is_printed(words: list[str], fix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outside, "ADDRESS", "file:///nowhere.json")
-    answer = CliRunner().invoke(app, ["outside", *words])
-    assert answer.exit_code == 1 and fix in answer.output
-
-
-def test_a_deployment_goes_on_without_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outside, "ADDRESS", "file:///nowhere.json")
-    monkeypatch.setattr(outside, "TARGET", tmp_path / "medicaloutside.jsonl")
-    answer = CliRunner().invoke(app, ["outside", "--optional"])
-    assert answer.exit_code == 0
-    assert "going on without text by others" in answer.output and "--from-file FILE" in answer.output
-    outside.TARGET.write_text("there")
-    again = CliRunner().invoke(app, ["outside", "--optional"])
-    assert (again.exit_code, again.output, outside.TARGET.read_text()) == (0, "", "there")
-
-
-def test_the_file_lies_where_a_deployment_takes_it_along_and_git_does_not() -> None:
-    assert PROJECT / "data" / f"{outside.DOMAIN}{outside_text.DEPLOYED}" == outside.TARGET
-    ignored = (PROJECT / ".gitignore").read_text("utf-8").splitlines()
-    assert f"data/*{outside_text.DEPLOYED}" in ignored
-
-
 # captune data --style: figures that can be counted by hand, and what a text says twice ------------------------------------
 
 
@@ -189,11 +103,11 @@ TWO = [
 def test_registers_stand_beside_a_text_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = (("Of two", "a", "abstract", "train", text) for text in TWO)
     medical = made(tmp_path, "medical", one, two, ("Third", "a", "report", "train", prose(60)))
-    monkeypatch.setattr(outside, "TARGET", medical / "others.txt")
+    monkeypatch.setattr(external, "TARGET", medical / "others.txt")
     alone = "\n".join(data.styles(medical))
-    assert "others.txt" not in alone and "captune outside" in alone
-    outside.TARGET.write_text("".join(f"# {n}\n\n{prose(60, 100 + n)}\n" for n in range(5)))
-    for given in (None, outside.TARGET):
+    assert "others.txt" not in alone and "captune external" in alone
+    external.TARGET.write_text("".join(f"# {n}\n\n{prose(60, 100 + n)}\n" for n in range(5)))
+    for given in (None, external.TARGET):
         printed = "\n".join(data.styles(medical, given))
         table = printed.partition("medicaldataset.txt")[2]
         cells = {line.split()[0]: line.split()[1:] for line in table.splitlines()[1:4]}

@@ -75,7 +75,7 @@ def test_items_that_gained_and_lost_most_are_shown_with_the_rule_that_chose_them
 @pytest.mark.parametrize(("domain", "fits"), [("medical", True), ("support", False), (None, False)])
 def test_medical_abstracts_are_recommended_to_a_medical_run_only(domain: str | None, fits: bool) -> None:
     shown = said(show_summary, {"verdict": "improved", "domain": domain, "heldout": {"tokens": 9}, "outside": None})
-    assert ("captune outside" in shown) == fits
+    assert ("captune external" in shown) == fits
 
 
 def names(folder: Path) -> set[str]:

@@ -39,7 +39,7 @@ def test_a_link_to_a_file_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["check"], ["check", "--outside"], ["check", "--prompts"], ["estimate", "--corpus"], ["sample"],
-    ["data", "--style", "--others"], ["outside", "--from-file"], ["benchmark", "latest"], ["rehearse", "--corpus"]], ids=" ".join)  # fmt: skip
+    ["data", "--style", "--others"], ["external", "--from-file"], ["benchmark", "latest"], ["rehearse", "--corpus"]], ids=" ".join)  # fmt: skip
 def test_every_command_names_a_pipe(tmp_path: Path, words: list[str]) -> None:
     os.mkfifo(tmp_path / "mine.jsonl")
     code, text = said(*words, tmp_path / "mine.jsonl")

@@ -1,0 +1,96 @@
+"""`captune corpus`: writes a training text of openly licensed text by others, which this project may not ship.
+
+It shares no document with the external test set of `captune external`, and no run of eight words with a document of it.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from captune import external
+from captune.account import Refused
+from captune.public_text import ABSTRACTS, MEDQUAD, abstracts, pages
+from common.text import count_words
+from preflight.texts.held_out import Overlap
+
+# A heading or a point of a list, most of which repeat a sentence of the text.
+_LEAST_WORDS, _POINT = 8, re.compile(r"[-*•] ")
+
+
+class Name(StrEnum):
+    """The sources of a training text."""
+
+    MEDQUAD = MEDQUAD.name
+    ABSTRACTS = ABSTRACTS.name
+
+
+def command(
+    source: Annotated[Name, typer.Argument(help="medquad: pages of the NIH for patients. abstracts: of PubMed.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="The file to write; SOURCE.txt by default.")] = None,
+    words: Annotated[
+        int, typer.Option(min=0, help="Take about this many words, those densest in words of the field; 0 for all.")
+    ] = 0,
+    from_file: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A source's file that you downloaded.")
+    ] = None,
+) -> None:
+    """Fetches the source and writes a corpus with its licence."""
+    files, target = from_file or [], out or Path(f"{source}.txt")
+    tested = [row for one in external.SETS for row in one.fetch(files)]
+    of = next(one.source for one in external.SETS if one.source.name == source)
+    taken = chosen(of.fetch(files), source is Name.ABSTRACTS, tested, words)
+    if not taken:
+        raise Refused(f"No document of {source} is left. Take more: --words 0")
+    parts = [f"<!-- {of.attribution} -->\n", *(f"# {title}\n\n{text}\n" for title, text in taken)]
+    partial = target.with_name(f"{target.name}.partial")
+    partial.write_text("\n".join(parts), "utf-8")
+    os.replace(partial, target)
+    total = sum(count_words(text) for _, text in taken)
+    print(f"{len(taken)} documents, {total:,} words, in {target}. {of.attribution}")
+    print(
+        f"Rehearse with it, and measure on the external test set: make rehearse CORPUS={target} OUTSIDE={os.path.relpath(external.TARGET)}"
+    )
+
+
+def chosen(content: bytes, of_abstracts: bool, tested: list[dict[str, str]], words: int = 0) -> list[tuple[str, str]]:
+    """Title and text of a source's documents of the field, the densest in its words first, until there are so many words.
+
+    What the external test set holds is left out, and what shares eight words in a row with a document of it.
+    """
+    overlap, ids = Overlap(one["text"] for one in tested), {one["id"] for one in tested}
+    dense = []
+    for place, (name, title, text) in enumerate(_abstracts(content) if of_abstracts else _pages(content)):
+        size = count_words(text)
+        times = max(len(pattern.findall(f"{title}\n{text}")) for pattern in external.PATTERNS.values())
+        if times >= external.LEAST_IN_TEXT and name not in ids and overlap.first(text) is None:
+            dense.append((-times / size, place, size, title, text))
+    found, total = [], 0
+    for _, _, size, title, text in sorted(dense):
+        if words and total >= words:
+            break
+        found.append((title, text))
+        total += size
+    return found
+
+
+def _abstracts(content: bytes) -> Iterator[tuple[str, str, str]]:
+    for one in abstracts(content):
+        yield f"pubmed-{one.number}", one.title, one.text
+
+
+def _pages(content: bytes) -> Iterator[tuple[str, str, str]]:
+    """Pages but those of Genetics Home Reference, which the test set is of, without their headings and lists."""
+    for one in pages(content):
+        if one.folder != external.GENETICS:
+            parts = [
+                part
+                for part in one.text().split("\n\n")
+                if len(part.split()) >= _LEAST_WORDS and not _POINT.match(part)
+            ]
+            if text := "\n\n".join(dict.fromkeys(parts)):
+                yield f"{one.folder}-{one.number}", one.title, text
