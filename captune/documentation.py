@@ -1,4 +1,4 @@
-"""`captune readme`: puts what the code knows, and what programs printed, into the README and docs/.
+"""`captune dev pages`: copies tables from the code, and the output of programs, into the README and docs/.
 
 The text between `<!-- name -->` and `<!-- end -->` is replaced: by a table that is made here from the code, or by results/name.md.
 A test fails while a page is not what this command would write.
@@ -56,19 +56,19 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _errors(when: str) -> str:
     known = {name: kind for name, kind in errors.kinds().items() if kind.when == when}
     rows = [(f"`{name}`", (kind.__doc__ or "").strip(), kind.advice) for name, kind in known.items()]
-    return markdown_table(("error", "what it means", "what to do"), rows)
+    return markdown_table(("error", "meaning", "fix"), rows)
 
 
 def _errors_of_step_functions() -> str:
     return markdown_table(
-        ("error or status", "what to do"), [(f"`{name}`", text) for name, text in errors.OF_STATUSES.items()]
+        ("error or status", "fix"), [(f"`{name}`", text) for name, text in errors.OF_STATUSES.items()]
     )
 
 
 def _alarms() -> str:
     longest = alarms.longest_endpoint_seconds(settings.Settings().endpoint_deadline_minutes)
     rows = [(f"**{alarms.alarm_name(name)}**", alarms.says(name, longest)) for name in alarms.NAMES]
-    return markdown_table(("alarm", "what it means and what to do"), rows)
+    return markdown_table(("alarm", "meaning and fix"), rows)
 
 
 def _models() -> str:
@@ -88,11 +88,11 @@ def _states(definition: str) -> str:
         for name, state in all_states(load_definition(PROJECT / f"stacks/{definition}.asl.yaml"))
         if state["Type"] in ("Task", "Parallel")
     ]
-    return markdown_table(("state", "what it does"), rows)
+    return markdown_table(("state", "action"), rows)
 
 
 def _functions() -> str:
-    rows = [(one.name, one.caller, one.reads, one.changes) for one in functions.FUNCTIONS.values()]
+    rows = [(f"`{one.name}`", one.caller, one.reads, one.changes) for one in functions.FUNCTIONS.values()]
     return markdown_table(("Lambda", "called by", "reads", "changes"), rows)
 
 
@@ -100,11 +100,11 @@ def _openai_api() -> str:
     from rehearsal.sagemaker.real.server import completion_request
 
     names = [
-        ("serves", completion_request.SERVED),
-        ("refuses, but for the value that changes nothing", completion_request.WITHOUT_EFFECT),
+        ("accepts", completion_request.SERVED),
+        ("rejects, unless the value has no effect", completion_request.WITHOUT_EFFECT),
     ]
     rows = [(how, ", ".join(f"`{one}`" for one in known)) for how, known in names]
-    return markdown_table(("a rehearsed run", "members"), rows)
+    return markdown_table(("your machine", "members"), rows)
 
 
 def all_states(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
