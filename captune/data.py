@@ -43,10 +43,14 @@ Score = Callable[[list[str]], list[tuple[float, int]]]  # texts to (summed nats,
 
 
 def command(
-    loss: Annotated[bool, typer.Option("--loss", help="The stand-in's loss by register instead.")] = False,
-    words: Annotated[int, typer.Option(help="Of each register for --loss; 0 for all of it.")] = DEFAULT_WORDS,
-    style: Annotated[bool, typer.Option("--style", help="How they are written, by register, instead.")] = False,
-    others: Annotated[Path | None, typer.Option(metavar="FILE", help="A text by others to set beside it.")] = None,
+    loss: Annotated[bool, typer.Option("--loss", help="Print the proxy model's loss by register instead.")] = False,
+    words: Annotated[
+        int, typer.Option(metavar="N", help="Use N words of each register for --loss; 0 for all of it.")
+    ] = DEFAULT_WORDS,
+    style: Annotated[bool, typer.Option("--style", help="Print how they are written, by register, instead.")] = False,
+    others: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Compare with this external test set.", show_default=False)
+    ] = None,
 ) -> None:
     """Prints the counts, the losses or the figures of style."""
     found = styles(others=others) if style else [losses(words=words, others=others)] if loss else count()

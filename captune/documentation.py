@@ -1,10 +1,9 @@
-"""`captune readme`: puts what the code knows, and what programs printed, into the README and docs/.
+"""`captune dev pages`: puts tables of the code, and figures that programs printed, into the README and docs/.
 
 The text between `<!-- name -->` and `<!-- end -->` is replaced: by a table that is made here from the code, or by results/name.md.
 A test fails while a page is not what this command would write.
 """
 
-import argparse
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,12 +20,10 @@ RESULTS = PROJECT / "results"
 _SECTION = re.compile(r"<!-- ([a-z0-9-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
-def main(arguments: list[str] | None = None, prog: str = "python -m captune.documentation") -> int:
-    """Rewrites the pages; answers the exit code."""
-    argparse.ArgumentParser(prog=prog, description=__doc__).parse_args(arguments)
+def command() -> None:
+    """Rewrites the pages."""
     for path in pages():
         path.write_text(filled(path.read_text("utf-8"), RESULTS), "utf-8")
-    return 0
 
 
 def pages() -> list[Path]:

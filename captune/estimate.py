@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from captune.account import Context, Region, given_settings
+from captune.account import given_settings
 from captune.account import settings as settings_of
 from captune.costs import allowance_of, clock_time, expected_run, tokens_learnt
 from captune.data import DATA
+from captune.flags import Region
+from captune.flags import Settings as Given
 from common import estimate, records
 from common.cards import Card, card_of, serving_bytes, training_memory
 from common.errors import DatasetRejected, PriceUnknown
@@ -29,10 +31,13 @@ from stacks.definitions import run_settings
 
 def command(
     corpus: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE ...", help="The texts to train on (default: the domain's own).")
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE ...", help="Estimate for these texts (default: the domain's own).", show_default=False
+        ),
     ] = None,
     more: Annotated[list[Path] | None, typer.Argument(metavar="FILE", hidden=True)] = None,  # --corpus one.txt two.txt
-    given: Context = None,
+    given: Given = None,
     region: Region = None,
 ) -> None:
     """Prints tokens, seconds, dollars and memory, each with its source."""

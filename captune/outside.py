@@ -1,4 +1,4 @@
-"""`captune outside`: fetches a public set of abstracts to measure on, text of the medical domain's field that others wrote.
+"""`captune external`: fetches public abstracts of the medical domain's field as an external test set.
 
 It is PubMedQA's expert-labelled part (Jin et al., 2019), from its public home at a fixed commit; MIT licence. Nothing of it is part of this project: git
 ignores the file. It lies beside the corpus, so that a deployment and a rehearsal take it along, and a run of the domain's own corpus measures on it.
@@ -33,7 +33,7 @@ TARGET = PROJECT / "data" / f"{DOMAIN}{DEPLOYED}"
 COMMIT = "1cbae8e92f72f20c8d3747cbb3bf5bc53554d997"  # of github.com/pubmedqa/pubmedqa
 ADDRESS = f"https://raw.githubusercontent.com/pubmedqa/pubmedqa/{COMMIT}/data/ori_pqal.json"
 SHA256 = "8b3276be8942ebbd77f3ddcda12c1749bf0e490045a736fd8438ee40cf37a41d"
-_BY_HAND = f"Download {ADDRESS} with a browser on a machine that reaches it, copy the file here, and: captune outside --from-file FILE"
+_BY_HAND = f"Download {ADDRESS} with a browser on a machine that reaches it, copy the file here, and: captune external --from-file FILE"
 _SECONDS = 60
 _LARGEST_BYTES = 16 * 2**20  # the file has 2.5 MiB
 
@@ -58,7 +58,10 @@ AREAS: Mapping[str, tuple[str, ...]] = {
 
 
 def command(
-    from_file: Annotated[Path | None, typer.Option(metavar="FILE", help="The file, downloaded by hand.")] = None,
+    from_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Read this file, which you downloaded yourself.", show_default=False),
+    ] = None,
     optional: Annotated[
         bool,
         typer.Option("--optional", help="Do nothing if the file is there, and do not fail if it cannot be fetched."),
@@ -72,7 +75,7 @@ def command(
     except Refused as error:
         if not optional:
             raise
-        print(as_typed(f"captune: going on without text by others, so no run will measure the model on it. {error}"))
+        print(as_typed(f"captune: no external test set, so runs will not measure the model on one. {error}"))
 
 
 def fetch(source: Path | None = None, target: Path = TARGET) -> str:

@@ -18,8 +18,9 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from captune import account
-from captune.account import Refused, Region
+from captune.account import Refused
 from captune.fetch import stored_plan
+from captune.flags import AsJson, Region, RunName
 from captune.kept_run import kept, name_of, not_found
 from common.aws import unless
 from common.clock import from_iso, now, schedule_time
@@ -37,8 +38,6 @@ RESULTS = Path("results")
 _SCHEDULE_FIELDS = (
     "Name", "Description", "ScheduleExpressionTimezone", "FlexibleTimeWindow", "ActionAfterCompletion", "Target", "State",
 )  # fmt: skip
-Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of sentences.")]
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,9 @@ class Deployment:
 
 
 def serve_command(
-    run: Run,
+    run: RunName,
     minutes: Annotated[
-        int, typer.Option(min=1, max=240, help="How long the endpoint stays once it is in service.")
+        int, typer.Option(min=1, max=240, metavar="N", help="Keep the endpoint for N minutes once it is in service.")
     ] = 60,
     as_json: AsJson = False,
     region: Region = None,
@@ -85,8 +84,10 @@ def serve_command(
 
 
 def extend_command(
-    run: Run,
-    minutes: Annotated[int, typer.Option(min=1, max=240, help="How much longer the endpoint stays.")] = 30,
+    run: RunName,
+    minutes: Annotated[
+        int, typer.Option(min=1, max=240, metavar="N", help="Keep the endpoint for N minutes longer.")
+    ] = 30,
     as_json: AsJson = False,
     region: Region = None,
 ) -> None:
@@ -100,13 +101,13 @@ def extend_command(
     )
 
 
-def stop_command(run: Run, as_json: AsJson = False, region: Region = None) -> None:
+def stop_command(run: RunName, as_json: AsJson = False, region: Region = None) -> None:
     """Ends a run and its endpoint now."""
     found = stop(_deployment(run, region), name_of(run), now())
     _tell(found, as_json, f"TearDown has started: {found['tearDown']}. {ENDING}")
 
 
-ENDING = "It deletes what bills and settles the run; what was reserved and not used goes back. You get an e-mail when it is done."
+ENDING = "It deletes the billable resources and records the actual cost; the unused rest of the reservation is released. You get an e-mail when it is done."
 
 
 def _deployment(run: str, region: str | None) -> Deployment:
@@ -197,7 +198,7 @@ def stop(deployment: Deployment, run: str, moment: datetime) -> dict[str, Any]:
             raise not_found(run, [], "in the ledger")
         if item["state"] == "settled":
             cost = dollars(item["actual_cents"])
-            raise Refused(f"{run} ended and was settled at {item['settled_at']}: it did cost {cost}.")
+            raise Refused(f"{run} has ended. Its cost, recorded at {item['settled_at']}, is {cost}.")
         arn = item["execution_arn"]
     started = start_tear_down(deployment.client("stepfunctions"), deployment.tear_down, run, arn, moment)
     return {"run": run, "tearDown": started}

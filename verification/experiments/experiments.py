@@ -116,7 +116,7 @@ class Experiment:
         if self.corpus is None:
             return line
         # The null texts are measured on the documents and prompts of the medical domain.
-        line += ["--corpus", str(self.corpus), "--heldout", str(self.held_out)]
+        line += ["--corpus", str(self.corpus), "--held-out", str(self.held_out)]
         return [*line, "--prompts", str(DATA / "medicalprompts.jsonl")]
 
 

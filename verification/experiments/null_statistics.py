@@ -1,22 +1,21 @@
-"""How often the verdict is wrong when nothing was learned, and how often it is right when something was.
-
-    captune nulls            # 2,000 nulls a row
-    captune nulls --quick    # 300 a row
+"""`captune dev false-positives`: how often the verdict is wrong without an effect, and how often it is right with one.
 
 Every row simulates held-out sets as the report meets them (documents of unequal length, one loss difference each), sends
-them through the report's own interval, sign-flip test and verdict, and counts. Null: the mean difference is zero. `skewed` draws from a
-shifted log-normal of skewness 1.75: most documents improve a little and a few get much worse, which is the hardest case.
+them through the report's own interval, sign-flip test and verdict, and counts. In a negative control the mean difference is zero. `skewed` draws
+from a shifted log-normal of skewness 1.75: most documents improve a little and a few get much worse, which is the hardest case.
 """
 
-import argparse
 import math
 import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import typer
+
+from rehearsal.conductor.options import one_of
 from report.findings.intervals import interval
 from report.findings.recall import clustered_mean
 from report.findings.statistics import compare_gains, sign_flip
@@ -313,21 +312,23 @@ PARTS = {
 }
 
 
-def main(arguments: list[str] | None = None, prog: str = "python -m verification.experiments.null_statistics") -> int:
-    """Print the tables; exit 1 where a null row is called improved more often than 5 %, beyond chance."""
-    style = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=style)
-    parser.add_argument("--quick", action="store_true", help="300 simulated runs a row, 100 for power")
-    parser.add_argument("--part", action="append", choices=PARTS, help="print this table only; may be repeated")
-    chosen = parser.parse_args(arguments)
-    runs, power_runs = (300, 100) if chosen.quick else (2_000, 300)
+def command(
+    quick: Annotated[bool, typer.Option("--quick", help="Simulate 300 runs a row, and 100 for power.")] = False,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PART", parser=one_of(PARTS), help=f"Print only this table: {', '.join(PARTS)}; may be repeated."
+        ),
+    ] = None,
+) -> int:
+    """Print the tables; exit 1 where a null row is called improved more often than 5 %, beyond chance.
+
+    The exit code is 1 if a negative control is called improved in more than 5% of its runs, beyond chance.
+    """
+    runs, power_runs = (300, 100) if quick else (2_000, 300)
     started, failed = time.monotonic(), False
-    for name in chosen.part or PARTS:
+    for name in part or PARTS:
         failed |= PARTS[name](runs, power_runs)
         print()
     print(f"{'FAILED' if failed else 'ok'} in {time.monotonic() - started:.0f} s")
     return int(failed)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

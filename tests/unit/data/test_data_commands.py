@@ -1,4 +1,4 @@
-"""`captune data` and `captune outside`: counts by register and area, the stand-in's loss, how texts are written, and which public abstracts are chosen."""
+"""`captune data` and `captune external`: counts by register and area, the proxy model's loss, how texts are written, and which public abstracts are chosen."""
 
 import hashlib
 import json
@@ -139,22 +139,22 @@ def test_nothing_of_the_corpus_is_fetched(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     ("words", "fix"),
-    [([], "captune outside --from-file FILE"), (["--from-file", "lost.json"], "Correct its path: ls ")],
+    [([], "captune external --from-file FILE"), (["--from-file", "lost.json"], "Correct its path: ls ")],
 )
 def test_without_the_file_the_fix_is_printed(words: list[str], fix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outside, "ADDRESS", "file:///nowhere.json")
-    answer = CliRunner().invoke(app, ["outside", *words])
+    answer = CliRunner().invoke(app, ["external", *words])
     assert answer.exit_code == 1 and fix in answer.output
 
 
 def test_a_deployment_goes_on_without_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outside, "ADDRESS", "file:///nowhere.json")
     monkeypatch.setattr(outside, "TARGET", tmp_path / "medicaloutside.jsonl")
-    answer = CliRunner().invoke(app, ["outside", "--optional"])
+    answer = CliRunner().invoke(app, ["external", "--optional"])
     assert answer.exit_code == 0
-    assert "going on without text by others" in answer.output and "--from-file FILE" in answer.output
+    assert "no external test set" in answer.output and "--from-file FILE" in answer.output
     outside.TARGET.write_text("there")
-    again = CliRunner().invoke(app, ["outside", "--optional"])
+    again = CliRunner().invoke(app, ["external", "--optional"])
     assert (again.exit_code, again.output, outside.TARGET.read_text()) == (0, "", "there")
 
 
@@ -191,7 +191,7 @@ def test_registers_stand_beside_a_text_by_others(tmp_path: Path, monkeypatch: py
     medical = made(tmp_path, "medical", one, two, ("Third", "a", "report", "train", prose(60)))
     monkeypatch.setattr(outside, "TARGET", medical / "others.txt")
     alone = "\n".join(data.styles(medical))
-    assert "others.txt" not in alone and "captune outside" in alone
+    assert "others.txt" not in alone and "captune external" in alone
     outside.TARGET.write_text("".join(f"# {n}\n\n{prose(60, 100 + n)}\n" for n in range(5)))
     for given in (None, outside.TARGET):
         printed = "\n".join(data.styles(medical, given))
