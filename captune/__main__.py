@@ -4,6 +4,7 @@ import errno
 import inspect
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -82,6 +83,10 @@ _NO_ANSWER = (
     "and that the stacks are deployed in this region."
 )
 _NO_NETWORK = "Check that this machine reaches AWS: the network, the proxy (HTTPS_PROXY) and the region."
+_NOT_DEPLOYED = "Deploy with make deploy, or name the region of your stacks: --region NAME"
+_DENIED = (
+    "Your AWS user or role lacks this permission: allow {action} for it. aws sts get-caller-identity shows who you are."
+)
 _NO_ROOM = "Make room on that disk, then start the command again."
 _NOT_YOURS = "Name a place where you may write, or change its permissions: ls -ld shows them."
 _REMEDIES = {
@@ -132,6 +137,7 @@ def _told(error: Exception) -> str | None:
     from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
     from captune.account import NotDeployed, Refused
+    from common.aws import error_code
     from common.errors import CaptuneError
     from rehearsal.programs import CannotRun, as_typed
     from stacks.configuration.settings import SettingsError
@@ -143,8 +149,13 @@ def _told(error: Exception) -> str | None:
             return None  # Typer ends quietly when the reader of a pipe has left
         case Refused() | SettingsError() | CaptuneError() | CannotRun() | UnicodeDecodeError():
             return as_typed(str(error))
-        case ClientError() | BotoCoreError() | NotDeployed():
+        case NotDeployed():
+            return f"{type(error).__name__}: {error}. {_NOT_DEPLOYED}"
+        case ClientError() | BotoCoreError():
             remedy = _NO_NETWORK if isinstance(error, ConnectionError | HTTPClientError) else _NO_ANSWER
+            if isinstance(error, ClientError) and "AccessDenied" in error_code(error):
+                named = re.search(r"perform: (\S+)", str(error))
+                remedy = _DENIED.format(action=named[1] if named else error.operation_name)
             return f"{type(error).__name__}: {error}\n{remedy}"
         case OSError():  # some errors of botocore are of this kind too
             what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from captune import account
 from captune.account import Refused, output
 from captune.flags import AsJson, Region, Results, RunName
-from captune.kept_run import ADAPTER, kept, local_path, name_of, not_found, only_here
+from captune.kept_run import ADAPTER, kept, local_path, name_in, not_found, only_here
 from common.contracts import run_folder
 from common.storage import Storage
 
@@ -44,9 +44,9 @@ def command(
     here = kept(run, results, whole_name=True)
     if here is not None and here.rehearsed:
         raise Refused(f"{here.folder} is a rehearsed run: all of it is there already, the adapter in {ADAPTER}/.")
-    name = name_of(run)
     with only_here(run, results):
         session = account.session(region)
+        name = name_in(session, run)
         s3, bucket = session.client("s3"), output(session, "BucketName")
     files = fetch(s3, bucket, name, results)
     if as_json:

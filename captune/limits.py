@@ -13,7 +13,7 @@ from captune import account
 from captune.account import output
 from captune.fetch import listed, stored_plan
 from captune.flags import Region, RunName
-from captune.kept_run import name_of
+from captune.kept_run import name_in
 from common.aws import or_none
 from common.contracts import run_folder
 from common.storage import Storage
@@ -54,7 +54,7 @@ def command(
 ) -> None:
     """Prints the table."""
     session = account.session(region)
-    print(table(read_evidence(session.client, output(session, "BucketName"), name_of(run))))
+    print(table(read_evidence(session.client, output(session, "BucketName"), name_in(session, run))))
 
 
 def read_evidence(client: Callable[[str], Any], bucket: str, run: str) -> Evidence:

@@ -21,7 +21,7 @@ from captune import account
 from captune.account import Refused
 from captune.fetch import stored_plan
 from captune.flags import AsJson, Region, RunName
-from captune.kept_run import kept, name_of, not_found
+from captune.kept_run import kept, name_in, not_found
 from common.aws import unless
 from common.clock import from_iso, now, schedule_time
 from common.contracts import run_folder
@@ -73,7 +73,7 @@ def serve_command(
     region: Region = None,
 ) -> None:
     """Starts an endpoint for what a run has trained."""
-    found = serve(_deployment(run, region), name_of(run), minutes)
+    found = serve(*_deployed(run, region), minutes)
     named = found["run"]
     _tell(
         found,
@@ -92,7 +92,7 @@ def extend_command(
     region: Region = None,
 ) -> None:
     """Keeps the endpoint of a run for longer, where the cap allows it."""
-    found = extend(_deployment(run, region), name_of(run), minutes, now())
+    found = extend(*_deployed(run, region), minutes, now())
     _tell(
         found,
         as_json,
@@ -103,20 +103,21 @@ def extend_command(
 
 def stop_command(run: RunName, as_json: AsJson = False, region: Region = None) -> None:
     """Ends a run and its endpoint now."""
-    found = stop(_deployment(run, region), name_of(run), now())
+    found = stop(*_deployed(run, region), now())
     _tell(found, as_json, f"TearDown has started: {found['tearDown']}. {ENDING}")
 
 
 ENDING = "It deletes the billable resources and records the actual cost; the unused rest of the reservation is released. You get an e-mail when it is done."
 
 
-def _deployment(run: str, region: str | None) -> Deployment:
+def _deployed(run: str, region: str | None) -> tuple[Deployment, str]:
     here = kept(run, RESULTS, whole_name=True)
     if here is not None and here.rehearsed:
         raise Refused(
             f"{here.name} was rehearsed on this machine: it has no endpoint to start, to keep or to end. captune use {here.folder} serves it here, at no cost."
         )
-    return Deployment.of(account.session(region))
+    session = account.session(region)
+    return Deployment.of(session), name_in(session, run)
 
 
 def _tell(found: dict[str, Any], as_json: bool, words: str) -> None:

@@ -147,7 +147,7 @@ def json_object(text: str) -> dict[str, Any]:
             sys.stdin.read() if text == "-" else Path(text).read_text("utf-8") if os.path.isfile(text) else text
         )
     except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"{text} is neither a file nor JSON: {error}") from error
+        raise typer.BadParameter(f"{text} is not a file or JSON object: {error}") from error
     if not isinstance(found, dict):
         raise typer.BadParameter("the input must be a JSON object, for example {}")
     return found
