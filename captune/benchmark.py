@@ -214,7 +214,7 @@ def plan_of(count: Mapping[str, Any], check: Mapping[str, Any], letters: int, st
 
 
 def plan_words(plan: Mapping[str, Any], run: str) -> str:
-    """The plan for a person."""
+    """The plan in sentences."""
     least, left, minutes = (plan[key] for key in ("smallest_difference", "endpoint_minutes_left", "minutes"))
     words = f"{plural(plan['items'], 'item')}, {plan['missing']:,} of {plan['requests']:,} requests still to answer: about {minutes} min."
     if left is not None:

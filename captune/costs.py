@@ -1,4 +1,4 @@
-"""`captune costs`: the most that a run of each kind may cost, by the code that reserves it; and `captune prices`."""
+"""`captune costs`: the worst-case cost of each kind of run, by the code that reserves it; and `captune dev prices`."""
 
 import dataclasses
 import json
@@ -88,7 +88,7 @@ def table() -> str:
 
 
 def _typical(settings: Settings) -> tuple[str, str, str]:
-    """The estimate of a usual run: the corpus in the real model's tokens, at speeds that others have logged."""
+    """The estimate of a typical run: the corpus in the real model's tokens, at speeds that others have logged."""
     words = len(without_note((DATA / f"{settings.domain}dataset.txt").read_text("utf-8")).split())
     tokens = tokens_learnt(settings, words)
     run = expected_run(settings, tokens, estimate.COMPARED_ANSWERS)

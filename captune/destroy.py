@@ -1,6 +1,6 @@
-"""`captune idle` and `captune destroy`, which `make destroy` runs before `cdk destroy`: stop while something is billed, ask once, then prepare.
+"""`captune dev idle` and `captune destroy`, which `make destroy` runs before `cdk destroy`: stop while something is billed, ask once, then prepare.
 
-TearDown and the sweeper live in the stacks: an endpoint that outlives them bills until a person notices. CDK would ask too, but after the
+TearDown and the sweeper live in the stacks: an endpoint that outlives them bills until you notice. CDK would ask too, but after the
 deny policy was detached and the buckets emptied.
 """
 

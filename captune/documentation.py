@@ -98,7 +98,7 @@ def _openai_api() -> str:
 
     names = [
         ("serves", completion_request.SERVED),
-        ("refuses, but for the value that changes nothing", completion_request.WITHOUT_EFFECT),
+        ("rejects, except for the value that changes nothing", completion_request.WITHOUT_EFFECT),
     ]
     rows = [(how, ", ".join(f"`{one}`" for one in known)) for how, known in names]
     return markdown_table(("a rehearsed run", "members"), rows)

@@ -16,7 +16,7 @@ from common.contracts import run_folder
 from common.names import PREFIX, is_rehearsed, is_run_name, run_name
 
 ADAPTER = run_folder.KEPT_ADAPTER  # a folder of PEFT's: PeftModel.from_pretrained and vLLM load it as it is
-LATEST = "latest"  # in place of a name: the run that was started last
+LATEST = "latest"  # instead of a name: the run that was started last
 EXAMPLE = "example"  # the folder of results/ that comes with Captune: a report without its adapter
 _SHOWN_RUNS = 5
 

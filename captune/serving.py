@@ -1,8 +1,8 @@
 """captune serve, extend and stop: start, keep or end an endpoint for an earlier run's adapter. Nothing is spent outside a reservation.
 
 `serve` starts an execution of FineTuning that trains nothing and asks nothing: Preflight and ReserveBudget set its minutes aside, and
-TearDown ends it. `extend` sets more aside in the ledger before it moves the deadline, and `stop` starts TearDown, which settles the run.
-All three act with the rights of whoever calls them.
+TearDown ends it. `extend` sets more aside in the ledger before it moves the deadline, and `stop` starts TearDown, which records the actual cost.
+All three act with the permissions of whoever calls them.
 """
 
 import hashlib
@@ -167,7 +167,7 @@ def _already(run: str) -> Refused:
 def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> dict[str, Any]:
     """Keeps a run's endpoint for longer: first the money in the ledger, then the schedule that ends it.
 
-    Raises BudgetExceeded and ExtensionRefused where nothing was changed, and Refused where the deadline was not moved.
+    Raises BudgetExceeded and ExtensionRefused if nothing was changed, and Refused if the deadline was not moved.
     """
     before = deployment.ledger.run(run)
     if before is None:
@@ -188,7 +188,7 @@ def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> 
 
 
 def stop(deployment: Deployment, run: str, moment: datetime) -> dict[str, Any]:
-    """Ends a run now. The ledger hears of it first, so that nobody extends it, but a silent one stops nothing. Raises Refused."""
+    """Ends a run now. The ledger hears of it first, so that it is not extended, but a silent one stops nothing. Raises Refused."""
     arn = ""
     try:
         item = deployment.ledger.update(run, lambda item: ending(item, moment))
@@ -206,7 +206,7 @@ def stop(deployment: Deployment, run: str, moment: datetime) -> dict[str, Any]:
 
 
 def start_tear_down(step_functions: Any, machine: str, run: str, execution_arn: str, moment: datetime) -> str:
-    """Starts TearDown for a run as a person does; answers the name of its execution. `execution_arn` may be empty where nobody knows it."""
+    """Starts TearDown for a run as you would; answers the name of its execution. `execution_arn` may be empty if it is unknown."""
     event = {"runName": run, "reason": "person", **({"executionArn": execution_arn} if execution_arn else {})}
     name = f"stop-{run}-{int(moment.timestamp())}"
     step_functions.start_execution(stateMachineArn=machine, name=name, input=json.dumps(event))

@@ -119,7 +119,7 @@ def serve(engine: Engine, run: KeptRun, prompts: list[dict[str, Any]], taken: so
         print(f"{run.name} answers at {url}: open it in a browser, or give programs {url}/v1 as OpenAI's address.")
         print(f"Models: {', '.join(models)}, on {state['where']}. Ctrl-C ends this server.", flush=True)
         if isinstance(engine, Here):
-            print(stand_in_words(run), flush=True)
+            print(proxy_words(run), flush=True)
         else:
             print("The endpoint stays, and bills, until its minutes are over or you end it on the page.", flush=True)
     proxy = Proxy(engine, run.domain, {"run": run.name, "seed": run.plan.get("seed", 0)}, prompts)
@@ -127,7 +127,7 @@ def serve(engine: Engine, run: KeptRun, prompts: list[dict[str, Any]], taken: so
         _server(proxy, taken).run(sockets=[taken])
 
 
-def stand_in_words(run: KeptRun) -> str:
+def proxy_words(run: KeptRun) -> str:
     """How what answers here differs from what would answer in an account."""
     planned = str((run.plan.get("baseModel") or {}).get("name") or "the planned model")
     trained = run.trained_on().get("name")

@@ -21,7 +21,7 @@ from rich.text import Text
 from captune import account
 from captune.account import PROJECT, Refused
 from captune.check import files
-from captune.check.findings import NO_ANSWER, Finding, Findings, Level, ok, one_line, order_of_mending
+from captune.check.findings import NO_ANSWER, Finding, Findings, Level, ok, one_line, order_of_fixing
 from captune.check.questions import Clients, Project, findings
 from captune.flags import AsJson, External, Region
 from captune.flags import Settings as Given
@@ -82,7 +82,7 @@ def command(
         f"{counted[Level.PROBLEM]} problems, {counted[Level.WARNING]} warnings, {counted[Level.OK]} in order. Nothing was changed, and nothing of this is charged for."
     )
     if counted[Level.PROBLEM] > 1:
-        console.print(order_of_mending(found))
+        console.print(order_of_fixing(found))
     if as_json:
         print(json.dumps([asdict(finding) for finding in found], indent=2))
     raise typer.Exit(PROBLEMS if counted[Level.PROBLEM] else 0)

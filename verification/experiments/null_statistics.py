@@ -30,7 +30,7 @@ CONTROL_DOCUMENTS = 13  # of some 400 tokens each; data/control.txt has 28, half
 _CERTAIN = {"difference": {"estimate": -1.0, "standard_error": 0.1, "low": -1.2, "high": -0.8}, "p_value": 0.0001}
 CERTAINLY_FURTHER = {"control_documents": CONTROL_DOCUMENTS, **_CERTAIN}
 CERTAINLY_GAINED = {"documents_count": 18, "unusable_documents": 0, **_CERTAIN}
-OUTSIDE_DOCUMENTS = (6, 20, 88)  # the least, a small set, and what `captune outside` writes
+OUTSIDE_DOCUMENTS = (6, 20, 88)  # the least, a small set, and what `captune external` writes
 
 Draw = Callable[[random.Random], float]
 
@@ -184,8 +184,8 @@ def _show(form: str, *cells: object) -> None:
 
 
 def loss_nulls(runs: int, power_runs: int) -> bool:
-    """The first condition alone; True where a row is wrong too often."""
-    print(f"Nulls: nothing learned, {runs:,} simulated runs a row, SD of documents 0.10 nats per token")
+    """The first condition; True where a row is wrong too often."""
+    print(f"Negative controls: nothing learned, {runs:,} simulated runs a row, SD of documents 0.10 nats per token")
     form, failed = "{:>9}  {:<13} {:>18} {:>16}{}", False
     _show(form, "documents", "differences", "improved (false)", "worse (false)", "")
     rows = [(count, name, RESAMPLES, runs) for count, name in product((6, 10, 14, 18), SHAPES)]
@@ -199,7 +199,9 @@ def loss_nulls(runs: int, power_runs: int) -> bool:
 
 def gain_nulls(runs: int, power_runs: int) -> bool:
     """The second condition: every text gained alike; True where a row is wrong too often."""
-    print(f"Nulls of the second condition: held-out and control text gained 0.25 alike, {runs:,} simulated runs a row")
+    print(
+        f"Negative controls of the second condition: held-out text and retention set gained 0.25 alike, {runs:,} simulated runs a row"
+    )
     form, failed = "{:>9}  {:<13} {:>20} {:>18}", False
     _show(form, "documents", "differences", "SD held-out, control", "improved (false)")
     rows = [(18, name, (0.1, 0.1)) for name in SHAPES]
@@ -225,9 +227,9 @@ def gain_nulls(runs: int, power_runs: int) -> bool:
 
 
 def outside_nulls(runs: int, power_runs: int) -> bool:
-    """The condition on outside text, alone and together with the others; True where a row is wrong too often."""
+    """The condition on the external test set, by itself and together with the others; True where a row is wrong too often."""
     print(
-        f"Nulls of the condition on outside text: held-out text gained without doubt, outside text did not change, {runs:,} simulated runs a row, "
+        f"Negative controls of the condition on the external test set: held-out text gained without doubt, the external test set did not change, {runs:,} simulated runs a row, "
         "SD of documents 0.10"
     )
     form, failed = "{:>9}  {:<13} {:>18} {:>22}", False
@@ -244,7 +246,7 @@ def outside_nulls(runs: int, power_runs: int) -> bool:
         f"All conditions together, nothing learned at all: {improved.strip()} improved, {worse.strip()} worse outside"
     )
     print(
-        f"\nPower, held-out text gained without doubt, {power_runs} simulated runs a cell: improved where outside text fell by as much, worse outside where it rose"
+        f"\nPower, held-out text gained without doubt, {power_runs} simulated runs a cell: improved where the external loss fell by as much, worse outside where it rose"
     )
     effects, form = (0.01, 0.02, 0.05, 0.10), "{:>9} {:>6} {:>14}  {:>16}{:>16}{:>16}{:>16}"
     _show(form, "documents", "SD", "verdict", *(f"effect {effect:.2f}" for effect in effects))
@@ -259,7 +261,7 @@ def outside_nulls(runs: int, power_runs: int) -> bool:
 def order_nulls(runs: int, power_runs: int) -> bool:
     """The condition on the order of words; True where a row is wrong too often."""
     print(
-        f"Nulls of the condition on word order: all else certain, 2.5 % of the loss gained as written and shuffled alike, {runs:,} simulated runs a row"
+        f"Negative controls of the condition on word order: all else certain, 2.5 % of the loss gained as written and shuffled alike, {runs:,} simulated runs a row"
     )
     form, failed = "{:>9}  {:<13} {:>18}", False
     _show(form, "documents", "differences", "improved (false)")
@@ -280,8 +282,8 @@ def order_nulls(runs: int, power_runs: int) -> bool:
 
 
 def knowledge_nulls(runs: int, power_runs: int) -> bool:
-    """The second line; True where a row is wrong too often."""
-    print(f"Nulls of the second line, controlled choices, {runs:,} simulated runs a row")
+    """The secondary metric; True where a row is wrong too often."""
+    print(f"Negative controls of the secondary metric, controlled choices, {runs:,} simulated runs a row")
     form, failed = "{:>9} {:>9} {:>18} {:>16}", False
     _show(form, "items", "sets", "improved (false)", "worse (false)")
     for count in (20, 80, 130):

@@ -129,7 +129,7 @@ def test_runs_that_cannot_be_compared_are_refused_by_name(change: Any, error: ty
         compare([seeded(1), other])
 
 
-def test_another_outside_text_is_left_out_and_named() -> None:
+def test_another_external_test_set_is_left_out_and_named() -> None:
     other = seeded(2)
     other.summary["outside"]["documents"][0]["tokens"] += 1
     found = compare([seeded(1), other])
