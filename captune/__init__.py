@@ -1,1 +1,1 @@
-"""The command `captune`: one front for what a person runs. It decides nothing; each command is a module of its own."""
+"""The command `captune`: one front for everything that you run. It decides nothing; each command is a module of its own."""

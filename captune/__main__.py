@@ -1,112 +1,93 @@
 """captune COMMAND [options]: `captune --help` lists the commands, `captune COMMAND --help` the options of one."""
 
 import errno
+import inspect
 import io
 import os
+import re
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from importlib import import_module
-from inspect import signature
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 from typer.core import TyperGroup
 
-from captune import (
-    compare,
-    copy_weights,
-    corpus,
-    costs,
-    data,
-    destroy,
-    estimate,
-    export,
-    external,
-    fetch,
-    ledger,
-    limits,
-    runs,
-    sample,
-    serving,
-)
-from captune.account import NotDeployed, Refused
-from captune.check import command as check
-from common.errors import CaptuneError
-from rehearsal.programs import CannotRun, as_typed
-from stacks.configuration.settings import SettingsError
-
-HERE, AFTER = "Your text, and a rehearsal on this machine", "After a run, rehearsed or in your account"
-ACCOUNT, MONEY, PROOF = "Your AWS account", "Money", "Proof"
-OWN: tuple[tuple[str, str, Callable[..., None], str], ...] = (
-    ("data", HERE, data.command, "Count the texts and prompts in data/."),
-    ("sample", HERE, sample.command, "Draw whole documents from all over a file of any size."),
-    ("external", HERE, external.command, "Fetch external test sets: abstracts and reference pages."),
-    ("corpus", HERE, corpus.command, "Fetch openly licensed text to train on."),
-    ("check", HERE, check.command, "Check your files as a run would; without a file, your account. Free."),
-    ("fetch", AFTER, fetch.command, "Copy a run's report, answers and adapter into results/."),
-    ("export", AFTER, export.command, "Write a run's adapter for PEFT or llama.cpp, or one merged model, also for Ollama."),
-    ("runs", AFTER, runs.command, "List the runs on this machine and in your account with their results."),
-    ("compare", AFTER, compare.command, "Compare runs on the documents that all of them measured."),
-    ("serve", AFTER, serving.serve_command, "Start an endpoint for an earlier run's adapter, within the cap."),
-    ("extend", AFTER, serving.extend_command, "Keep a run's endpoint for longer, if the cap allows it."),
-    ("stop", AFTER, serving.stop_command, "Stop a run and its endpoint now; the rest of its reservation is released."),
-    ("limits", ACCOUNT, limits.command, "Show which open questions of docs/limits.md a run has answered."),
-    ("copy-weights", ACCOUNT, copy_weights.command, "Copy the gated base model into your bucket, if SageMaker rejects it."),
-    ("idle", ACCOUNT, destroy.idle_command, "Refuse while anything of this project bills or runs."),
-    ("destroy", ACCOUNT, destroy.command, "Check, ask once and prepare what make destroy then removes."),
-    ("estimate", MONEY, estimate.command, "Estimate how long a run takes and what it costs."),
-    ("costs", MONEY, costs.command, "Show what each kind of run may cost at most."),
-    ("ledger", MONEY, ledger.command, "Show what is reserved and spent this month."),
-    ("prices", MONEY, costs.prices_command, "Refresh the pinned prices from the AWS Price List."),
+HERE, RUN, ACCOUNT, MONEY = "On this machine", "Runs and their results", "Your AWS account", "Money"
+DEV, CHECKS, GENERATED = "Maintainers", "Tests of captune itself", "Generated files"
+# Name, group of the help, function, and purpose. A module is imported when its command runs or its help is asked.
+COMMANDS = (
+    ("rehearse", HERE, "captune.rehearse:command", "Run the whole pipeline here with a small model and a simulated AWS account."),
+    ("check", HERE, "captune.check.command:command", "Check FILE as a run would, or your AWS account if you give no FILE."),
+    ("data", HERE, "captune.data:command", "Count the documents and prompts in data/."),
+    ("sample", HERE, "captune.sample:command", "Draw whole documents from a file of any size."),
+    ("external", HERE, "captune.external:command", "Fetch abstracts and reference pages as external test sets."),
+    ("corpus", HERE, "captune.corpus:command", "Write a corpus of openly licensed text from SOURCE."),
+    ("tokens", HERE, "rehearsal.token_counts:command", "Count the texts of data/ in tokens of Llama 2."),
+    ("vllm", HERE, "rehearsal.sagemaker.vllm.environment:command", "Install vLLM, the real model server, built for a CPU (Linux)."),
+    ("runs", RUN, "captune.runs:command", "List the runs on this machine and in your account with their results."),
+    ("compare", RUN, "captune.compare:command", "Compare runs on the documents that all of them measured."),
+    ("use", RUN, "captune.use:command", "Ask a run's base and tuned model, in a browser or by OpenAI's API."),
+    ("benchmark", RUN, "captune.benchmark:command", "Compare a run's base and tuned model on tasks of lm-eval."),
+    ("report", RUN, "captune.report:command", "Write a run's report again, judged by today's rule."),
+    ("fetch", RUN, "captune.fetch:command", "Copy the report, answers and adapter of a run in your account to this machine."),
+    ("export", RUN, "captune.export:command", "Write a run's adapter for PEFT, llama.cpp or Ollama."),
+    ("run", ACCOUNT, "captune.executions:run_command", "Start a run in your account."),
+    ("status", ACCOUNT, "captune.executions:status_command", "Show the state, elapsed time and cost so far of a run in your account."),
+    ("logs", ACCOUNT, "captune.executions:logs_command", "Print the log events of a run's Lambdas and training job."),
+    ("stop", ACCOUNT, "captune.serving:stop_command", "Stop a run and its endpoint now, and release the rest of its reservation."),
+    ("serve", ACCOUNT, "captune.serving:serve_command", "Start an endpoint for an earlier run's adapter, within the cap."),
+    ("extend", ACCOUNT, "captune.serving:extend_command", "Keep a run's endpoint for longer, if the cap allows it."),
+    ("limits", ACCOUNT, "captune.limits:command", "Show which open questions of docs/limits.md a run has answered."),
+    ("copy-weights", ACCOUNT, "captune.copy_weights:command", "Copy the gated base model into your bucket, if SageMaker rejects it."),
+    ("test-states", ACCOUNT, "verification.conformance.expressions.on_aws:command", "Evaluate every expression with Step Functions, for a cent at most."),
+    ("destroy", ACCOUNT, "captune.destroy:command", "Check, ask once and prepare the removal by `make destroy`."),
+    ("estimate", MONEY, "captune.estimate:command", "Estimate the time, cost and memory of a run."),
+    ("costs", MONEY, "captune.costs:command", "Show the worst-case cost of each kind of run."),
+    ("ledger", MONEY, "captune.ledger:command", "Show the reserved and actual cost of each run and month."),
+    ("prove-cap", CHECKS, "verification.simulation.__main__:command", "Prove the cap against failures, random months and planted faults."),
+    ("conformance", CHECKS, "verification.conformance.__main__:command", "Check every contract against the software that owns it."),
+    ("mutate", CHECKS, "verification.mutations:command", "Change each line of the state machines, and list the changes that no test notices."),
+    ("mutate-money", CHECKS, "verification.money_mutations:command", "Plant faults in the code that holds money, and list those that no test notices."),
+    ("false-positives", CHECKS, "verification.experiments.null_statistics:command", "Estimate how often the statistics call a run without effect improved."),
+    ("evidence", CHECKS, "verification.experiments.__main__:command", "Run the preregistered experiments and their negative controls."),
+    ("bench", CHECKS, "verification.experiments.bench:command", "Compare the training recipe with the baseline recipe on this machine."),
+    ("idle", CHECKS, "captune.destroy:idle_command", "Fail if anything of this project runs or is billed."),
+    ("deployable", CHECKS, "captune.check.deployable:command", "Check for everything that would stop a deployment."),
+    ("pages", GENERATED, "captune.documentation:command", "Update the generated tables and figures of the README and docs/."),
+    ("picture", GENERATED, "verification.experiments.picture:command", "Take a picture of a report's first screen with headless Chromium."),
+    ("prices", GENERATED, "captune.costs:prices_command", "Refresh the pinned prices from the AWS Price List."),
 )  # fmt: skip
-# Modules of other folders. Each reads its own options in main(arguments); it is imported only when its command runs.
-ELSEWHERE = (
-    ("rehearse", HERE, "captune.rehearse", "Run the whole path with a small Llama: train, compare, report, remove."),
-    ("use", AFTER, "captune.use", "Ask a run's two models: OpenAI's API, and a page with both answers."),
-    ("benchmark", AFTER, "captune.benchmark", "Ask both models the questions of lm-eval's tasks, and compare item by item."),
-    ("report", AFTER, "captune.report", "Judge a finished run's figures again and rewrite its report."),
-    ("deployable", ACCOUNT, "captune.check.deployable", "Check what would stop a deployment; make deploy does so first."),
-    ("test-states", ACCOUNT, "verification.conformance.expressions.on_aws", "Let Step Functions evaluate every expression, for a cent at most."),
-    ("vllm", HERE, "rehearsal.sagemaker.vllm.environment", "Install the real model server, built for a CPU (Linux)."),
-    ("tokens", HERE, "rehearsal.token_counts", "Count the texts in tokens of Llama 2's own vocabulary."),
-    ("prove-cap", PROOF, "verification.simulation.__main__", "Prove the cap against failures, random months and planted faults."),
-    ("evidence", PROOF, "verification.experiments.__main__", "Run null experiments and seeds: can the verdict be believed?"),
-    ("nulls", PROOF, "verification.experiments.null_statistics", "Estimate how often the statistics alone say improved."),
-    ("bench", PROOF, "verification.experiments.bench", "Run the training recipe beside the usual one on this machine."),
-    ("picture", PROOF, "verification.experiments.picture", "Render the first screen of a report, by headless Chromium."),
-    ("readme", PROOF, "captune.documentation", "Put tables of the code and figures of results/ into the README and docs/."),
-    ("mutate", PROOF, "verification.mutations", "Change each line of the state machines, and list the changes that no test notices."),
-    ("mutate-money", PROOF, "verification.money_mutations", "Plant faults in the code that holds money, and list those that no test notices."),
-    ("conformance", PROOF, "verification.conformance.__main__", "Check every contract against the software that owns it."),
-)  # fmt: skip
+MOVED = {name: f"dev {name}" for name, group, *_ in COMMANDS if group in (CHECKS, GENERATED)}
+MOVED |= {"outside": "external", "nulls": "dev false-positives", "readme": "dev pages"}
+HANDS_ON = ("deployable",)  # commands that accept the options of another program
 EXAMPLES = """\
 **Examples**
 
-`captune rehearse` trains, compares and reports in some minutes, with nothing but this machine
+`captune rehearse` trains, compares and reports in a few minutes on this machine
 
-`captune rehearse --corpus mine.txt --words 0` does so on all of a text of your own
+`captune rehearse --corpus mine.txt --words 0` does so with all of your own text
 
-`captune check mine.txt` shows in a second what a run would refuse
+`captune check mine.txt` shows in a second why a run would reject your text
 
-`captune use latest` asks both models of the run that was started last
+`captune use latest` asks both models of the newest run
 
-`captune estimate --corpus mine.txt` estimates the run's time and cost
+`captune run --watch` starts a run in your account and follows it
 
-`captune check --region eu-west-1` shows what is missing in that region, for free
-
-`captune ledger --json` prints the month's reservations and costs for a program
-
-`captune COMMAND --help` lists the options of a command. Deploying is `make deploy`: it needs the CDK, and the licence and the e-mail address that you set in cdk.json.
+`captune COMMAND -h` lists the options of a command. To deploy, run `make deploy`.
 """
 _NO_ANSWER = (
-    "Check that your AWS credentials are set (aws sts get-caller-identity; where AWS_PROFILE is set, aws configure list-profiles shows its name) "
+    "Check that your AWS credentials are set (aws sts get-caller-identity; if you use AWS_PROFILE, aws configure list-profiles shows the names) "
     "and that the stacks are deployed in this region."
 )
 _NO_NETWORK = "Check that this machine reaches AWS: the network, the proxy (HTTPS_PROXY) and the region."
+_NOT_DEPLOYED = "Deploy with make deploy, or name the region of your stacks: --region NAME"
+_DENIED = (
+    "Your AWS user or role lacks this permission: allow {action} for it. aws sts get-caller-identity shows who you are."
+)
 _NO_ROOM = "Make room on that disk, then start the command again."
 _NOT_YOURS = "Name a place where you may write, or change its permissions: ls -ld shows them."
 _REMEDIES = {
@@ -121,10 +102,19 @@ _REMEDIES = {
 
 
 class Commands(TyperGroup):
-    """Runs a command and prints an expected error as one message: exit code 1, and no traceback."""
+    """Loads and runs a command. Prints an expected error as one message: exit code 1, and no traceback."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command of these words; a command's options and code are loaded only now."""
+        if (moved := MOVED.get(args[0])) and args[0] not in self.commands and not ctx.resilient_parsing:
+            typer.echo(f"`captune {args[0]}` is now `captune {moved}`.", err=True)
+            raise typer.Exit(2)
+        name, command, rest = super().resolve_command(ctx, args)
+        ctx.obj = rest  # the words as typed
+        return name, command if isinstance(command, TyperGroup) else loaded(str(name)), rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command that was typed."""
+        """Runs the command that was typed; the number that it returns is the exit code."""
         _leave_cleanly()
         # The Node of this environment: another one may be missing, or too old for the CDK, which then prints a page about it.
         os.environ.setdefault("JSII_NODE", str(Path(sys.executable).with_name("node")))
@@ -132,21 +122,46 @@ class Commands(TyperGroup):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")  # a character that the terminal cannot show must not end a command
         try:
-            return super().invoke(ctx)
-        except ModuleNotFoundError as error:
-            missing = f"{error.name}, which is not installed here: run make setup."
-            typer.echo(f"captune {ctx.invoked_subcommand} needs {missing}", err=True)
-        except BrokenPipeError:
-            raise  # click ends quietly when the reader of a pipe has left
-        except (Refused, SettingsError, CaptuneError, CannotRun, UnicodeDecodeError) as refusal:
-            typer.echo(as_typed(str(refusal)), err=True)
-        except (ClientError, BotoCoreError, NotDeployed) as error:
+            code = super().invoke(ctx) or 0
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            if (told := _told(error)) is None:
+                raise
+            typer.echo(told, err=True)
+            code = 1
+        raise typer.Exit(code)
+
+
+def _told(error: Exception) -> str | None:
+    """The message for an expected error, with its fix; None for any other."""
+    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+
+    from captune.account import NotDeployed, Refused
+    from common.aws import error_code
+    from common.errors import CaptuneError
+    from rehearsal.programs import CannotRun, as_typed
+    from stacks.configuration.settings import SettingsError
+
+    match error:
+        case ModuleNotFoundError():
+            return f"This command needs {error.name}, which is not installed here: run make setup."
+        case BrokenPipeError():
+            return None  # Typer ends quietly when the reader of a pipe has left
+        case Refused() | SettingsError() | CaptuneError() | CannotRun() | UnicodeDecodeError():
+            return as_typed(str(error))
+        case NotDeployed():
+            return f"{type(error).__name__}: {error}. {_NOT_DEPLOYED}"
+        case ClientError() | BotoCoreError():
             remedy = _NO_NETWORK if isinstance(error, ConnectionError | HTTPClientError) else _NO_ANSWER
-            typer.echo(f"{type(error).__name__}: {error}\n{remedy}", err=True)
-        except OSError as error:  # some errors of botocore are of this kind too
+            if isinstance(error, ClientError) and "AccessDenied" in error_code(error):
+                named = re.search(r"perform: (\S+)", str(error))
+                remedy = _DENIED.format(action=named[1] if named else error.operation_name)
+            return f"{type(error).__name__}: {error}\n{remedy}"
+        case OSError():  # some errors of botocore are of this kind too
             what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error
-            typer.echo(f"{what}. {_REMEDIES.get(error.errno or 0, '')}".rstrip(), err=True)
-        raise typer.Exit(1)
+            return f"{what}. {_REMEDIES.get(error.errno or 0, '')}".rstrip()
+    return None
 
 
 def _leave_cleanly() -> None:
@@ -157,34 +172,45 @@ def _leave_cleanly() -> None:
                 signal.signal(number, lambda received, _: sys.exit(128 + received))
 
 
-app = typer.Typer(
-    cls=Commands,
-    help="Fine-tune Llama 2 7B on AWS under a cap of $25, and rehearse all of it on this machine.",
-    epilog=EXAMPLES,
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-)
+def loaded(name: str) -> Any:
+    """A command with its options. Its help is its purpose, and the further paragraphs of its function's docstring."""
+    target, purpose = next(row[2:] for row in COMMANDS if row[0] == name)
+    module, _, function = target.partition(":")
+    command = getattr(import_module(module), function)
+    details = (inspect.getdoc(command) or "").partition("\n\n")[2]
+    one = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+    words = {"allow_extra_args": True, "ignore_unknown_options": True} if name in HANDS_ON else {}
+    one.command(name, help=f"{purpose}\n\n{details}", context_settings=words)(command)
+    return typer.main.get_command(one)
 
 
-def _add_elsewhere(name: str, group: str, module: str, purpose: str) -> None:
-    words = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": list[str]()}
-
-    @app.command(name, help=purpose, rich_help_panel=group, context_settings=words)
-    def run(context: typer.Context) -> None:
-        main = import_module(module).main
-        prog = {"prog": f"captune {name}"} if "prog" in signature(main).parameters else {}
-        raise typer.Exit(main(context.args, **prog))
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"captune {version('captune')}")
+        raise typer.Exit
 
 
-for _panel in (HERE, AFTER, ACCOUNT, MONEY, PROOF):
-    for _row in ELSEWHERE:
-        if _row[1] == _panel:
-            _add_elsewhere(*_row)
-    for _name, _group, _function, _purpose in OWN:
-        if _group == _panel:
-            app.command(_name, help=_purpose, rich_help_panel=_group)(_function)
+_STYLE: Any = {"cls": Commands, "no_args_is_help": True, "rich_markup_mode": "markdown", "pretty_exceptions_enable": False}  # fmt: skip
+app = typer.Typer(**_STYLE, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+dev = typer.Typer(**_STYLE, help="Test captune itself, and update its generated files.")
+
+
+@app.callback()
+def _captune(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Fine-tune an open model on AWS under a monthly cap, and rehearse the whole pipeline on this machine."""
+
+
+def _listed() -> None:
+    """Stands for a command in the list of commands."""
+
+
+for _name, _group, _, _purpose in COMMANDS:
+    (dev if _name in MOVED else app).command(_name, help=_purpose, rich_help_panel=_group)(_listed)
+app.add_typer(dev, name="dev", rich_help_panel=DEV)
 
 
 if __name__ == "__main__":

@@ -2,24 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import boto3
-import typer
 
 from stacks.configuration.cdk_json import read_context
 from stacks.configuration.settings import Settings, SettingsError
 
 PROJECT = Path(__file__).resolve().parent.parent
-Region = Annotated[str | None, typer.Option(help="The AWS region (default: the one in cdk.json).", show_default=False)]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-Context = Annotated[
-    list[str] | None,
-    typer.Option(
-        "-c", "--context", metavar="KEY=VALUE", show_default=False,
-        help="A setting in place of the one in cdk.json, as for cdk deploy; may be repeated.",
-    ),
-]  # fmt: skip
 
 
 class Refused(RuntimeError):

@@ -1,24 +1,18 @@
-"""captune benchmark RUN TASK...: put the questions of lm-eval's tasks to a run's base and tuned model, and compare item by item.
+"""`captune benchmark`: the questions of lm-eval's tasks, put to a run's base and tuned model and compared item by item."""
 
-A TASK is one of lm-eval's own, a task file (.yaml), a file of questions (.jsonl), or `medical`, which names nine medical sets. Data of
-named tasks come from the Hugging Face Hub, over your network; a local file needs none.
-
-First the held-out documents must have the losses that the training job measured. Answers are kept in results/RUN/benchmark/: where an
-endpoint ends before the last one, the same command goes on with the next endpoint.
-"""
-
-import argparse
 import asyncio
 import json
 import math
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.progress import Progress
 from starlette.requests import Request
@@ -28,6 +22,7 @@ from captune import account
 from captune.account import PROJECT, Refused
 from captune.compare import FINDINGS
 from captune.engines import BASE, Engine, Here
+from captune.flags import AsJson, Base, Region, Results, RunName, Server
 from captune.kept_run import KeptRun, kept, local_path
 from captune.proxy import Proxy
 from captune.runs import change_words, show
@@ -160,7 +155,7 @@ def self_check(
         if not abs(served - trained) <= LOSS_TOLERANCE:
             raise Refused(
                 f"The model {model} has a loss of {served:.3f} nats a token on {len(documents)} held-out documents, and had {trained:.3f} in training: it reads a "
-                "second start token before each text, or another adapter answers, or one of another scale. Serve the run anew: captune serve RUN"
+                "second start token before each text, or another adapter answers, or one of another scale. Serve the run again: captune serve RUN"
             )
         found |= {side: {"served": served, "trained": trained}, "seconds": found["seconds"] + answer["seconds"]}
     return found
@@ -219,7 +214,7 @@ def plan_of(count: Mapping[str, Any], check: Mapping[str, Any], letters: int, st
 
 
 def plan_words(plan: Mapping[str, Any], run: str) -> str:
-    """The plan for a person."""
+    """The plan in sentences."""
     least, left, minutes = (plan[key] for key in ("smallest_difference", "endpoint_minutes_left", "minutes"))
     words = f"{plural(plan['items'], 'item')}, {plan['missing']:,} of {plan['requests']:,} requests still to answer: about {minutes} min."
     if left is not None:
@@ -231,8 +226,23 @@ def plan_words(plan: Mapping[str, Any], run: str) -> str:
     return f"{words}\nFour times in five McNemar's test finds {found}, if one model alone is right on {share} of the items."
 
 
-def benchmark(engine: Engine, run: KeptRun, given: argparse.Namespace) -> dict[str, Any]:
-    """What `--json` prints. Raises what a person has to mend, by its name."""
+@dataclass(frozen=True)
+class Asked:
+    """What is to be compared, and how."""
+
+    tasks: list[str]
+    python: Path  # of lm-eval
+    results: Path = Path("results")
+    tokenizer: Path | None = None
+    limit: int | None = None
+    shots: int | None = None
+    server: str = "transformers"
+    region: str | None = None
+    quiet: bool = False
+
+
+def benchmark(engine: Engine, run: KeptRun, given: Asked) -> dict[str, Any]:
+    """What `--json` prints. Raises an error with its fix."""
     tokenizer = given.tokenizer or (Path(engine.folder.name) / "model" if isinstance(engine, Here) else None)
     if tokenizer is None or not Path(tokenizer).is_dir():
         raise Refused(
@@ -245,7 +255,7 @@ def benchmark(engine: Engine, run: KeptRun, given: argparse.Namespace) -> dict[s
     folder.mkdir(parents=True, exist_ok=True)
     caches = {side: str((folder / side).resolve()) for side in models}
     proxy = Counting(engine, run.domain, AT_ONCE_VLLM if given.server == VLLM else AT_ONCE)
-    with answering(proxy) as port, Progress(console=Console(stderr=True), disable=given.json) as progress:
+    with answering(proxy) as port, Progress(console=Console(stderr=True), disable=given.quiet) as progress:
         common = {
             "url": f"http://127.0.0.1:{port}/v1/completions", "tokenizer": str(Path(tokenizer).resolve()),
             "longest": run.plan["hosting"]["maxModelTokens"], "tasks": specs_of(given.tasks), "limit": given.limit, "shots": given.shots,
@@ -297,29 +307,40 @@ def print_comparison(found: Mapping[str, Any]) -> None:
     print(f"The interval resamples whole {found['all']['by']}s. Of twenty tasks without a difference, about one shows it by chance. Each item: {found['file']}")  # fmt: skip
 
 
-def main(arguments: list[str] | None = None, prog: str = "captune benchmark") -> int:
-    """Asks, compares and prints. Raises what a person has to mend, by its name."""
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    add = parser.add_argument
-    add("run", metavar="RUN", help="the run's name, or its folder")
-    add("tasks", metavar="TASK", nargs="+", help="medical, the name of a task of lm-eval, or a file")
-    add("--limit", type=int, metavar="N", help="ask only the first N items of each task")
-    add("--shots", type=int, metavar="N", help="examples before each question (default: as the task says)")
-    add("--results", type=Path, default=Path("results"), metavar="FOLDER", help="where runs are kept on this machine")
-    add("--tokenizer", type=Path, metavar="FOLDER", help="tokenizer of the base model, for a deployed run")
-    add("--base", type=Path, metavar="FOLDER", help="weights of the base model, to answer a fetched run here")
-    add("--region", help="the AWS region (default: the one in cdk.json)")
-    add("--json", action="store_true", help="print JSON")
-    add("--server", choices=("transformers", VLLM), default="transformers", help="what answers on this machine")
-    given = parser.parse_args(arguments)
-    specs_of(given.tasks)
-    if given.server == VLLM:
+def command(
+    run: RunName,
+    tasks: Annotated[
+        list[str], typer.Argument(metavar="TASK", help="A task of lm-eval, a file, or `medical`.", show_default=False)
+    ],
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Ask only the first N items of each task.")] = None,
+    shots: Annotated[
+        int | None, typer.Option(metavar="N", help="Put N examples before each question (default: the task's number).")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Use this tokenizer of the base model, for a deployed run.")
+    ] = None,
+    server: Server = "transformers",
+    base: Base = None,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+    region: Region = None,
+) -> None:
+    """Asks, compares and prints. Raises an error with its fix.
+
+    A TASK is one of lm-eval's own, a task file (.yaml), a file of questions (.jsonl), or `medical`, which stands for nine medical sets.
+    Data of named tasks come from the Hugging Face Hub, over your network; a local file needs no network.
+
+    First the held-out documents must have the losses that the training job measured. Answers are kept in results/RUN/benchmark/: if an
+    endpoint ends before the last one, run the same command with the next endpoint to continue.
+    """
+    specs_of(tasks)
+    if server == VLLM:
         environment.interpreter()  # before lm-eval is installed
-    with opened(given.run, given.results, given.base, given.server, given.region) as (engine, run, _):
-        given.python = lm_eval_python()  # installing it takes minutes, which a wrong name of a run need not wait for
-        found = benchmark(engine, run, given)
-    if given.json:
-        print(json.dumps(found, indent=2))
+    with opened(run, results, base, server, region) as (engine, found, _):
+        python = lm_eval_python()  # installing it takes minutes, which a wrong name of a run need not wait for
+        asked = Asked(tasks, python, results, tokenizer, limit, shots, server, region, as_json)
+        comparison = benchmark(engine, found, asked)
+    if as_json:
+        print(json.dumps(comparison, indent=2))
     else:
-        print_comparison(found)
-    return 0
+        print_comparison(comparison)

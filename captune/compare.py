@@ -12,12 +12,12 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from captune.account import PROJECT, Refused, Region
+from captune.account import PROJECT, Refused
+from captune.flags import AsJson, Region, Results
 from captune.runs import (
     HEAD,
     SEED,
     TEXTS,
-    Results,
     Run,
     change_words,
     differing,
@@ -40,10 +40,10 @@ from report.summary_types import has_figures, or_empty
 
 FACTS = "facts"
 FINDINGS = {-1: "lower", 0: "none shown", 1: "higher"}
-# Rounding differs between cards by some thousandths; texts that are not the same lie tenths apart.
+# Rounding differs between GPUs by some thousandths; texts that are not the same lie tenths apart.
 SAME_LOSS = 0.02
 NOTES = (
-    "Below zero, the run has the lower loss. A difference is shown where its whole 95 % interval lies on one side of zero and "
+    "Below zero, the run has the lower loss. A difference is shown where its whole 95% interval lies on one side of zero and "
     "the p of its sign-flip test is below 0.05. Of twenty comparisons of equal models, about one shows a difference by chance.",
     "The intervals cover the choice of documents and prompts, not of seed: another seed alone moves a run's loss.",
 )
@@ -64,25 +64,25 @@ class Shown(NamedTuple):
 
 
 def command(
-    named: Annotated[
-        list[str], typer.Argument(metavar="RUN ...", help="Names of runs, or their beginnings; their folders.")
-    ],
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with a chart.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    named: Annotated[list[str], typer.Argument(metavar="RUN", help="Runs' names, or `latest`.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page (HTML) with a chart.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
     results: Results = Path("results"),
     region: Region = None,
 ) -> None:
     """Compares runs on the texts that all of them measured, each with the first."""
     runs = find(named, results, region)
     found = compare(runs)
-    if html:
-        html.write_bytes(page(runs, found))
+    if out:
+        out.write_bytes(page(runs, found))
     if as_json:
         print(json.dumps(found, indent=2))
         return
     for table in tables(runs, found):
         show(table.caption, table.head, table.rows)
-    for note in (*NOTES, *found["not_compared"].values(), *([f"The page is in {html}."] if html else [])):
+    for note in (*NOTES, *found["not_compared"].values(), *([f"The page is in {out}."] if out else [])):
         print(note)
 
 

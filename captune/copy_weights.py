@@ -19,8 +19,9 @@ import typer
 from botocore.exceptions import ClientError
 
 from captune import account
-from captune.account import Refused, Region, Yes, output
+from captune.account import Refused, output
 from captune.fetch import listed, transfer
+from captune.flags import Region, Yes
 from common.aws import error_code, error_message
 from common.pricing.costs import S3_GB_MONTH
 from preflight.account.weights import hub_content, hub_files, model_folder

@@ -1,4 +1,4 @@
-"""`captune costs`: the most that a run of each kind may cost, by the code that reserves it; and `captune prices`."""
+"""`captune costs`: the worst-case cost of each kind of run, by the code that reserves it; and `captune dev prices`."""
 
 import dataclasses
 import json
@@ -10,8 +10,9 @@ from typing import Annotated, Any, cast
 import typer
 
 from captune import account
-from captune.account import Refused, Region
+from captune.account import Refused
 from captune.data import DATA
+from captune.flags import Region
 from common import clock, estimate
 from common.cards import card_of, cards_in
 from common.ledger.ledger import Ledger, dollars
@@ -32,8 +33,8 @@ from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
 
 TABLE = Path(prices.__file__).with_name("prices.json")
-_MORE_TYPES = "An instance type to add to the table; may be repeated."
-_MORE_REGIONS = "A region to add to the table; may be repeated."
+_MORE_TYPES = "Add this instance type to the table; may be repeated."
+_MORE_REGIONS = "Add this region to the table; may be repeated."
 # Noon of a day in the middle of a month, and the last evening of one.
 _MIDDLE, _LAST = datetime(2026, 11, 10, 12, tzinfo=UTC), datetime(2026, 11, 30, 20, tzinfo=UTC)
 _EMPTY_LEDGER = cast(Ledger, SimpleNamespace(committed_cents=lambda month, cap_cents: 0, damaged=lambda months: []))
@@ -87,7 +88,7 @@ def table() -> str:
 
 
 def _typical(settings: Settings) -> tuple[str, str, str]:
-    """The estimate of a usual run: the corpus in the real model's tokens, at speeds that others have logged."""
+    """The estimate of a typical run: the corpus in the real model's tokens, at speeds that others have logged."""
     words = len(without_note((DATA / f"{settings.domain}dataset.txt").read_text("utf-8")).split())
     tokens = tokens_learnt(settings, words)
     run = expected_run(settings, tokens, estimate.COMPARED_ANSWERS)

@@ -1,4 +1,4 @@
-"""`captune data`: counts the texts of data/, to check the datasheet; with --loss, how well the stand-in predicts them;
+"""`captune data`: counts the texts of data/, to check the datasheet; with --loss, how well the proxy model predicts them;
 with --style, how they are written.
 
 The loss is that of the training code's own evaluation before any training: the `base_loss` of a run. It shows whether the
@@ -30,23 +30,27 @@ TRAIN, HELD_OUT = "train", "heldout"
 FILES = {TRAIN: "dataset.txt", HELD_OUT: "heldout.txt"}
 LISTED = "facts.jsonl"  # how the name of a domain's list ends
 SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
-# Nats a token, measured with the stand-in on 25 November 2026 by the training code of commit 3c9f6b0.
+# Nats a token, measured with the proxy model on 25 November 2026 by the training code of commit 3c9f6b0.
 REFERENCES = (
     ("published abstracts", 2.83, "120 biomedical abstracts of PubMedQA's expert-labelled part (MIT licence)"),
     ("a plain textbook paragraph", 2.27, "one on HIV, written for the purpose"),
     ("the former corpus", 4.1, "data/medicaldataset.txt as it stood then: training on it made the loss on those abstracts rise"),
 )  # fmt: skip
-ABSTRACT = "abstract"  # the register that is compared with abstracts by others
+ABSTRACT = "abstract"  # the register that is compared with external abstracts
 DEFAULT_WORDS = 1500  # of each register: enough to tell registers apart by 0.1, and few enough for minutes
 
 Score = Callable[[list[str]], list[tuple[float, int]]]  # texts to (summed nats, tokens) of each
 
 
 def command(
-    loss: Annotated[bool, typer.Option("--loss", help="The stand-in's loss by register instead.")] = False,
-    words: Annotated[int, typer.Option(help="Of each register for --loss; 0 for all of it.")] = DEFAULT_WORDS,
-    style: Annotated[bool, typer.Option("--style", help="How they are written, by register, instead.")] = False,
-    others: Annotated[Path | None, typer.Option(metavar="FILE", help="A text by others to set beside it.")] = None,
+    loss: Annotated[bool, typer.Option("--loss", help="Print the proxy model's loss by register instead.")] = False,
+    words: Annotated[
+        int, typer.Option(metavar="N", help="Use N words of each register for --loss; 0 for all of it.")
+    ] = DEFAULT_WORDS,
+    style: Annotated[bool, typer.Option("--style", help="Print how they are written, by register, instead.")] = False,
+    others: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Compare with this external test set.", show_default=False)
+    ] = None,
 ) -> None:
     """Prints the counts, the losses or the figures of style."""
     found = styles(others=others) if style else [losses(words=words, others=others)] if loss else count()
@@ -74,7 +78,7 @@ def count(folder: Path = DATA) -> Iterator[str]:
 
 
 def styles(folder: Path = DATA, others: Path | None = None) -> Iterator[str]:
-    """The style of each text by register beside a text by others, and its repetitions. Raises DatasetRejected."""
+    """The style of each text by register and of an external test set, and its repetitions. Raises DatasetRejected."""
     yield text_style.EXPLAINED
     for domain in domains(folder):
         rows = pairs(folder, domain)
@@ -101,7 +105,7 @@ def styles(folder: Path = DATA, others: Path | None = None) -> Iterator[str]:
         if given:
             yield f"\n{given.name}: {text_style.repeats(theirs)}"
         else:
-            yield f"\nNo text by others to compare {domain} texts with: give --others FILE (captune external fetches abstracts for {external.DOMAIN} ones)."
+            yield f"\nNo external test set to compare {domain} texts with: give --others FILE (captune external fetches abstracts for {external.DOMAIN} ones)."
 
 
 def _read_others(file: Path) -> list[Document]:
@@ -117,11 +121,11 @@ def domains(folder: Path = DATA) -> list[str]:
 def losses(
     folder: Path = DATA, words: int = DEFAULT_WORDS, others: Path | None = None, score: Score | None = None
 ) -> str:
-    """Losses by register of every domain with an index, and the reference values. Raises DatasetRejected for a text by others."""
+    """Losses by register of every domain with an index, and the reference values. Raises DatasetRejected for an external test set."""
     score = score or stand_in()
     lines = []
     for domain in domains(folder):
-        lines.append(f"{domain}: the stand-in's mean loss before training, nats a token")
+        lines.append(f"{domain}: the proxy model's mean loss before training, nats a token")
         for split, register, loss, tokens in by_register(folder, domain, words, score):
             lines.append(f"  {split:<8} {register:<22} {loss:5.2f}  {tokens:>7,} tokens")
     if others:
@@ -150,7 +154,7 @@ def _mean(scored: Iterable[tuple[float, int]]) -> tuple[float, int]:
 
 
 def stand_in() -> Score:
-    """The evaluation of training/ on the stand-in's weights, which it loads once. Raises CannotRun."""
+    """The evaluation of training/ on the proxy model's weights, which it loads once. Raises CannotRun."""
     from rehearsal.models.weights import ensure_weights
 
     sys.path.insert(0, str(PROJECT / "training"))

@@ -1,6 +1,6 @@
-"""`captune idle` and `captune destroy`, which `make destroy` runs before `cdk destroy`: refuse while something bills, ask once, then prepare.
+"""`captune dev idle` and `captune destroy`, which `make destroy` runs before `cdk destroy`: stop while something is billed, ask once, then prepare.
 
-TearDown and the sweeper live in the stacks: an endpoint that outlives them bills until a person notices. CDK would ask too, but after the
+TearDown and the sweeper live in the stacks: an endpoint that outlives them bills until you notice. CDK would ask too, but after the
 deny policy was detached and the buckets emptied.
 """
 
@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from captune import account
-from captune.account import NotDeployed, Refused, Region, Yes, output
+from captune.account import NotDeployed, Refused, output
+from captune.flags import Region, Yes
 from common.aws import unless
 from common.clock import now
 from common.names import PREFIX

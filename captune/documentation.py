@@ -1,10 +1,9 @@
-"""`captune dev pages`: copies tables from the code, and the output of programs, into the README and docs/.
+"""`captune dev pages`: puts tables of the code, and figures that programs printed, into the README and docs/.
 
 The text between `<!-- name -->` and `<!-- end -->` is replaced: by a table that is made here from the code, or by results/name.md.
 A test fails while a page is not what this command would write.
 """
 
-import argparse
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,12 +20,10 @@ RESULTS = PROJECT / "results"
 _SECTION = re.compile(r"<!-- ([a-z0-9-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
-def main(arguments: list[str] | None = None, prog: str = "python -m captune.documentation") -> int:
-    """Rewrites the pages; answers the exit code."""
-    argparse.ArgumentParser(prog=prog, description=__doc__).parse_args(arguments)
+def command() -> None:
+    """Rewrites the pages."""
     for path in pages():
         path.write_text(filled(path.read_text("utf-8"), RESULTS), "utf-8")
-    return 0
 
 
 def pages() -> list[Path]:
@@ -56,19 +53,19 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _errors(when: str) -> str:
     known = {name: kind for name, kind in errors.kinds().items() if kind.when == when}
     rows = [(f"`{name}`", (kind.__doc__ or "").strip(), kind.advice) for name, kind in known.items()]
-    return markdown_table(("error", "meaning", "fix"), rows)
+    return markdown_table(("error", "what it means", "what to do"), rows)
 
 
 def _errors_of_step_functions() -> str:
     return markdown_table(
-        ("error or status", "fix"), [(f"`{name}`", text) for name, text in errors.OF_STATUSES.items()]
+        ("error or status", "what to do"), [(f"`{name}`", text) for name, text in errors.OF_STATUSES.items()]
     )
 
 
 def _alarms() -> str:
     longest = alarms.longest_endpoint_seconds(settings.Settings().endpoint_deadline_minutes)
     rows = [(f"**{alarms.alarm_name(name)}**", alarms.says(name, longest)) for name in alarms.NAMES]
-    return markdown_table(("alarm", "meaning and fix"), rows)
+    return markdown_table(("alarm", "what it means and what to do"), rows)
 
 
 def _models() -> str:
@@ -88,11 +85,11 @@ def _states(definition: str) -> str:
         for name, state in all_states(load_definition(PROJECT / f"stacks/{definition}.asl.yaml"))
         if state["Type"] in ("Task", "Parallel")
     ]
-    return markdown_table(("state", "action"), rows)
+    return markdown_table(("state", "what it does"), rows)
 
 
 def _functions() -> str:
-    rows = [(f"`{one.name}`", one.caller, one.reads, one.changes) for one in functions.FUNCTIONS.values()]
+    rows = [(one.name, one.caller, one.reads, one.changes) for one in functions.FUNCTIONS.values()]
     return markdown_table(("Lambda", "called by", "reads", "changes"), rows)
 
 
@@ -100,11 +97,11 @@ def _openai_api() -> str:
     from rehearsal.sagemaker.real.server import completion_request
 
     names = [
-        ("accepts", completion_request.SERVED),
-        ("rejects, unless the value has no effect", completion_request.WITHOUT_EFFECT),
+        ("serves", completion_request.SERVED),
+        ("rejects, except for the value that changes nothing", completion_request.WITHOUT_EFFECT),
     ]
     rows = [(how, ", ".join(f"`{one}`" for one in known)) for how, known in names]
-    return markdown_table(("your machine", "members"), rows)
+    return markdown_table(("a rehearsed run", "members"), rows)
 
 
 def all_states(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -77,7 +77,7 @@ class Deployed:
 
     def _absent(self) -> str:
         return (
-            f"The run {self._run} has no endpoint in service: it is not there yet, or was deleted at the end of its minutes or by a person. To ask its models "
+            f"The run {self._run} has no endpoint in service: it is not there yet, or was deleted, at the end of its minutes or by hand. To ask its models "
             f"again: captune serve {self._run}"
         )
 

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from captune.account import Context, Region, given_settings
+from captune.account import given_settings
 from captune.account import settings as settings_of
 from captune.costs import allowance_of, clock_time, expected_run, tokens_learnt
 from captune.data import DATA
+from captune.flags import Region
+from captune.flags import Settings as Given
 from common import estimate, records
 from common.cards import Card, card_of, serving_bytes, training_memory
 from common.errors import DatasetRejected, PriceUnknown
@@ -29,10 +31,13 @@ from stacks.definitions import run_settings
 
 def command(
     corpus: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE ...", help="The texts to train on (default: the domain's own).")
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE ...", help="Estimate for these texts (default: the domain's own).", show_default=False
+        ),
     ] = None,
     more: Annotated[list[Path] | None, typer.Argument(metavar="FILE", hidden=True)] = None,  # --corpus one.txt two.txt
-    given: Context = None,
+    given: Given = None,
     region: Region = None,
 ) -> None:
     """Prints tokens, seconds, dollars and memory, each with its source."""
@@ -56,7 +61,7 @@ def describe(settings: Settings, corpora: Sequence[Path]) -> str:
     asked = sum(is_asked(json.loads(line)) for line in lines if line.strip())
     tokens, count = tokens_learnt(settings, learnt), settings.training_instance_count
     run = expected_run(settings, tokens, asked * (1 + settings.samples_per_prompt))
-    passes = "1 pass" if settings.epochs == 1 else f"{settings.epochs} passes"
+    passes = "1 epoch" if settings.epochs == 1 else f"{settings.epochs} epochs"
     counted = f"{passes}, {MOST_PER_WORD} a word: the densest text counted in tokens of Llama 2 (captune tokens); larger vocabularies need fewer"
     lines = [
         f"{settings.model.name} on {f'{count} x ' if count > 1 else ''}{kind}, {learnt:,} {of_what}",
@@ -69,7 +74,7 @@ def describe(settings: Settings, corpora: Sequence[Path]) -> str:
         *_memory(settings, card_of(kind)),
     ]
     if settings.weights.own:
-        lines.append(f"These are the figures of base_model; what lies at {settings.weights.uri} is read by Preflight.")
+        lines.append(f"These are the figures of base_model; Preflight reads the weights at {settings.weights.uri}.")
     return "\n".join(lines)
 
 
@@ -91,7 +96,7 @@ def _learnt(settings: Settings, corpora: Sequence[Path]) -> tuple[int, str]:
         return settings.corpus_words, f"of {there:,} words: corpus_words asks for no more"
     if in_time == there:
         return there, "words"
-    return in_time, f"of {there:,} words: a run of this length learns no more (max_training_seconds, epochs)"
+    return in_time, f"of {there:,} words: a run of this length trains on no more (max_training_seconds, epochs)"
 
 
 def _words(content: bytes, path: Path) -> int:
@@ -123,7 +128,7 @@ def _cost(settings: Settings, run: estimate.Estimate) -> list[str]:
     times = [clock_time(seconds) for seconds in (run.training_seconds, run.endpoint_seconds) if seconds is not None]
     expected = "not known" if cents is None else dollars(cents)
     said = f"{' of training, '.join(times)} of endpoint" if len(times) == 2 else "a phase of it is not known"
-    reserved = "what is reserved before anything starts"
+    reserved = "reserved before anything starts"
     if allowance.clamped:
         shorter = f"{clock_time(allowance.training_seconds)} of training, {clock_time(allowance.deadline_seconds)} of endpoint"
         reserved += f"; the cap pays for no more: the run is shortened to {shorter}"

@@ -1,11 +1,4 @@
-"""`captune export RUN --to peft|gguf|merged`: a run's adapter in a form that other programs load.
-
-peft    the adapter for PEFT and vLLM, with the base model's name on the Hugging Face Hub
-gguf    the adapter for llama.cpp (`llama-server --lora`); of the base model, config.json is enough
-merged  base model and adapter as one model: safetensors, or with --gguf a GGUF file and a Modelfile for Ollama
-
-Model card and licence are beside each. A folder gets its name when all of it is written.
-"""
+"""`captune export`: a run's adapter in a form that other programs load. A folder gets its name when all of it is written."""
 
 import json
 import re
@@ -22,6 +15,7 @@ from captune import account, converters
 from captune.account import PROJECT, Refused
 from captune.engines import refuse_other_base
 from captune.fetch import DiskFull
+from captune.flags import AsJson, Base, Results, RunName
 from captune.kept_run import KeptRun, kept, not_found
 from common.architecture import CONFIGURATION
 from common.contracts import run_folder
@@ -48,15 +42,31 @@ Precision = Literal["f16", "q8_0"]
 
 
 def command(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or its beginning; its folder; or latest.")],
-    to: Annotated[Form, typer.Option(help="The adapter for PEFT or for llama.cpp, or one merged model.")],
-    base: Annotated[Path | None, typer.Option(metavar="FOLDER", help="The base model.", show_default=False)] = None,
-    gguf: Annotated[Precision | None, typer.Option(help="The merged model as GGUF.", show_default=False)] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Default: results/RUN/export-FORM.")] = None,
-    results: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are kept here.")] = Path("results"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    run: RunName,
+    to: Annotated[
+        Form, typer.Option(help="Write the adapter for PEFT or llama.cpp, or one merged model.", show_default=False)
+    ],
+    base: Base = None,
+    gguf: Annotated[
+        Precision | None,
+        typer.Option(help="Write the merged model as GGUF, with a Modelfile for Ollama.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write to this folder (default: results/RUN/export-FORM).")
+    ] = None,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
 ) -> None:
-    """Writes one form of a run that is on this machine."""
+    """Writes one form of a run that is on this machine.
+
+    - `--to peft` writes the adapter for PEFT and vLLM, with the base model's name on the Hugging Face Hub.
+
+    - `--to gguf` writes the adapter for llama.cpp (`llama-server --lora`). Of the base model it needs config.json only.
+
+    - `--to merged` writes base model and adapter as one model: safetensors, or with `--gguf` a GGUF file and a Modelfile for Ollama.
+
+    Each has a model card and the licence.
+    """
     found = kept(run, results)
     if found is None:
         names = [plan.parent.name for plan in results.glob(f"*/{run_folder.PLAN}")]

@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import FlexibleChecksumError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from captune import account
-from captune.account import Refused, Region, output
-from captune.kept_run import ADAPTER, kept, local_path, name_of, not_found, only_here
+from captune.account import Refused, output
+from captune.flags import AsJson, Region, Results, RunName
+from captune.kept_run import ADAPTER, kept, local_path, name_in, not_found, only_here
 from common.contracts import run_folder
 from common.storage import Storage
 
@@ -35,18 +35,18 @@ class DiskFull(Refused, OSError):
 
 
 def command(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, as `captune ledger` shows it.")],
-    results: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are kept here.")] = Path("results"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    run: RunName,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
     region: Region = None,
 ) -> None:
     """Fetches a run of your account; a rehearsed run is in results/ already."""
     here = kept(run, results, whole_name=True)
     if here is not None and here.rehearsed:
         raise Refused(f"{here.folder} is a rehearsed run: all of it is there already, the adapter in {ADAPTER}/.")
-    name = name_of(run)
     with only_here(run, results):
         session = account.session(region)
+        name = name_in(session, run)
         s3, bucket = session.client("s3"), output(session, "BucketName")
     files = fetch(s3, bucket, name, results)
     if as_json:

@@ -11,12 +11,12 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from captune.account import NotDeployed, Refused
+from captune.account import NotDeployed, Refused, output
 from common.contracts import run_folder
 from common.names import PREFIX, is_rehearsed, is_run_name, run_name
 
 ADAPTER = run_folder.KEPT_ADAPTER  # a folder of PEFT's: PeftModel.from_pretrained and vLLM load it as it is
-LATEST = "latest"  # in place of a name: the run that was started last
+LATEST = "latest"  # instead of a name: the run that was started last
 EXAMPLE = "example"  # the folder of results/ that comes with Captune: a report without its adapter
 _SHOWN_RUNS = 5
 
@@ -29,9 +29,22 @@ def local_path(path: str) -> str | None:
 
 
 def name_of(text: str) -> str:
-    """The run's name from what a person typed: that name, its execution's name, or its folder."""
+    """The run's name from what you typed: that name, its execution's name, or its folder."""
     text = Path(text).name if "/" in text else text
     return text if is_run_name(text) else run_name(text)
+
+
+def name_in(session: Any, named: str) -> str:
+    """The name of a run in an account, of which `latest` is the newest. Raises Refused if there is none."""
+    if named != LATEST:
+        return name_of(named)
+    pages = session.client("stepfunctions").get_paginator("list_executions")
+    found = pages.paginate(stateMachineArn=output(session, "FineTuningArn"))
+    newest = next((run_name(one["name"]) for page in found for one in page["executions"]), None)
+    if newest is None:
+        raise Refused("There is no run in your account yet. Start one: captune run")
+    print(f"{named}: {newest}", file=sys.stderr)
+    return newest
 
 
 def not_found(run: str, known: list[str], places: str) -> Refused:
@@ -118,21 +131,17 @@ def kept(named: str, results: Path, *, whole_name: bool = False) -> KeptRun | No
     """The run of this name in `results`, or in the folder that is named; None where there is none.
 
     Unless it must be the `whole_name`, it may be `latest` or the beginning of a name. Raises Refused for a damaged plan,
-    a refused run, the beginning of several names, and `latest` if there is no run.
+    a rejected run, the beginning of several names, and `latest` if there is no run.
     """
     places = (Path(named), results / named, results / name_of(named))
     folder = next((one for one in places if (one / run_folder.PLAN).is_file() or refused_run(one)), None)
     if folder is None and not whole_name:
         folder = _begun_name(named, results)
-    if folder is None and named == LATEST:
-        raise Refused(
-            f"{LATEST} is the newest run on this machine. Type the whole name of a run of your account: captune ledger"
-        )
     if folder is None:
         return None
     if refused := refused_run(folder):
         raise Refused(
-            f"The run {folder.name} was refused and has left no model. {refused.get('error')}: {refused.get('cause')} "
+            f"The run {folder.name} was rejected and has left no model. {refused.get('error')}: {refused.get('cause')} "
             f"Its report: {folder / run_folder.PAGE}"
         )
     return _planned(folder)

@@ -1,4 +1,4 @@
-"""`captune ledger`: every month and run, which items are damaged, and how a person accepts or corrects one."""
+"""`captune ledger`: every month and run, which items are damaged, and how you accept or correct one."""
 
 import json
 import re
@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from captune import account
-from captune.account import Refused, Region, output
+from captune.account import Refused, output
+from captune.flags import AsJson, Region
 from common.ledger import keys
 from common.ledger.changes import Month
 from common.ledger.ledger import Ledger, dollars
@@ -18,8 +19,8 @@ from common.pricing.costs import looks_bound, standing_cents
 from rehearsal.programs import as_typed
 
 _WAY_OUT = (
-    "Their seal does not fit: the ledger did not write them so. Each counts as the whole cap until somebody has looked at it. captune ledger "
-    "--accept KEY takes an item as it is; --set NAME=VALUE corrects an attribute first, and --set NAME= removes one."
+    "Their seal does not fit: the ledger did not write them so. Each counts as the whole cap until you have looked at it. captune ledger "
+    "--accept KEY takes an item as it is; --change NAME=VALUE corrects an attribute first, and --change NAME= removes one."
 )
 _REQUIRED = {
     "state", "execution_arn", "reserved_cents", "months", "reserved_at", "training_prices", "hosting_prices", "price_source",
@@ -32,11 +33,19 @@ _COSTS = {
 
 
 def command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    accept: Annotated[str, typer.Option(metavar="KEY", help="Accept a damaged item, such as RUN#captune-….")] = "",
+    accept: Annotated[
+        str, typer.Option(metavar="KEY", help="Accept a damaged item, for example RUN#captune-….", show_default=False)
+    ] = "",
     changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Correct an attribute of the item.")
+        list[str] | None,
+        typer.Option(
+            "--change",
+            metavar="NAME=VALUE",
+            help="Correct an attribute of this item; may be repeated.",
+            show_default=False,
+        ),
     ] = None,
+    as_json: AsJson = False,
     region: Region = None,
 ) -> None:
     """Prints the ledger, or accepts an item of it."""
@@ -45,14 +54,14 @@ def command(
         ledger = Ledger(session.client("dynamodb"), output(session, "LedgerTable"))
         print(accepted(ledger, accept, dict(_change(one) for one in changes or []), cap_cents))
     elif changes:
-        raise Refused("--set corrects an item that is accepted: name it with --accept KEY.")
+        raise Refused("--change corrects an item that is accepted: name it with --accept KEY.")
     else:
         shown = show(session, cap_cents, as_json)
         print(shown if as_json else as_typed(shown))
 
 
 def accepted(ledger: Ledger, key: str, changes: Mapping[str, str], cap_cents: int) -> str:
-    """Seals an item anew, corrected as told; a month is the sum of its runs unless told otherwise. Raises Refused."""
+    """Seals an item again, corrected as told; a month is the sum of its runs unless told otherwise. Raises Refused."""
     before = _months(ledger.items(), cap_cents)
 
     def make(row: Row | None) -> Item:
@@ -64,7 +73,7 @@ def accepted(ledger: Ledger, key: str, changes: Mapping[str, str], cap_cents: in
         if (month := keys.month_in(key)) is not None and "committed_cents" not in changes:
             item = {"pk": key, "committed_cents": before[month].by_runs}
         if wrong := _faults(key, item):
-            raise Refused(f"{key} cannot be used like this: {'; '.join(wrong)}. Correct it with --set NAME=VALUE.")
+            raise Refused(f"{key} cannot be used like this: {'; '.join(wrong)}. Correct it with --change NAME=VALUE.")
         return item
 
     ledger.accept(key, make)
@@ -78,9 +87,9 @@ def accepted(ledger: Ledger, key: str, changes: Mapping[str, str], cap_cents: in
 def _change(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not (name and sign):
-        raise Refused(f"--set takes NAME=VALUE, not {text!r}.")
+        raise Refused(f"--change takes NAME=VALUE, not {text!r}.")
     if name in ("pk", SEAL):
-        raise Refused(f"--set cannot change {name}: the ledger writes it.")
+        raise Refused(f"--change cannot change {name}: the ledger writes it.")
     return name, value
 
 
@@ -132,7 +141,7 @@ def table(items: Sequence[Row], cap_cents: int) -> str:
     lines = [line for month in _newest_first(items, cap_cents) for line in _month(month, starts.get(month.name, 0))]
     lines.append(
         f"Besides, {dollars(standing_cents(cap_cents))} of the {dollars(cap_cents)} a month are set aside for what runs on by itself and for executions "
-        f"that are refused, of which {looks_bound(cap_cents)} are looked at."
+        f"that are rejected, of which {looks_bound(cap_cents)} are looked at."
     )
     lines += ["", f"{'run':<58}  {'state':<9} {'reserved':>9} {'training':>9} {'endpoint':>9} {'actual':>9}  status"]
     lines += [_run(row) for row in _runs(items)]

@@ -7,14 +7,13 @@ number, so that it can be sent to whoever keeps that page.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from captune import account
-from captune.account import Region, output
+from captune.account import output
 from captune.fetch import listed, stored_plan
-from captune.kept_run import name_of
+from captune.flags import Region, RunName
+from captune.kept_run import name_in
 from common.aws import or_none
 from common.contracts import run_folder
 from common.storage import Storage
@@ -50,12 +49,12 @@ class Evidence:
 
 
 def command(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, as `captune ledger` shows it.")],
+    run: RunName,
     region: Region = None,
 ) -> None:
     """Prints the table."""
     session = account.session(region)
-    print(table(read_evidence(session.client, output(session, "BucketName"), name_of(run))))
+    print(table(read_evidence(session.client, output(session, "BucketName"), name_in(session, run))))
 
 
 def read_evidence(client: Callable[[str], Any], bucket: str, run: str) -> Evidence:

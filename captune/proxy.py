@@ -109,7 +109,7 @@ def events_of(pieces: Pieces, model: str) -> Pieces:
                         return
     except BROKEN as error:
         raise _cut_off(f" ({type(error).__name__})") from error
-    if rest.strip():  # an answer in place of a stream
+    if rest.strip():  # an answer instead of a stream
         checked(rest, model)
     raise _cut_off()
 

@@ -1,6 +1,9 @@
-"""captune rehearse [options]     the whole path on this machine; --help lists the options."""
+"""`captune rehearse`: the whole pipeline on this machine."""
 
-from rehearsal.conductor.options import Options, parse
+from functools import wraps
+from typing import Any
+
+from rehearsal.conductor.options import Options, read
 from stacks.configuration.settings import Settings
 
 
@@ -15,12 +18,13 @@ def check(options: Options, settings: Settings) -> tuple[str, list[str]]:
     return ("\n".join(paragraphs(faults, given)) if faults else ""), told
 
 
-def main(arguments: list[str] | None = None, prog: str = "captune rehearse") -> int:
-    """Rehearse with the options of the command line."""
-    options = parse(arguments, prog)
-    # After the options: moto takes a second, which --help need not wait for.
+@wraps(read)
+def command(*arguments: Any, **options: Any) -> int:
+    """Rehearses with the options of the command line."""
+    given = read(*arguments, **options)
+    # After the options: moto takes a second, which a wrong option need not wait for.
     from captune.fetch import keep
     from rehearsal.conductor.conductor import Conductor
     from rehearsal.conductor.display import Display
 
-    return Conductor(options, Display(plain=options.plain), keep, check).run()
+    return Conductor(given, Display(plain=given.plain), keep, check).run()

@@ -1,17 +1,19 @@
-"""captune report FOLDER [--to FOLDER] [--for-the-repository]: judges a run's figures by today's rule and writes its report again.
+"""`captune report`: judges a run's figures by today's rule and writes its report again.
 
 A summary.json holds everything that a report shows, so a changed rule or page needs no new training.
 """
 
-import argparse
 import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
+
+import typer
 
 from captune.account import Refused
-from captune.kept_run import LATEST, kept
+from captune.flags import Results, RunName
+from captune.kept_run import kept
 from captune.runs import parsed
 from common.contracts import run_folder
 from common.storage import Storage
@@ -36,7 +38,7 @@ class Folder:
 
 
 def without_titles(block: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The losses on outside text with ids in place of titles: the repository holds no text by others."""
+    """The external losses with ids instead of titles: the repository holds no external documents."""
     if block is None:
         return None
     rows = [{**row, "title": row["id"]} for row in block.get("documents") or []]
@@ -54,7 +56,7 @@ def judged_again(summary: Mapping[str, Any]) -> dict[str, Any]:
 def rewrite(source: Path, target: Path, *, for_the_repository: bool = False) -> str:
     """Writes the report of a results folder again, to another folder with copies of the run's other files; answers its verdict.
 
-    `for_the_repository` replaces titles of text by others with ids. Raises Refused for a run that is missing, damaged or was not measured.
+    `for_the_repository` replaces the titles of external documents with ids. Raises Refused for a run that is missing, damaged or was not measured.
     """
     file = source / run_folder.SUMMARY
     if not file.is_file():
@@ -77,17 +79,19 @@ def rewrite(source: Path, target: Path, *, for_the_repository: bool = False) -> 
     return str(document["verdict"])
 
 
-def main(arguments: list[str] | None = None, prog: str = "captune report") -> int:
-    """Reads the command line; answers the exit code."""
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    parser.add_argument(
-        "folder", type=Path, help="a folder of results, with its summary.json; latest for the newest run"
-    )
-    parser.add_argument("--to", type=Path, metavar="FOLDER", help="write there, with the answers and the plan")
-    parser.add_argument("--for-the-repository", action="store_true", help="without the titles of text by others")
-    given = parser.parse_args(arguments)
-    if str(given.folder) == LATEST and (newest := kept(LATEST, Path("results"))):
-        given.folder = newest.folder
-    verdict = rewrite(given.folder, given.to or given.folder, for_the_repository=given.for_the_repository)
-    print(f"{given.to or given.folder}: {verdict}")
-    return 0
+def command(
+    run: RunName,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write to this folder, with the answers and the plan.", show_default=False),
+    ] = None,
+    for_the_repository: Annotated[
+        bool, typer.Option("--for-the-repository", help="Replace the titles of external documents with their ids.")
+    ] = False,
+    results: Results = Path("results"),
+) -> None:
+    """Reads the figures of a run and writes its report."""
+    found = kept(run, results)
+    source = found.folder if found else Path(run)
+    verdict = rewrite(source, out or source, for_the_repository=for_the_repository)
+    print(f"{out or source}: {verdict}")

@@ -18,8 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from captune import account
-from captune.account import NotDeployed, Refused, Region, output
+from captune.account import NotDeployed, Refused, output
 from captune.fetch import runs_in
+from captune.flags import AsJson, Region, Results
 from captune.kept_run import kept, name_of, not_found, only_here, refused_run
 from common.contracts import run_folder
 from common.names import execution_name_of
@@ -32,7 +33,7 @@ from report.summary_types import has_figures, or_empty
 
 REHEARSED, FETCHED, ACCOUNT = "rehearsed", "fetched", "account"
 SEED = "seed"
-TEXTS = {"heldout": "Held-out text", "outside": "Outside text", "control": "Control text"}
+TEXTS = {"heldout": "Held-out text", "outside": "External test set", "control": "Retention set"}
 HEAD = ("Run", "Where", "Started", "Verdict", "Loss", "Cost")
 # Settings that do not affect the results. Texts are distinguished by their counts, not by the names of their files.
 _NO_MATTER = {"checkpoint_minutes", "corpus", "device_name", "held_out", "keep_endpoint_minutes", "prompts", "python",
@@ -40,8 +41,6 @@ _NO_MATTER = {"checkpoint_minutes", "corpus", "device_name", "held_out", "keep_e
 _WIDTH = 170  # of a table that no terminal shows
 _MORE = "Loss is the change on held-out text. More figures: captune runs --json, captune compare RUN RUN"
 _BETWEEN = 3  # characters between two columns
-
-Results = Annotated[Path, typer.Option("--results", metavar="FOLDER", help="Where runs are kept on this machine.")]
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,9 @@ class Run:
 
 
 def command(
-    last: Annotated[int, typer.Option(min=1, metavar="N", help="Show the newest N.")] = 20,
-    here: Annotated[bool, typer.Option("--here", help="Only the runs on this machine: ask no account.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    last: Annotated[int, typer.Option(min=1, metavar="N", help="Show the newest N runs.")] = 20,
+    here: Annotated[bool, typer.Option("--here", help="List only the runs on this machine; ask no account.")] = False,
+    as_json: AsJson = False,
     results: Results = Path("results"),
     region: Region = None,
 ) -> None:
@@ -151,7 +150,7 @@ def the_bucket(region: str | None) -> tuple[Any, str]:
 
 
 def find(named: Iterable[str], results: Path, region: str | None) -> list[Run]:
-    """The runs that a person names; the account is asked only for those that are not here. Raises Refused."""
+    """The runs of these names; the account is asked only for those that are not here. Raises Refused."""
     found: list[Run] = []
     for one in named:
         if (run := _kept(one, results)) is None:

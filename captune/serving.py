@@ -1,8 +1,8 @@
 """captune serve, extend and stop: start, keep or end an endpoint for an earlier run's adapter. Nothing is spent outside a reservation.
 
 `serve` starts an execution of FineTuning that trains nothing and asks nothing: Preflight and ReserveBudget set its minutes aside, and
-TearDown ends it. `extend` sets more aside in the ledger before it moves the deadline, and `stop` starts TearDown, which settles the run.
-All three act with the rights of whoever calls them.
+TearDown ends it. `extend` sets more aside in the ledger before it moves the deadline, and `stop` starts TearDown, which records the actual cost.
+All three act with the permissions of whoever calls them.
 """
 
 import hashlib
@@ -18,9 +18,10 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from captune import account
-from captune.account import Refused, Region
+from captune.account import Refused
 from captune.fetch import stored_plan
-from captune.kept_run import kept, name_of, not_found
+from captune.flags import AsJson, Region, RunName
+from captune.kept_run import kept, name_in, not_found
 from common.aws import unless
 from common.clock import from_iso, now, schedule_time
 from common.contracts import run_folder
@@ -37,8 +38,6 @@ RESULTS = Path("results")
 _SCHEDULE_FIELDS = (
     "Name", "Description", "ScheduleExpressionTimezone", "FlexibleTimeWindow", "ActionAfterCompletion", "Target", "State",
 )  # fmt: skip
-Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of sentences.")]
 
 
 @dataclass(frozen=True)
@@ -66,15 +65,15 @@ class Deployment:
 
 
 def serve_command(
-    run: Run,
+    run: RunName,
     minutes: Annotated[
-        int, typer.Option(min=1, max=240, help="How long the endpoint stays once it is in service.")
+        int, typer.Option(min=1, max=240, metavar="N", help="Keep the endpoint for N minutes once it is in service.")
     ] = 60,
     as_json: AsJson = False,
     region: Region = None,
 ) -> None:
     """Starts an endpoint for what a run has trained."""
-    found = serve(_deployment(run, region), name_of(run), minutes)
+    found = serve(*_deployed(run, region), minutes)
     named = found["run"]
     _tell(
         found,
@@ -85,13 +84,15 @@ def serve_command(
 
 
 def extend_command(
-    run: Run,
-    minutes: Annotated[int, typer.Option(min=1, max=240, help="How much longer the endpoint stays.")] = 30,
+    run: RunName,
+    minutes: Annotated[
+        int, typer.Option(min=1, max=240, metavar="N", help="Keep the endpoint for N minutes longer.")
+    ] = 30,
     as_json: AsJson = False,
     region: Region = None,
 ) -> None:
     """Keeps the endpoint of a run for longer, where the cap allows it."""
-    found = extend(_deployment(run, region), name_of(run), minutes, now())
+    found = extend(*_deployed(run, region), minutes, now())
     _tell(
         found,
         as_json,
@@ -100,22 +101,23 @@ def extend_command(
     )
 
 
-def stop_command(run: Run, as_json: AsJson = False, region: Region = None) -> None:
+def stop_command(run: RunName, as_json: AsJson = False, region: Region = None) -> None:
     """Ends a run and its endpoint now."""
-    found = stop(_deployment(run, region), name_of(run), now())
+    found = stop(*_deployed(run, region), now())
     _tell(found, as_json, f"TearDown has started: {found['tearDown']}. {ENDING}")
 
 
-ENDING = "It deletes what bills and settles the run; what was reserved and not used goes back. You get an e-mail when it is done."
+ENDING = "It deletes the billable resources and records the actual cost; the unused rest of the reservation is released. You get an e-mail when it is done."
 
 
-def _deployment(run: str, region: str | None) -> Deployment:
+def _deployed(run: str, region: str | None) -> tuple[Deployment, str]:
     here = kept(run, RESULTS, whole_name=True)
     if here is not None and here.rehearsed:
         raise Refused(
             f"{here.name} was rehearsed on this machine: it has no endpoint to start, to keep or to end. captune use {here.folder} serves it here, at no cost."
         )
-    return Deployment.of(account.session(region))
+    session = account.session(region)
+    return Deployment.of(session), name_in(session, run)
 
 
 def _tell(found: dict[str, Any], as_json: bool, words: str) -> None:
@@ -165,7 +167,7 @@ def _already(run: str) -> Refused:
 def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> dict[str, Any]:
     """Keeps a run's endpoint for longer: first the money in the ledger, then the schedule that ends it.
 
-    Raises BudgetExceeded and ExtensionRefused where nothing was changed, and Refused where the deadline was not moved.
+    Raises BudgetExceeded and ExtensionRefused if nothing was changed, and Refused if the deadline was not moved.
     """
     before = deployment.ledger.run(run)
     if before is None:
@@ -186,7 +188,7 @@ def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> 
 
 
 def stop(deployment: Deployment, run: str, moment: datetime) -> dict[str, Any]:
-    """Ends a run now. The ledger hears of it first, so that nobody extends it, but a silent one stops nothing. Raises Refused."""
+    """Ends a run now. The ledger hears of it first, so that it is not extended, but a silent one stops nothing. Raises Refused."""
     arn = ""
     try:
         item = deployment.ledger.update(run, lambda item: ending(item, moment))
@@ -197,14 +199,14 @@ def stop(deployment: Deployment, run: str, moment: datetime) -> dict[str, Any]:
             raise not_found(run, [], "in the ledger")
         if item["state"] == "settled":
             cost = dollars(item["actual_cents"])
-            raise Refused(f"{run} ended and was settled at {item['settled_at']}: it did cost {cost}.")
+            raise Refused(f"{run} has ended. Its cost, recorded at {item['settled_at']}, is {cost}.")
         arn = item["execution_arn"]
     started = start_tear_down(deployment.client("stepfunctions"), deployment.tear_down, run, arn, moment)
     return {"run": run, "tearDown": started}
 
 
 def start_tear_down(step_functions: Any, machine: str, run: str, execution_arn: str, moment: datetime) -> str:
-    """Starts TearDown for a run as a person does; answers the name of its execution. `execution_arn` may be empty where nobody knows it."""
+    """Starts TearDown for a run as you would; answers the name of its execution. `execution_arn` may be empty if it is unknown."""
     event = {"runName": run, "reason": "person", **({"executionArn": execution_arn} if execution_arn else {})}
     name = f"stop-{run}-{int(moment.timestamp())}"
     step_functions.start_execution(stateMachineArn=machine, name=name, input=json.dumps(event))

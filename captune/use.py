@@ -1,18 +1,14 @@
-"""captune use RUN: ask a run's two models, over OpenAI's API and on a page, at an address of this machine.
+"""`captune use`: a run's two models over OpenAI's API and on a page, at an address of this machine. Only 127.0.0.1 is listened on."""
 
-A rehearsed run is answered by a model server that this command starts, a deployed one by its endpoint while it is kept. `base` and the
-domain's name are the two models. Nothing but 127.0.0.1 is listened on.
-"""
-
-import argparse
 import json
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 import uvicorn
 from rich.console import Console
 
@@ -20,6 +16,7 @@ from captune import account
 from captune.account import PROJECT, Refused
 from captune.engines import BASE, Deployed, Engine, Here
 from captune.fetch import stored_plan
+from captune.flags import AsJson, Base, Region, Results, RunName, Server
 from captune.kept_run import KeptRun, kept, name_of, only_here
 from captune.proxy import Proxy
 from common.contracts import run_folder
@@ -72,26 +69,11 @@ def in_the_account(run: str, region: str | None) -> tuple[Engine, KeptRun, list[
     return engine, KeptRun(Path(), plan), storage.read_lines(run_folder.key(asked_by, run_folder.PROMPTS))
 
 
-def parse(arguments: list[str] | None, prog: str) -> argparse.Namespace:
-    """The options of the command line."""
-    as_written = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=as_written)
-    add = parser.add_argument
-    add("run", metavar="RUN", help="the run's name, or its beginning; its folder; or latest")
-    add("--port", type=int, default=PORT, help=f"of 127.0.0.1 (default: {PORT}; 0 takes one that is free)")
-    add("--results", type=Path, default=Path("results"), metavar="FOLDER", help="where runs are kept on this machine")
-    add("--server", choices=("transformers", VLLM), default="transformers", help="what answers on this machine")
-    add("--base", type=Path, metavar="FOLDER", help="weights of the base model, to answer a fetched run here too")
-    add("--region", help="the AWS region (default: the one in cdk.json)")
-    add("--json", action="store_true", help="print the address and the models as JSON")
-    return parser.parse_args(arguments)
-
-
 @contextmanager
 def opened(
     named: str, results: Path, base: Path | None, server: str, region: str | None
 ) -> Iterator[tuple[Engine, KeptRun, list[dict[str, Any]]]]:
-    """What answers for the run that a person names, the run and its prompts. A model server of this machine ends with the block. Raises Refused."""
+    """What answers for a run, the run and its prompts. A model server of this machine ends with the block. Raises Refused."""
     run = kept(named, results)
     if run is not None and (run.rehearsed or base):
         here = on_this_machine(run, base, server)
@@ -107,15 +89,24 @@ def opened(
     yield found
 
 
-def main(arguments: list[str] | None = None, prog: str = "captune use") -> int:
-    """Serves until Ctrl-C. Raises what a person has to mend, by its name."""
-    given = parse(arguments, prog)
-    with (
-        listening(given.port) as taken,
-        opened(given.run, given.results, given.base, given.server, given.region) as (engine, run, prompts),
-    ):
-        serve(engine, run, prompts, taken, given.json)
-    return 0
+def command(
+    run: RunName,
+    port: Annotated[
+        int, typer.Option(metavar="N", help="Listen on this port of 127.0.0.1; 0 takes one that is free.")
+    ] = PORT,
+    server: Server = "transformers",
+    base: Base = None,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+    region: Region = None,
+) -> None:
+    """Serves until Ctrl-C. Raises an error with its fix.
+
+    A rehearsed run is answered by a model server on this machine, a deployed run by its endpoint while it is kept. The two models are
+    `base` and the domain's name.
+    """
+    with listening(port) as taken, opened(run, results, base, server, region) as (engine, found, prompts):
+        serve(engine, found, prompts, taken, as_json)
 
 
 def serve(engine: Engine, run: KeptRun, prompts: list[dict[str, Any]], taken: socket.socket, as_json: bool) -> None:
@@ -128,7 +119,7 @@ def serve(engine: Engine, run: KeptRun, prompts: list[dict[str, Any]], taken: so
         print(f"{run.name} answers at {url}: open it in a browser, or give programs {url}/v1 as OpenAI's address.")
         print(f"Models: {', '.join(models)}, on {state['where']}. Ctrl-C ends this server.", flush=True)
         if isinstance(engine, Here):
-            print(stand_in_words(run), flush=True)
+            print(proxy_words(run), flush=True)
         else:
             print("The endpoint stays, and bills, until its minutes are over or you end it on the page.", flush=True)
     proxy = Proxy(engine, run.domain, {"run": run.name, "seed": run.plan.get("seed", 0)}, prompts)
@@ -136,7 +127,7 @@ def serve(engine: Engine, run: KeptRun, prompts: list[dict[str, Any]], taken: so
         _server(proxy, taken).run(sockets=[taken])
 
 
-def stand_in_words(run: KeptRun) -> str:
+def proxy_words(run: KeptRun) -> str:
     """How what answers here differs from what would answer in an account."""
     planned = str((run.plan.get("baseModel") or {}).get("name") or "the planned model")
     trained = run.trained_on().get("name")
@@ -144,7 +135,7 @@ def stand_in_words(run: KeptRun) -> str:
     if trained == planned:
         return words
     refuses = any(model.name == planned and not model.has_chat_template for model in BASE_MODELS.values())
-    template = " It may answer messages, which an endpoint refuses (NoChatTemplate)." if refuses else ""
+    template = " It may answer messages, which an endpoint rejects (NoChatTemplate)." if refuses else ""
     return f"{trained} stands in for {planned}.{template} {words}"
 
 

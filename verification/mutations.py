@@ -1,34 +1,23 @@
-"""Changes what decides in both state machines, one change at a time, and lists the changes that no test notices.
+"""`captune dev mutate`: changes both state machines, one change at a time, and lists the changes that no test notices."""
 
-    captune mutate                           all of them, in some minutes
-    captune mutate --only StartTraining      those whose name matches this regular expression
-
-What decides are conditions and the other operators of expressions, next states, retries, catches, times and other numbers, and the names
-of resources and roles. The texts of requests and messages, and the paths in expressions, are not changed: AWS's models of the services
-and the runs of a rehearsal read those.
-
-A change that no test notices needs a reason in mutation_survivors.toml. Exit code 1 where one has none, where a reason has no such
-change, and where a test fails without any change.
-"""
-
-import argparse
 import gc
 import operator
 import os
 import re
 import signal
-import sys
 import time
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import pytest
+import typer
 from _pytest.runner import runtestprotocol
 
+from captune.flags import Out
 from rehearsal.programs import PROJECT
 from stacks import definitions as sources
 
@@ -222,15 +211,7 @@ def report(what: str, found: Mapping[str, str], reasons: Mapping[str, str]) -> t
         wrong += [] if explained else [f"no unnoticed change is called {pattern}"]
         unnoticed = [name for name in unnoticed if name not in explained]
     wrong += [f"no test notices {name}" for name in unnoticed]
-    return "\n".join([*lines, *(f"MEND  {one}" for one in wrong)]), not wrong
-
-
-def parser_of(prog: str, description: str | None) -> argparse.ArgumentParser:
-    """What the command lines of both kinds of changes have in common."""
-    style = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog=prog, description=description, formatter_class=style)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the result to this file as well")
-    return parser
+    return "\n".join([*lines, *(f"FIX  {one}" for one in wrong)]), not wrong
 
 
 def answer(text: str, right: bool, write: Path | None) -> int:
@@ -241,28 +222,34 @@ def answer(text: str, right: bool, write: Path | None) -> int:
     return 0 if right else 1
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "python -m verification.mutations") -> int:
-    """Judges the changes that were chosen; answers the exit code."""
-    parser = parser_of(prog, __doc__)
-    parser.add_argument("--only", default="", help="a regular expression that the names of the changes match")
-    given = parser.parse_args(arguments)
+def command(
+    only: Annotated[
+        str, typer.Option(metavar="REGEX", help="Try only the changes whose names match.", show_default=False)
+    ] = "",
+    out: Out = None,
+) -> int:
+    """Judges the changes that were chosen; answers the exit code.
+
+    It changes conditions and the other operators of expressions, next states, retries, catches, times and other numbers, and the names
+    of resources and roles. It does not change the texts of requests and messages, or the paths in expressions: AWS's models of the
+    services and the runs of a rehearsal read those.
+
+    A change that no test notices needs a reason in mutation_survivors.toml. The exit code is 1 if one has none, if a reason has no
+    such change, or if a test fails without any change.
+    """
     definitions = {path: sources.load_definition(path) for path in MACHINES}
     sources.load_definition = lambda path: definitions[path]
     walks = [Walk(one).changes(one, f"{path.name.split('.')[0]}: ", {}) for path, one in definitions.items()]
-    chosen = [change for walk in walks for change in walk if re.search(given.only, change[0])]
+    chosen = [change for walk in walks for change in walk if re.search(only, change[0])]
     if not chosen:
-        parser.error(f"the name of no change matches {given.only}")
+        raise typer.BadParameter(f"the name of no change matches {only}")
     judge = Judge(chosen)
     pytest.main(["-q", "-p", "no:cacheprovider", "--assert=plain", "--tb=native", *TESTS], plugins=[judge])
     if not judge.found:
         return 1
     reasons = tomllib.loads(SURVIVORS.read_text("utf-8"))["machines"]
-    if given.only:  # of the other changes nothing is known now
+    if only:  # of the other changes nothing is known now
         reasons = {like: why for like, why in reasons.items() if any(re.fullmatch(like, name) for name in judge.found)}
     text, right = report("the state machines", judge.found, reasons)
     print()
-    return answer(text, right, given.write)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return answer(text, right, out)

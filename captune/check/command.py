@@ -19,10 +19,12 @@ from rich.console import Console
 from rich.text import Text
 
 from captune import account
-from captune.account import PROJECT, Context, Refused, Region
+from captune.account import PROJECT, Refused
 from captune.check import files
-from captune.check.findings import NO_ANSWER, Finding, Findings, Level, ok, one_line, order_of_mending
+from captune.check.findings import NO_ANSWER, Finding, Findings, Level, ok, one_line, order_of_fixing
 from captune.check.questions import Clients, Project, findings
+from captune.flags import AsJson, External, Region
+from captune.flags import Settings as Given
 from rehearsal.programs import as_typed
 from stacks.assembly import SynthesisFailed, synthesize
 from stacks.configuration.settings import Settings
@@ -38,35 +40,36 @@ _SIGN_IN = (
 
 
 def command(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON list of the findings instead of lines.")
-    ] = False,
-    given: Context = None,
-    region: Region = None,
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]",
-            help="Check this text or these records instead, as a run would: no account is asked.",
-            show_default=False,
-            readable=False,
+            metavar="FILE", help="Check this text or these records; ask no account.", show_default=False, readable=False
         ),
     ] = None,
     held_out: Annotated[
         Path | None,
-        typer.Option("--held-out", metavar="FILE", help="Held-out text or records to FILE.", readable=False),
+        typer.Option("--held-out", metavar="FILE", help="Check this held-out text or records too.", readable=False),
     ] = None,
-    outside: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Text by others, with FILE or alone.", readable=False)
-    ] = None,
+    outside: External = None,
     prompts: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Prompts, with FILE or alone.", readable=False)
+        Path | None, typer.Option(metavar="FILE", help="Check these prompts too.", readable=False)
     ] = None,
     columns: Annotated[
-        str, typer.Option(metavar="JSON", help="What the columns of records are called, as in the input.")
+        str, typer.Option(metavar="JSON", help="Name the columns of the records, as in the execution input.")
     ] = "{}",
+    given: Given = None,
+    as_json: AsJson = False,
+    region: Region = None,
 ) -> None:
-    """Prints each finding. Exit code 0 when there is no problem, 1 when there is one, 2 when AWS could not be asked."""
+    """Prints each finding.
+
+    **With a file**, `captune check mine.txt` reads it as a run would and prints every fault with its fix. It asks no account.
+
+    **Without a file**, `captune check` signs in to your AWS account and checks everything that could stop a run: quotas, permissions,
+    prices, images and the deployed stacks. It changes nothing, and it is free.
+
+    Exit codes: 0 no problem was found; 1 a problem was found; 2 AWS could not be asked.
+    """
     chosen = account.given_settings(given, region)
     settings = account.settings(chosen)
     if any((file, held_out, outside, prompts)):
@@ -79,7 +82,7 @@ def command(
         f"{counted[Level.PROBLEM]} problems, {counted[Level.WARNING]} warnings, {counted[Level.OK]} in order. Nothing was changed, and nothing of this is charged for."
     )
     if counted[Level.PROBLEM] > 1:
-        console.print(order_of_mending(found))
+        console.print(order_of_fixing(found))
     if as_json:
         print(json.dumps([asdict(finding) for finding in found], indent=2))
     raise typer.Exit(PROBLEMS if counted[Level.PROBLEM] else 0)

@@ -1,32 +1,32 @@
-"""`captune deployable`: what `make deploy` asks first, so that it stops at once with a fix and not minutes later without one.
+"""`captune dev deployable`: what `make deploy` asks first, so that it stops at once with a fix and not minutes later without one."""
 
-It takes the words that `cdk deploy` takes, and reads the settings (-c) and the profile among them.
-"""
-
-import argparse
 import os
 import sys
-from collections.abc import Sequence
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
 from captune import account
 from captune.check.command import PROBLEMS, ask
 from captune.check.findings import Level
 from captune.check.questions import before_deployment
+from captune.flags import Settings
 
 _FIXED_BY_DEPLOYING = "make deploy"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints what it finds, and returns the exit code: 0 if nothing stands in the way of a deployment."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-c", "--context", action="append")
-    parser.add_argument("--profile")
-    given, _ = parser.parse_known_args(arguments)
-    if given.profile:
-        os.environ["AWS_PROFILE"] = given.profile
-    chosen = account.given_settings(given.context, None)
+def command(
+    given: Settings = None,
+    profile: Annotated[str, typer.Option(metavar="NAME", help="Use this AWS profile.", show_default=False)] = "",
+) -> int:
+    """Prints what it finds, and returns the exit code: 0 if nothing stands in the way of a deployment.
+
+    `make deploy` runs it with the options of `cdk deploy`; it reads these and ignores the others.
+    """
+    if profile:
+        os.environ["AWS_PROFILE"] = profile
+    chosen = account.given_settings(given, None)
     console = Console(highlight=False, soft_wrap=True)
     found = ask(console, account.settings(chosen), chosen, before_deployment)
     stops = [one.subject for one in found if one.level == Level.PROBLEM and not one.fix.startswith(_FIXED_BY_DEPLOYING)]

@@ -60,8 +60,8 @@ def read(cloudformation: Any, names: Mapping[str, dict[str, Any]], deployed: Dep
         if name in found:
             yield _state_of_stack(cloudformation, found[name], template)
         elif name == GUARDRAIL and RUNS in deployed.stacks:
-            text = "is not deployed, and Captune-FineTuning is: runs are refused (GuardrailMissing)"
-            yield problem(name, text, "make deploy; where AWS refuses the budget, mend that first")
+            text = "is not deployed, and Captune-FineTuning is: runs are rejected (GuardrailMissing)"
+            yield problem(name, text, "make deploy; if AWS rejects the budget, fix that first")
         else:
             yield later(name, "is not deployed")
 
@@ -125,7 +125,7 @@ def definition(states: Any, name: str, text: str) -> Findings:
     shown = "; ".join(said) or "no reason was given"
     file = f"stacks/{name.removeprefix('captune-').replace('-', '_')}.asl.yaml"
     if answer["result"] != "OK":
-        yield problem(subject, f"Step Functions refuses it: {shown}", f"mend the state in {file}")
+        yield problem(subject, f"Step Functions rejects it: {shown}", f"fix the state in {file}")
     elif said:
         yield warning(subject, f"accepted, with doubts: {shown}", f"look at the state in {file}")
     else:
@@ -133,10 +133,10 @@ def definition(states: Any, name: str, text: str) -> Findings:
 
 
 # CloudFormation compares a template with the one before, not with what is there, unless it is told to.
-_PUT_BACK = "make deploy, and where somebody changed or removed it by hand: make deploy ARGS=--revert-drift"
+_PUT_BACK = "make deploy, and if it was changed or removed by hand: make deploy ARGS=--revert-drift"
 _CONFIRM = "follow the link in the mail of SNS, or subscribe again in its console"
 _TAKE_BACK = "in the Budgets console, open the action's history and choose Undo, then Reset"
-# In place of a subscription's ARN, SNS answers PendingConfirmation, or Deleted after its end.
+# Instead of a subscription's ARN, SNS answers PendingConfirmation, or Deleted after its end.
 _CONFIRMED = "arn:"
 
 
@@ -187,7 +187,7 @@ def guards(events: Any, sns: Any, needed: Guards) -> Findings:
     """Whether what ends a run is there and on: the rule of its end, the sweeper's, and who hears the budget's 100 %."""
     found = missing(events, sns, needed)
     for text in found:
-        yield problem("rules and kill switch", f"{text}; runs are refused (GuardrailMissing)", _PUT_BACK)
+        yield problem("rules and kill switch", f"{text}; runs are rejected (GuardrailMissing)", _PUT_BACK)
     if not found:
         yield ok("rules and kill switch", "a run's end starts TearDown, the sweeper runs and hears the 100 % alarm")
 
@@ -206,7 +206,9 @@ def email(sns: Any, topic: str, address: str, subject: str, unconfirmed: Level) 
         text = f"{address} has not confirmed, or has unsubscribed, so nothing reaches it"
         yield Finding(unconfirmed, subject, text, _CONFIRM)
     elif not heard:
-        yield warning(subject, "reaches nobody", "set alert_email in cdk.json, make deploy, confirm the mail of SNS")
+        yield warning(
+            subject, "has no confirmed address", "set alert_email in cdk.json, make deploy, confirm the mail of SNS"
+        )
     else:
         yield ok(subject, f"reaches {', '.join(heard)}")
 

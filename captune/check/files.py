@@ -1,4 +1,4 @@
-"""`captune check FILE`: what a run would say of a person's files, by Preflight's own reader, before anything is synthesized or uploaded."""
+"""`captune check FILE`: what a run would report about your files, by Preflight's own reader, before anything is synthesized or uploaded."""
 
 import json
 import shlex
@@ -29,7 +29,7 @@ from stacks.definitions import run_settings
 
 @dataclass(frozen=True)
 class Given:
-    """The files of a person, and what their columns are called."""
+    """Your files, and the names of their columns."""
 
     corpus: Path | None = None
     held_out: Path | None = None
@@ -39,7 +39,7 @@ class Given:
 
 
 class Folder:
-    """Files of this machine in place of a bucket, by the names that Preflight gives them."""
+    """Files of this machine instead of a bucket, by the names that Preflight gives them."""
 
     bucket = "this machine"
 
@@ -124,7 +124,7 @@ def _learned(corpus: Path, material: Material) -> str:
     kind = "group" if material.training[0].records else "passage" if passages else "document"
     measured = sum(count_words(part.text) for part in material.held_out)
     return (
-        f"{corpus} can be used: a run learns {material.words:,} words in {plural(len(material.training), kind)}, holds out {measured:,} words in "
+        f"{corpus} can be used: a run trains on {material.words:,} words in {plural(len(material.training), kind)}, holds out {measured:,} words in "
         f"{plural(len(material.held_out), kind)}, and asks {plural(len(material.prompts), 'prompt')}"
         + (f" and scores {plural(len(material.choices), 'item')} to choose from." if material.choices else ".")
     )

@@ -15,7 +15,7 @@ from common.aws import error_code, error_message
 _REFUSED_ACTION = re.compile(r"perform:? ([a-z0-9-]+:[A-Za-z]+)")
 _REFUSALS = ("AccessDenied", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized", "Forbidden", "403")
 _BUSY = ("Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown", "LimitExceeded")
-# A proxy's page in place of AWS's answer raises ResponseParserError, which is no BotoCoreError.
+# A proxy's page instead of AWS's answer raises ResponseParserError, which is no BotoCoreError.
 NO_ANSWER = (BotoCoreError, ResponseParserError)
 # Subjects on which the payer of an organisation, or AWS, has to act.
 BUDGETS, QUOTAS = "AWS Budgets", "quotas"
@@ -70,12 +70,12 @@ def asking(subject: str, right: str, question: Findings) -> Findings:
         yield warning(subject, text, "look at the network and the proxy, then run captune check again")
 
 
-def order_of_mending(found: Iterable[Finding]) -> str:
+def order_of_fixing(found: Iterable[Finding]) -> str:
     """The order to fix problems in: first those that wait for others, then as they were found."""
     subjects = dict.fromkeys(one.subject for one in found if one.level == Level.PROBLEM)
     slow, own = [one for one in _OTHERS_ACT if one in subjects], [one for one in subjects if one not in _OTHERS_ACT]
     parts = [f"first what others have to do, which takes hours to days ({', '.join(slow)})"] if slow else []
-    return f"Mend {'; then '.join([*parts, *([', '.join(own)] if own else [])])}."
+    return f"Fix {'; then '.join([*parts, *([', '.join(own)] if own else [])])}."
 
 
 def one_line(message: str) -> str:

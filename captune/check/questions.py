@@ -1,4 +1,4 @@
-"""Every question, in the order in which a person would fix things: settings, account, what AWS offers, what is deployed."""
+"""Every question, in the order in which you would fix things: settings, account, what AWS offers, what is deployed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,7 +44,9 @@ def findings(aws: Clients, account: str, project: Project) -> Findings:
         yield from asking(f"price of {use.lower()}", "pricing:GetProducts", price)
     iam, templates = aws("iam"), _templates(account, project, deployed)
     for role in templates.roles():
-        yield from asking(f"rights of {role.name}", "iam:SimulatePrincipalPolicy", rights.check(iam, role, account))
+        yield from asking(
+            f"permissions of {role.name}", "iam:SimulatePrincipalPolicy", rights.check(iam, role, account)
+        )
     yield from _guards(aws, settings, deployed, templates)
 
 

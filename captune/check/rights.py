@@ -29,7 +29,7 @@ class Role:
 
 def check(iam: Any, role: Role, account: str) -> Findings:
     """Simulates what each statement allows on the deployed role, with its organisation's policies, its boundary and all that is attached to it."""
-    subject = f"rights of {role.name}"
+    subject = f"permissions of {role.name}"
     results = [result for statement in role.statements for result in _simulated(iam, role.arn, statement)]
     refused = [(action, resource, reason) for action, resource, reason in results if reason]
     # The simulation does not read policies of other accounts, which may allow it.
@@ -41,7 +41,7 @@ def check(iam: Any, role: Role, account: str) -> Findings:
     for action, resource, reason in refused:
         if resource not in undecided:
             fix = _FIXES.get(reason, "ask your administrator to allow it")
-            yield problem(subject, f"{action} on {resource} is refused: {reason}", fix)
+            yield problem(subject, f"{action} on {resource} is denied: {reason}", fix)
     if undecided:
         text = f"IAM's simulation cannot decide whether the owner of {', '.join(sorted(undecided))} allows it"
         yield warning(subject, text, "nothing: TryModel of the first run shows it, before anything is paid")
@@ -50,7 +50,7 @@ def check(iam: Any, role: Role, account: str) -> Findings:
 
 
 def _simulated(iam: Any, arn: str, statement: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Each action of a statement on each of its resources, and who refuses it; "" where it is allowed."""
+    """Each action of a statement on each of its resources, and who denies it; "" if it is allowed."""
     actions = _listed(statement["Action"])
     request: dict[str, Any] = {"PolicySourceArn": arn, "ActionNames": actions}
     conditions = [

@@ -1,4 +1,4 @@
-"""What only a person's own rights show of an account before a run: its plan, newer images, and today's prices."""
+"""What only your own permissions show of an account before a run: its plan, newer images, and today's prices."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence

@@ -13,8 +13,9 @@ from common.pricing import costs, prices
 from preflight.account.quotas import ENDPOINT, Quota, read
 from rehearsal.step_functions.executions import Execution
 from rehearsal.step_functions.interpreter import Failure, Interpreter, Steps, catches
+from tests.doubles.aws_account import said
 from verification.simulation import Result, controls, months, outages, rows
-from verification.simulation.__main__ import main, replay
+from verification.simulation.__main__ import command, replay
 from verification.simulation.account import calm
 from verification.simulation.control_experiments import at_a_months_end
 from verification.simulation.controls import CONTROLS
@@ -192,16 +193,13 @@ def test_a_broken_promise_names_its_replay(monkeypatch: pytest.MonkeyPatch, caps
     broken = Result("Months", [], ["month 7: spent too much"])
     monkeypatch.setattr(months, "prove", lambda *of: broken)
 
-    assert main(["--only", "months", "--processes", "1"], "captune prove-cap") == 1
-    assert 'captune prove-cap --replay "month 7"' in capsys.readouterr().out
+    assert command(["months"], processes=1) == 1
+    assert 'captune dev prove-cap --replay "month 7"' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [["--months", "0"], ["--only", "typo"], ["--replay", "typo"]])
 def test_a_choice_that_leaves_nothing_to_try_is_an_error(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-
-    assert ended.value.code == 2
+    assert said("dev", "prove-cap", *arguments)[0] == 2
 
 
 def test_memory_and_time_limits_are_those_that_the_stack_declares() -> None:

@@ -1,4 +1,4 @@
 """Contracts checked against the parts that own them: the real model server, the real deploy command, the reference JSONata.
 
-python -m verification.conformance            every part that this machine can run (make conformance)
+captune dev conformance            every part that this machine can run (make conformance)
 """

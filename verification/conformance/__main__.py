@@ -1,15 +1,5 @@
-"""Check the project's contracts against the parts that own them (make conformance).
+"""`captune dev conformance`: checks the project's contracts against the software that owns them."""
 
-python -m verification.conformance                                  every part that this machine can run
-python -m verification.conformance expressions deploy               these parts only
-python -m verification.conformance training-image                   training with the libraries of its image: only when it is named
-python -m verification.conformance export                           what captune export writes, read by PEFT and llama.cpp: only when named
-python -m verification.conformance --require                        a part that cannot run here is an error, as in CI
-python -m verification.conformance --plant property                 plant a fault, which must make its part fail
-python -m verification.conformance serving --vllm newest            serve with the newest vLLM in place of the deployed version
-"""
-
-import argparse
 import importlib
 import shutil
 import signal
@@ -18,31 +8,59 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Annotated, Literal
 
+import typer
+
+from captune.flags import Out
+from rehearsal.conductor.options import one_of
 from rehearsal.programs import FOREIGN, PROJECT, CannotRun
 from stacks.assembly import SynthesisFailed, synthesize
 from verification.conformance.contracts import PLANTS, Contract, Setting, table
 
 Part = Callable[[Setting], list[Contract]]
-_EXIT_CODES = (
-    "exit codes: 0 every contract holds; 1 one is broken, or nothing was checked; 2 the command line or the settings are wrong; "
-    "3 a part could not run (with --require); 130 stopped with Ctrl-C"
-)
-
 
 # In the order in which they run: first what is quick and broken most often.
 PARTS = ("expressions", "deploy", "serving")
 NAMED = ("training-image", "export")  # large, or in need of a rehearsed run: they run only when they are named
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "python -m verification.conformance") -> int:
-    """Run the parts, print the table and return the exit code."""
-    given = _parse(arguments, prog)
-    parts = {name: partial(_run, name) for name in given.parts}
+_FAULTS = "; ".join(f"{name}: {plant.description} ({plant.part})" for name, plant in PLANTS.items())
+
+
+def command(
+    named: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PART", parser=one_of((*PARTS, *NAMED)), show_default=False,
+            help=f"Check only this part: {', '.join((*PARTS, *NAMED))} (default: the first {len(PARTS)}).",
+        ),
+    ] = None,
+    require: Annotated[
+        bool, typer.Option("--require", help="Fail if a part cannot run on this machine, as in CI.")
+    ] = False,
+    plant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", parser=one_of(PLANTS), help=f"Plant a fault that its part must notice. {_FAULTS}."
+        ),
+    ] = None,
+    vllm: Annotated[
+        Literal["deployed", "newest"], typer.Option(help="Serve with the version of the deployed image, or the newest.")
+    ] = "deployed",
+    out: Out = None,
+) -> int:  # fmt: skip
+    """Runs the parts, prints the table and returns the exit code.
+
+    Exit codes: 0 every contract holds; 1 one is broken, or none was checked; 2 an option or setting is wrong; 3 a part could not
+    run (with `--require`); 130 you stopped it with Ctrl-C.
+    """
+    chosen = named or ([PLANTS[plant].part] if plant else PARTS)
+    parts = {name: partial(_run, name) for name in chosen}
     # Ended from outside, it still ends what it has started.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        contracts, not_run = check(parts, Setting(_assembly(given.plant), given.plant, _say, given.vllm))
+        contracts, not_run = check(parts, Setting(_assembly(plant), plant, _say, vllm))
     except SynthesisFailed as error:
         print(f"conformance: {error}", file=sys.stderr)
         return 2
@@ -51,9 +69,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m verifica
         return 130
     printed = table(contracts, not_run)
     print(printed)
-    if given.write is not None:
-        given.write.write_text(f"```text\n{printed}\n```\n", encoding="utf-8")
-    return exit_code(contracts, not_run, given.require)
+    if out:
+        out.write_text(f"```text\n{printed}\n```\n", encoding="utf-8")
+    return exit_code(contracts, not_run, require)
 
 
 def check(parts: Mapping[str, Part], setting: Setting) -> tuple[list[Contract], dict[str, str]]:
@@ -86,26 +104,6 @@ def exit_code(contracts: Sequence[Contract], not_run: dict[str, str], require: b
     return 0 if contracts else 1
 
 
-def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, epilog=_EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    listed = f"{', '.join(PARTS)} (default: these); {', '.join(NAMED)}"
-    parser.add_argument("parts", nargs="*", metavar="part", help=listed)
-    parser.add_argument("--require", action="store_true", help="a part that cannot run on this machine is an error")
-    faults = "; ".join(f"{name}: {plant.description} ({plant.part})" for name, plant in PLANTS.items())
-    parser.add_argument("--plant", metavar="NAME", choices=PLANTS, help=f"a fault that its part must notice. {faults}")
-    versions = "the version that serves: that of the deployed image, or the newest one (default: deployed)"
-    parser.add_argument("--vllm", choices=("deployed", "newest"), default="deployed", help=versions)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table to a file, for the pages")
-    given = parser.parse_args(arguments)
-    unknown = [part for part in given.parts if part not in (*PARTS, *NAMED)]
-    if unknown:
-        parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join((*PARTS, *NAMED))}")
-    given.parts = given.parts or ([PLANTS[given.plant].part] if given.plant else list(PARTS))
-    return given
-
-
 def _assembly(plant: str | None) -> Path:
     """The project, synthesized for a person who has accepted the licence, with a fault if one is to be planted."""
     folder = FOREIGN / "conformance" / "assembly"
@@ -120,7 +118,3 @@ def _assembly(plant: str | None) -> Path:
 
 def _say(line: str) -> None:
     print(f"conformance: {line}", file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -80,9 +80,9 @@ class Plant:
 
 
 PLANTS = {
-    "expression": Plant("expressions", "a state machine calls $exist( in place of $exists(", _MACHINES, "$exists(", "$exist("),
+    "expression": Plant("expressions", "a state machine calls $exist( instead of $exists(", _MACHINES, "$exists(", "$exist("),
     "field": Plant(
-        "expressions", "a state machine reads FailureReson in place of FailureReason", _MACHINES, ".FailureReason", ".FailureReson"
+        "expressions", "a state machine reads FailureReson instead of FailureReason", _MACHINES, ".FailureReason", ".FailureReson"
     ),
     "property": Plant(
         "deploy", "the ledger's table has the property Colour, which CloudFormation does not know", "*Storage.template.json",

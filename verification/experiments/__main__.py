@@ -1,18 +1,17 @@
-"""captune evidence: runs the declared experiments, and prints the table of which docs/verdict.md quotes some columns.
+"""`captune dev evidence`: runs the preregistered experiments, and prints the table that docs/verdict.md quotes."""
 
-Each experiment is a whole rehearsal: the same template, state machines, Lambdas and training script. DECLARATION.md says what must
-come out; it was written before the seeds were run. Exit code 0 when the chosen experiments came out as declared.
-"""
-
-import argparse
 import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from captune.account import Refused
 from captune.external import TARGET
+from captune.flags import External
 from captune.report import judged_again
 from report.findings.verdict import IMPROVED
 from verification.experiments.experiments import OUTSIDE_SHA256, PROJECT, Experiment, all_experiments
@@ -24,49 +23,51 @@ SHORT_TABLE = PROJECT / "results" / "evidence-short.md"
 FIGURES = PROJECT / "results" / "evidence.json"
 
 
-def main(arguments: list[str] | None = None, prog: str = "python -m verification.experiments") -> int:
-    """Runs the chosen experiments; answers 0 when they came out as declared."""
-    style = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=style)
-    parser.add_argument("--only", action="append", metavar="NAME", help="run this experiment only; may be repeated")
-    again = "run again what has figures of today's texts, settings and code in results/evidence.json, which is left out otherwise"
-    parser.add_argument("--again", action="store_true", help=again)
-    parser.add_argument("--list", action="store_true", help="list the experiments and leave")
-    parser.add_argument("--table", action="store_true", help="run nothing: judge the figures in results/evidence.json")
-    outside = (
-        "text of the field by others (JSON Lines or titled text), on which every experiment is measured too "
-        "(default: what captune external wrote)"
-    )
-    parser.add_argument("--outside", type=Path, metavar="FILE", help=outside)
-    given = parser.parse_args(arguments)
+def command(
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Run this experiment only; may be repeated.")
+    ] = None,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Run experiments again that have figures of today's texts, settings and code."),
+    ] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List the experiments and exit.")] = False,
+    table: Annotated[
+        bool, typer.Option("--table", help="Run no experiment: judge the figures in results/evidence.json.")
+    ] = False,
+    outside: External = None,
+) -> int:
+    """Runs the chosen experiments; answers 0 when they came out as declared.
+
+    Each experiment is a whole rehearsal. verification/experiments/DECLARATION.md states the expected results; it was written before
+    the seeds were run. The exit code is 0 if the chosen experiments came out as preregistered.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        known = all_experiments(Path(folder), _outside(parser, given))
-        if unknown := sorted(set(given.only or []) - {one.name for one in known}):
-            parser.error(f"there is no experiment {', '.join(unknown)}; --list names them")
-        chosen = [one for one in known if not given.only or one.name in given.only]
-        if given.list:
+        known = all_experiments(Path(folder), None if (table or listed) and not outside else _external(outside))
+        if unknown := sorted(set(only or []) - {one.name for one in known}):
+            raise typer.BadParameter(f"there is no experiment {', '.join(unknown)}; --list names them")
+        chosen = [one for one in known if not only or one.name in only]
+        if listed:
             print("\n".join(f"{one.name:<22} {one.describes}" for one in chosen))
             return 0
         try:
-            for number, experiment in enumerate(chosen if not given.table else [], 1):
+            for number, experiment in enumerate(chosen if not table else [], 1):
                 print(f"[{number}/{len(chosen)}] {experiment.name}: {experiment.describes}", flush=True)
-                if not given.again and _of_today([experiment]):
+                if not again and _of_today([experiment]):
                     print(f"  its figures are in results/{FIGURES.name} (--again runs it once more)", flush=True)
                 else:
                     _run(experiment)
             return _print_table(known, {one.name for one in chosen})
         except ValueError as error:
-            raise SystemExit(f"captune: {error}") from error
+            raise Refused(str(error)) from error
 
 
-def _outside(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Path | None:
-    """The file of text by others; None where nothing is run and the declared one is meant."""
-    if given.outside is None and (given.table or given.list):
-        return None
-    path: Path = given.outside or TARGET
+def _external(given: Path | None) -> Path:
+    """The file of the external test set."""
+    path = given or TARGET
     if not path.is_file():
-        hint = "" if given.outside else ": run captune external first, which fetches the declared text by others"
-        parser.error(f"there is no file {path}{hint}")
+        hint = "" if given else ": run captune external first, which fetches the preregistered external test set"
+        raise typer.BadParameter(f"there is no file {path}{hint}")
     return path.resolve()
 
 
@@ -80,7 +81,7 @@ def _run(experiment: Experiment) -> None:
     """Rehearses and keeps the figures."""
     inputs = experiment.inputs()
     if code := _rehearse(experiment.command(RESULTS)):
-        raise SystemExit(f"the rehearsal of {experiment.name} ended with {code}; its lines above say why")
+        raise Refused(f"The rehearsal of {experiment.name} ended with {code}; the lines above show why.")
     summary = json.loads((RESULTS / experiment.name / "summary.json").read_text("utf-8"))
     store(FIGURES, experiment.name, figures_of(summary, inputs))
 
@@ -99,7 +100,7 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
     found = {name: judged_again(figures) for name, figures in _of_today(known).items()}
     if not found:
         raise ValueError(
-            f"{FIGURES.name} holds no figures of today's texts, settings and code, so {TABLE.name} stays as it is. Run captune evidence, or "
+            f"{FIGURES.name} holds no figures of today's texts, settings and code, so {TABLE.name} stays as it is. Run captune dev evidence, or "
             "make the table with the commit that results/README.md names."
         )
     rows = [row(one, found[one.name]) for one in known if one.name in found]
@@ -130,12 +131,10 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
 
 
 def _measured_on(known: list[Experiment], found: dict[str, dict[str, Any]]) -> str:
-    """Which text by others the figures are of."""
+    """Which external test set the figures are of."""
     sha256 = known[0].outside_sha256 or ""
     counts = {block["documents_count"] for figures in found.values() if (block := figures.get("outside"))}
-    which = "the declared file" if sha256 == OUTSIDE_SHA256 else "not the declared file"
-    return f"Text by others: {', '.join(map(str, sorted(counts))) or 'no'} documents, {which} (SHA-256 {sha256[:16]})."
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    which = "the preregistered file" if sha256 == OUTSIDE_SHA256 else "not the preregistered file"
+    return (
+        f"External test set: {', '.join(map(str, sorted(counts))) or 'no'} documents, {which} (SHA-256 {sha256[:16]})."
+    )

@@ -66,7 +66,7 @@ def figures(found: Iterable[Verdict]) -> dict[str, tuple[int, int, int, int, int
 def main() -> None:
     """Prints the figures of each draw, and every verdict that differs."""
     found = list(verdicts())
-    print("| draw | facts judged | agreement | taken wrongly | refused wrongly |\n|---|--:|--:|--:|--:|")
+    print("| draw | facts judged | agreement | accepted wrongly | rejected wrongly |\n|---|--:|--:|--:|--:|")
     for draw, (facts, agreed, read, taken, refused) in figures(found).items():
         shares = f"{taken} of {facts - read} | {refused} of {read}"
         print(f"| {draw} | {facts} | {agreed / facts:.1%} | {shares} |")

@@ -43,7 +43,7 @@ SEEDS = (16, 17, 18)
 DEFAULT_SEEDS, DEFAULT_WORDS = (19, 20, 21), 20_000
 # What each seed must gain on text by others, in nats a token, and the bound below which its whole interval must lie.
 OUTSIDE_GAIN, OUTSIDE_GAIN_SHOWN = 0.15, 0.10
-# The declared text by others: the file that `captune external` writes.
+# The preregistered external test set: the file that `captune external` writes.
 OUTSIDE_SHA256 = "566bdfd7ec3fcf82eb7fc173579a585694e1bef0d43c76a0478cc6f108008e56"
 FIRST_CORPUS_WORDS, FIRST_CORPUS_EPOCHS = 20_000, 3
 # Of the two experiments that prove the choices: passes over the items themselves, and words of the corpus without its core facts.
@@ -116,7 +116,7 @@ class Experiment:
         if self.corpus is None:
             return line
         # The null texts are measured on the documents and prompts of the medical domain.
-        line += ["--corpus", str(self.corpus), "--heldout", str(self.held_out)]
+        line += ["--corpus", str(self.corpus), "--held-out", str(self.held_out)]
         return [*line, "--prompts", str(DATA / "medicalprompts.jsonl")]
 
 
@@ -129,7 +129,7 @@ def _staged(corpus: bytes, held_out: bytes) -> str:
     files = Files(cast(Storage, None), data, "medical")
     material = staging.read_material(files, Request())
     if material is None:
-        raise ValueError("Preflight refuses the texts of the experiments")
+        raise ValueError("Preflight rejects the texts of the experiments")
     texts = (as_text(material.training), as_lines(material.held_out), as_lines(material.control))
     return hashlib.sha256(repr((*texts, material.prompts)).encode()).hexdigest()
 
@@ -186,7 +186,7 @@ def all_experiments(folder: Path, outside: Path | None = None) -> list[Experimen
             corpus=TEXTS / "first_corpus.txt", arguments=first, held_out=TEXTS / "first_heldout.txt", must_be=WORSE_OUTSIDE,
         ),
         null(
-            "items-themselves", f"the items with their right ends, {ITEM_EPOCHS} epochs", corpus=items_with_right_ends(folder),
+            "items-themselves", f"the items with their correct options, {ITEM_EPOCHS} epochs", corpus=items_with_right_ends(folder),
             arguments=_passes(ITEM_EPOCHS, scale="1"), must_be=ANY, must_know=True,
         ),
         null(

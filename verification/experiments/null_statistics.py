@@ -1,22 +1,21 @@
-"""How often the verdict is wrong when nothing was learned, and how often it is right when something was.
-
-    captune nulls            # 2,000 nulls a row
-    captune nulls --quick    # 300 a row
+"""`captune dev false-positives`: how often the verdict is wrong without an effect, and how often it is right with one.
 
 Every row simulates held-out sets as the report meets them (documents of unequal length, one loss difference each), sends
-them through the report's own interval, sign-flip test and verdict, and counts. Null: the mean difference is zero. `skewed` draws from a
-shifted log-normal of skewness 1.75: most documents improve a little and a few get much worse, which is the hardest case.
+them through the report's own interval, sign-flip test and verdict, and counts. In a negative control the mean difference is zero. `skewed` draws
+from a shifted log-normal of skewness 1.75: most documents improve a little and a few get much worse, which is the hardest case.
 """
 
-import argparse
 import math
 import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import typer
+
+from rehearsal.conductor.options import one_of
 from report.findings.intervals import interval
 from report.findings.recall import clustered_mean
 from report.findings.statistics import compare_gains, sign_flip
@@ -185,8 +184,8 @@ def _show(form: str, *cells: object) -> None:
 
 
 def loss_nulls(runs: int, power_runs: int) -> bool:
-    """The first condition alone; True where a row is wrong too often."""
-    print(f"Nulls: nothing learned, {runs:,} simulated runs a row, SD of documents 0.10 nats per token")
+    """The first condition; True where a row is wrong too often."""
+    print(f"Negative controls: nothing learned, {runs:,} simulated runs a row, SD of documents 0.10 nats per token")
     form, failed = "{:>9}  {:<13} {:>18} {:>16}{}", False
     _show(form, "documents", "differences", "improved (false)", "worse (false)", "")
     rows = [(count, name, RESAMPLES, runs) for count, name in product((6, 10, 14, 18), SHAPES)]
@@ -200,7 +199,9 @@ def loss_nulls(runs: int, power_runs: int) -> bool:
 
 def gain_nulls(runs: int, power_runs: int) -> bool:
     """The second condition: every text gained alike; True where a row is wrong too often."""
-    print(f"Nulls of the second condition: held-out and control text gained 0.25 alike, {runs:,} simulated runs a row")
+    print(
+        f"Negative controls of the second condition: held-out text and retention set gained 0.25 alike, {runs:,} simulated runs a row"
+    )
     form, failed = "{:>9}  {:<13} {:>20} {:>18}", False
     _show(form, "documents", "differences", "SD held-out, control", "improved (false)")
     rows = [(18, name, (0.1, 0.1)) for name in SHAPES]
@@ -226,9 +227,9 @@ def gain_nulls(runs: int, power_runs: int) -> bool:
 
 
 def outside_nulls(runs: int, power_runs: int) -> bool:
-    """The condition on outside text, alone and together with the others; True where a row is wrong too often."""
+    """The condition on the external test set, by itself and together with the others; True where a row is wrong too often."""
     print(
-        f"Nulls of the condition on outside text: held-out text gained without doubt, outside text did not change, {runs:,} simulated runs a row, "
+        f"Negative controls of the condition on the external test set: held-out text gained without doubt, the external test set did not change, {runs:,} simulated runs a row, "
         "SD of documents 0.10"
     )
     form, failed = "{:>9}  {:<13} {:>18} {:>22}", False
@@ -245,7 +246,7 @@ def outside_nulls(runs: int, power_runs: int) -> bool:
         f"All conditions together, nothing learned at all: {improved.strip()} improved, {worse.strip()} worse outside"
     )
     print(
-        f"\nPower, held-out text gained without doubt, {power_runs} simulated runs a cell: improved where outside text fell by as much, worse outside where it rose"
+        f"\nPower, held-out text gained without doubt, {power_runs} simulated runs a cell: improved where the external loss fell by as much, worse outside where it rose"
     )
     effects, form = (0.01, 0.02, 0.05, 0.10), "{:>9} {:>6} {:>14}  {:>16}{:>16}{:>16}{:>16}"
     _show(form, "documents", "SD", "verdict", *(f"effect {effect:.2f}" for effect in effects))
@@ -260,7 +261,7 @@ def outside_nulls(runs: int, power_runs: int) -> bool:
 def order_nulls(runs: int, power_runs: int) -> bool:
     """The condition on the order of words; True where a row is wrong too often."""
     print(
-        f"Nulls of the condition on word order: all else certain, 2.5 % of the loss gained as written and shuffled alike, {runs:,} simulated runs a row"
+        f"Negative controls of the condition on word order: all else certain, 2.5 % of the loss gained as written and shuffled alike, {runs:,} simulated runs a row"
     )
     form, failed = "{:>9}  {:<13} {:>18}", False
     _show(form, "documents", "differences", "improved (false)")
@@ -281,8 +282,8 @@ def order_nulls(runs: int, power_runs: int) -> bool:
 
 
 def knowledge_nulls(runs: int, power_runs: int) -> bool:
-    """The second line; True where a row is wrong too often."""
-    print(f"Nulls of the second line, controlled choices, {runs:,} simulated runs a row")
+    """The secondary metric; True where a row is wrong too often."""
+    print(f"Negative controls of the secondary metric, controlled choices, {runs:,} simulated runs a row")
     form, failed = "{:>9} {:>9} {:>18} {:>16}", False
     _show(form, "items", "sets", "improved (false)", "worse (false)")
     for count in (20, 80, 130):
@@ -313,21 +314,23 @@ PARTS = {
 }
 
 
-def main(arguments: list[str] | None = None, prog: str = "python -m verification.experiments.null_statistics") -> int:
-    """Print the tables; exit 1 where a null row is called improved more often than 5 %, beyond chance."""
-    style = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=style)
-    parser.add_argument("--quick", action="store_true", help="300 simulated runs a row, 100 for power")
-    parser.add_argument("--part", action="append", choices=PARTS, help="print this table only; may be repeated")
-    chosen = parser.parse_args(arguments)
-    runs, power_runs = (300, 100) if chosen.quick else (2_000, 300)
+def command(
+    quick: Annotated[bool, typer.Option("--quick", help="Simulate 300 runs a row, and 100 for power.")] = False,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PART", parser=one_of(PARTS), help=f"Print only this table: {', '.join(PARTS)}; may be repeated."
+        ),
+    ] = None,
+) -> int:
+    """Print the tables; exit 1 where a null row is called improved more often than 5 %, beyond chance.
+
+    The exit code is 1 if a negative control is called improved in more than 5% of its runs, beyond chance.
+    """
+    runs, power_runs = (300, 100) if quick else (2_000, 300)
     started, failed = time.monotonic(), False
-    for name in chosen.part or PARTS:
+    for name in part or PARTS:
         failed |= PARTS[name](runs, power_runs)
         print()
     print(f"{'FAILED' if failed else 'ok'} in {time.monotonic() - started:.0f} s")
     return int(failed)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

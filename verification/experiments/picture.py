@@ -1,11 +1,14 @@
-"""captune picture REPORT.html PICTURE.png: the first screen of a report, by headless Chromium."""
+"""`captune dev picture`: the first screen of a report, by headless Chromium."""
 
-import argparse
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from captune.account import Refused
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 QUIET = [
@@ -19,33 +22,23 @@ QUIET = [
 
 
 def take(report: Path, picture: Path) -> None:
-    """Writes a picture of the report. Raises FileNotFoundError if it is missing or no browser of the Chromium family is installed."""
+    """Writes a picture of the report. Raises Refused if it is missing or no browser of the Chromium family is installed."""
     if not report.is_file():
-        raise FileNotFoundError(f"there is no report {report}; name the report.html of a run")
+        raise Refused(f"There is no report {report}. Name the report.html of a run.")
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
         names = ", ".join(BROWSERS)
-        raise FileNotFoundError(f"none of {names} is installed; the report itself is complete without the picture")
+        raise Refused(f"None of {names} is installed. Install one; the report itself is complete without the picture.")
     with tempfile.TemporaryDirectory() as profile:
         options = [f"--user-data-dir={profile}", "--window-size=1280,1500", f"--screenshot={picture}"]
         command = [browser, *QUIET, *options, report.resolve().as_uri()]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
 
 
-def main(arguments: list[str] | None = None, prog: str = "python -m verification.experiments.picture") -> int:
-    """Reads the command line; answers the exit code."""
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    parser.add_argument("report", type=Path)
-    parser.add_argument("picture", type=Path)
-    given = parser.parse_args(arguments)
-    try:
-        take(given.report, given.picture)
-    except FileNotFoundError as missing:
-        print(missing, file=sys.stderr)
-        return 1
-    print(f"{given.picture}: {given.picture.stat().st_size // 1024} KiB")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def command(
+    report: Annotated[Path, typer.Argument(metavar="REPORT", help="The report.html of a run.", show_default=False)],
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="The PNG file to write.", show_default=False)],
+) -> None:
+    """Takes the picture, and prints its size."""
+    take(report, picture)
+    print(f"{picture}: {picture.stat().st_size // 1024} KiB")

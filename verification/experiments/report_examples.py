@@ -43,7 +43,7 @@ def settled(made: Summary, **configuration: Any) -> Summary:
 
 def with_outside_text(outside: float, **options: Any) -> Summary:
     """A settled run that was given text by others, on which the loss changed by `outside`."""
-    told = "The outside text corpora/heldoutside-others.jsonl has 40 documents; 12,000 words are measured."
+    told = "The external test set corpora/heldoutside-others.jsonl has 40 documents; 12,000 words are measured."
     return settled(finished(outside=outside, **options), outside_text=told)
 
 

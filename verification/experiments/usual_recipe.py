@@ -1,4 +1,4 @@
-"""python -m verification.experiments.usual_recipe --root FOLDER --seed N: the usual recipe, in the folders of a training job.
+"""python -m verification.experiments.usual_recipe --root FOLDER --seed N: the baseline recipe, in the folders of a training job.
 
 LoRA as Meta's own fine-tuning code sets it for Llama 2 (meta-llama/llama-recipes, configs/peft.py and configs/training.py),
 in ten steps, as a first try of a tutorial makes them, over TRL's trainer. What the recipe leaves open is chosen so that it learns

@@ -1,21 +1,17 @@
-"""Proves that the cap holds, and prints one table.
+"""`captune dev prove-cap`: proves that the cap holds, and prints one table."""
 
-captune prove-cap                                      everything: the table of failures, 4,000 months, outages, control experiments with planted faults
-captune prove-cap --only rows --only outages           some of its parts
-captune prove-cap --replay "CreateModel x refused"     one row, told state by state with the clock and the ledger
-captune prove-cap --replay "month 4711"                the same of a month, by the seed that a failure printed
-"""
-
-import argparse
 import gc
 import os
 import re
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
-from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from captune.flags import Out
+from rehearsal.conductor.options import one_of
 from verification.simulation import Result, controls, months, outages, rows
 from verification.simulation.world import recorded_log
 
@@ -23,11 +19,11 @@ MONTHS = 4_000
 
 
 # In the order in which they are printed.
-PARTS: dict[str, Callable[[argparse.Namespace, Executor], Result]] = {
-    "rows": lambda asked, pool: rows.prove(pool),
-    "months": lambda asked, pool: months.prove(pool, asked.months, asked.seed),
-    "outages": lambda asked, pool: outages.prove(pool),
-    "controls": lambda asked, pool: controls.prove(pool),
+PARTS: dict[str, Callable[[Executor, int, int], Result]] = {
+    "rows": lambda pool, *_: rows.prove(pool),
+    "months": months.prove,
+    "outages": lambda pool, *_: outages.prove(pool),
+    "controls": lambda pool, *_: controls.prove(pool),
 }
 
 
@@ -54,57 +50,63 @@ def _again(name: str) -> list[str]:
     )
 
 
-def main(arguments: list[str] | None = None, prog: str = "python -m verification.simulation") -> int:
-    """Runs the parts; 1 when any promise was broken or a control was missed."""
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--months", type=_positive, default=MONTHS, help=f"random months (default {MONTHS})")
-    parser.add_argument("--seed", type=int, default=1, help="of the first month (default 1)")
-    parser.add_argument("--processes", type=_positive, default=os.cpu_count() or 2)
-    parser.add_argument("--only", action="append", choices=list(PARTS), help="a part")
-    parser.add_argument("--replay", metavar="NAME", help="play one thing again, and print its log")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="keep what is printed, as Markdown")
-    asked = parser.parse_args(arguments)
-    if asked.replay:
-        return _replayed(parser, asked.replay)
+def command(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PART", parser=one_of(PARTS), help=f"Run only this part: {', '.join(PARTS)}; may be repeated."
+        ),
+    ] = None,
+    number: Annotated[int, typer.Option("--months", min=1, metavar="N", help="Simulate N random months.")] = MONTHS,
+    seed: Annotated[int, typer.Option(metavar="N", help="Begin the months with seed N.")] = 1,
+    processes: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Use N processes (default: one for each core).", show_default=False)
+    ] = os.cpu_count() or 2,
+    again: Annotated[
+        str,
+        typer.Option(
+            "--replay", metavar="NAME", help="Replay one row, month or outage, and print its log.", show_default=False
+        ),
+    ] = "",
+    out: Out = None,
+) -> int:
+    """Runs the parts; 1 when any promise was broken or a control was missed.
+
+    The parts are the table of failures, random months, outages, and control experiments with planted faults.
+
+    `captune dev prove-cap --replay "CreateModel x throttled"` replays one row state by state, with the clock and the ledger;
+    `--replay "month 4711"` replays a month by the seed that a failure printed.
+    """
+    if again:
+        return _replayed(again)
     broken: list[str] = []
     printed: list[str] = []
     begun = time.monotonic()
     # What is made in a process lives for a month or a row, so looking for circles of it seldom is enough.
-    with ProcessPoolExecutor(asked.processes, initializer=gc.set_threshold, initargs=(100_000, 50, 100)) as pool:
+    with ProcessPoolExecutor(processes, initializer=gc.set_threshold, initargs=(100_000, 50, 100)) as pool:
         for name, part in PARTS.items():
-            if asked.only and name not in asked.only:
+            if only and name not in only:
                 continue
             begin = time.monotonic()
-            result = part(asked, pool)
+            result = part(pool, number, seed)
             broken += result.broken
             printed.append(f"{result.text()}\n  ({time.monotonic() - begin:.0f} s)\n")
             print(printed[-1], flush=True)
     printed.append("BROKEN: the cap does not hold." if broken else "The cap holds.")
     if names := [words.partition(":")[0] for words in broken if not words.startswith("nothing noticed")]:
-        printed.append(f'To see how: {prog} --replay "{names[0]}"')
-    printed.append(f"({time.monotonic() - begun:.0f} s in all, on {asked.processes} processes)")
+        printed.append(f'To see how: captune dev prove-cap --replay "{names[0]}"')
+    printed.append(f"({time.monotonic() - begun:.0f} s in all, on {processes} processes)")
     print("\n".join(printed[-3 if names else -2 :]))
-    if asked.write:
-        asked.write.write_text("```text\n" + "\n".join(printed) + "\n```\n", "utf-8")
+    if out:
+        out.write_text("```text\n" + "\n".join(printed) + "\n```\n", "utf-8")
     return 1 if broken else 0
 
 
-def _replayed(parser: argparse.ArgumentParser, name: str) -> int:
+def _replayed(name: str) -> int:
     try:
         log, wrong = replay(name)
     except LookupError as error:
-        parser.error(str(error))
+        raise typer.BadParameter(str(error.args[0])) from None
     print("\n".join(log))
     print("\n".join(f"BROKEN  {words}" for words in wrong) or "Everything that was promised held.")
     return 1 if wrong else 0
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -77,7 +77,7 @@ def test_medical_names_nine_sets_and_a_file_must_be_there(tmp_path: Path) -> Non
     *medical, own = benchmark.specs_of(["medical", str(tmp_path / "mine.jsonl")])
     assert len(medical) == 9 and "mmlu_virology" in medical and own["task"] == "mine"
     with pytest.raises(DatasetRejected, match="There is no file"):
-        benchmark.main(["run", str(tmp_path / "none.yaml")])
+        benchmark.command("run", [str(tmp_path / "none.yaml")])
 
 
 def test_lm_eval_gets_no_key_and_its_last_word_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,8 +131,8 @@ class Case:
         kept = {"base": 160, "tuned": 0}
         return rows if action == "scores" else {"items": rows, "requests": 160, "characters": 64_000, "kept": kept}
 
-    def run(self, *words: str) -> int:
-        return benchmark.main([RUN, "task", "--results", str(self.results), "--tokenizer", str(self.results), *words])
+    def run(self, **more: Any) -> None:
+        benchmark.command(RUN, ["task"], **{"results": self.results, "tokenizer": self.results, **more})
 
 
 @pytest.fixture
@@ -141,14 +141,14 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
 
 
 def test_both_models_are_compared_and_the_plan_comes_first(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
-    assert case.run() == 0
+    case.run()
     said = capsys.readouterr()
     # 160 requests are left, with 100 times the letters of 16 documents, which took 6 s: 10 minutes of $1.515 an hour.
     assert "160 of 320 requests still to answer: about 10 min. That is $0.25 of the 7 min" in said.err
     assert f"captune extend {RUN} --minutes 8" in said.err and "19.2 points or more" in said.err
     assert "higher" in said.out and "2.500 nats a token here, 2.500 in training" in said.out
     assert [one["action"] for one in case.asked] == ["count", "losses", "losses", "scores", "scores"]
-    assert case.run("--json") == 0
+    case.run(as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert (found["all"]["p_value"], found["all"]["only_tuned"]) == (mcnemar(0, 20), 20)
     assert len(json.loads(Path(found["file"]).read_text("utf-8"))["answered"]) == 40
@@ -159,15 +159,16 @@ def test_vllm_is_looked_for_first_and_only_where_it_is_wanted(case: Case, monkey
         raise vllm_environment.CannotRun("run captune vllm")
 
     monkeypatch.setattr(vllm_environment, "interpreter", missing)
-    assert case.run("--json") == 0 and case.server == "transformers"
+    case.run(as_json=True)
+    assert case.server == "transformers"
     monkeypatch.setattr(benchmark, "lm_eval_python", pytest.fail)
     with pytest.raises(vllm_environment.CannotRun, match="run captune vllm"):
-        case.run("--server", "vllm")
+        case.run(server="vllm")
 
 
 def test_a_served_run_keeps_its_answers_with_the_run_that_trained_it(case: Case) -> None:
     case.plan |= {"runName": "captune-served", "adapterUri": f"s3://bucket/runs/{RUN}/training/job/output/model/"}
-    assert case.run("--json") == 0
+    case.run(as_json=True)
     assert case.asked[-1]["cache"] == str(case.folder / "benchmark" / "tuned")
     case.engine.ended = True
     with pytest.raises(Refused, match=f"kept in .* again with the name that captune serve {RUN} prints"):
@@ -179,7 +180,7 @@ def test_a_served_run_keeps_its_answers_with_the_run_that_trained_it(case: Case)
 def test_nothing_is_asked_where_losses_are_others(case: Case, model: str, nats: float, passes: bool) -> None:
     case.more[model] = nats
     if passes:
-        assert case.run("--json") == 0
+        case.run(as_json=True)
     else:
         with pytest.raises(Refused, match=f"The model {model} has .* another adapter answers"):
             case.run()
@@ -194,7 +195,7 @@ def test_nothing_is_asked_where_the_self_check_cannot_be_made(case: Case) -> Non
     with pytest.raises(Refused, match="stopped before they were measured"):
         case.run()
     with pytest.raises(Refused, match="tokenizer of Llama"):
-        case.run("--tokenizer", "nowhere")
+        case.run(tokenizer=case.results / "nowhere")
     assert "scores" not in [one["action"] for one in case.asked]
 
 

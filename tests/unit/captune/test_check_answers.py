@@ -95,14 +95,14 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (stack("UPDATE_COMPLETE", {**ALARM, "Parameters": {}}, ALARM), [WARNING], ""),
     # What the CDK adds, and the characters that CloudFormation cannot give back, are no difference.
     (stack("UPDATE_COMPLETE", ALARM, ALARM), [OK], "as in this checkout"),
-    (definition("FAIL", BROKEN), [PROBLEM], "/States/A: no (SCHEMA) mend the state in stacks/tear_down.asl.yaml"),
+    (definition("FAIL", BROKEN), [PROBLEM], "/States/A: no (SCHEMA) fix the state in stacks/tear_down.asl.yaml"),
     (definition("OK", {**BROKEN, "severity": "WARNING"}), [WARNING], ""),
     (plan(accountPlanType="FREE", accountPlanRemainingCredits={"amount": 87.5, "unit": "USD"}), [WARNING], "with $87.50 of credits left"),
     (plan(accountPlanType="FREE", accountPlanExpirationDate=datetime(2027, 1, 31)), [WARNING], "or on 31 January 2027"),
     (supplies.plan(troubled(aws.freetier(), "get_account_plan_state", "ResourceNotFoundException")), [OK], "not the free one"),
     (supplies.newer_images(lambda region: Ecr(), training_successors("us-east-1")), [WARNING, WARNING], "a successor of the training"),
     (price("1.6150000000", "us-east-1"), [OK], "$1.615/h"),
-    (price(None, "eu-west-3"), [PROBLEM], "Run captune prices"),
+    (price(None, "eu-west-3"), [PROBLEM], "prices --instance-type"),
     (budget(status="EXECUTION_SUCCESS"), [OK, PROBLEM], "choose Undo, then Reset"),
     (budget(status="REVERSE_SUCCESS"), [OK, WARNING], "choose Undo, then Reset"),
     (budget(40), [WARNING, OK], "its limit is $25.00"),
@@ -176,7 +176,7 @@ def test_a_denial_of_budgets_is_a_problem_with_its_three_causes(words: str, righ
     assert all(cause in found.fix for cause in ("as root", "payer account", "service control policy"))
 
 
-def test_reading_the_stacks_keeps_what_was_answered_before_a_refusal() -> None:
+def test_reading_the_stacks_keeps_the_answers_before_a_denial() -> None:
     stacks = CloudFormation({"Captune-A": {}, "Other": {}, "Captune-B": {}, "Captune-Failed": {}})
     stacks.statuses["Captune-Failed"] = "ROLLBACK_COMPLETE"
     stacks.outputs = {"Captune-B": {"Topic": "arn"}, "Other": {"Topic": "not ours"}}
@@ -202,7 +202,7 @@ BOUNDARY = {"PermissionsBoundaryDecisionDetail": {"AllowedByPermissionsBoundary"
     ("granted", "attached", "more", "levels", "words"),
     [
         ([GET, PASS], [GET, PASS], {}, [OK], "all 3 are allowed"),
-        ([GET, PUT], [GET], {}, [PROBLEM, PROBLEM], "s3:PutObject on arn:aws:s3:::b/runs/captune-check-aws is refused"),
+        ([GET, PUT], [GET], {}, [PROBLEM, PROBLEM], "s3:PutObject on arn:aws:s3:::b/runs/captune-check-aws is denied"),
         ([PASS], [PASS, DENY], {}, [PROBLEM], "an explicit deny if the budget alarm went off, undo its action"),
         ([PASS], [], ORGANISATION, [PROBLEM], "a policy of your organisation"),
         ([PASS], [], BOUNDARY, [PROBLEM], "administrator"),
@@ -211,7 +211,7 @@ BOUNDARY = {"PermissionsBoundaryDecisionDetail": {"AllowedByPermissionsBoundary"
         ([PASS], [PASS], {"EvalActionName": "another"}, [PROBLEM], "iam:PassRole"),
     ],
 )
-def test_a_right_of_the_template_is_allowed_or_told_with_who_refuses_it(
+def test_a_right_of_the_template_is_allowed_or_told_with_who_denies_it(
     granted: list[Any], attached: list[Any], more: dict[str, Any], levels: list[Level], words: str
 ) -> None:
     arn = f"arn:aws:iam::{ACCOUNT}:role/one"

@@ -1,4 +1,4 @@
-"""`captune deployable`: what stops `make deploy` before it begins, and what does not."""
+"""`captune dev deployable`: what stops `make deploy` before it begins, and what does not."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ def run(monkeypatch: pytest.MonkeyPatch, session: FakeSession, *words: str) -> t
 
     monkeypatch.setattr(command, "clients", lambda region: session.client)
     monkeypatch.setattr(command, "load", load)
-    return *said("deployable", *words), given
+    return *said("dev", "deployable", *words), given
 
 
 def account(**services: Any) -> FakeSession:

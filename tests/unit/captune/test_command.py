@@ -2,18 +2,19 @@
 
 import errno
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
-from importlib import import_module
-from inspect import signature
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from typer.testing import CliRunner
 
 from captune import __main__ as command
 from captune.account import Refused
@@ -24,24 +25,64 @@ from tests.doubles.aws_account import deployed, said
 from tests.doubles.lambda_fakes import refusal
 
 ROOT = Path(__file__).resolve().parents[3]
+# Words of the glossary that no help text may use.
+BANNED = re.compile(
+    r"\b(by others|outside (text|documents|loss)|rightly|control text|second line|one pass|usual|mend|anew|dearer|in place of|but for|"
+    r"stand-in|made up|a person|somebody|nobody|refuse[sd]?|tear-down|settled?|booked|nulls|(?<!model )cards?|rights)\b", re.IGNORECASE,
+)  # fmt: skip
 CAPTURED: Any = {"capture_output": True, "text": True, "timeout": PATIENCE_SECONDS}
 
 
+def words_of(name: str) -> list[str]:
+    return ["dev", name] if name in command.MOVED else [name]
+
+
 def test_help_names_every_command_and_group() -> None:
-    code, text = said("--help")
-    assert code == 0
-    for name, group, *_ in (*command.OWN, *command.ELSEWHERE):
+    texts = {"-h": said("-h")[1], "dev": said("dev", "--help")[1]}
+    for name, group, *_ in command.COMMANDS:
+        text = texts[words_of(name)[0]] if name in command.MOVED else texts["-h"]
         assert f"│ {name} " in text and group in text
 
 
-def test_the_command_starts_without_the_cdk_which_takes_seconds_to_load() -> None:
-    program = "import sys, captune.__main__; print(sorted({'aws_cdk', 'jsii'} & set(sys.modules)))"
+@pytest.mark.parametrize(("name", "purpose"), [(name, purpose) for name, *_, purpose in command.COMMANDS])
+def test_every_command_has_help_in_one_style(name: str, purpose: str) -> None:
+    """One imperative sentence as the purpose, and one or more sentences for each option."""
+    assert re.fullmatch(r"[A-Z][a-z]*[^s.] [^.]*(\.(?=\w)[^.]*|/\.?[^.]*|lm-eval)*\.", purpose), purpose
+    found = command.loaded(name)
+    for option in found.params:
+        told = getattr(option, "help", None) or ""
+        assert option.hidden or re.fullmatch(r"[A-Za-z`].*\.", told), (name, option.name)
+    assert not BANNED.search(f"{found.help} {[getattr(option, 'help', '') for option in found.params]}")
+    code, text = said(*words_of(name), "-h")
+    assert (code, purpose.split()[0] in text) == (0, True)
+
+
+@pytest.mark.parametrize("name", sorted(command.MOVED))
+def test_an_old_name_tells_the_new_one(name: str) -> None:
+    code, text = said(name, "--quick")
+    assert (code, text) == (2, f"`captune {name}` is now `captune {command.MOVED[name]}`.\n")
+    assert said(*command.MOVED[name].split(), "-h")[0] == 0
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert said("--version") == (0, f"captune {version('captune')}\n")
+
+
+def test_the_shell_completes_commands_and_their_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_CAPTUNE_COMPLETE", "complete_bash")
+    for typed, place, expected in (("captune ru", 1, "runs"), ("captune dev prove-cap --mo", 3, "--months")):
+        monkeypatch.setenv("COMP_WORDS", typed)
+        monkeypatch.setenv("COMP_CWORD", str(place))
+        assert expected in CliRunner().invoke(command.app, [], prog_name="captune").output.split()
+
+
+def test_help_loads_no_large_library() -> None:
+    program = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom captune.__main__ import app\n"
+        "for words in (['-h'], ['rehearse', '-h'], ['dev', '-h']): assert not CliRunner().invoke(app, words).exit_code\n"
+        "print(sorted({'aws_cdk', 'jsii', 'moto', 'torch', 'transformers'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, **CAPTURED).stdout == "[]\n"
-
-
-@pytest.mark.parametrize("module", [module for _, _, module, _ in command.ELSEWHERE])
-def test_a_command_of_another_folder_has_a_module_that_takes_arguments(module: str) -> None:
-    assert next(iter(signature(import_module(module).main).parameters)) == "arguments"
 
 
 @pytest.mark.parametrize("words", [["ledger", "--jason"], ["rehearse", "--corpus", "nowhere.txt"], ["rehears"]])
@@ -59,37 +100,25 @@ def test_the_command_works_from_any_folder(tmp_path: Path) -> None:
     assert (done.returncode, "| $3.56 |" in done.stdout) == (0, True), done.stderr
 
 
-def test_a_module_reads_its_words_and_decides_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[object] = []
-
-    def main(arguments: list[str], prog: str) -> int:
-        given.append((arguments, prog))
-        return 3
-
-    monkeypatch.setattr("captune.rehearse.main", main)
-    assert said("rehearse", "--plain", "--seed", "7")[0] == 3
-    assert given == [(["--plain", "--seed", "7"], "captune rehearse")]
-
-
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def without_moto(name: str) -> None:
         raise ModuleNotFoundError(name="moto")
 
     monkeypatch.setattr(command, "import_module", without_moto)
     code, text = said("rehearse")
-    assert (code, "captune rehearse needs moto" in text, "make setup" in text) == (1, True, True)
+    assert (code, "needs moto" in text, "make setup" in text) == (1, True, True)
 
 
 def test_a_command_asks_the_region_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     account = deployed()
     sessions = {"eu-west-1": account, "us-east-1": account}
     monkeypatch.setattr(boto3, "Session", lambda region_name: sessions.pop(region_name))
-    for words in (["idle", "--region", "eu-west-1"], ["idle"]):
+    for words in (["dev", "idle", "--region", "eu-west-1"], ["dev", "idle"]):
         assert said(*words)[0] == 0
     assert not sessions
     monkeypatch.setattr(boto3, "Session", lambda region_name: account)
     account.client("stepfunctions").troubles["list_executions"] = [refusal("AccessDeniedException")]
-    code, text = said("idle")
+    code, text = said("dev", "idle")
     assert code == 1 and "AccessDeniedException" in text and "aws sts get-caller-identity" in text
 
 
@@ -114,12 +143,12 @@ def test_a_profile_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pyt
     ],
 )  # fmt: skip
 def test_an_expected_error_ends_with_its_fix(monkeypatch: pytest.MonkeyPatch, error: Exception, told: str) -> None:
-    def fails(arguments: list[str]) -> int:
+    def fails() -> None:
         raise error
 
-    monkeypatch.setattr("captune.report.main", fails)
+    monkeypatch.setattr("captune.costs.command", fails)
     monkeypatch.setattr(programs, "_captune", lambda: "/opt/venv/bin/captune")
-    code, text = said("report", "results/x")
+    code, text = said("costs")
     assert code == 1 and told in text and "Errno" not in text
 
 
@@ -164,8 +193,8 @@ def test_a_command_in_a_message_is_written_as_it_can_be_typed(
 def test_a_command_that_is_told_to_end_leaves_no_folder(tmp_path: Path) -> None:
     program = (
         "import tempfile, time\nfrom captune import __main__ as command, report\n"
-        "def main(arguments):\n    with tempfile.TemporaryDirectory() as folder:\n        print(folder, flush=True)\n        time.sleep(60)\n"
-        "report.main = main\ncommand.app(['report', 'x'])\n"
+        "def fake(run):\n    with tempfile.TemporaryDirectory() as folder:\n        print(folder, flush=True)\n        time.sleep(60)\n"
+        "report.command = fake\ncommand.app(['report', 'x'])\n"
     )
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env=environment, stdout=subprocess.PIPE) as child:
@@ -181,7 +210,7 @@ def test_the_cdk_runs_with_the_node_of_the_environment(tmp_path: Path) -> None:
     old = tmp_path / "node"
     old.write_text("#!/bin/sh\necho too old >&2\nexit 1\n")
     old.chmod(0o755)
-    typed = [str(Path(sys.executable).with_name("captune")), "readme", "--help"]
+    typed = [str(Path(sys.executable).with_name("captune")), "dev", "pages", "--help"]
     done = subprocess.run(typed, env=os.environ | {"PATH": f"{tmp_path}:{os.defpath}"}, **CAPTURED)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -240,7 +269,7 @@ def test_in_cloudshell_everything_that_is_large_is_written_beside_the_home() -> 
 def test_make_deploy_first_checks_with_its_own_words() -> None:
     given = ["--require-approval", "never", "-c", "region=eu-west-1"]
     check, *_, deploy = would_run("deploy", f"ARGS={' '.join(given)}")
-    assert (check, deploy) == (["captune", "deployable", *given], ["cdk", "deploy", "--all", *given])
+    assert (check, deploy) == (["captune", "dev", "deployable", *given], ["cdk", "deploy", "--all", *given])
     assert "deployable" not in [word for words in would_run("deploy", "CHECK=no") for word in words]
 
 
@@ -290,5 +319,5 @@ def test_make_destroy_refuses_to_ask_in_one_place_and_destroy_in_another(given: 
 
 
 def test_a_part_of_the_proof_does_not_replace_the_printed_whole() -> None:
-    assert would_run("prove-cap") == [["captune", "prove-cap", "--write", "results/prove-cap.md"]]
-    assert would_run("prove-cap", "ARGS=--months 50") == [["captune", "prove-cap", "--months", "50"]]
+    assert would_run("prove-cap") == [["captune", "dev", "prove-cap", "--out", "results/prove-cap.md"]]
+    assert would_run("prove-cap", "ARGS=--months 50") == [["captune", "dev", "prove-cap", "--months", "50"]]

@@ -1,4 +1,4 @@
-"""`captune idle` and `captune destroy`: nothing may be left that bills, and nothing changes before the person said yes."""
+"""`captune dev idle` and `captune destroy`: nothing may be left that bills, and nothing changes before you agree."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -248,7 +248,7 @@ class TestAccepting:
 
 
 def priced(hourly: str | None, file: Path, types: list[str]) -> str:
-    """What `captune prices` prints of a list that knows all types but ml.gone."""
+    """What `captune dev prices` prints of a list that knows all types but ml.gone."""
     kinds = {"us-east-1": {"ml.a": "1.0", "ml.gone": "2.0"}}
     file.write_text(json.dumps({"source": "x", "date": "2026-01-01", "hourly_usd": kinds}))
     known = {"PriceList": price_list(hourly).products}

@@ -129,7 +129,7 @@ def test_runs_that_cannot_be_compared_are_refused_by_name(change: Any, error: ty
         compare([seeded(1), other])
 
 
-def test_another_outside_text_is_left_out_and_named() -> None:
+def test_another_external_test_set_is_left_out_and_named() -> None:
     other = seeded(2)
     other.summary["outside"]["documents"][0]["tokens"] += 1
     found = compare([seeded(1), other])
@@ -155,7 +155,7 @@ def test_the_page_is_medical_where_a_run_is(domain: str | None, medical: bool) -
 def test_a_page_has_one_chart_and_asks_for_nothing(tmp_path: Path) -> None:
     results, file = written(tmp_path, seeded(1), seeded(2, hostile="<script>")), tmp_path / "page.html"
     compared = ["compare", "captune-1", "--results", results]
-    code, text = said(*compared, "captune-2", "--html", file)
+    code, text = said(*compared, "captune-2", "--out", file)
     html = file.read_text("utf-8")
     assert code == 0 and "B\u00a0\u2212\u00a0A" in text and "<script>" not in html and "&lt;script&gt;" in html
     assert html.count("<figure>") == 1 and "Content-Security-Policy" in html

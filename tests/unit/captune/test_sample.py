@@ -75,7 +75,7 @@ def test_a_file_that_cannot_be_sampled_is_refused(tmp_path: Path, name: str, con
     if content is not None:
         (tmp_path / name).write_bytes(content)
     target = tmp_path / "out.txt"
-    code, text = said("sample", tmp_path / name, "--megabytes", "1", "--output", target)
+    code, text = said("sample", tmp_path / name, "--megabytes", "1", "--out", target)
     assert code == 1 and words in text
     assert not target.exists() and not list(tmp_path.glob("*.partial"))
 

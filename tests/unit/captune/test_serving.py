@@ -161,7 +161,7 @@ class TestStopping:
             stop(site.deployment, SERVED, NOW)
         site.keep()
         site.ledger.settled(SERVED, NOW + timedelta(hours=1))
-        with pytest.raises(Refused, match=r"settled at .*: it did cost \$0.32"):
+        with pytest.raises(Refused, match=r"Its cost, recorded at .*, is \$0.32"):
             stop(site.deployment, SERVED, NOW)
 
 

@@ -21,7 +21,7 @@ from captune import engines
 from captune.account import Refused
 from captune.engines import AnswerFailed, ClientLeft, Deployed, Pieces
 from captune.kept_run import KeptRun
-from captune.use import listening, stand_in_words
+from captune.use import listening, proxy_words
 from common import clock
 from common.names import REHEARSED_ACCOUNT
 from rehearsal.models import weights
@@ -312,12 +312,12 @@ def test_a_number_that_is_no_port_is_told() -> None:
 @pytest.mark.parametrize(
     ("planned", "said", "not_said"),
     [
-        ("Llama 2 7B", "stands in for Llama 2 7B. It may answer messages, which an endpoint refuses", "nothing"),
+        ("Llama 2 7B", "stands in for Llama 2 7B. It may answer messages, which an endpoint rejects", "nothing"),
         ("Llama 2 7B Chat", "stands in for Llama 2 7B Chat. A whole answer", "messages"),
         (weights.NAME, "A whole answer may take as long as it needs", "stands in"),
     ],
 )
-def test_a_person_is_told_how_the_stand_in_differs(tmp_path: Path, planned: str, said: str, not_said: str) -> None:
+def test_the_command_tells_how_the_proxy_model_differs(tmp_path: Path, planned: str, said: str, not_said: str) -> None:
     folder = kept_here(tmp_path, {"name": weights.NAME})
-    words = stand_in_words(KeptRun(folder, {**PLAN, "baseModel": {"name": planned}}))
+    words = proxy_words(KeptRun(folder, {**PLAN, "baseModel": {"name": planned}}))
     assert said in words and not_said not in words and "60 seconds" in words

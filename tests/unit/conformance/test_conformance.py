@@ -166,6 +166,6 @@ def test_step_functions_is_asked_after_the_price_was_told(
     monkeypatch.setattr(on_aws.account, "session", lambda region: SimpleNamespace(client=clients.__getitem__))
     monkeypatch.setattr(on_aws, "synthesize", lambda *of: None)
     monkeypatch.setattr(on_aws, "recorded", lambda assembly: [AFTER_A_CALL])
-    assert on_aws.main([]) == code
+    assert on_aws.command() == code
     said = capsys.readouterr().out
     assert ("gives 8, not 7" in said, "1 expressions have" in said) == (bool(code), not code)

@@ -89,8 +89,8 @@ def test_ours_gets_the_time_that_the_usual_recipe_just_took(monkeypatch: pytest.
 def test_whole_benchmark_with_a_toy_model(tmp_path: Path) -> None:
     toy = tmp_path / "model"  # takes rows as long as the recipes cut them
     replace(FAMILIES["Llama 2"], sizes={"max_position_embeddings": usual_recipe.LENGTH}).make(toy)
-    words = ["--model", str(toy), "--words", "500", "--documents", "6", "--seed", "4", "--write", str(tmp_path)]
-    bench.main([*words, "--outside", str(DATA / "financeheldout.txt")])
+    outside = DATA / "financeheldout.txt"
+    bench.command(model=str(toy), words=500, documents=6, seed=[4], out=tmp_path, outside=outside)
     found = json.loads((tmp_path / "bench.json").read_text("utf-8"))
     assert found["recipes"].keys() == set(RECIPES)
     assert found["recipes"][USUAL]["steps"] == usual_recipe.STEPS
@@ -104,8 +104,8 @@ def test_whole_benchmark_with_a_toy_model(tmp_path: Path) -> None:
 def test_table_is_made_again_from_its_figures(tmp_path: Path) -> None:
     kept = json.loads((PROJECT / "results" / "bench.json").read_text("utf-8"))
     (tmp_path / "bench.json").write_text(json.dumps(kept))
-    assert bench.main(["--table", "--write", str(tmp_path)]) == 0
+    assert bench.command(table=True, out=tmp_path) == 0
     assert (tmp_path / "bench.md").read_text("utf-8") == (PROJECT / "results" / "bench.md").read_text("utf-8")
     kept["recipes"][SAME_TIME]["seconds"] = 1e6
     (tmp_path / "bench.json").write_text(json.dumps(kept))
-    assert bench.main(["--table", "--write", str(tmp_path)]) == 1, "the goal is missed"
+    assert bench.command(table=True, out=tmp_path) == 1, "the goal is missed"

@@ -225,12 +225,8 @@ def older(name: str) -> None:
     command.FIGURES.write_text(json.dumps(kept))
 
 
-def only(*names: str) -> list[str]:
-    return [word for name in names for word in ("--only", name)]
-
-
 def test_run_is_judged_by_todays_rule(finished: Path, ran: list[str]) -> None:
-    assert command.main(only("seed-4")) == 0
+    assert command.command(["seed-4"]) == 0
     table = command.TABLE.read_text("utf-8")
     change = json.loads((finished / "summary.json").read_text("utf-8"))["heldout"]["difference"]
     assert "**improved**" in table
@@ -241,10 +237,10 @@ def test_run_is_judged_by_todays_rule(finished: Path, ran: list[str]) -> None:
 
 
 def test_figures_of_today_are_not_made_again(ran: list[str]) -> None:
-    assert command.main(only("seed-4", "seed-5")) == 0
+    assert command.command(["seed-4", "seed-5"]) == 0
     older("seed-5")
-    command.main(only("seed-4", "seed-5"))
-    command.main([*only("seed-4"), "--again"])
+    command.command(["seed-4", "seed-5"])
+    command.command(["seed-4"], again=True)
     assert ran == ["seed-4", "seed-5", "seed-5", "seed-4"]
 
 
@@ -260,26 +256,26 @@ def test_seeds_are_judged_together_where_they_must_know(
 ) -> None:
     summary = json.loads((finished / "summary.json").read_text("utf-8")) | ({} if chosen else {"choices": None})
     (finished / "summary.json").write_text(json.dumps(summary))
-    assert command.main(only(*(f"{taught}-{n}" for n in (4, 5, 6)))) == code
+    assert command.command([f"{taught}-{n}" for n in (4, 5, 6)]) == code
     assert says in capsys.readouterr().out
 
 
 def test_table_is_made_of_the_figures_of_today_alone(tmp_path: Path, ran: list[str]) -> None:
-    command.main(only("seed-4", "seed-5"))
+    command.command(["seed-4", "seed-5"])
     table = command.TABLE.read_text("utf-8")
     shutil.rmtree(command.RESULTS)
-    assert command.main(["--table", *only("seed-4")]) == 0
+    assert command.command(["seed-4"], table=True) == 0
     assert command.TABLE.read_text("utf-8") == table
-    assert command.main(["--table"]) == 1, "the others were never run"
+    assert command.command(table=True) == 1, "the others were never run"
     names = {one.name for one in experiments.all_experiments(tmp_path)} - {"seed-4", "seed-5"}
     assert f"today's texts and settings: {', '.join(sorted(names))}." in table
     older("seed-4")
-    assert command.main(["--table", *only("seed-4")]) == 1
+    assert command.command(["seed-4"], table=True) == 1
     before = command.TABLE.read_text("utf-8")
     assert "seed 5" in before and "seed 4" not in before
     older("seed-5")
-    with pytest.raises(SystemExit, match="TABLE stays as it is"):
-        command.main(["--table"])
+    with pytest.raises(Refused, match="TABLE stays as it is"):
+        command.command(table=True)
     assert command.TABLE.read_text("utf-8") == before
 
 

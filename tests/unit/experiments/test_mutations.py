@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from verification import mutations
-from verification.money_mutations import fault, is_code, judge, main
+from verification.money_mutations import command, fault, is_code, judge
 from verification.mutations import NOT_NOTICED, Walk, expression_changes, report
 
 LOOK = {
@@ -87,7 +88,7 @@ def test_unnoticed_change_needs_a_reason_and_a_reason_a_change() -> None:
     found = {"m: a": "test", "m: b": NOT_NOTICED}
     assert report("it", found, {"m: b": "why"})[1]
     assert report("it", found, {}) == (
-        "2 changes of it, 1 of them noticed by a test: 50.0%\nMEND  no test notices m: b",
+        "2 changes of it, 1 of them noticed by a test: 50.0%\nFIX  no test notices m: b",
         False,
     )
     assert not report("it", found, {"m: b": "why", "m: a": "why"})[1]
@@ -141,7 +142,6 @@ def test_fault_is_chosen_by_a_module_that_is_changed(name: str, right: bool) -> 
     assert is_code(name) is right
 
 
-def test_name_of_no_fault_is_an_error_before_anything_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["nosuch"])
-    assert "no fault is called nosuch" in capsys.readouterr().err
+def test_name_of_no_fault_is_an_error_before_anything_runs() -> None:
+    with pytest.raises(typer.BadParameter, match="no fault is called nosuch"):
+        command(["nosuch"])

@@ -215,7 +215,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_it_is_made_once_with_torch_first_and_all_else_by_its_hash(machine: Any) -> None:
     for _ in range(2):
-        assert environment.main(["--folder", str(machine.folder)]) == 0
+        environment.command(machine.folder)
     deployed = REQUIREMENTS.with_name(f"vllm-{DEPLOYED}.txt")
     assert machine.installed == [TORCH, f"--no-deps --require-hashes -r {REQUIREMENTS} -r {deployed}"]
     assert interpreter(machine.folder) == machine.folder / "bin" / "python"

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
 
 from rehearsal.conductor import folders, options, resuming
 from rehearsal.conductor.options import parse
@@ -78,7 +79,7 @@ def test_resume_repeats_the_command_line(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("words", "arguments", "told"),
     [
-        (["--resume"], None, "no rehearsal was stopped after a checkpoint"),
+        (["--resume"], None, "no rehearsal was interrupted after a checkpoint"),
         (["--resume", "--quick"], "[]", "leave out the others"),
         (["--resume"], "not JSON", "start a new one"),
     ],
@@ -89,11 +90,9 @@ def test_what_cannot_be_resumed_is_said(
     told: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(options, "PROJECT", tmp_path)
     if arguments is not None:
         (killed(tmp_path, OLD) / "arguments.json").write_text(arguments)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(typer.BadParameter, match=told):
         parse(words)
-    assert ended.value.code == 2 and told in capsys.readouterr().err

@@ -24,7 +24,9 @@ _ALL = (STORAGE, RUNS, GUARDRAIL)
 _RUN_SECONDS, _TEAR_DOWN_SECONDS, _PAUSE_SECONDS = 300.0, 180.0, 0.5
 _CONSOLE_INPUT = '{"Comment": "Insert your JSON here"}'
 _MAILBOX = "conformance-mailbox"  # the queue that stands for the owner's mailbox
-_RIGHTS = "the emulator's IAM checks what the functions call of it (not of the SageMaker stand-in) against their roles' policies"
+_RIGHTS = (
+    "the emulator's IAM checks what the functions call of it (not of the fake SageMaker) against their roles' policies"
+)
 _PROPERTIES = "a property that the emulator ignores is checked by the templates' schemas alone"
 Found = TypeVar("Found")
 # Service, operation, where the names stand in its answer, parameters.
@@ -86,7 +88,7 @@ class Journey:
     _execution: str = ""
 
     def deploy(self) -> Contract:
-        """`cdk bootstrap`, `captune deployable` and `cdk deploy --all`: every resource of every stack is there."""
+        """`cdk bootstrap`, `captune dev deployable` and `cdk deploy --all`: every resource of every stack is there."""
         begin = time.monotonic()
         self._cdk("bootstrap", "bootstrap")
         self._put_weights()
@@ -150,11 +152,11 @@ class Journey:
         problems += [] if self._result_published() else ["no result was published to the topic"]
         printed, name = self._captune("ledger", "--json"), self._execution.rpartition(":")[2]
         if name not in printed or "settled" not in printed:
-            problems.append(f"the ledger has no settled run {name}: {printed.strip()[:300]}")
+            problems.append(f"the ledger has no run with a recorded cost {name}: {printed.strip()[:300]}")
         calls = calls_of(self.account.gateway.calls)
         if calls != self.expected.calls:
             problems.append(f"the calls were {dict(calls)}, in the rehearsal {dict(self.expected.calls)}")
-        figures = f"{entered} states in {time.monotonic() - begin:.0f} s; settled, published, nothing left"
+        figures = f"{entered} states in {time.monotonic() - begin:.0f} s; cost recorded, report published, nothing left"
         figures += f"; {calls.total()} calls of {len(calls)} SageMaker operations, as in the rehearsal"
         return self._contract("tear-down", entered, problems, figures if not problems else "")
 

@@ -201,6 +201,6 @@ def _fail(state: str, error: str) -> None:
     """A run in which the calls of a state fail with an error that a Catch names."""
 
     def fail(*call: Any) -> Any:
-        raise Failure(error, "AWS refused the call.")
+        raise Failure(error, "AWS rejected the call.")
 
     _run(rows.parameters(state), Fault(place=state, times=MANY, act=fail))  # whoever waits for its end goes on then

@@ -1,9 +1,5 @@
-"""captune test-states: Step Functions itself evaluates the expressions of both state machines, in contexts recorded in simulated runs.
+"""`captune test-states`: Step Functions itself evaluates the expressions of both state machines, in contexts recorded in simulated runs."""
 
-It says first what that costs. Exit code 0 where every expression has the value that it has here, 1 where one has another.
-"""
-
-import argparse
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -12,6 +8,7 @@ from typing import Any
 
 from captune import account
 from captune.account import PROJECT
+from captune.flags import Region, Settings
 from common.pricing.costs import STATE_TRANSITION
 from stacks.assembly import synthesize
 from verification.conformance.expressions.evaluations import Evaluation, Recorder, opened
@@ -24,22 +21,20 @@ _TASK = {
 _OF_THE_CLOCK = ("$millis(", "$now(")
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "captune test-states") -> int:
-    """Asks with the credentials of the environment; returns the exit code."""
-    style = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=style)
-    parser.add_argument("--region", help="the AWS region (default: the one in cdk.json)")
-    parser.add_argument("-c", "--context", action="append", metavar="KEY=VALUE", help="a setting, as for cdk deploy")
-    given = parser.parse_args(arguments)
-    session = account.session(given.region)
+def command(given: Settings = None, region: Region = None) -> int:
+    """Asks with the credentials of the environment; returns the exit code.
+
+    It first prints the cost. The exit code is 1 if an expression has another value in Step Functions than it has here.
+    """
+    session = account.session(region)
     number = session.client("sts").get_caller_identity()["Account"]
     with tempfile.TemporaryDirectory(prefix="captune-test-states-") as folder:
-        synthesize(PROJECT, Path(folder), account.given_settings(given.context, given.region), number)
+        synthesize(PROJECT, Path(folder), account.given_settings(given, region), number)
         evaluations = recorded(Path(folder))
     print(price(evaluations))
     differing = differences(session.client("stepfunctions"), evaluations)
     for text in differing:
-        print(f"{text}. Mend it in stacks/*.asl.yaml, then captune conformance expressions.")
+        print(f"{text}. Fix it in stacks/*.asl.yaml, then run captune dev conformance expressions.")
     if not differing:
         print(f"{len(evaluations)} expressions have for Step Functions the value that they have here.")
     return 1 if differing else 0

@@ -118,7 +118,7 @@ def flags(site: Site) -> Contract:
     line = next((one for one in done.stdout.splitlines() if one.startswith("PARSED ")), None)
     if line is None:
         refusal = " ".join(done.stderr.strip().splitlines()[-2:])
-        return site.contract(name, len(words), [f"the parser refused them: {refusal}"])
+        return site.contract(name, len(words), [f"the parser rejected them: {refusal}"])
     parsed = json.loads(line.removeprefix("PARSED "))
     read = {flag: str(value[0] if isinstance(value, list) else value) for flag, value in parsed["read"].items()}
     problems = [f"the parser does not know {word}" for word in parsed["unknown"]]
@@ -181,7 +181,7 @@ def refusals(site: Site) -> Contract:
     problems = [
         f"{what} is {error or 'answered'}, not {expected}" for what, error in errors.items() if error != expected
     ]
-    return site.contract("Ask calls each refusal by its name", len(asked), problems)
+    return site.contract("Ask calls each rejection by its name", len(asked), problems)
 
 
 def header(site: Site) -> Contract:
@@ -266,7 +266,7 @@ def _alike(site: Site, real: str, own: str) -> Contract:
             if ours != expected and (what, theirs) != _FAILS_IN_OLDER:
                 way = "" if by else ", not routed"
                 problems.append(f"{what}{way}: the real server answers {theirs}, ours {ours}")
-    name = "the rehearsal's server answers and refuses like the real one"
+    name = "the rehearsal's server answers and rejects like the real one"
     return site.contract(name, len(seen), problems, f"{len(set(seen))} different outcomes")
 
 

@@ -122,7 +122,7 @@ def deployed_run(site: Site) -> Contract:
 
 def removed(site: Site) -> Contract:
     """Whether the end of the kept minutes removes the endpoint and every process of the server."""
-    name, moment = "the tear-down ends the server", site.cloud.events.next_moment()
+    name, moment = "the teardown ends the server", site.cloud.events.next_moment()
     if moment is None:
         return site.contract(name, 0, ["no schedule is left that would end it"])
     site.cloud.clock.advance(seconds=max(0.0, (moment - site.cloud.clock()).total_seconds()) + 1)

@@ -65,7 +65,7 @@ def _create_budget(logical_id: str, properties: dict[str, Any], stack_name: str)
     request = {"AccountId": get_account_id(), "Budget": budget, "NotificationsWithSubscribers": notifications}
     status, _, body = budgets._create_budget(request)
     if status >= 400:
-        raise ValueError(f"AWS::Budgets::Budget was refused: {json.loads(body)}")
+        raise ValueError(f"AWS::Budgets::Budget was rejected: {json.loads(body)}")
     return name, {}
 
 
