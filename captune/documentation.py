@@ -1,4 +1,4 @@
-"""`captune dev pages`: copies tables from the code, and the output of programs, into the README and docs/.
+"""`captune dev pages`: puts tables of the code, and figures that programs printed, into the README and docs/.
 
 The text between `<!-- name -->` and `<!-- end -->` is replaced: by a table that is made here from the code, or by results/name.md.
 A test fails while a page is not what this command would write.
@@ -6,15 +6,13 @@ A test fails while a page is not what this command would write.
 
 import argparse
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from captune.account import PROJECT
 from common import errors
 from preflight import request
 from stacks.configuration import catalog, functions, settings
-from stacks.definitions import load_definition
 from stacks.watching import alarms
 
 RESULTS = PROJECT / "results"
@@ -82,15 +80,6 @@ def _models() -> str:
     return markdown_table(("`base_model`", "parameters", "context", "licence", "weights"), rows)
 
 
-def _states(definition: str) -> str:
-    rows = [
-        (f"`{name}`", state["Comment"])
-        for name, state in all_states(load_definition(PROJECT / f"stacks/{definition}.asl.yaml"))
-        if state["Type"] in ("Task", "Parallel")
-    ]
-    return markdown_table(("state", "action"), rows)
-
-
 def _functions() -> str:
     rows = [(f"`{one.name}`", one.caller, one.reads, one.changes) for one in functions.FUNCTIONS.values()]
     return markdown_table(("Lambda", "called by", "reads", "changes"), rows)
@@ -107,14 +96,6 @@ def _openai_api() -> str:
     return markdown_table(("your machine", "members"), rows)
 
 
-def all_states(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every state of a definition with its name, those inside branches too."""
-    for name, state in machine["States"].items():
-        yield name, state
-        for branch in state.get("Branches", []):
-            yield from all_states(branch)
-
-
 TABLES: dict[str, Callable[[], str]] = {
     "settings": settings.table,
     "inputs": request.table,
@@ -126,6 +107,4 @@ TABLES: dict[str, Callable[[], str]] = {
     "functions": _functions,
     "models": _models,
     "openai-api": _openai_api,
-    "states-of-a-run": lambda: _states("fine_tuning"),
-    "states-of-tear-down": lambda: _states("tear_down"),
 }
