@@ -89,8 +89,8 @@ def _openai_api() -> str:
     from rehearsal.sagemaker.real.server import completion_request
 
     names = [
-        ("accepts", completion_request.SERVED),
-        ("rejects, unless the value has no effect", completion_request.WITHOUT_EFFECT),
+        ("serves", completion_request.SERVED),
+        ("rejects, except for the value that changes nothing", completion_request.WITHOUT_EFFECT),
     ]
     rows = [(how, ", ".join(f"`{one}`" for one in known)) for how, known in names]
     return markdown_table(("your machine", "members"), rows)
