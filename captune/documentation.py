@@ -5,15 +5,13 @@ A test fails while a page is not what this command would write.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from captune.account import PROJECT
 from common import errors
 from preflight import request
 from stacks.configuration import catalog, functions, settings
-from stacks.definitions import load_definition
 from stacks.watching import alarms
 
 RESULTS = PROJECT / "results"
@@ -53,19 +51,19 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _errors(when: str) -> str:
     known = {name: kind for name, kind in errors.kinds().items() if kind.when == when}
     rows = [(f"`{name}`", (kind.__doc__ or "").strip(), kind.advice) for name, kind in known.items()]
-    return markdown_table(("error", "what it means", "what to do"), rows)
+    return markdown_table(("error", "meaning", "fix"), rows)
 
 
 def _errors_of_step_functions() -> str:
     return markdown_table(
-        ("error or status", "what to do"), [(f"`{name}`", text) for name, text in errors.OF_STATUSES.items()]
+        ("error or status", "fix"), [(f"`{name}`", text) for name, text in errors.OF_STATUSES.items()]
     )
 
 
 def _alarms() -> str:
     longest = alarms.longest_endpoint_seconds(settings.Settings().endpoint_deadline_minutes)
     rows = [(f"**{alarms.alarm_name(name)}**", alarms.says(name, longest)) for name in alarms.NAMES]
-    return markdown_table(("alarm", "what it means and what to do"), rows)
+    return markdown_table(("alarm", "meaning and fix"), rows)
 
 
 def _models() -> str:
@@ -79,17 +77,8 @@ def _models() -> str:
     return markdown_table(("`base_model`", "parameters", "context", "licence", "weights"), rows)
 
 
-def _states(definition: str) -> str:
-    rows = [
-        (f"`{name}`", state["Comment"])
-        for name, state in all_states(load_definition(PROJECT / f"stacks/{definition}.asl.yaml"))
-        if state["Type"] in ("Task", "Parallel")
-    ]
-    return markdown_table(("state", "what it does"), rows)
-
-
 def _functions() -> str:
-    rows = [(one.name, one.caller, one.reads, one.changes) for one in functions.FUNCTIONS.values()]
+    rows = [(f"`{one.name}`", one.caller, one.reads, one.changes) for one in functions.FUNCTIONS.values()]
     return markdown_table(("Lambda", "called by", "reads", "changes"), rows)
 
 
@@ -101,15 +90,7 @@ def _openai_api() -> str:
         ("rejects, except for the value that changes nothing", completion_request.WITHOUT_EFFECT),
     ]
     rows = [(how, ", ".join(f"`{one}`" for one in known)) for how, known in names]
-    return markdown_table(("a rehearsed run", "members"), rows)
-
-
-def all_states(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every state of a definition with its name, those inside branches too."""
-    for name, state in machine["States"].items():
-        yield name, state
-        for branch in state.get("Branches", []):
-            yield from all_states(branch)
+    return markdown_table(("your machine", "members"), rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -123,6 +104,4 @@ TABLES: dict[str, Callable[[], str]] = {
     "functions": _functions,
     "models": _models,
     "openai-api": _openai_api,
-    "states-of-a-run": lambda: _states("fine_tuning"),
-    "states-of-tear-down": lambda: _states("tear_down"),
 }

@@ -191,7 +191,7 @@ ROWS: dict[str, Callable[[Evidence], str] | None] = {
     "every speed except": _speeds,
     "bfloat16 LoRA of 7 billion": _memory,
     "several GPUs": _several_instances,
-    "rate, steps and passes, tried": _recipe,
+    "learning rate, steps and epochs, tried": _recipe,
     "spot:": _spot,
     "whether `MaxRuntimeInSeconds`": _longest_time,
     "whether a crashed server is back in time": None,

@@ -33,7 +33,7 @@ class Settings(PreflightSettings):
             "; AWS CloudFormation offers AWS Budgets only there, and Captune does not run without its alarm",
             accepts="where CloudFormation offers AWS Budgets",
         ),
-        "one region of an account can be deployed ([why](cap.md#what-cannot-be-held))",
+        "one region of an account can be deployed ([why](cap.md#when-the-cap-can-be-exceeded))",
     )
     domain: str = setting(
         "medical",

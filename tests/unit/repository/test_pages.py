@@ -90,9 +90,14 @@ def test_every_kept_result_is_listed_and_none_is_ignored_by_git() -> None:
     assert (ignored.stdout, ignored.returncode) == ("", 1)
 
 
-def test_the_readme_repeats_costs_as_captune_costs_prints_them() -> None:
-    repeated = re.findall(r"\$\d+\.\d\d", _GENERATED.sub("", (ROOT / "README.md").read_text("utf-8")))
-    printed = (RESULTS / "costs.md").read_text("utf-8")
+@pytest.mark.parametrize(
+    ("page", "section", "source"),
+    [("README.md", "", "costs.md"), ("docs/cap.md", "## When an AWS service is unavailable\n", "prove-cap.md")],
+)
+def test_a_page_repeats_costs_as_a_program_prints_them(page: str, section: str, source: str) -> None:
+    text = _GENERATED.sub("", (ROOT / page).read_text("utf-8"))
+    text = text.split(section)[1].split("\n## ")[0] if section else text
+    repeated, printed = re.findall(r"\$\d+\.\d\d", text), (RESULTS / source).read_text("utf-8")
     assert repeated and [cost for cost in repeated if cost not in printed] == []
 
 
