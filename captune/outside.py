@@ -58,15 +58,9 @@ AREAS: Mapping[str, tuple[str, ...]] = {
 
 
 def command(
-    from_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Read this file, which you downloaded yourself.", show_default=False),
-    ] = None,
-    optional: Annotated[
-        bool,
-        typer.Option("--optional", help="Do nothing if the file is there, and do not fail if it cannot be fetched."),
-    ] = False,
-) -> None:
+    from_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Read this file, which you downloaded yourself.", show_default=False)] = None,
+    optional: Annotated[bool, typer.Option("--optional", help="Do nothing if the file is there, and do not fail if it cannot be fetched.")] = False,
+) -> None:  # fmt: skip
     """Fetches the abstracts and writes them beside the corpus."""
     if optional and TARGET.is_file():
         return
