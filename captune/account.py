@@ -26,12 +26,12 @@ def context() -> dict[str, Any]:
 
 
 def given_settings(pairs: Sequence[str] | None, region: str | None) -> dict[str, str]:
-    """The settings of the command line. Raises SettingsError for an argument that is not KEY=VALUE."""
+    """The settings of the command line. Raises SettingsError for an argument that is not NAME=VALUE."""
     found = {"region": region} if region else {}
     for pair in pairs or ():
         key, separator, value = pair.partition("=")
         if not separator:
-            raise SettingsError(f"write a setting as KEY=VALUE, not {pair!r}")
+            raise SettingsError(f"write a setting as NAME=VALUE, not {pair!r}")
         found[key] = value
     return found
 

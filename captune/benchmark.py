@@ -309,22 +309,16 @@ def print_comparison(found: Mapping[str, Any]) -> None:
 
 def command(
     run: RunName,
-    tasks: Annotated[
-        list[str], typer.Argument(metavar="TASK", help="A task of lm-eval, a file, or `medical`.", show_default=False)
-    ],
+    tasks: Annotated[list[str], typer.Argument(metavar="TASK", help="A task of lm-eval, a file, or `medical`.", show_default=False)],
     limit: Annotated[int | None, typer.Option(metavar="N", help="Ask only the first N items of each task.")] = None,
-    shots: Annotated[
-        int | None, typer.Option(metavar="N", help="Put N examples before each question (default: the task's number).")
-    ] = None,
-    tokenizer: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Use this tokenizer of the base model, for a deployed run.")
-    ] = None,
+    shots: Annotated[int | None, typer.Option(metavar="N", help="Put N examples before each question (default: the task's number).")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Use this tokenizer of the base model, for a deployed run.")] = None,
     server: Server = "transformers",
     base: Base = None,
     results: Results = Path("results"),
     as_json: AsJson = False,
     region: Region = None,
-) -> None:
+) -> None:  # fmt: skip
     """Asks, compares and prints. Raises an error with its fix.
 
     A TASK is one of lm-eval's own, a task file (.yaml), a file of questions (.jsonl), or `medical`, which stands for nine medical sets.

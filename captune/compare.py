@@ -65,13 +65,11 @@ class Shown(NamedTuple):
 
 def command(
     named: Annotated[list[str], typer.Argument(metavar="RUN", help="Runs' names, or `latest`.", show_default=False)],
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page (HTML) with a chart.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page (HTML) with a chart.", show_default=False)] = None,
     as_json: AsJson = False,
     results: Results = Path("results"),
     region: Region = None,
-) -> None:
+) -> None:  # fmt: skip
     """Compares runs on the texts that all of them measured, each with the first."""
     runs = find(named, results, region)
     found = compare(runs)

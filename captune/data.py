@@ -44,14 +44,10 @@ Score = Callable[[list[str]], list[tuple[float, int]]]  # texts to (summed nats,
 
 def command(
     loss: Annotated[bool, typer.Option("--loss", help="Print the proxy model's loss by register instead.")] = False,
-    words: Annotated[
-        int, typer.Option(metavar="N", help="Use N words of each register for --loss; 0 for all of it.")
-    ] = DEFAULT_WORDS,
+    words: Annotated[int, typer.Option(metavar="N", help="Use N words of each register for --loss; 0 for all of it.")] = DEFAULT_WORDS,
     style: Annotated[bool, typer.Option("--style", help="Print how they are written, by register, instead.")] = False,
-    others: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Compare with this external test set.", show_default=False)
-    ] = None,
-) -> None:
+    others: Annotated[Path | None, typer.Option(metavar="FILE", help="Compare with this external test set.", show_default=False)] = None,
+) -> None:  # fmt: skip
     """Prints the counts, the losses or the figures of style."""
     found = styles(others=others) if style else [losses(words=words, others=others)] if loss else count()
     for lines in found:

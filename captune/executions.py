@@ -36,16 +36,11 @@ _INPUT = "Start with this execution input: a JSON object, a file with one, or - 
 
 
 def run_command(
-    given: Annotated[
-        dict[str, Any] | None,
-        typer.Option("--input", metavar="JSON|FILE", parser=json_object, help=_INPUT, show_default=False),
-    ] = None,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Follow the run to its end; Ctrl-C leaves it running.")
-    ] = False,
+    given: Annotated[dict[str, Any] | None, typer.Option("--input", metavar="JSON|FILE", parser=json_object, help=_INPUT, show_default=False)] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end; Ctrl-C leaves it running.")] = False,
     as_json: AsJson = False,
     region: Region = None,
-) -> int:
+) -> int:  # fmt: skip
     """Starts an execution of the state machine FineTuning.
 
     For example, `captune run --input '{"smoke": true}' --watch` starts a smoke run and follows it. docs/configure.md lists the keys of
@@ -54,11 +49,12 @@ def run_command(
     deployment = Deployment.of(account.session(region))
     started = start(deployment, given or {}, now())
     run = started["run"]
-    print(json.dumps(started, indent=2) if as_json else f"Started {run}.\nConsole: {started['console']}", flush=True)
-    if watch:
-        return follow(deployment, run)
     if not as_json:
-        print(as_typed(f"Follow it:\n  captune status {run}\n  captune logs {run}\n  captune stop {run}"))
+        print(f"Started {run}.\nConsole: {started['console']}", flush=True)
+    if watch:
+        return follow(deployment, run, as_json)
+    further = as_typed(f"Follow it:\n  captune status {run}\n  captune logs {run}\n  captune stop {run}")
+    print(json.dumps(started, indent=2) if as_json else further)
     return 0
 
 
@@ -162,21 +158,16 @@ def described(found: Mapping[str, Any]) -> str:
 
 def _words(found: Mapping[str, Any]) -> str:
     state = f" in {found['state']}" if found["state"] else ""
-    cost = "" if found["costIsFinal"] else "at most "
-    return (
-        f"{found['status']}{state}, {duration(found['elapsedSeconds'])} elapsed, cost {'' if found['costIsFinal'] else 'so far '}{cost}"
-        f"{dollars(found['costCents'])} of {dollars(found['reservedCents'])} reserved"
-    )
+    cost = "cost" if found["costIsFinal"] else "cost so far at most"
+    money = f"{cost} {dollars(found['costCents'])} of {dollars(found['reservedCents'])} reserved"
+    return f"{found['status']}{state}, {duration(found['elapsedSeconds'])} elapsed, {money}"
 
 
 def follow(
-    deployment: Deployment,
-    run: str,
-    pause: Callable[[float], None] = time.sleep,
-    clock: Callable[[], datetime] = now,
-) -> int:
+    deployment: Deployment, run: str, as_json: bool = False, pause: Callable[[float], None] = time.sleep, clock: Callable[[], datetime] = now
+) -> int:  # fmt: skip
     """Shows the status until the run ends; the exit code is 0 if it succeeds. Ctrl-C ends only the watching."""
-    console, seen = Console(highlight=False, soft_wrap=True), None
+    console, seen = Console(stderr=True, highlight=False, soft_wrap=True), None
     try:
         with console.status(f"Watching {run}") as line:
             while (found := status(deployment, run, clock()))["status"] == "RUNNING":
@@ -186,9 +177,11 @@ def follow(
                     console.print(_words(found))
                 pause(POLL_SECONDS)
     except KeyboardInterrupt:
-        print(as_typed(f"{run} goes on. Follow it with captune status {run}, or end it with captune stop {run}."))
+        console.print(
+            as_typed(f"{run} goes on. Follow it with captune status {run}, or end it with captune stop {run}.")
+        )
         return 130
-    print(described(found))
+    print(json.dumps(found, indent=2) if as_json else described(found))
     return 0 if found["status"] == "SUCCEEDED" else 1
 
 

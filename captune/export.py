@@ -43,20 +43,13 @@ Precision = Literal["f16", "q8_0"]
 
 def command(
     run: RunName,
-    to: Annotated[
-        Form, typer.Option(help="Write the adapter for PEFT or llama.cpp, or one merged model.", show_default=False)
-    ],
+    to: Annotated[Form, typer.Option(help="Write the adapter for PEFT or llama.cpp, or one merged model.", show_default=False)],
     base: Base = None,
-    gguf: Annotated[
-        Precision | None,
-        typer.Option(help="Write the merged model as GGUF, with a Modelfile for Ollama.", show_default=False),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write to this folder (default: results/RUN/export-FORM).")
-    ] = None,
+    gguf: Annotated[Precision | None, typer.Option(help="Write the merged model as GGUF, with a Modelfile for Ollama.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write to this folder (default: results/RUN/export-FORM).")] = None,
     results: Results = Path("results"),
     as_json: AsJson = False,
-) -> None:
+) -> None:  # fmt: skip
     """Writes one form of a run that is on this machine.
 
     - `--to peft` writes the adapter for PEFT and vLLM, with the base model's name on the Hugging Face Hub.

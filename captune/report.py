@@ -81,15 +81,10 @@ def rewrite(source: Path, target: Path, *, for_the_repository: bool = False) -> 
 
 def command(
     run: RunName,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Write to this folder, with the answers and the plan.", show_default=False),
-    ] = None,
-    for_the_repository: Annotated[
-        bool, typer.Option("--for-the-repository", help="Replace the titles of external documents with their ids.")
-    ] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write to this folder, with the answers and the plan.", show_default=False)] = None,
+    for_the_repository: Annotated[bool, typer.Option("--for-the-repository", help="Replace the titles of external documents with their ids.")] = False,
     results: Results = Path("results"),
-) -> None:
+) -> None:  # fmt: skip
     """Reads the figures of a run and writes its report."""
     found = kept(run, results)
     source = found.folder if found else Path(run)

@@ -37,20 +37,12 @@ Unit = tuple[bytes, str]  # a document, line or row, and the group that it belon
 
 
 def command(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE", help="A text, or rows: JSON Lines, CSV, TSV or Parquet.", show_default=False, readable=False
-        ),
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A text, or rows: JSON Lines, CSV, TSV or Parquet.", show_default=False, readable=False)],
     megabytes: Annotated[int, typer.Option(min=1, metavar="N", help="Draw N megabytes.")] = DEFAULT_MEGABYTES,
     seed: Annotated[int, typer.Option(metavar="N", help="Draw other documents with another seed.")] = 1,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write to this file (default: one next to FILE).", show_default=False),
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to this file (default: one next to FILE).", show_default=False)] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
-) -> None:
+) -> None:  # fmt: skip
     """Draws the sample and prints what was drawn."""
     target = out or file.with_name(
         f"{file.stem}-{megabytes}mb-{seed}{'.jsonl' if user_files.is_parquet(file) else file.suffix}"

@@ -66,12 +66,10 @@ class Deployment:
 
 def serve_command(
     run: RunName,
-    minutes: Annotated[
-        int, typer.Option(min=1, max=240, metavar="N", help="Keep the endpoint for N minutes once it is in service.")
-    ] = 60,
+    minutes: Annotated[int, typer.Option(min=1, max=240, metavar="N", help="Keep the endpoint for N minutes once it is in service.")] = 60,
     as_json: AsJson = False,
     region: Region = None,
-) -> None:
+) -> None:  # fmt: skip
     """Starts an endpoint for what a run has trained."""
     found = serve(*_deployed(run, region), minutes)
     named = found["run"]
@@ -85,12 +83,10 @@ def serve_command(
 
 def extend_command(
     run: RunName,
-    minutes: Annotated[
-        int, typer.Option(min=1, max=240, metavar="N", help="Keep the endpoint for N minutes longer.")
-    ] = 30,
+    minutes: Annotated[int, typer.Option(min=1, max=240, metavar="N", help="Keep the endpoint for N minutes longer.")] = 30,
     as_json: AsJson = False,
     region: Region = None,
-) -> None:
+) -> None:  # fmt: skip
     """Keeps the endpoint of a run for longer, where the cap allows it."""
     found = extend(*_deployed(run, region), minutes, now())
     _tell(

@@ -91,15 +91,13 @@ def opened(
 
 def command(
     run: RunName,
-    port: Annotated[
-        int, typer.Option(metavar="N", help="Listen on this port of 127.0.0.1; 0 takes one that is free.")
-    ] = PORT,
+    port: Annotated[int, typer.Option(metavar="N", help="Listen on this port of 127.0.0.1; 0 takes one that is free.")] = PORT,
     server: Server = "transformers",
     base: Base = None,
     results: Results = Path("results"),
     as_json: AsJson = False,
     region: Region = None,
-) -> None:
+) -> None:  # fmt: skip
     """Serves until Ctrl-C. Raises an error with its fix.
 
     A rehearsed run is answered by a model server on this machine, a deployed run by its endpoint while it is kept. The two models are

@@ -25,11 +25,8 @@ def count(path: Path, tokenizer: Any) -> tuple[int, int]:
 
 
 def command(
-    project: Annotated[
-        Path,
-        typer.Option(metavar="FOLDER", help="Count the texts in data/ of this folder.", show_default="this checkout"),
-    ] = PROJECT,
-) -> int:
+    project: Annotated[Path, typer.Option(metavar="FOLDER", help="Count the texts in data/ of this folder.", show_default="this checkout")] = PROJECT,
+) -> int:  # fmt: skip
     """Counts, prints and compares; returns the exit code.
 
     It compares the counts with the figures in lambdas/common/text.py, which the estimates of time and cost use. The exit code is 1 if

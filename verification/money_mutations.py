@@ -87,14 +87,9 @@ def is_code(name: str) -> bool:
 
 
 def command(
-    given: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="NAME", help="Plant only the faults whose names begin so; * is any text.", show_default=False
-        ),
-    ] = None,
+    given: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Plant only the faults whose names begin so; * is any text.", show_default=False)] = None,
     out: Out = None,
-) -> int:
+) -> int:  # fmt: skip
     """Tries the faults that were chosen; answers the exit code.
 
     `[tool.mutmut]` in pyproject.toml names the code and the tests; for example, `captune dev mutate-money common.pricing` tries one package.

@@ -223,11 +223,9 @@ def answer(text: str, right: bool, write: Path | None) -> int:
 
 
 def command(
-    only: Annotated[
-        str, typer.Option(metavar="REGEX", help="Try only the changes whose names match.", show_default=False)
-    ] = "",
+    only: Annotated[str, typer.Option(metavar="REGEX", help="Try only the changes whose names match.", show_default=False)] = "",
     out: Out = None,
-) -> int:
+) -> int:  # fmt: skip
     """Judges the changes that were chosen; answers the exit code.
 
     It changes conditions and the other operators of expressions, next states, retries, catches, times and other numbers, and the names

@@ -40,27 +40,15 @@ _SIGN_IN = (
 
 
 def command(
-    file: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="FILE", help="Check this text or these records; ask no account.", show_default=False, readable=False
-        ),
-    ] = None,
-    held_out: Annotated[
-        Path | None,
-        typer.Option("--held-out", metavar="FILE", help="Check this held-out text or records too.", readable=False),
-    ] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Check this text or these records; ask no account.", show_default=False, readable=False)] = None,
+    held_out: Annotated[Path | None, typer.Option("--held-out", metavar="FILE", help="Check this held-out text or records too.", readable=False)] = None,
     outside: External = None,
-    prompts: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Check these prompts too.", readable=False)
-    ] = None,
-    columns: Annotated[
-        str, typer.Option(metavar="JSON", help="Name the columns of the records, as in the execution input.")
-    ] = "{}",
+    prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="Check these prompts too.", readable=False)] = None,
+    columns: Annotated[str, typer.Option(metavar="JSON", help="Name the columns of the records, as in the execution input.")] = "{}",
     given: Given = None,
     as_json: AsJson = False,
     region: Region = None,
-) -> None:
+) -> None:  # fmt: skip
     """Prints each finding.
 
     **With a file**, `captune check mine.txt` reads it as a run would and prints every fault with its fix. It asks no account.

@@ -24,19 +24,12 @@ FIGURES = PROJECT / "results" / "evidence.json"
 
 
 def command(
-    only: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Run this experiment only; may be repeated.")
-    ] = None,
-    again: Annotated[
-        bool,
-        typer.Option("--again", help="Run experiments again that have figures of today's texts, settings and code."),
-    ] = False,
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Run this experiment only; may be repeated.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Run experiments again that have figures of today's texts, settings and code.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="List the experiments and exit.")] = False,
-    table: Annotated[
-        bool, typer.Option("--table", help="Run no experiment: judge the figures in results/evidence.json.")
-    ] = False,
+    table: Annotated[bool, typer.Option("--table", help="Run no experiment: judge the figures in results/evidence.json.")] = False,
     outside: External = None,
-) -> int:
+) -> int:  # fmt: skip
     """Runs the chosen experiments; answers 0 when they came out as declared.
 
     Each experiment is a whole rehearsal. verification/experiments/DECLARATION.md states the expected results; it was written before

@@ -66,17 +66,11 @@ def command(
     words: Annotated[int, typer.Option(metavar="N", help="Train on N words of the corpus.")] = DEFAULT_WORDS,
     documents: Annotated[int, typer.Option(metavar="N", help="Measure on N documents at most.")] = MOST_DOCUMENTS,
     outside: External = None,
-    seed: Annotated[
-        list[int] | None, typer.Option(metavar="N", help="Run with seed N; may be repeated (default: 1, 2 and 3).")
-    ] = None,
-    model: Annotated[
-        str, typer.Option(metavar="NAME", help=f"Train {', '.join(STAND_INS)}, or the model in a folder.")
-    ] = DEFAULT,
+    seed: Annotated[list[int] | None, typer.Option(metavar="N", help="Run with seed N; may be repeated (default: 1, 2 and 3).")] = None,
+    model: Annotated[str, typer.Option(metavar="NAME", help=f"Train {', '.join(STAND_INS)}, or the model in a folder.")] = DEFAULT,
     table: Annotated[bool, typer.Option("--table", help="Run nothing: make the table of bench.json again.")] = False,
-    out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Write bench.md and bench.json to this folder.")
-    ] = RESULTS,
-) -> int:
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Write bench.md and bench.json to this folder.")] = RESULTS,
+) -> int:  # fmt: skip
     """Runs the benchmark, writes bench.md and bench.json, and answers 0 when the goal is met.
 
     It trains three recipes with three seeds each, in separate processes. This takes a quarter of an hour on two quiet cores with fast

@@ -316,13 +316,8 @@ PARTS = {
 
 def command(
     quick: Annotated[bool, typer.Option("--quick", help="Simulate 300 runs a row, and 100 for power.")] = False,
-    part: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PART", parser=one_of(PARTS), help=f"Print only this table: {', '.join(PARTS)}; may be repeated."
-        ),
-    ] = None,
-) -> int:
+    part: Annotated[list[str] | None, typer.Option(metavar="PART", parser=one_of(PARTS), help=f"Print only this table: {', '.join(PARTS)}; may be repeated.")] = None,
+) -> int:  # fmt: skip
     """Print the tables; exit 1 where a null row is called improved more often than 5 %, beyond chance.
 
     The exit code is 1 if a negative control is called improved in more than 5% of its runs, beyond chance.

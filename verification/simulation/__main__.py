@@ -46,30 +46,18 @@ def _again(name: str) -> list[str]:
         outcome = outages.trial(service, int(seconds), int(seed))
         return outages.broken(service, int(seconds), outcome)
     raise LookupError(
-        f"there is nothing to replay of the name {name!r}: a row as 'CreateModel x refused', 'month 4711' or 'outage ledger/7200/10'"
+        f"there is nothing to replay of the name {name!r}: a row as 'CreateModel x throttled', 'month 4711' or 'outage ledger/7200/10'"
     )
 
 
 def command(
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PART", parser=one_of(PARTS), help=f"Run only this part: {', '.join(PARTS)}; may be repeated."
-        ),
-    ] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="PART", parser=one_of(PARTS), help=f"Run only this part: {', '.join(PARTS)}; may be repeated.")] = None,
     number: Annotated[int, typer.Option("--months", min=1, metavar="N", help="Simulate N random months.")] = MONTHS,
     seed: Annotated[int, typer.Option(metavar="N", help="Begin the months with seed N.")] = 1,
-    processes: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Use N processes (default: one for each core).", show_default=False)
-    ] = os.cpu_count() or 2,
-    again: Annotated[
-        str,
-        typer.Option(
-            "--replay", metavar="NAME", help="Replay one row, month or outage, and print its log.", show_default=False
-        ),
-    ] = "",
+    processes: Annotated[int, typer.Option(min=1, metavar="N", help="Use N processes (default: one for each core).", show_default=False)] = os.cpu_count() or 2,
+    again: Annotated[str, typer.Option("--replay", metavar="NAME", help="Replay one row, month or outage, and print its log.", show_default=False)] = "",
     out: Out = None,
-) -> int:
+) -> int:  # fmt: skip
     """Runs the parts; 1 when any promise was broken or a control was missed.
 
     The parts are the table of failures, random months, outages, and control experiments with planted faults.

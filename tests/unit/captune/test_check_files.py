@@ -40,7 +40,7 @@ def test_what_a_run_would_refuse_is_refused(tmp_path: Path, ending: str, content
 def test_a_good_text_is_described_and_no_account_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(command, "clients")
     for name, text, told in (
-        ("mine.txt", GOOD, "a run learns 1,512 words in 24 documents, holds out 360 words in 6 documents, and asks 6 prompts."),
+        ("mine.txt", GOOD, "a run trains on 1,512 words in 24 documents, holds out 360 words in 6 documents, and asks 6 prompts."),
         ("one.txt", prose(2000), "passages, and asks"),
         ("MINE.JSONL", lines(pairs(40)).decode(), "in 30 groups, holds out"),
         ("mine.csv", table(pairs(40), prompt="question", completion="answer").decode(), "in 30 groups"),

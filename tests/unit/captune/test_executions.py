@@ -90,19 +90,18 @@ class TestRun:
             if len(pauses) == 3:
                 account.end("FAILED", error="NoCapacity", cause="None is free.")
 
-        assert follow(account.deployment, RUN, pause, lambda: LATER) == 1
-        text = capsys.readouterr().out
-        assert (
-            text.count("RUNNING in WaitForTraining, 20 min elapsed, cost so far at most $0.57 of $6.00 reserved") == 1
-        )
-        assert "FAILED, 20 min elapsed" in text and "NoCapacity: None is free." in text
+        assert follow(account.deployment, RUN, pause=pause, clock=lambda: LATER) == 1
+        ended, followed = capsys.readouterr()
+        told = "RUNNING in WaitForTraining, 20 min elapsed, cost so far at most $0.57 of $6.00 reserved"
+        assert followed.count(told) == 1
+        assert "FAILED, 20 min elapsed" in ended and "NoCapacity: None is free." in ended
 
     def test_ctrl_c_leaves_the_run_going(self, account: Account, capsys: Any) -> None:
         def interrupted(seconds: float) -> None:
             raise KeyboardInterrupt
 
-        assert follow(account.deployment, RUN, interrupted, lambda: LATER) == 130
-        assert f"{RUN} goes on. Follow it with" in capsys.readouterr().out
+        assert follow(account.deployment, RUN, pause=interrupted, clock=lambda: LATER) == 130
+        assert f"{RUN} goes on. Follow it with" in capsys.readouterr().err
         assert account.machines.called("stop_execution") == []
 
 

@@ -90,7 +90,7 @@ def test_a_run_that_preflight_would_reject_has_no_price_without_its_error(tmp_pa
 
 
 def test_what_is_no_setting_or_pays_for_no_run_ends_with_its_reason() -> None:
-    for words, reason in (("odd", "KEY=VALUE"), ("budget_usd=3", "Set budget_usd in cdk.json to at least 5")):
+    for words, reason in (("odd", "NAME=VALUE"), ("budget_usd=3", "Set budget_usd in cdk.json to at least 5")):
         code, text = said("estimate", "-c", words)
         assert code == 1 and reason in text
 
