@@ -181,7 +181,7 @@ def _legend(drawing: Drawing, x: float, y: float, entries: Sequence[tuple[str, s
 def forest(
     width: float, rows: Sequence[tuple[str, Mapping[str, Any], str]], title: str, unit: str, better: str, worse: str
 ) -> Drawing:
-    """Rows of (name, figure, style): estimates with 95 % intervals against a line at zero; `better` and `worse` name its two sides."""
+    """Rows of (name, figure, style): estimates with 95% intervals against a line at zero; `better` and `worse` name its two sides."""
     keys = ("estimate", "low", "high")
     values = [figure[key] for _, figure, _ in rows for key in keys if figure.get(key) is not None]
     narrow = width < NARROW_BELOW
@@ -321,7 +321,7 @@ def adapter_scale(width: float, block: Mapping[str, Any]) -> Drawing:
 
 
 def recall(width: float, kinds: Sequence[Mapping[str, Any]]) -> Drawing:
-    """Recall of base (ring) and tuned (disc) for each kind of prompt, in per cent."""
+    """Recall of base (ring) and tuned (disc) for each kind of prompt, in percent."""
     narrow = width < NARROW_BELOW
     left, right = (8.0, width - 16) if narrow else (172.0, width - 112)
     bottom, bands, places = _rows(narrow, len(kinds))
@@ -337,7 +337,7 @@ def recall(width: float, kinds: Sequence[Mapping[str, Any]]) -> Drawing:
     always = all(row.get("sampled") for row in kinds)
     sampled = ", and sampled where taken" if any(row.get("sampled") for row in kinds) else ""
     answers = "greedy and sampled answers" if always else f"greedy answers{sampled}"
-    unit = "key facts stated, per cent" + ("" if narrow else f", over {answers}")
+    unit = "key facts stated, %" + ("" if narrow else f", over {answers}")
     _axis(drawing, across, bottom, unit, bands, changes=False)
     _legend(drawing, left, 11, (("base", "base", True), ("tuned", "tuned", False)))
     room, size = (width * 0.6, SMALL) if narrow else (left - 14, SIZE)
@@ -389,7 +389,7 @@ def copied_runs(width: float, prompts: Sequence[Mapping[str, Any]]) -> Drawing |
             if count:
                 drawing.label(x + bar / 2, y - 4, str(count), anchor="middle", size=10.0)
         drawing.label(middle, bottom + 15, name, anchor="middle")
-    drawing.label((left + right) / 2, bottom + 32, "words in a row that stand in the corpus", anchor="middle")
+    drawing.label((left + right) / 2, bottom + 32, "consecutive words that are also in the corpus", anchor="middle")
     return drawing
 
 
