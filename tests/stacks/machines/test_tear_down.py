@@ -207,10 +207,8 @@ class TestTheSettlement:
         execution = run(RemoveResources=looked(leftAlone=["a model"]), SettleLedger=[*80 * [SILENT], USUAL])
         (told,) = execution.asked("TellUnsettled")
         assert execution.calls[31].state == "TellUnsettled"
-        assert told == TOPIC | {
-            "Subject": f"Captune: cost not recorded yet, LedgerUnreachable ({RUN})",
-            "Message": told["Message"],
-        }
+        subject = f"Captune: cost not recorded yet, LedgerUnreachable ({RUN})"
+        assert told == TOPIC | {"Subject": subject, "Message": told["Message"]}
         assert "no further resources of run captune-one, but did not remove a model. It could" in told["Message"]
         assert told["Message"].endswith("LedgerUnreachable: The ledger does not answer.")
         untold = run(SettleLedger=[*20 * [SILENT], USUAL], TellUnsettled=Failure("States.Permissions"))
