@@ -17,9 +17,9 @@ from report.findings.word_order import compare_word_order
 from report.formatting import number, plural
 
 Rows = Sequence[Mapping[str, Any]]
-# Outside text that was given and of which no loss came back: it must not pass for none given.
+# An external test set without a usable loss: it must not pass for none given.
 NOT_MEASURED: Mapping[str, Any] = {"documents_count": 0, "unusable_documents": 0}
-# What is reported of one kind of control text: its documents and other measures stand with the whole.
+# The figures of one kind of text in the retention set: documents and other measures belong to the whole set.
 OF_A_KIND = (
     "documents_count", "unusable_documents", "tokens", "base_loss", "base_loss_standard_error", "tuned_loss",
     "tuned_loss_standard_error", "difference", "p_value", "p_method",
@@ -47,9 +47,9 @@ def analyse(
     records: bool = False,
     domain: str | None = None,
 ) -> dict[str, Any]:
-    """The findings of a run: verdict, second line, and every figure with its standard error and interval.
+    """The findings of a run: verdict, secondary metric, and every figure with its standard error and interval.
 
-    `corpus` is the training text, for copied runs. `outside_given`: where the metrics hold no outside text, it counts as not measured.
+    `corpus` is the training text, for copied runs. `outside_given`: an external test set that the metrics lack counts as not measured.
     Missing or unusable data raises nothing: the section is None and the verdict "not shown", as that of every smoke run.
     """
     evaluation, scale = ((metrics or {}).get(part) or {} for part in ("evaluation", "scale"))
@@ -98,7 +98,7 @@ def word_order_block(
 ) -> dict[str, Any] | None:
     """The control of word order on the text that decides it, `of` which it is, with the losses on the shuffled words; None where it is not asked for.
 
-    `given`: there is outside text. Of records no words are shuffled.
+    `given`: there is an external test set. Words of records are not shuffled.
     """
     if records and not given:
         return None
@@ -111,7 +111,7 @@ def word_order_block(
 
 
 def losses_by_kind(measured: Mapping[str, Any], *, seed: int = 0, resamples: int = RESAMPLES) -> list[dict[str, Any]]:
-    """The losses of each kind of control text, in the order of the text, the interval left out below six usable documents.
+    """The losses of each kind of text in the retention set, in its order, the interval left out below six usable documents.
 
     Every title names its document's kind before a colon (`Dialogue: At the shop`). Where one does not, where all are of
     one kind, or where no two are, the text is not of kinds, and the list is empty.
@@ -166,7 +166,7 @@ def refuse_base_answers(metrics: Mapping[str, Any], base_answers: Rows, tuned_an
     """Raises AdapterNotServed when every answer of the fine-tuned model is the base model's, though the held-out loss moved.
 
     That Ask was answered in the adapter's name does not show that the adapter was applied. A model that learned nothing
-    answers as before and is not refused, nor is a run with too few prompts to tell.
+    answers as before and passes, and so does a run with too few prompts.
     """
     moved = loss_moved(metrics)
     base, tuned = by_id(base_answers), by_id(tuned_answers)
@@ -178,7 +178,7 @@ def refuse_base_answers(metrics: Mapping[str, Any], base_answers: Rows, tuned_an
         return
     raise AdapterNotServed(
         f"The fine-tuned model answered all {plural(len(answered), 'prompt')} word for word as the base model did, although their losses "
-        f"on the held-out documents lie {number(moved, 3)} nats per token apart: the endpoint did not apply the adapter. Its log is in "
+        f"on the held-out documents differ by {number(moved, 3)} nats per token: the endpoint did not apply the adapter. Its log is in "
         "CloudWatch, below /aws/sagemaker/Endpoints. Leave hosting_image empty, or set it to another server-sagemaker-cuda image of "
         "AWS, deploy, and start again."
     )

@@ -181,7 +181,7 @@ def _legend(drawing: Drawing, x: float, y: float, entries: Sequence[tuple[str, s
 def forest(
     width: float, rows: Sequence[tuple[str, Mapping[str, Any], str]], title: str, unit: str, better: str, worse: str
 ) -> Drawing:
-    """Rows of (name, figure, style): estimates with 95 % intervals against a line at zero; `better` and `worse` name its two sides."""
+    """Rows of (name, figure, style): estimates with 95% intervals against a line at zero; `better` and `worse` name its two sides."""
     keys = ("estimate", "low", "high")
     values = [figure[key] for _, figure, _ in rows for key in keys if figure.get(key) is not None]
     narrow = width < NARROW_BELOW
@@ -321,7 +321,7 @@ def adapter_scale(width: float, block: Mapping[str, Any]) -> Drawing:
 
 
 def recall(width: float, kinds: Sequence[Mapping[str, Any]]) -> Drawing:
-    """Recall of base (ring) and tuned (disc) for each kind of prompt, in per cent."""
+    """Recall of base (ring) and tuned (disc) for each kind of prompt, in percent."""
     narrow = width < NARROW_BELOW
     left, right = (8.0, width - 16) if narrow else (172.0, width - 112)
     bottom, bands, places = _rows(narrow, len(kinds))
@@ -337,7 +337,7 @@ def recall(width: float, kinds: Sequence[Mapping[str, Any]]) -> Drawing:
     always = all(row.get("sampled") for row in kinds)
     sampled = ", and sampled where taken" if any(row.get("sampled") for row in kinds) else ""
     answers = "greedy and sampled answers" if always else f"greedy answers{sampled}"
-    unit = "key facts stated, per cent" + ("" if narrow else f", over {answers}")
+    unit = "key facts stated, %" + ("" if narrow else f", over {answers}")
     _axis(drawing, across, bottom, unit, bands, changes=False)
     _legend(drawing, left, 11, (("base", "base", True), ("tuned", "tuned", False)))
     room, size = (width * 0.6, SMALL) if narrow else (left - 14, SIZE)
@@ -389,12 +389,12 @@ def copied_runs(width: float, prompts: Sequence[Mapping[str, Any]]) -> Drawing |
             if count:
                 drawing.label(x + bar / 2, y - 4, str(count), anchor="middle", size=10.0)
         drawing.label(middle, bottom + 15, name, anchor="middle")
-    drawing.label((left + right) / 2, bottom + 32, "words in a row that stand in the corpus", anchor="middle")
+    drawing.label((left + right) / 2, bottom + 32, "consecutive words that are also in the corpus", anchor="middle")
     return drawing
 
 
-def cost(width: float, figures: Mapping[str, Any]) -> Drawing | None:
-    """What was reserved, as a bar, and how much of it training, endpoint and the rest used up."""
+def cost(width: float, figures: Mapping[str, Any], used: str = "used") -> Drawing | None:
+    """The reservation as a bar, and the parts of it that training, endpoint and the rest used; `used` is the word for it."""
     reserved, actual = figures.get("reserved_cents"), figures.get("actual_cents")
     if not reserved or actual is None:
         return None
@@ -404,7 +404,7 @@ def cost(width: float, figures: Mapping[str, Any]) -> Drawing | None:
         for name, style in styles.items()
         for cents in [figures.get(f"{name}_cents") or 0]
     ]
-    described = f"Reserved {money(reserved)}, used {money(actual)}: {', '.join(words for words, _, _ in parts)}."
+    described = f"Reserved {money(reserved)}, {used} {money(actual)}: {', '.join(words for words, _, _ in parts)}."
     drawing = Drawing(width, 74, "Cost against the reservation", described)
     drawing.box(0, 22, width, 22, "track")
     x = 0.0
@@ -412,20 +412,20 @@ def cost(width: float, figures: Mapping[str, Any]) -> Drawing | None:
         length = width * cents / max(reserved, actual)
         drawing.box(x, 22, length, 22, style)
         x += length
-    drawing.label(0, 13, f"used {money(actual)}", style="ink", size=SIZE, bold=True)
+    drawing.label(0, 13, f"{used} {money(actual)}", style="ink", size=SIZE, bold=True)
     drawing.label(width, 13, f"reserved {money(reserved)}", anchor="end", size=SIZE)
     _legend(drawing, 0, 60, [(words, style, False) for words, _, style in parts])
     return drawing
 
 
-def time_by_state(width: float, seconds: Mapping[str, float]) -> Drawing | None:
-    """The seconds spent in each state, in the order of the run."""
+def time_by_phase(width: float, seconds: Mapping[str, float]) -> Drawing | None:
+    """The seconds of each phase, in the order of the run."""
     longest = max(seconds.values(), default=0)
     if longest <= 0:
         return None
     left, right = 132.0 if width < NARROW_BELOW else 190.0, width - 74
     described = "; ".join(f"{name}: {duration(value)}" for name, value in seconds.items())
-    drawing = Drawing(width, 22.0 * len(seconds) + 4, "Time by state", f"{described}.")
+    drawing = Drawing(width, 22.0 * len(seconds) + 4, "Time by phase", f"{described}.")
     for place, (name, value) in enumerate(seconds.items()):
         y, length = 22.0 * place + 4, max(1.5, (right - left) * max(0.0, value) / longest)
         drawing.label(0, y + 12, name, style="ink", room=left - 10)

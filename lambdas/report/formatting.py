@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: never more digits than the standard error allows, and money and time in words."""
+"""Numbers for readers: no more digits than the standard error supports; money and time in words."""
 
 import math
 from collections.abc import Mapping
@@ -30,17 +30,17 @@ def decimals_for(standard_error: float | None, *, default: int = 3) -> int:
 
 
 def decimals_beside_zero(places: int, *values: float | None) -> int:
-    """As many decimal places, or more where a value beside zero would be written as zero: on which side it is, the verdict hangs on."""
+    """As many decimal places, or more if a value near zero would be written as zero: the verdict depends on its sign."""
     while places < 6 and any(value and round(value, places) == 0 for value in values):
         places += 1
     return places
 
 
 def number(value: float | None, decimals: int = 3, *, signed: bool = False) -> str:
-    """A number with a true minus sign and thousands separated by a thin space; a dash for none."""
+    """A number with a true minus sign, such as `−10,000`; a dash for none."""
     if value is None or not math.isfinite(value):
         return NONE
-    text = f"{abs(value):,.{decimals}f}".replace(",", "\u202f")
+    text = f"{abs(value):,.{decimals}f}"
     negative = value < 0 and any(character in "123456789" for character in text)
     return (MINUS if negative else "+" if signed and value > 0 else "") + text
 
@@ -54,17 +54,17 @@ def with_error(value: float | None, error: float | None, *, signed: bool = False
 
 
 def interval_text(figure: Mapping[str, Any], unit: str = "", *, signed: bool = True) -> str:
-    """`−0.052 nats per token (95 % interval −0.069 to −0.037)`."""
+    """`−0.052 nats per token (95% interval −0.069 to −0.037)`."""
     places = decimals_for(figure.get("standard_error"))
     text = number(figure.get("estimate"), places, signed=signed) + (f" {unit}" if unit else "")
     if figure.get("low") is None:
         error = figure.get("standard_error")
         return text if error is None else f"{text} (standard error {number(error, places)})"
-    return f"{text} (95 % interval {range_text(figure, signed=signed)})"
+    return f"{text} (95% interval {range_text(figure, signed=signed)})"
 
 
 def range_text(figure: Mapping[str, float | None], *, signed: bool = True) -> str:
-    """`−0.069 to −0.037`, or a dash where there is no interval."""
+    """`−0.069 to −0.037`, or a dash without an interval."""
     if figure.get("low") is None or figure.get("high") is None:
         return NONE
     places = decimals_beside_zero(decimals_for(figure.get("standard_error")), figure["low"], figure["high"])
@@ -73,18 +73,18 @@ def range_text(figure: Mapping[str, float | None], *, signed: bool = True) -> st
 
 
 def change_text(figure: Mapping[str, float], unit: str) -> str:
-    """The size of a change without its sign: `0.052 nats per token (95 % interval 0.037 to 0.069)`."""
+    """The size of a change without its sign: `0.052 nats per token (95% interval 0.037 to 0.069)`."""
     low, high = sorted((abs(figure["low"]), abs(figure["high"])))
     error = figure["standard_error"]
     sizes = {"estimate": abs(figure["estimate"]), "standard_error": error, "low": low, "high": high}
     estimate = number(sizes["estimate"], decimals_for(error))
-    return f"{estimate} {unit} (95 % interval {range_text(sizes, signed=False)})"
+    return f"{estimate} {unit} (95% interval {range_text(sizes, signed=False)})"
 
 
 def format_p(value: float | None) -> str:
     """`p = 0.031`, two significant digits; `p < 0.0001` for the smallest."""
     if value is None or not math.isfinite(value):
-        return "p not known"
+        return "p unknown"
     if value < 0.0001:
         return "p < 0.0001"
     if value >= 0.095:
@@ -97,20 +97,20 @@ def format_p(value: float | None) -> str:
 
 
 def percent(value: float | None, error: float | None = None, *, signed: bool = False) -> str:
-    """A share (0 to 1) in per cent; a decimal only where the standard error is below half a point."""
+    """A share (0 to 1) as a percentage; a decimal only if the standard error is below half a point."""
     if value is None:
         return NONE
     places = 1 if error is not None and 0 < 100 * error < 0.5 else 0
-    return f"{number(100 * value, places, signed=signed)}\u00a0%"
+    return f"{number(100 * value, places, signed=signed)}%"
 
 
 def share(figure: Mapping[str, Any]) -> str:
-    """A share (0 to 1) in per cent with its standard error: `10.9 ± 2.1 %`."""
+    """A share (0 to 1) as a percentage with its standard error: `10.9 ± 2.1%`."""
     estimate, error = figure.get("estimate"), figure.get("standard_error")
     if estimate is None or error is None:
         return percent(estimate)
     both = with_error(100 * estimate, 100 * error) if error else f"{number(100 * estimate, 0)} ± 0"
-    return f"{both}\u00a0%"
+    return f"{both}%"
 
 
 def money(cents: float | None) -> str:
@@ -137,7 +137,7 @@ def duration(seconds: float | None) -> str:
 
 
 def plural(count: int | None, noun: str) -> str:
-    """`1 document`, `4 documents`, `– documents` where it is not known."""
+    """`1 document`, `4 documents`, `– documents` if the count is unknown."""
     return f"{whole(count)} {noun}{'' if count == 1 else 's'}"
 
 
@@ -148,7 +148,7 @@ def printable(words: str) -> str:
 
 def tidy(words: str) -> str:
     """Prose with each figure and its sign kept on one line."""
-    return words.replace(" %", "\u00a0%").replace("p = ", "p\u00a0=\u00a0").replace("p < ", "p\u00a0<\u00a0")
+    return words.replace("p = ", "p\u00a0=\u00a0").replace("p < ", "p\u00a0<\u00a0")
 
 
 def whole(value: Any) -> str:

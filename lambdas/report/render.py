@@ -1,4 +1,4 @@
-"""A summary in every form that a person reads: report.html, report.pdf and MODEL_CARD.md. Each is made from the summary alone.
+"""A summary in every form for readers: report.html, report.pdf and MODEL_CARD.md. Each is made from the summary alone.
 
 The templates hold the words and the order; jinja2 fills them in and escapes every text of a run. The PDF is set from the same sections by
 typst, which also checks it against PDF/UA-1, the standard for PDFs that can be read out.
@@ -44,7 +44,7 @@ Draw = Callable[..., charts.Drawing | None]
 
 
 class NotDrawn(ValueError):
-    """A summary that is not of the form that the templates read, or a PDF that typst refuses."""
+    """A summary that is not of the form that the templates read, or a PDF that typst rejects."""
 
 
 def write(storage: Storage, prefix: str, document: Summary) -> list[str]:
@@ -56,7 +56,7 @@ def write(storage: Storage, prefix: str, document: Summary) -> list[str]:
     try:
         storage.write(f"{prefix}{run_folder.PDF}", pdf(document), "application/pdf")
     except NotDrawn as error:
-        return [f"{run_folder.PDF} could not be made, {run_folder.PAGE} says the same: {error}"]
+        return [f"{run_folder.PDF} could not be made, {run_folder.PAGE} has the same content: {error}"]
     return []
 
 
@@ -91,7 +91,7 @@ def card(summary: Summary) -> str:
 def pdf(summary: Summary) -> bytes:
     """report.pdf, tagged and with its fonts (PDF/UA-1), of `PDF_ANSWERS` answers at most; the same for the same summary.
 
-    Letters that typst's fonts lack become question marks, and the file says so. Raises NotDrawn where typst refuses it.
+    Letters that typst's fonts lack become question marks, and the file says so. Raises NotDrawn if typst rejects it.
     """
     try:
         import typst  # 80 MB: not before it is needed
@@ -117,7 +117,7 @@ def pdf(summary: Summary) -> bytes:
         except typst.TypstError as error:
             missing = set("".join(_unescaped(found) for found in _NOT_IN_A_FONT.findall(str(error))))
             if not missing:
-                raise NotDrawn(f"typst refuses the PDF: {str(error)[:300]}") from error
+                raise NotDrawn(f"typst rejected the PDF: {str(error)[:300]}") from error
         replaced, letters_replaced = str.maketrans(dict.fromkeys(missing, "?")), True
         document = {name: text.translate(replaced) for name, text in document.items()}
         files = {name: content.decode().translate(replaced).encode() for name, content in files.items()}
@@ -166,13 +166,15 @@ def _context(summary: Summary, answers: float) -> dict[str, Any]:
     kind = kind_of(summary.get("heldout"), circumstances.is_of_records(summary))
     titles = _sections(summary, kind)
     differing, compared = figures.greedy_answers(prompts)
+    phases = figures.phases(or_empty(summary.get("seconds_by_state")))
     return {
         "s": summary,
         "medical": summary.get("domain") == circumstances.MEDICAL,
         "head": meaning.headline(summary),
         "rehearsed": circumstances.is_rehearsed(summary),
         "results": meaning.has_results(summary),
-        "elapsed": figures.elapsed_seconds(or_empty(summary.get("seconds_by_state"))),
+        "phases": phases,
+        "elapsed": sum(phases.values()),
         "titles": titles,
         "kind": kind,
         "contents": list(titles.items()),
@@ -181,7 +183,6 @@ def _context(summary: Summary, answers: float) -> dict[str, Any]:
         "left_out": len(prompts) - len(ordered),
         "differing_prompts": differing,
         "compared_prompts": compared,
-        "command": figures.start_command(summary),
     }
 
 
@@ -189,23 +190,22 @@ def _sections(summary: Summary, kind: Kind) -> dict[str, str]:
     """The sections that a summary has, by their names in the page, with their titles."""
     results, settings = meaning.has_results(summary), or_empty(summary.get("configuration"))
     described = summary.get("base_model") or summary.get("region") or any(settings.values())
-    files = summary.get("report_uri") and not circumstances.is_rehearsed(summary)
-    again = figures.start_command(summary) or files or summary.get("resamples")
+    again = results or (settings.get("input") is not None and not circumstances.is_rehearsed(summary))
     titles = {
         "failure": ("What happened", summary["status"] in meaning.FAILED),
-        "meaning": ("What the verdict says, and what it does not", results),
+        "meaning": ("The verdict and its limits", results),
         "heldout": (f"Loss on held-out {kind.things}", results),
-        "outside": ("Text of the field by others", results),
-        "scale": ("How much of the adapter is kept", results and summary.get("scale")),
-        "choices": ("What the model knows, by choice", results),
-        "recall": ("Key facts stated in the answers", results),
-        "forgetting": ("What was forgotten", results),
-        "memorisation": ("Memorisation, shown apart", results),
+        "outside": ("External test set", results),
+        "scale": ("Adapter scale", results and summary.get("scale")),
+        "choices": ("Knowledge: multiple-choice accuracy", results),
+        "recall": ("Key facts in free answers", results),
+        "forgetting": ("Forgetting, on the retention set", results),
+        "memorisation": ("Memorisation of the training text", results),
         "training": ("Training", results and summary.get("training")),
         "answers": ("All answers, side by side", summary.get("prompts")),
         "cost": ("Cost and time", True),
         "configuration": ("Configuration", described),
-        "reproduce": ("How to reproduce it", again),
+        "reproduce": ("Next steps", again),
         "limits": ("Limits", results),
     }
     return {identifier: title for identifier, (title, shown) in titles.items() if shown}

@@ -15,11 +15,11 @@ from report.summary_types import Spot, or_empty
 def run_facts(
     plan: Plan, reservation: Mapping[str, Any], event: ReportEvent | None = None, trained_by: Plan | None = None
 ) -> dict[str, Any]:
-    """What the report says of the run itself.
+    """The report's facts about the run itself.
 
-    `trained_by` is the plan of the run that trained what is served, where that is an earlier one: texts and losses are that
-    run's, and this one trained on no instance. Instances and their prices are those that really trained and served; without an
-    event they are known only where the plan has a single choice.
+    `trained_by` is the plan of the run that trained the served adapter, if that is an earlier one: texts and losses are that
+    run's, and this one trained on no instance. Instances and their prices are those that trained and served; without an
+    event they are known only if the plan has a single choice.
     """
     reported, budget, model, training = (
         or_empty(part) for part in (event, plan.get("budget"), plan.get("baseModel"), plan.get("training"))
@@ -51,6 +51,7 @@ def run_facts(
         "base_model": model.get("name"),
         "base_model_parameters": model.get("parameters"),
         "base_model_source": model.get("weightsUri"),
+        "data_digest": trained_by.get("inputDigest"),
         "training_instance_type": trainer,
         "training_instance_types": to_train,
         "training_instance_count": None if adapter else int(training.get("instanceCount") or 1),
@@ -72,7 +73,7 @@ def run_facts(
         "adapter_uri": adapter or None,
         "adapter_run": run_folder.run_of_uri(adapter),
         "trained_adapter_uri": None if adapter else reported.get("adapterUri"),
-        # What was deployed may bring text by others. The plan of an older deployment has the input's alone.
+        # The deployment may have an external test set of its own. The plan of an older deployment knows only the input's.
         "outside_given": bool(evaluation.get("outsideDocuments", given.get("heldOutside"))),
         "outside_text": evaluation.get("outsideText") or None,
         "records": _records(or_empty(trained_by.get("corpus"))),
@@ -81,7 +82,7 @@ def run_facts(
 
 
 def _expected(estimate: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the plan expected of the run, as far as it can be compared with what was measured. None where nothing was expected."""
+    """The plan's estimates that can be compared with measured figures. None without an estimate."""
     if not estimate:
         return None
     learning = (phase.get("seconds") for phase in estimate.get("phases") or [] if phase.get("name") == "learn")
@@ -98,8 +99,8 @@ def _records(corpus: Mapping[str, Any]) -> str | None:
     kind = "conversations" if corpus.get("conversations") else "prompts with completions"
     return (
         f"The run was trained on {whole(corpus['records'])} records ({kind}) of {whole(corpus.get('documents'))} groups, and held "
-        f"{whole(corpus.get('heldOutRecords'))} out. Every loss on them is that of their answers alone, each after its own prompt; "
-        "where this report speaks of a document of theirs, it is a group of records."
+        f"{whole(corpus.get('heldOutRecords'))} out. Each loss counts only the answer tokens, after the record's own prompt. In this report, "
+        "a document of theirs is a group of records."
     )
 
 
@@ -112,7 +113,7 @@ def _used(reported: Any, wanted: list[str]) -> str | None:
 
 
 def _hourly_cents(budget: Mapping[str, Any], use: str, instance_type: str | None) -> float | None:
-    """The price of the type that was used. The budget itself holds the dearest of all, which the reservation is made of."""
+    """The price of the type that was used. The budget itself holds the highest price, which the reservation is based on."""
     if instance_type is None:
         return None
     written = str((budget.get("ledgerDetails") or {}).get(f"{use}_prices") or "")

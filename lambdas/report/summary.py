@@ -30,7 +30,7 @@ def build(
     tuned_answers: Rows,
     findings: Mapping[str, Any],
 ) -> Summary:
-    """The summary of a run whose report is being written: status RUNNING and no actual cost until it is settled."""
+    """The summary of a run whose report is being written: status RUNNING, and no actual cost until it is recorded."""
     memorisation = or_empty(findings.get("memorisation"))
     copies = or_empty(memorisation.get("copies"))
     findings = {key: value for key, value in findings.items() if key in Summary.__annotations__}
@@ -60,7 +60,7 @@ def failure(run: Mapping[str, Any], status: Status, error: str | None, cause: st
     summary: Summary = {
         **_frame(run, status),
         "verdict_reason": "The run ended before both models could be compared, so nothing can be shown.",
-        "knowledge_reason": "What the model knows was not measured.",
+        "knowledge_reason": "Knowledge was not measured.",
         "error": error or status,
         "cause": cause or "",
     }
@@ -89,7 +89,7 @@ def settle(
 
 
 def base_model(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> BaseModel:
-    """The model that was really trained. A stand-in is named by its own name, never by that of the plan."""
+    """The model that was really trained. A proxy model has its own name, never that of the plan."""
     measured, planned = or_empty(metrics.get("base_model")), run.get("base_model_parameters")
     parameters: Any = measured.get("parameters")
     ratio = parameters / planned if _positive(planned) and _positive(parameters) else math.inf

@@ -11,7 +11,7 @@ Block = dict[str, Any]
 
 
 class Estimate(TypedDict):
-    """A figure with its standard error and its 95 % interval; null for what could not be worked out."""
+    """A figure with its standard error and its 95% interval; null for what could not be worked out."""
 
     estimate: float | None
     standard_error: float | None
@@ -78,7 +78,7 @@ class Cost(TypedDict):
     """What was reserved and what it did cost, in US cents."""
 
     reserved_cents: int | None
-    actual_cents: int | None  # null until the run is settled
+    actual_cents: int | None  # null until the actual cost is recorded
     training_cents: int | None
     endpoint_cents: int | None
     other_cents: int | None
@@ -118,16 +118,17 @@ class RunConfiguration(TypedDict, total=False):
     hosting_hourly_cents: float | None  # of one instance
     price_source: str | None
     base_model_source: str | None
+    data_digest: str | None  # SHA-256 of the files staged for the run that trained
     input: dict[str, Any] | None
     max_training_seconds: int | None
     training_cut: bool | None  # Training was stopped at max_training_seconds, with an adapter
     spot: Spot | None  # null: the run trained on demand, or not at all
     smoke: bool | None  # The run was to show only that every step works: nothing is judged
-    adapter_uri: str | None  # The adapter of an earlier run, served in place of training one
+    adapter_uri: str | None  # The adapter of an earlier run, served instead of training one
     adapter_run: str | None  # The run that trained it: losses, corpus and training are its own
     trained_adapter_uri: str | None  # Where the adapter lies that this run trained, for `adapterUri` of a later one
-    outside_text: str | None  # Which outside text the run that trained was given, or that it had none
-    records: str | None  # What the run was trained on in place of running text
+    outside_text: str | None  # The external test set of the run that trained, or that it had none
+    records: str | None  # The training records, if it was not running text
     corpus_note: str | None  # What the corpus says of itself in its first line
     expected: Expected | None
     warnings: list[str] | None
@@ -168,10 +169,10 @@ class Summary(TypedDict):
     cause: str | None
     base_model: BaseModel | None
     heldout: Block | None  # compare_losses, as `outside` and `control`
-    # Text of the field by others; null where none was given, without documents where none was measured.
+    # The external test set; null if none was given, without documents if none was measured.
     outside: Block | None
-    scale: Block | None  # how much of the adapter is kept, and what chose it: of metrics.json
-    beyond_control: Block | None  # compare_gains: the change on held-out text less that on control text
+    scale: Block | None  # the adapter scale and how it was chosen: of metrics.json
+    beyond_control: Block | None  # compare_gains: the change on held-out text minus that on the retention set
     # word_order_block: what the order of words adds to the gain; null where it was not asked about.
     word_order: NotRequired[Block | None]
     control: Block | None  # with `by_kind` where every title names a kind, as in `Dialogue: At the shop`

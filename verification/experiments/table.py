@@ -18,8 +18,8 @@ from report.formatting import format_p
 from verification.experiments.experiments import ANY, OUTSIDE_GAIN, OUTSIDE_GAIN_SHOWN, Experiment
 
 HEAD = (
-    "trained on", "held-out loss, nats a token", "outside loss, text by others", "control loss", "held-out minus control", "beyond vocabulary, points",
-    "verdict", "chosen rightly", "chosen rightly, change in points", "the same without the control", "second line", "key facts stated",
+    "trained on", "held-out loss, nats per token", "external loss", "retention loss", "held-out minus retention", "beyond vocabulary, points",
+    "verdict", "multiple-choice accuracy", "accuracy, change in points", "accuracy without the control", "secondary metric: knowledge", "key facts stated",
 )  # fmt: skip
 # The columns that docs/verdict.md shows: those of both verdicts.
 PAGE_COLUMNS = (HEAD[0], HEAD[2], HEAD[4], HEAD[5], HEAD[6], HEAD[8], HEAD[10])
@@ -97,8 +97,8 @@ class Row:
 def row(experiment: Experiment, figures: Mapping[str, Any]) -> Row:
     """Reads the figures of an experiment, judged.
 
-    As declared is a null that is not judged improved, nor its second line where it need not know, a seed that is and gains on text by others what was declared, and the
-    declared verdict where there is one. A run without figures is none of them.
+    As preregistered is a negative control that is not judged improved (nor its secondary metric, unless it must know), a seed that is and has the
+    preregistered external gain, and otherwise the preregistered verdict. A run without figures is none of them.
     """
     blocks = {
         name: figures.get(name) or {}
@@ -138,8 +138,8 @@ def _came_out(experiment: Experiment, verdict: str, outside: Mapping[str, float]
 def as_markdown(rows: Sequence[Row], notes: Sequence[str] = (), head: Sequence[str] = HEAD) -> str:
     """The rows as a Markdown table of some columns, how to read it, and further notes."""
     note = (
-        "Tuned minus base, with 95 % intervals clustered by document or prompt. Beyond vocabulary: on text by others, in per cent of the base model's loss, the "
-        "change as written less that with its words in a random order; a dash where that was not measured, and did not judge."
+        "Tuned minus base, with 95% intervals clustered by document or prompt. Beyond vocabulary: the change on the external test set as written minus that "
+        "with its words in random order, as percentages of the base model's loss. A dash: not measured, and not judged."
     )
     if rows:
         note += f" Trained in {' and in '.join(sorted({one.machine for one in rows}))}."
@@ -148,7 +148,7 @@ def as_markdown(rows: Sequence[Row], notes: Sequence[str] = (), head: Sequence[s
 
 
 def knowledge_together(runs: Mapping[str, Mapping[str, Any]]) -> tuple[str, str] | None:
-    """Controlled choices over several seeds: the verdict by the rule of the second line, on the change of each item averaged over them,
+    """Controlled choices over several seeds: the verdict by the rule of the secondary metric, on the change of each item averaged over them,
     and a sentence with the figures.
 
     `runs` are figures by experiment. None for fewer than two seeds, or where they did not choose among the same items.
@@ -165,7 +165,7 @@ def knowledge_together(runs: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]
     verdict = judge_knowledge({"missing": missing, "controlled": measure}).verdict
     *others, last = runs
     return verdict, (
-        f"Chosen rightly, averaged over {', '.join(others)} and {last} ({len(means)} items in {clusters} clusters): **{verdict}**, "
+        f"Multiple-choice accuracy, averaged over {', '.join(others)} and {last} ({len(means)} items in {clusters} clusters): **{verdict}**, "
         f"{with_interval(change, '+.1f', 100)} points, sign-flip {format_p(p_value)}."
     )
 
@@ -179,12 +179,12 @@ def with_interval(figure: Mapping[str, Any] | None, form: str, factor: float = 1
 
 
 def _stated(recall: Mapping[str, Any]) -> str:
-    """The key facts that answers state, and beside it the share of other prompts' facts that they state, for naming is not knowing."""
+    """The share of key facts in the answers, and that of other prompts' facts: naming is not knowing."""
     shares, elsewhere = _shares_and_change((recall.get("knowledge") or {}).get("all") or {}), recall.get("mismatched")
     if not elsewhere:
         return shares
     before, after = (f"{100 * elsewhere[model]['estimate']:.2f}" for model in ("base", "tuned"))
-    return f"{shares}; of other prompts' facts {before} to {after} %"
+    return f"{shares}; of other prompts' facts {before} to {after}%"
 
 
 def _shares_and_change(measure: Mapping[str, Any]) -> str:
@@ -192,9 +192,9 @@ def _shares_and_change(measure: Mapping[str, Any]) -> str:
 
 
 def _shares(measure: Mapping[str, Any]) -> str:
-    """Such as `3.6 to 4.4 %`; empty where the shares were not kept."""
+    """Such as `3.6 to 4.4%`; empty if the shares were not kept."""
     before, after = ((measure.get(model) or {}).get("estimate") for model in ("base", "tuned"))
-    return "" if before is None or after is None else f"{100 * before:.1f} to {100 * after:.1f} %"
+    return "" if before is None or after is None else f"{100 * before:.1f} to {100 * after:.1f}%"
 
 
 def _change(measure: Mapping[str, Any]) -> str:

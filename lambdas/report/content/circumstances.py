@@ -1,4 +1,4 @@
-"""Circumstances of a run that limit what its figures say."""
+"""Circumstances of a run that limit its figures."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from report.summary_types import Summary, or_empty
 
 MEDICAL = "medical"  # the domain of the project's own corpus
 QUANTISED = "nf4"
-_NOTHING_SHOWN = "It shows nothing about the model: the verdict is not shown, whatever the figures are."
+_NOTHING_SHOWN = 'It shows nothing about the model: the verdict is "not shown", whatever the figures are.'
 _SMOKE_RUN = (
     "A smoke run",
     f"It takes one optimizer step and asks a few prompts, to show that every step from the corpus to this report works. {_NOTHING_SHOWN}",
@@ -47,10 +47,10 @@ def instances(summary: Summary, use: str) -> int:
 
 
 def notes(summary: Summary) -> list[tuple[str, str]]:
-    """(title, text) of each circumstance that limits what the figures say; empty for a run as planned."""
+    """(title, text) of each circumstance that limits the figures; empty for a run as planned."""
     settings, training = or_empty(summary.get("configuration")), or_empty(summary.get("training"))
     earlier = settings.get("adapter_run") or settings.get("adapter_uri")
-    kept = f"What it had learned until then was {'served' if training.get('unmeasured') else 'measured and served'}."
+    kept = f"The adapter trained until then was {'served' if training.get('unmeasured') else 'measured and served'}."
     steps = f"{whole(training.get('steps'))} of {whole(training.get('planned_steps'))} steps"
     found = []
     if settings.get("smoke"):
@@ -58,29 +58,23 @@ def notes(summary: Summary) -> list[tuple[str, str]]:
         found.append(_SMOKE_ADAPTER if served else _SMOKE_RUN)
     if settings.get("records"):
         split = or_empty(summary.get("corpus")).get("split_records")
-        cut = f" {whole(split)} of them were longer than a training sequence and were split." if split else ""
+        cut = f" {whole(split)} of them exceeded a training sequence and were split." if split else ""
         found.append(("Records, not running text", f"{settings['records']}{cut}"))
     if earlier:
-        text = (
-            f"It served the adapter of the run {earlier}. Losses, corpus and training are those that {earlier} measured "
-            "then; the answers are of this run."
-        )
+        text = f"It served the adapter of the run {earlier}. Losses, corpus and training are those of {earlier}; the answers are those of this run."
         found.append(("Nothing was trained in this run", text))
     if settings.get("training_cut"):
         longest = settings.get("max_training_seconds")
         after = f" of {duration(longest)}" if longest else ""
-        waiting = ", or its longest time with all waiting for spot instances" if settings.get("spot") else ""
+        waiting = ", or the limit that includes waiting for spot instances," if settings.get("spot") else ""
         taken = f" It had taken {steps}." if training else ""
-        text = f"SageMaker stopped the training job when its longest time{after} was over{waiting}.{taken} {kept}"
+        text = f"SageMaker stopped the training job at its time limit{after}{waiting}.{taken} {kept}"
         found.append(("Training was cut", text))
     elif training.get("stopped_early"):
         found.append(("Training stopped early", f"It ended after {steps}: {training['stopped_early']}. {kept}"))
     if training.get("unmeasured"):
-        text = (
-            f"Losses of it are missing: {training['unmeasured'].rstrip('.')}. Its adapter had been saved before; the "
-            "answers are of that adapter."
-        )
-        found.append(("The fine-tuned model was not wholly measured", text))
+        text = f"Losses are missing: {training['unmeasured'].rstrip('.')}. The adapter had been saved before, and the answers are those of that adapter."
+        found.append(("The fine-tuned model was only partly measured", text))
     if or_empty(summary.get("base_model")).get("quantization") == QUANTISED:
         found.append(_QUANTISED)
     return found

@@ -1,13 +1,11 @@
-"""How the figures of a summary stand in the tables and sentences of page, PDF and model card, and where the Hub has the base models."""
+"""The figures of a summary as tables and sentences of page, PDF and model card, and the base models' names on the Hub."""
 
-import json
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from report.content.circumstances import is_rehearsed, is_smoke
-from report.findings.verdict import WORSE_OUTSIDE, complete, side_of_zero, word_order_figures
+from report.content.circumstances import is_smoke
+from report.findings.verdict import EXTERNAL, NATS, POINTS, WORSE_OUTSIDE, complete, side_of_zero, word_order_figures
 from report.formatting import (
     change_text,
     decimals_for,
@@ -27,6 +25,11 @@ ONE_SEED = (
 )
 # The state whose branches run at the same time.
 SIDE_BY_SIDE, BRANCHES = "AskBothModels", ("AskBaseModel", "AskFineTunedModel")
+# The state that begins a phase; the first phase is preparation.
+_PHASES = {
+    "StartTraining": "Train", "StartSpotTraining": "Train", "CreateModel": "Deploy",
+    **dict.fromkeys((SIDE_BY_SIDE, *BRANCHES), "Ask both models"), "WriteReport": "Write the report",
+}  # fmt: skip
 
 
 def points(figure: Block) -> dict[str, float | None]:
@@ -49,13 +52,13 @@ def choice_rows(choices: Block) -> list[tuple[str, dict[str, float | None], str]
     named = (
         ("With the control", "controlled", "tuned"),
         ("Without the control", "plain", "base"),
-        ("Control alone", "other_prompts", "base"),
+        ("The control itself", "other_prompts", "base"),
     )
     return [(name, points(choices[key]["difference"]), style) for name, key, style in named]
 
 
 def loss_cells(block: Block) -> Cells:
-    """(measure, base, tuned, tuned against base, 95 % interval) in nats, as perplexity and in bits per byte."""
+    """(measure, base, tuned, tuned against base, 95% interval) in nats, as perplexity and in bits per byte."""
 
     def row(name: str, base: Block, tuned: Block, change: Block) -> tuple[str, ...]:
         sides = beside_error(base), beside_error(tuned)
@@ -74,13 +77,13 @@ def loss_cells(block: Block) -> Cells:
 
 
 def _word_order(summary: Summary, text: str) -> Block:
-    """The control of word order, where it was measured on this text: `heldout` or `outside`."""
+    """The word-order control, if it was measured on this text: `heldout` or `outside`."""
     block = or_empty(summary.get("word_order"))
     return block if has_figures(block) and block["of"] == text else {}
 
 
 def shuffled_cells(summary: Summary, text: str) -> Cells:
-    """The row of `loss_cells` for the same documents with their words in a random order; none where that was not measured on this text."""
+    """The row of `loss_cells` for the same documents with their words in random order; none if that was not measured on this text."""
     block = or_empty(_word_order(summary, text).get("losses"))
     if not block:
         return []
@@ -89,12 +92,12 @@ def shuffled_cells(summary: Summary, text: str) -> Cells:
 
 
 def beyond_vocabulary(summary: Summary, text: str) -> str:
-    """How much further the loss fell than on shuffled words; empty where that was not measured on this text."""
+    """How much further the loss fell than on shuffled words; empty if that was not measured on this text."""
     block = _word_order(summary, text)
     if not block:
         return ""
-    told = word_order_figures(block, "outside text" if text == "outside" else "held-out text")
-    return f"The loss against shuffled words: {told} Below zero, the model gained more than vocabulary."
+    told = word_order_figures(block, EXTERNAL if text == "outside" else "held-out text")
+    return f"Word-order control: {told} Below zero, the model gained more than vocabulary."
 
 
 def _losses(block: Block) -> tuple[Block, Block]:
@@ -118,7 +121,7 @@ def scale_cells(scale: Block) -> Cells:
 
 
 def kind_cells(summary: Summary) -> Cells:
-    """(kind, documents, base, tuned, tuned against base, 95 % interval, sign-flip test) of each kind of control text, where it is of kinds."""
+    """(kind, documents, base, tuned, tuned against base, 95% interval, sign-flip test) of each kind of text in the retention set."""
     return [
         (row["kind"], str(row["documents_count"]), *map(beside_error, _losses(row)),
          beside_error(row["difference"], signed=True), range_text(row["difference"]), format_p(row["p_value"]))
@@ -126,46 +129,49 @@ def kind_cells(summary: Summary) -> Cells:
     ]  # fmt: skip
 
 
-def loss_rows(summary: Summary) -> list[tuple[str, Block, str]]:
-    """(text, change, style) for the first chart: what has decided comes first, and what is harm has the colour of harm."""
-
-    def row(name: str, block: Block) -> tuple[str, Block, str]:
-        change = or_empty(block.get("difference"))
-        return name, change, "bad" if (change.get("low") or 0) > 0 else "tuned"
-
-    rows = [row("Held-out text", or_empty(summary["heldout"]))]
-    outside, control, beyond = (summary.get("outside"), summary.get("control"), summary.get("beyond_control"))
-    if outside is not None:
-        rows.insert(0 if summary["verdict"] == WORSE_OUTSIDE else 1, row("Outside text", outside))
-    if control and has_figures(control):
-        rows.append(("Control text", control["difference"], "base"))
-    if beyond:
-        rows.append(("Held-out minus control", beyond["difference"], "tuned"))
-    return rows
+def changes(summary: Summary) -> list[tuple[str, str, str]]:
+    """(name, change, note) for the top of the report, the deciding one first; a change that can be chance is "not significant"."""
+    blocks = {
+        "Held-out loss": (summary.get("heldout"), NATS),
+        "External loss": (summary.get("outside"), NATS),
+        "Beyond retention set": (summary.get("beyond_control"), NATS),
+        "Beyond vocabulary": (summary.get("word_order"), f"{POINTS} of the base loss"),
+        "Multiple-choice accuracy": (or_empty(summary.get("choices")).get("controlled"), POINTS),
+    }
+    found = []
+    for name, (block, unit) in blocks.items():
+        change = or_empty(or_empty(block).get("difference"))
+        if not block or change.get("estimate") is None:
+            continue
+        judged, shown = complete(block), change if unit == NATS else points(change)
+        clear = judged and side_of_zero(judged, block["p_value"])
+        doubt = "not judged; " if is_smoke(summary) else "" if clear else "not significant; "
+        found.append((name, estimate(shown), f"{doubt}{unit}, {range_text(shown)}"))
+    return sorted(found, key=lambda one: one[0] != "External loss") if summary["verdict"] == WORSE_OUTSIDE else found
 
 
 def forgetting(summary: Summary) -> str:
-    """What the change on control text shows, by what counts as a change in the verdict; of a smoke run nothing."""
+    """Forgetting, by the change on the retention set and the verdict's own criterion; a smoke run shows none."""
     block = or_empty(summary["control"])
     change, p_value = block["difference"], block.get("p_value")
     figures = interval_text(change, "nats per token")
     if change["low"] is None:
-        return f"The loss on control text changed by {figures}; too few documents for an interval."
+        return f"The loss on the retention set changed by {figures}; it has too few documents for an interval."
     if is_smoke(summary):
-        return f"The loss on text about other subjects changed by {figures}."
+        return f"The loss on the retention set changed by {figures}."
     side, size = side_of_zero(change, 1.0 if p_value is None else p_value), change_text(change, "nats per token")
     if side > 0:
-        return f"Something was forgotten: the loss on text about other subjects rose by {size}."
+        return f"Forgetting is shown: the loss on the retention set rose by {size}."
     if side < 0:
         gained = (or_empty(or_empty(summary.get("heldout")).get("difference")).get("high") or 0) < 0
-        share_of_gain = ": part of the gain on held-out documents is not the corpus's own" if gained else ""
-        return f"The loss on text about other subjects fell by {size}{share_of_gain}."
-    told = f"loss on text about other subjects changed by {figures}, which can be chance."
+        share_of_gain = ", so part of the gain on held-out documents is not specific to the corpus" if gained else ""
+        return f"The loss on the retention set fell by {size}{share_of_gain}."
+    told = f"loss on the retention set changed by {figures}, which can be chance."
     return f"The {told}" if forgotten_kinds(summary) else f"No forgetting is shown: the {told}"
 
 
 def forgotten_kinds(summary: Summary) -> str:
-    """On which kinds of control text the loss rose, by what counts as a change in the verdict; empty for none, and of a smoke run."""
+    """The kinds of text in the retention set on which the loss rose, by the verdict's own criterion; empty for none and for a smoke run."""
     rose = [
         f"the loss on {row['kind']} rose by {change_text(change, 'nats per token')}"
         for row in or_empty(summary["control"]).get("by_kind") or []
@@ -173,23 +179,23 @@ def forgotten_kinds(summary: Summary) -> str:
     ]
     if not rose or is_smoke(summary):
         return ""
-    return f"Something was forgotten: {', '.join(rose)}."
+    return f"Forgetting is shown: {', '.join(rose)}."
 
 
 def mismatched(summary: Summary) -> str:
-    """What the same answers state of the facts of other prompts, and whether the tuned model gained by naming more; empty where not measured."""
+    """The share of other prompts' facts in the same answers, and whether the tuned model gained by naming more terms; empty if not measured."""
     block = or_empty(or_empty(summary.get("recall")).get("mismatched"))
     if not block:
         return ""
     told = f"{share(block['base'])} before and {share(block['tuned'])} after"
     change = interval_text(points(block["difference"]), "percentage points")
-    figures = f"Of the facts of other prompts, the same answers state {told}: {change}, {format_p(block['p_value'])}."
+    figures = f"Facts of other prompts in the same answers: {told}; change {change}, {format_p(block['p_value'])}."
     judged = complete(block)
     if judged is None or is_smoke(summary):
         return figures
     if side_of_zero(judged, block["p_value"]) > 0:
-        return f"{figures} The tuned model names more terms whatever it is asked; a gain of that size in recall is no knowledge."
-    return f"{figures} That the tuned model gains by naming more terms is not shown."
+        return f"{figures} The tuned model names more terms whatever the question, so a recall gain of that size is not knowledge."
+    return f"{figures} There is no evidence that the tuned model gains by naming more terms."
 
 
 def greedy_answers(prompts: Sequence[Block]) -> tuple[int, int]:
@@ -202,25 +208,15 @@ def greedy_answers(prompts: Sequence[Block]) -> tuple[int, int]:
     return sum(base != tuned for base, tuned in pairs), len(pairs)
 
 
-def elapsed_seconds(seconds_by_state: Mapping[str, float]) -> float:
-    """Seconds from the first to the last state: what ran side by side counts once."""
-    alone = sum(seconds for name, seconds in seconds_by_state.items() if name not in (SIDE_BY_SIDE, *BRANCHES))
-    return alone + seconds_by_state.get(SIDE_BY_SIDE, max(seconds_by_state.get(name, 0.0) for name in BRANCHES))
-
-
-def start_command(summary: Summary) -> str:
-    """The command that starts the same run again; empty for a run whose input is not known, and for a rehearsal, whose options are not."""
-    if is_rehearsed(summary):
-        return ""
-    given = or_empty(summary.get("configuration")).get("input")
-    arn = re.sub(r":execution:([^:]+):[^:]+$", r":stateMachine:\1", str(summary.get("execution_arn") or ""))
-    if not arn or given is None:  # the input of a run that was refused before its plan was written is not known
-        return ""
-    words = ["aws stepfunctions start-execution", f"--state-machine-arn {shlex.quote(arn)}"]
-    if summary.get("region"):
-        words.append(f"--region {shlex.quote(str(summary['region']))}")
-    words.append(f"--input {shlex.quote(json.dumps(given, sort_keys=True))}")
-    return " \\\n    ".join(words)
+def phases(seconds_by_state: Mapping[str, float]) -> dict[str, float]:
+    """Seconds of each phase of an execution that took a second or more, in order: states that ran side by side count once."""
+    asked = seconds_by_state.get(SIDE_BY_SIDE, max(seconds_by_state.get(name, 0.0) for name in BRANCHES))
+    found, phase = dict.fromkeys(("Prepare", *_PHASES.values()), 0.0), "Prepare"
+    for name, seconds in seconds_by_state.items():
+        phase = _PHASES.get(name, phase)
+        found[phase] += 0 if name in (SIDE_BY_SIDE, *BRANCHES) else seconds
+    found[_PHASES[SIDE_BY_SIDE]] += asked
+    return {phase: seconds for phase, seconds in found.items() if seconds >= 1}
 
 
 class OnTheHub(NamedTuple):
@@ -230,7 +226,7 @@ class OnTheHub(NamedTuple):
     licence: str
 
 
-# The names of the catalogue and of the stand-ins: where the Hub has them, and under which licence.
+# The models of the catalogue and the proxy models: their names on the Hub and their licences.
 HUB = {
     "llama 2 7b": OnTheHub("meta-llama/Llama-2-7b-hf", "llama2"),
     "llama 2 7b chat": OnTheHub("meta-llama/Llama-2-7b-chat-hf", "llama2"),

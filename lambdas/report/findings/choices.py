@@ -1,4 +1,4 @@
-"""Controlled choices: how often each model finds the right end of a prompt among near misses, by what the prompt adds to each end.
+"""Multiple-choice accuracy: how often each model finds the correct option of a prompt among distractors, by the prompt's gain for each option.
 
 Training scores each end after its own prompt and after other items' prompts (training/choices.py). What the prompt adds is the difference
 of the two log-probabilities, the pointwise mutual information of prompt and end, here in nats a token of the end. Without that control a
@@ -28,7 +28,7 @@ MOST_CHANGED = 3  # items that are shown as having gained most, and as many as h
 def compare_choices(
     measured: Mapping[str, Any] | None, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> dict[str, Any] | None:
-    """The shares chosen rightly before and after, and the margin of the right end over near misses in nats a token.
+    """Accuracy before and after, and the margin of the correct option over the distractors in nats per token.
 
     `measured` is of metrics.json; None without items. An item with a figure that is none counts as missing.
     """
@@ -93,7 +93,7 @@ def _is_usable(item: Mapping[str, Any]) -> bool:
 
 
 def _scored(item: Mapping[str, Any]) -> dict[str, list[float]]:
-    """[base, tuned] of each figure of one item; the right end stands first."""
+    """[base, tuned] of each figure of one item; the correct option comes first."""
     found: dict[str, list[float]] = {CONTROLLED: [], PLAIN: [], OTHER_PROMPTS: [], MARGIN: []}
     for model in ("base", "tuned"):
         own, other = (

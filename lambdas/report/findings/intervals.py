@@ -1,6 +1,6 @@
 """Seeded bootstrap intervals for a ratio of sums over clusters, with the standard library alone.
 
-A cluster is what was sampled as a whole: a document, or a prompt. Two intervals are offered, both of nominal 95 %:
+A cluster is what was sampled as a whole: a document, or a prompt. Two intervals are offered, both of nominal 95%:
 `studentised` (bootstrap-t) keeps its error rate when few clusters are skewed, which percentile and BCa intervals do
 not; `percentile` suits bounded scores with many ties (recall), where a resample can have no spread at all.
 verification/experiments/null_statistics.py measures both.
@@ -62,7 +62,7 @@ def interval(
     resamples: int = RESAMPLES,
     method: Method = "studentised",
 ) -> Estimate:
-    """The ratio of sums with its 95 % interval: empty for no data or a non-finite number, none below five clusters."""
+    """The ratio of sums with its 95% interval: empty for no data or a non-finite number, none below five clusters."""
     return _interval([(numerators, weights)], seed, resamples, method)
 
 

@@ -53,7 +53,7 @@ def counted_facts(prompt: Mapping[str, Any]) -> list[tuple[str, re.Pattern[str]]
         try:
             pattern = re.compile(str(fact["pattern"]), re.IGNORECASE)
         except (re.error, KeyError, TypeError):
-            continue  # Preflight refuses such a pattern; a report must not fail on one
+            continue  # Preflight rejects such a pattern; a report must not fail on one
         if not mentioned(pattern, asked):
             facts.append((str(fact.get("name") or fact["pattern"]), pattern))
     return facts

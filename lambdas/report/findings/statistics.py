@@ -162,7 +162,7 @@ def compare_gains(
     resamples: int = RESAMPLES,
     shuffles: int = SHUFFLES,
 ) -> dict[str, Any] | None:
-    """The loss difference on held-out text less that on control text, in nats per token: below zero, the field gained more.
+    """The loss difference on held-out text minus that on the retention set, in nats per token: below zero, the field gained more.
 
     Documents without usable losses are left out and counted. Returns None where either text has no other. Documents of either
     text are resampled apart; the test shuffles documents between the two texts.

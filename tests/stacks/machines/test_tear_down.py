@@ -207,11 +207,12 @@ class TestTheSettlement:
         execution = run(RemoveResources=looked(leftAlone=["a model"]), SettleLedger=[*80 * [SILENT], USUAL])
         (told,) = execution.asked("TellUnsettled")
         assert execution.calls[31].state == "TellUnsettled"
-        assert told == TOPIC | {"Subject": f"Captune: not settled yet ({RUN})", "Message": told["Message"]}
-        assert "nothing more of run captune-one, and left alone a model. Its cost" in told["Message"]
+        subject = f"Captune: cost not recorded yet, LedgerUnreachable ({RUN})"
+        assert told == TOPIC | {"Subject": subject, "Message": told["Message"]}
+        assert "no further resources of run captune-one, but did not remove a model. It could" in told["Message"]
         assert told["Message"].endswith("LedgerUnreachable: The ledger does not answer.")
         untold = run(SettleLedger=[*20 * [SILENT], USUAL], TellUnsettled=Failure("States.Permissions"))
-        assert "nothing more of run captune-one. Its cost" in untold.asked("TellUnsettled")[0]["Message"]
+        assert "no further resources of run captune-one. It could" in untold.asked("TellUnsettled")[0]["Message"]
         assert 30 + sum(SERVICE_WAITS) in untold.pauses("SettleLedger")
 
     def test_e_mail_is_no_longer_than_sns_takes(self) -> None:

@@ -146,7 +146,7 @@ def test_facts_of_other_prompts_that_answers_state_stand_beside_those_of_their_o
     made["recall"] = {"knowledge": {"all": {"difference": made["heldout"]["difference"]}}}
     made["recall"]["mismatched"] = {"base": {"estimate": 0.0002}, "tuned": {"estimate": 0.0015}}
     stated = row(Experiment("e", "text", False), made).cells[-1]
-    assert stated.endswith("; of other prompts' facts 0.02 to 0.15 %") and stated[0] in "+-", (
+    assert stated.endswith("; of other prompts' facts 0.02 to 0.15%") and stated[0] in "+-", (
         "without shares, the change alone"
     )
 
@@ -232,7 +232,7 @@ def test_run_is_judged_by_todays_rule(finished: Path, ran: list[str]) -> None:
     assert "**improved**" in table
     short = command.SHORT_TABLE.read_text("utf-8")
     assert "**improved**" in short and short.count("|") < table.count("|")
-    assert all(f"| {name} |" in short for name in ("verdict", "chosen rightly, change in points", "second line"))
+    assert all(f"| {name} |" in short for name in ("verdict", "accuracy, change in points"))
     assert f"{change['estimate']:+.3f} ({change['low']:+.3f} to {change['high']:+.3f})" in table
 
 

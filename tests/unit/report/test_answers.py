@@ -151,7 +151,7 @@ BOTH = {"name": "GENE0 or GENE1", "pattern": r"\bGENE[01]\b"}
         [{"kind": "control"}] * 2,
     ],
 )
-def test_facts_that_an_answer_may_rightly_name_are_not_mismatched(changes: list[dict[str, Any]]) -> None:
+def test_facts_that_an_answer_may_correctly_name_are_not_mismatched(changes: list[dict[str, Any]]) -> None:
     assert answered(genes(2), "GENE0 and GENE1")["mismatched"]["tuned"]["estimate"] == 1.0
     asked = [row | change for row, change in zip(genes(2), changes, strict=True)]
     assert answered(asked, "GENE0 and GENE1")["mismatched"] is None
@@ -231,7 +231,7 @@ def alike(count: int, *, greedy: str = " a cell", sample: str = " a virus") -> l
     return [{"id": f"p{place}", "greedy": greedy, "samples": [sample]} for place in range(count)]
 
 
-# How the loss of each document changed, the number of prompts, and whether equal answers are refused.
+# How the loss of each document changed, the number of prompts, and whether equal answers are rejected.
 MOVED: list[tuple[tuple[float, ...], int, bool]] = [
     ((NATS, NATS), 30, True),  # a loss that rose or went both ways has moved as well
     ((NATS, -NATS), 30, True),
@@ -258,7 +258,7 @@ SILENT = alike(230, greedy="", sample=" \n")
         (measured(-NATS), SILENT, SILENT, False),  # no word tells nothing
     ],
 )
-def test_losses_that_clearly_moved_beside_equal_answers_are_refused(
+def test_equal_answers_are_rejected_if_the_losses_clearly_moved(
     metrics: dict[str, Any], base: list[dict[str, Any]], tuned: list[dict[str, Any]], refused: bool
 ) -> None:
     with pytest.raises(AdapterNotServed) if refused else nullcontext():

@@ -1,4 +1,4 @@
-"""Controlled choices: what a model knows is told from what it likes, and what is missing is not judged."""
+"""Multiple-choice accuracy: knowledge is separated from preference, and a missing item stops the judgement."""
 
 import random
 from typing import Any
@@ -23,7 +23,7 @@ def item(name: str, base: tuple[list[float], list[float]], tuned: tuple[list[flo
     return {"id": name, "kind": "choice", "cluster": "", "tokens": [1] * len(base[0]), **scores, **more}
 
 
-def test_a_model_that_likes_the_right_ends_more_has_learned_nothing_of_them() -> None:
+def test_a_preference_for_the_correct_options_is_not_knowledge() -> None:
     before, liked = ([-3.0, -2.0], [-3.0, -2.0]), ([-1.0, -2.0], [-1.0, -2.0])
     taste = compared({"source": "prompts", "items": [item(str(n), before, liked) for n in range(30)]})
     assert taste["plain"]["difference"]["estimate"] == taste["other_prompts"]["difference"]["estimate"] == 1
@@ -31,26 +31,24 @@ def test_a_model_that_likes_the_right_ends_more_has_learned_nothing_of_them() ->
     assert judge_knowledge(taste).verdict == NOT_SHOWN
 
 
-def test_a_model_to_which_the_prompt_says_which_end_is_right_has_learned_it() -> None:
+def test_a_gain_from_the_prompt_for_the_correct_option_is_knowledge() -> None:
     before, known = ([-3.0, -2.0], [-3.0, -2.0]), ([-2.5, -2.0], [-3.0, -2.0])
     learned = compared({"source": "prompts", "items": [item(str(n), before, known) for n in range(30)]})
-    assert learned["controlled"]["base"]["estimate"] == 0.5, (
-        "two ends that the prompt makes as likely are half a choice each"
-    )
+    assert learned["controlled"]["base"]["estimate"] == 0.5, "two options with the same gain count half each"
     assert learned["controlled"]["tuned"]["estimate"] == 1
     assert learned["plain"]["difference"]["estimate"] == 0
     assert learned["margin"]["difference"]["estimate"] == pytest.approx(0.5)
     assert judge_knowledge(learned).verdict == IMPROVED
 
 
-def test_a_long_end_counts_by_its_tokens() -> None:
+def test_a_long_option_counts_by_its_tokens() -> None:
     one = item("a", ([-4.0, -3.0], [-4.0, -3.0]), ([-2.0, -2.5], [-4.0, -3.0]), tokens=[4, 1])
     margin = compared({"source": "prompts", "items": [one]})["margin"]
     assert margin["tuned"]["estimate"] == pytest.approx(2.0 / 4 - 0.5)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_sets_that_share_their_ends_are_clusters_and_taste_does_not_pass(seed: int) -> None:
+def test_sets_that_share_their_options_are_clusters_and_taste_does_not_pass(seed: int) -> None:
     drawn = random.Random(seed)
     liked, known = (compared(choices(drawn, 60, gain, taste=3.0)) for gain in (0.0, 0.6))
     assert liked["controlled"]["clusters"] == 60 and liked["items"] == 240 and liked["chance"] == 0.25

@@ -79,19 +79,19 @@ BILLED = {"cost.training_seconds": 1000, "cost.endpoint_seconds": 1500}
 PLANNED = {**BILLED, "base_model.matches_plan": True, "configuration.training_instance_count": 2}
 RECALL = "recall.knowledge.all"
 ONE_PROMPT = "Prompts without an answer from both models: p7."
-FEW, BACK = "small effects cannot be seen", "The rest went back."
-NO_OUTSIDE = "No outside text was given"
-NO_LOSS = "Outside text was given, but no usable loss came back"
+FEW, BACK = "small effects cannot be seen", "The difference was released."
+NO_OUTSIDE = "This run had no external test set"
+NO_LOSS = "An external test set was given, but no usable loss was measured"
 # A kind of run, what is changed of it, which forms of the report, a sentence, and whether they say it.
 SAYS: list[tuple[str, dict[str, Any], tuple[str, ...], str, bool]] = [
     ("failed", {}, PAGE, "QuotaTooLow", True),
-    ("failed", {}, PAGE, "Actual, all together$0.03", True),
-    ("running", {}, PAGE, "Not settled yet$5.58 is reserved", True),
+    ("failed", {}, PAGE, "Total$0.03", True),
+    ("running", {}, PAGE, "Actual cost not recorded yet$5.58 is reserved", True),
     ("hostile", {}, PAGE, "&lt;script&gt;alert(1)&lt;/script&gt;", True),
     ("improved", {}, PAGE + CARD, "interruption", False),
-    ("improved", ON_SPOT, PAGE + CARD, "2 interruptions, at least 14 steps made again, $1.05 saved against on-demand", True),
-    ("improved", UNKNOWN_SPOT, PAGE + CARD, "nothing is known of its interruptions", True),
-    # What limits the verdict is said wherever somebody reads it.
+    ("improved", ON_SPOT, PAGE + CARD, "2 interruptions, at least 14 steps repeated, $1.05 saved against on-demand", True),
+    ("improved", UNKNOWN_SPOT, PAGE + CARD, "interruptions unknown", True),
+    # A limit of the verdict appears in every form of the report.
     ("earlier-adapter", {}, EVERYWHERE, "the adapter of the run captune-first", True),
     ("not-as-planned", {}, EVERYWHERE, "120 of 120 steps", True),
     ("not-as-planned", {}, EVERYWHERE, "quantised to 4 bits", True),
@@ -99,25 +99,25 @@ SAYS: list[tuple[str, dict[str, Any], tuple[str, ...], str, bool]] = [
     ("improved", {"training.stopped_early": "time budget", "training.steps": 60}, EVERYWHERE, "60 of 120 steps: time budget.", True),
     ("improved", {"training.unmeasured": "RuntimeError: gone."}, EVERYWHERE, "RuntimeError: gone.", True),
     *(("improved", {"heldout.documents_count": count}, PAGE, FEW, count == 4) for count in (0, 4, 10)),
-    # Billed are the seconds of both instances; a stand-in names none.
-    ("improved", PLANNED, CARD, "Training took 8 min 20 s on 2 ml.g5.2xlarge, the endpoint stood for 25 min on one", True),
+    # Billed are the seconds of both instances; a proxy model names none.
+    ("improved", PLANNED, CARD, "Training took 8 min 20 s on 2 ml.g5.2xlarge, the endpoint ran for 25 min on one", True),
     ("improved", BILLED, CARD, "Training took 16 min 40 s, the endpoint", True),
     ("improved", {"cost.actual_cents": 400, "cost.reserved_cents": 600}, PAGE, BACK, True),
     ("improved", {"cost.actual_cents": 600, "cost.reserved_cents": 600}, PAGE, BACK, False),
-    # Outside text was measured, or given, or neither.
+    # The external test set was measured, or given, or neither.
     ("improved", {}, PAGE + CARD, NO_OUTSIDE, True),
     ("improved", {}, PAGE + CARD, NO_LOSS, False),
     ("outside-not-measured", {}, PAGE + CARD, NO_OUTSIDE, False),
     ("outside-not-measured", {}, PAGE + CARD, NO_LOSS, True),
     ("improved-outside", {}, PAGE + CARD, NO_OUTSIDE, False),
     ("improved-outside", {}, PAGE + CARD, NO_LOSS, False),
-    ("improved-outside", {}, PAGE, "40 documents that others wrote", True),
-    ("improved-outside", {}, CARD, "| outside, by others | Loss, nats per token |", True),
-    ("improved", {f"{RECALL}.prompts": 38, f"{RECALL}.clusters": 30}, PAGE, "95 % intervals over 30 clusters", True),
-    ("improved", {f"{RECALL}.prompts": 38, f"{RECALL}.clusters": 38}, PAGE, "95 % intervals clustered by prompt", True),
+    ("improved-outside", {}, PAGE, "40 documents by other authors", True),
+    ("improved-outside", {}, CARD, "| external test set | Loss, nats per token |", True),
+    ("improved", {f"{RECALL}.prompts": 38, f"{RECALL}.clusters": 30}, PAGE, "95% intervals over 30 clusters", True),
+    ("improved", {f"{RECALL}.prompts": 38, f"{RECALL}.clusters": 38}, PAGE, "95% intervals clustered by prompt", True),
     ("improved", {"recall.missing_prompts": ["p7"]}, PAGE, ONE_PROMPT, True),
-    ("improved", {}, PAGE + CARD, "The corpus says of itself", False),
-    ("improved", {"configuration.corpus_note": INVENTED}, PAGE + CARD, f"The corpus says of itself: “{INVENTED}”", True),
+    ("improved", {}, PAGE + CARD, "Note in the corpus", False),
+    ("improved", {"configuration.corpus_note": INVENTED}, PAGE + CARD, f"Note in the corpus: “{INVENTED}”", True),
 ]  # fmt: skip
 
 
@@ -135,7 +135,8 @@ def test_the_report_says_what_bears_on_its_figures(
 
 def report_as(form: str, document: Any) -> str:
     if form == "mail":
-        told: Any = {**document, "reason": document["verdict_reason"], "unreserved": [], "leftAlone": []}
+        told: Any = {**document, "reason": document["verdict_reason"], "executionArn": ""}
+        told |= {"unreserved": [], "leftAlone": []}
         text = notice.message(told, [f"{title}: {text}" for title, text in circumstances.notes(document)])
     else:
         text = render.page(document).decode() if form == "page" else render.card(document)
@@ -176,9 +177,9 @@ def test_a_warning_of_the_run_itself_is_told_once() -> None:
         ({"input": {"heldOutside": "corpora/others.jsonl"}}, True),
         ({"input": {}}, False),
     ],
-    ids=["the deployed text", "none wanted", "an older plan with a file", "an older plan without"],
+    ids=["the deployed set", "none wanted", "an older plan with a file", "an older plan without"],
 )
-def test_whether_text_by_others_was_given_is_what_the_plan_measures(plan: Any, given: bool) -> None:
+def test_the_plan_decides_whether_an_external_test_set_was_given(plan: Any, given: bool) -> None:
     older: Any = {"executionArn": "arn", **plan}
     assert run_facts(older, RESERVED)["outside_given"] is given
 
@@ -192,8 +193,8 @@ def test_the_plans_estimate_stands_beside_what_was_measured(made: dict[str, Any]
     one["training"] |= {"tokens_seen": 150_000, "seconds": 140.0}
     rows = [re.findall(r">([^<]+)<", row) for row in re.findall('<tr role="row">(.*?)</tr>', render.page(one).decode())]
     for row in (
-        ["Cost, all together", "$1.10", "$0.97"],
-        ["Tokens learned", "156\u202f186", "150\u202f000"],
-        ["Learning", "2 min 11 s", "2 min 20 s"],
+        ["Total cost", "$1.10", "$0.97"],
+        ["Training tokens", "156,186", "150,000"],
+        ["Training time", "2 min 11 s", "2 min 20 s"],
     ):
         assert row in rows

@@ -1,4 +1,4 @@
-"""WriteReport: which files it reads, what it refuses, and which facts of the event reach the report."""
+"""WriteReport: which files it reads and rejects, and which facts of the event reach the report."""
 
 import copy
 import json
@@ -15,7 +15,7 @@ from verification.experiments.made_up_runs import CORPUS, answers, metrics, prom
 PREFIX = "runs/captune-large/"
 PLAN: dict[str, Any] = {
     "runName": "captune-large", "domain": "medical", "region": "us-east-1", "prefix": PREFIX,
-    "executionArn": "arn:aws:states:us-east-1:123456789012:execution:captune-fine-tuning:large",
+    "executionArn": "arn:aws:states:us-east-1:111122223333:execution:captune-fine-tuning:large",
     "baseModel": {"name": "Llama 2 7B", "parameters": 6_738_415_616, "weightsUri": "s3://weights/"},
     "startedAt": "2026-11-25T10:00:00+00:00", "input": {}, "seed": 42, "corpus": {"words": 9}, "warnings": [],
     "training": {"instanceType": "ml.g5.2xlarge", "maxRuntimeSeconds": 7200}, "hosting": {"instanceType": "ml.g5.2xlarge"},
@@ -114,7 +114,7 @@ def test_a_report_on_an_earlier_adapter_is_about_the_texts_it_was_trained_on(sit
     earlier = {
         "corpus": {"records": 400, "documents": 120, "heldOutRecords": 40, "conversations": True},
         "warnings": ["The deadline is short.", "Passages of one document are alike."],
-        "evaluation": {"outsideText": "The outside text others.jsonl has 8 documents"},
+        "evaluation": {"outsideText": "The external test set others.jsonl has 8 documents"},
         "input": {"heldOutside": "corpora/others.jsonl"},
     }
     site.serve_earlier(metrics(), earlier)
@@ -124,8 +124,8 @@ def test_a_report_on_an_earlier_adapter_is_about_the_texts_it_was_trained_on(sit
     own, *others = told["warnings"]
     assert own == "The deadline is short."
     assert [one.partition(": ")[2] for one in others] == earlier["warnings"]
-    assert told["outside_text"].startswith("The outside text others.jsonl")
-    assert document["headline"] == "Nothing can be shown: text by others was given but not measured"
+    assert told["outside_text"].startswith("The external test set others.jsonl")
+    assert document["headline"] == "Nothing can be shown: the external test set was not measured"
     assert document["outside"] == {"documents_count": 0, "unusable_documents": 0}, "it was given, and no loss came back"
 
 
@@ -136,14 +136,14 @@ def test_the_adapter_of_a_smoke_run_shows_no_more_than_the_smoke_run_did(site: R
     assert "The adapter of a smoke run" in site.page
 
 
-def test_base_answers_in_the_adapters_name_are_refused_and_nothing_is_written(site: RunFiles) -> None:
+def test_base_answers_in_the_adapters_name_are_rejected_and_write_no_report(site: RunFiles) -> None:
     site.lines(f"{PREFIX}answers/tuned.jsonl", [{**row, "model": "medical"} for row in BASE])
     with pytest.raises(AdapterNotServed, match=r"48 prompts.* 0\.\d{3} nats per token"):
         handler.handle(site.event, None)
     assert not [key for _, key in site.s3.objects if key.startswith(f"{PREFIX}report/")]
 
 
-def test_what_is_missing_or_damaged_is_refused_by_name(site: RunFiles) -> None:
+def test_a_missing_or_damaged_file_is_rejected_by_name(site: RunFiles) -> None:
     site.lines(f"{PREFIX}answers/tuned.jsonl", BASE[:3])
     with pytest.raises(ReportIncomplete, match="48 prompts have 48 answers of the base model and 3 of the fine-tuned"):
         handler.handle(site.event, None)
@@ -163,7 +163,7 @@ RECORDS: list[dict[str, Any]] = [
 ]
 
 
-def test_a_report_on_records_names_groups_and_copies_and_refuses_a_damaged_record(site: RunFiles) -> None:
+def test_a_report_on_records_names_groups_and_copies_and_rejects_a_damaged_record(site: RunFiles) -> None:
     del site.s3.objects["bucket", f"{PREFIX}input/corpus/corpus.txt"]
     site.lines(f"{PREFIX}input/corpus/corpus.jsonl", RECORDS)
     site.plan["corpus"] = {"words": 9, "documents": 30, "records": 90, "heldOutRecords": 30, "conversations": False}

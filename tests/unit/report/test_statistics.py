@@ -172,7 +172,7 @@ def test_too_few_documents_have_an_estimate_without_an_interval() -> None:
     assert compared(documents([-0.2] * 6), documents([0.0]), **few)["p_value"] is None
 
 
-def test_a_p_is_never_zero_and_the_seed_settles_it() -> None:
+def test_a_p_is_never_zero_and_is_fixed_by_the_seed() -> None:
     first, second = ([-1.0, -1.1] * 9, [1.0] * 18), ([1.0, 1.2] * 6, [1.0] * 12)
     assert shuffle_test(first, second, seed=4, shuffles=200) == pytest.approx(1 / 201)
     near = ([-0.1, 0.2, 0.0, 0.1, -0.3, 0.1], [1.0] * 6), ([0.1, 0.0, -0.2, 0.2, 0.1], [1.0] * 5)

@@ -30,7 +30,7 @@ def test_every_kind_of_run_has_the_keys_of_the_types(made: dict[str, Any], name:
     assert Summary.__required_keys__ <= made[name].keys() <= get_type_hints(Summary).keys()
 
 
-def test_a_settled_summary_holds_the_answers_of_a_large_run_not_twice_in_memory(made: dict[str, Any]) -> None:
+def test_the_final_summary_shares_the_answers_of_a_large_run_in_memory(made: dict[str, Any]) -> None:
     running = made["running"]
     after = summary.settle(running, status="SUCCEEDED", cost=COST, seconds_by_state=SECONDS)
     assert after["prompts"] is running["prompts"]
@@ -39,8 +39,8 @@ def test_a_settled_summary_holds_the_answers_of_a_large_run_not_twice_in_memory(
 @pytest.mark.parametrize(
     ("parameters", "matches"),
     [(6_800_000_000, True), (6_810_000_000, False), (None, False), (math.nan, False), ("many", False)],
-)  # within one per cent
-def test_a_stand_in_never_bears_the_name_of_the_planned_model(parameters: Any, matches: bool) -> None:
+)  # within one percent
+def test_a_proxy_model_never_bears_the_name_of_the_planned_model(parameters: Any, matches: bool) -> None:
     model = summary.base_model(run(), {"base_model": {"name": "x", "parameters": parameters}})
     assert (model["name"], model["matches_plan"]) == ("Llama 2 7B" if matches else "x", matches)
 
@@ -62,6 +62,6 @@ def test_no_nan_and_no_long_curve_reaches_the_summary() -> None:
     assert (len(curve) <= 401, curve[0]["step"], curve[-1]["step"]) == (True, 1, 5_000)
 
 
-@pytest.mark.parametrize(("given", "says"), [(True, "no loss came back"), (False, "no outside text was given")])
-def test_a_failed_run_says_whether_outside_text_was_given(given: bool, says: str) -> None:
+@pytest.mark.parametrize(("given", "says"), [(True, "no usable loss"), (False, "no external test set was given")])
+def test_a_failed_run_states_whether_an_external_test_set_was_given(given: bool, says: str) -> None:
     assert says in summary.failure({"run": "r", "outside_given": given}, "FAILED", "E", "cause")["does_not_say"][0]

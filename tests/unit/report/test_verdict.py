@@ -49,27 +49,27 @@ def outside(change: Block | None = FELL, **other: Any) -> Block:
 
 SIX: Block = {"documents_count": 6}
 LACKING: Block = {"documents_count": 0, "unusable_documents": 0}
-# Held-out text, held-out minus control, text by others; the verdict, part of its reason, and of a headline of its own.
+# Held-out text, held-out minus retention, external test set; the verdict, part of its reason, and of a headline of its own.
 ROWS: list[tuple[Block | None, Block | None, Block | None, str, str, str]] = [
     (held_out(), control(), None, IMPROVED, "fell by 0.100 nats", ""),
-    (held_out(), control(), outside(), IMPROVED, "On outside text, which others wrote, the loss fell", ""),
-    (held_out(), control(), outside(UNCLEAR), NOT_SHOWN, "not clearly fall on outside text", "on text by others"),
-    (held_out(ROSE), None, None, WORSE, "rose by 0.100 nats", ""),  # harm counts whatever the control text says
-    # Harm on the corpus's own text stays harm unless the text by others got worse.
+    (held_out(), control(), outside(), IMPROVED, "On the external test set, the loss fell", ""),
+    (held_out(), control(), outside(UNCLEAR), NOT_SHOWN, "did not clearly fall", "on the external test set"),
+    (held_out(ROSE), None, None, WORSE, "rose by 0.100 nats", ""),  # harm counts whatever the retention set shows
+    # Harm on the corpus's own text stays harm unless the external test set got worse.
     (held_out(ROSE), control(), outside(), WORSE, "the loss fell by", ""),
     (held_out(ROSE), control(), outside(UNCLEAR), WORSE, "the change is", ""),
     (held_out(ROSE), control(), outside(documents_count=3), WORSE, "only 3 documents", ""),
-    # Text by others that got worse decides whatever the rest says.
+    # An external test set that got worse decides whatever the rest shows.
     (held_out(), control(), outside(ROSE), WORSE_OUTSIDE, "That decides", ""),
     (held_out(ROSE), None, outside(ROSE), WORSE_OUTSIDE, "That decides", ""),
     (None, control(), outside(ROSE), WORSE_OUTSIDE, "no change with an interval was measured", ""),
     # A gain there alone is no improvement.
     (held_out(UNCLEAR), control(), outside(), NOT_SHOWN, "can be chance", "No improvement shown"),
-    (held_out(), control(), outside(ROSE, p_value=0.06), NOT_SHOWN, "outside text", "on text by others"),
-    # Text by others that was given and not wholly measured.
-    (held_out(), control(), LACKING, NOT_SHOWN, "it was not measured", "given but not measured"),
-    (held_out(), control(), {**LACKING, "unusable_documents": 40}, NOT_SHOWN, "on 40 documents", "not wholly measured"),
-    (held_out(), control(), outside(ROSE, unusable_documents=1), NOT_SHOWN, "on 1 document", "not wholly measured"),
+    (held_out(), control(), outside(ROSE, p_value=0.06), NOT_SHOWN, "not clearly fall", "shown on the external"),
+    # An external test set that was given and not wholly measured.
+    (held_out(), control(), LACKING, NOT_SHOWN, "it was not measured", "the external test set was not measured"),
+    (held_out(), control(), {**LACKING, "unusable_documents": 40}, NOT_SHOWN, "40 documents", "partly measured"),
+    (held_out(), control(), outside(ROSE, unusable_documents=1), NOT_SHOWN, "on 1 document", "only partly measured"),
     (held_out(), control(), outside({**FELL, "high": math.nan}), NOT_SHOWN, "not a number", "not measured"),
     # Held-out text of which something is missing or odd.
     (None, control(), None, NOT_SHOWN, "No held-out loss", "no held-out loss"),
@@ -88,16 +88,16 @@ ROWS: list[tuple[Block | None, Block | None, Block | None, str, str, str]] = [
     (held_out({**FELL, "high": 0.0}), control(), None, NOT_SHOWN, "can be chance", "No improvement shown"),
     (held_out(p_value=0.05), control(), None, NOT_SHOWN, "can be chance", "No improvement shown"),
     # A gain that is not clearly larger than on text about other subjects.
-    (held_out(), None, None, NOT_SHOWN, "6 control documents", "too little control text"),
-    (held_out(), control(unusable_documents=1), None, NOT_SHOWN, "on 1 document", "could not be compared"),
-    (held_out(), control(None), None, NOT_SHOWN, "not a number", "could not be compared"),
-    (held_out(), control({**FELL, "high": 0.001}), None, NOT_SHOWN, "not clearly further", "unrelated text"),
-    (held_out(), control(p_value=0.06), None, NOT_SHOWN, "not clearly further", "unrelated text"),
+    (held_out(), None, None, NOT_SHOWN, "fewer than 6 measured", "set is too small"),
+    (held_out(), control(unusable_documents=1), None, NOT_SHOWN, "on 1 document", "no comparison with"),
+    (held_out(), control(None), None, NOT_SHOWN, "not a number", "no comparison with"),
+    (held_out(), control({**FELL, "high": 0.001}), None, NOT_SHOWN, "not clearly further", "no clear gain beyond"),
+    (held_out(), control(p_value=0.06), None, NOT_SHOWN, "not clearly further", "no clear gain beyond"),
     # Six documents of each text are enough, and five are not.
     (held_out(**SIX), control(control_documents=6), outside(**SIX), IMPROVED, "fell by", ""),
     (held_out(documents_count=5), control(), None, NOT_SHOWN, "only 5 held-out documents", "only 5 held-out"),
-    (held_out(), control(control_documents=5), None, NOT_SHOWN, "6 control documents", "too little control text"),
-    (held_out(), control(), outside(documents_count=5), NOT_SHOWN, "only 5 documents", "only 5 documents by others"),
+    (held_out(), control(control_documents=5), None, NOT_SHOWN, "fewer than 6 measured", "set is too small"),
+    (held_out(), control(), outside(documents_count=5), NOT_SHOWN, "only 5 documents", "only 5 external documents"),
 ]
 
 
@@ -139,16 +139,16 @@ ORDER: Block = {**HELD_OUT, "written": AS_SHARE, "shuffled": {**AS_SHARE, "estim
 @pytest.mark.parametrize(
     ("change", "verdict", "reason"),
     [
-        ({}, IMPROVED, "more than vocabulary: in per cent"),
+        ({}, IMPROVED, "more than vocabulary: relative to"),
         ({"documents_count": 6}, IMPROVED, "the difference is \u221210.0 percentage points"),
-        ({"difference": UNCLEAR, "p_value": 0.4}, VOCABULARY, "by \u22121.0 \u00b1 1.0\u00a0% on the same"),
-        ({"difference": {**FELL, "high": 0.0}}, VOCABULARY, "adds nothing is a gain in vocabulary"),
-        ({"p_value": 0.05}, VOCABULARY, "adds nothing"),
+        ({"difference": UNCLEAR, "p_value": 0.4}, VOCABULARY, "by \u22121.0 \u00b1 1.0% with the words in random"),
+        ({"difference": {**FELL, "high": 0.0}}, VOCABULARY, "does not depend on word order is a gain in vocabulary"),
+        ({"p_value": 0.05}, VOCABULARY, "does not depend on word order"),
         ({"difference": ROSE}, VOCABULARY, "did not clearly fall further"),
         ({"documents_count": 5}, NOT_SHOWN, "no usable loss was measured on enough of it"),
         ({"unusable_documents": 1}, NOT_SHOWN, "no usable loss was measured on 1 document of it"),
-        ({"difference": {**FELL, "high": math.nan}}, NOT_SHOWN, "cannot be told"),
-        ({"p_value": None}, NOT_SHOWN, "cannot be told"),
+        ({"difference": {**FELL, "high": math.nan}}, NOT_SHOWN, "could be only vocabulary"),
+        ({"p_value": None}, NOT_SHOWN, "could be only vocabulary"),
     ],
 )
 @pytest.mark.parametrize("others", [None, outside()])
@@ -159,9 +159,9 @@ def test_a_gain_is_an_improvement_only_where_the_order_of_the_words_adds_to_it(
     assert judged.verdict == verdict
     assert reason in judged.reason
     if verdict != IMPROVED:
-        assert ("outside text" if others else "held-out documents") in judged.reason.partition(";")[0]
+        assert ("the external test set" if others else "held-out documents") in judged.reason.partition(";")[0]
     worse = judge_loss(held_out(ROSE), control(), others, word_order={**ORDER, **change})
-    assert worse.verdict == WORSE, "the control of word order excuses no harm"
+    assert worse.verdict == WORSE, "the word-order control excuses no harm"
 
 
 def test_the_declaration_repeats_the_rule_word_for_word() -> None:
@@ -253,14 +253,14 @@ def test_the_order_of_words_is_compared_on_documents_that_have_both_losses() -> 
     assert found(measured)["verdict"] == NOT_SHOWN
 
 
-def test_records_are_not_asked_for_the_order_of_their_words_unless_there_is_text_by_others() -> None:
+def test_word_order_of_records_is_tested_only_with_an_external_test_set() -> None:
     findings = found(metrics(effect=-0.3, order=None), records=True)
     assert (findings["verdict"], findings["word_order"]) == (IMPROVED, None)
-    assert "How much of that is vocabulary alone was not measured" in findings["verdict_reason"]
+    assert "How much of that is only vocabulary was not measured" in findings["verdict_reason"]
     assert found(metrics(effect=-0.3, outside=-0.1, order=1.0), records=True)["verdict"] == VOCABULARY
 
 
-def test_each_kind_of_control_text_has_its_own_change_and_the_whole_stays() -> None:
+def test_each_kind_of_retention_text_has_its_own_change() -> None:
     measured = metrics(kinds={"Essay": (7, -0.1), "Code": (6, 0.2), "Chat": (5, 0.2), "Lost": (1, 0.0)})
     rows = measured["evaluation"]["control"]["documents"]
     rows[-1]["tuned_nll"] = rows[0]["tuned_nll"] = math.nan
