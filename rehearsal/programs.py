@@ -35,7 +35,7 @@ def _captune() -> str:
 
 
 class CannotRun(RuntimeError):
-    """What is to run needs something that this machine does not have; the message says what, and how to mend it."""
+    """A program needs something that this machine lacks; the message names it and the fix."""
 
 
 class StepFailed(RuntimeError):

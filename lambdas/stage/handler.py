@@ -52,7 +52,7 @@ def _read_again(storage: Storage, s3: Any, plan: Plan) -> dict[str, bytes]:
         material = staging.read_material(files, request.parse(plan["input"]))
     except (DatasetRejected, PromptsRejected) as fault:
         raise DatasetChanged(
-            f"A file was deleted or changed after Preflight checked it. {fault} Then start a new execution."
+            f"A file was deleted or changed after Preflight checked it. Fix it, then start a new execution. {fault}"
         ) from fault
     assert material is not None, "where every fault is raised, what is left is whole"
     staged = staging.files(material, staging.asset(s3, "TRAINING"))

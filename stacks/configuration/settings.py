@@ -19,7 +19,7 @@ _CDK_KEYS = ("acknowledged-issue-numbers", "cdk-migrate", "cli-telemetry")
 
 
 class SettingsError(ValueError):
-    """One or more settings are wrong. The message names each of them and how to mend it."""
+    """One or more settings are wrong. The message names each of them and its fix."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -286,7 +286,7 @@ class _Folder:
         if code not in _REFUSED and not code.startswith("KMS.") and "kms:" not in message:
             return error
         return WeightsNotFound(
-            f"S3 denied access to {place} of weights_uri ({code}: {message}). Correct the address, or allow this deployment's account s3:ListBucket, "
+            f"Captune cannot read {place} of weights_uri ({code}: {message}). Correct the address, or allow this deployment's account s3:ListBucket, "
             "s3:GetObject and kms:Decrypt in the policies of the bucket and its KMS key. If the objects are archived, restore them first."
         )
 

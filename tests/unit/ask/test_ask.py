@@ -139,7 +139,7 @@ class TestRequests:
         assert answer["prompt"] == "Why?" and "messages" not in answer
         assert (runtime.bodies[0]["messages"], "prompt" in runtime.bodies[0]) == (TALK, False)
         assert {call[1]["CustomAttributes"] for call in runtime.calls} == {"route=/v1/chat/completions"}
-        with pytest.raises(EndpointAnsweredBadly, match="did not answer as an OpenAI completion"):
+        with pytest.raises(EndpointAnsweredBadly, match="did not answer with an OpenAI completion"):
             ask_one(Runtime(lambda body: completion("So.", "medical")), RECORD)
 
 
@@ -241,7 +241,7 @@ class TestHandler:
 
     def test_run_without_prompts_is_refused(self, s3: S3) -> None:
         s3.objects.clear()
-        with pytest.raises(ReportIncomplete, match="There are no prompts at s3://bucket/runs/captune-abc/input"):
+        with pytest.raises(ReportIncomplete, match="prompts are missing at s3://bucket/runs/captune-abc/input"):
             handler.handle(EVENT, time_left(10))
 
 
@@ -270,12 +270,12 @@ class Failing:
 
 @pytest.mark.parametrize("content", NOT_A_COMPLETION)
 def test_answer_that_is_no_completion_ends_the_run(content: bytes) -> None:
-    with pytest.raises(EndpointAnsweredBadly, match="did not answer as an OpenAI completion.*vLLM image"):
+    with pytest.raises(EndpointAnsweredBadly, match="did not answer with an OpenAI completion.*vLLM image"):
         ask(Runtime(lambda body: content), 1, Shelf())
 
 
 def test_answer_of_another_model_is_refused() -> None:
-    message = r"asked for the model 'medical' and answered as 'base'.*leave hosting_image empty"
+    message = r"answered with the model 'base' instead of 'medical'.*Empty hosting_image"
     shelf = Shelf()
     with pytest.raises(AdapterNotServed, match=message):
         ask(Runtime(lambda body: completion("fluent, but of the wrong model", "base")), 3, shelf)

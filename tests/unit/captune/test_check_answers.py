@@ -102,7 +102,7 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (supplies.plan(troubled(aws.freetier(), "get_account_plan_state", "ResourceNotFoundException")), [OK], "not the free one"),
     (supplies.newer_images(lambda region: Ecr(), training_successors("us-east-1")), [WARNING, WARNING], "a successor of the training"),
     (price("1.6150000000", "us-east-1"), [OK], "$1.615/h"),
-    (price(None, "eu-west-3"), [PROBLEM], "Run captune prices"),
+    (price(None, "eu-west-3"), [PROBLEM], "Run captune dev prices"),
     (budget(status="EXECUTION_SUCCESS"), [OK, PROBLEM], "choose Undo, then Reset"),
     (budget(status="REVERSE_SUCCESS"), [OK, WARNING], "choose Undo, then Reset"),
     (budget(40), [WARNING, OK], "its limit is $25.00"),

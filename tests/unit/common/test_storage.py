@@ -117,7 +117,7 @@ class TestErrorsOfAws:
         assert is_missing(refusal(code, message)) is missing
 
     def test_trouble_of_aws_is_retried_and_other_errors_stay(self) -> None:
-        expected = pytest.raises(ServiceUnreachable, match="Reading the plan could not be finished.*SlowDown")
+        expected = pytest.raises(ServiceUnreachable, match="Reading the plan failed.*SlowDown")
         with expected, reaching("Reading the plan"):
             raise refusal("SlowDown")
         with pytest.raises(KeyError), reaching("Reading the plan"):
@@ -134,5 +134,5 @@ class TestErrorsOfAws:
     ],
 )
 def test_settings_of_another_deployment_are_refused(text: str) -> None:
-    with pytest.raises(MisconfiguredFunction, match="SETTINGS_JSON is not what this code reads"):
+    with pytest.raises(MisconfiguredFunction, match="SETTINGS_JSON of this function does not match its code"):
         RunSettings.from_json(text)

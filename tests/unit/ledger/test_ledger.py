@@ -83,7 +83,7 @@ class TestReserving:
         ledger.reserve(reservation("a", 100), CAP, NOW)
         if settled:
             ledger.settle("captune-a", booking({"2026-11": 40}), NOW)
-        with pytest.raises(RunNameTaken, match=r"captune-a was used before.* in its letters and digits\.$"):
+        with pytest.raises(RunNameTaken, match=r"already uses the run name captune-a.* other letters and digits\.$"):
             ledger.reserve(reservation("a", 100, execution="a" if settled else "other"), CAP, NOW)
 
         assert ledger.committed_cents("2026-11") == (40 if settled else 100)
@@ -96,7 +96,7 @@ class TestReserving:
         assert committed(ledger) == (0, 2400)
         assert str(refused.value) == (
             "This run may cost up to $2.00, and $1.00 of the cap's $25.00 for runs is left in 2026-11 and 2026-12: $1.00 is missing. Wait for a "
-            "run in flight to be settled, raise budget_usd in cdk.json and deploy, or start again on 2027-01-01."
+            "run in flight to be settled, raise budget_usd in cdk.json and deploy, or start a new execution on 2027-01-01."
         )
         ledger.reserve(reservation("c", 100, *BOTH), CAP, NOW)
         assert committed(ledger) == (100, 2500)
@@ -104,18 +104,18 @@ class TestReserving:
     @pytest.mark.parametrize(
         ("cents", "in_months", "advice"),
         [
-            (CAP + 1, {"2026-11": 0}, "Set budget_usd in cdk.json to at least 27 and deploy."),
-            (CAP, {"2026-11": 1}, "start again on 2026-12-01."),
-            (100, {"2026-11": 2450, "2026-12": 0}, "start again on 2026-12-01."),
-            (100, {"2026-11": 2450, "2026-12": 2500}, "start again on 2027-01-01."),
-            (200, {"2026-11": CAP - 199, "2026-12": CAP - 200}, "start again on 2026-12-01."),
+            (CAP + 1, {"2026-11": 0}, "Set budget_usd in cdk.json to at least 27 and run make deploy."),
+            (CAP, {"2026-11": 1}, "start a new execution on 2026-12-01."),
+            (100, {"2026-11": 2450, "2026-12": 0}, "start a new execution on 2026-12-01."),
+            (100, {"2026-11": 2450, "2026-12": 2500}, "start a new execution on 2027-01-01."),
+            (200, {"2026-11": CAP - 199, "2026-12": CAP - 200}, "start a new execution on 2026-12-01."),
         ],
     )
     def test_waiting_is_advised_only_where_it_helps(self, cents: int, in_months: dict[str, int], advice: str) -> None:
         words = way_out(cents, CAP, in_months)
 
         assert words.endswith(advice)
-        assert ("Wait for a run in flight" in words) == (cents <= CAP)
+        assert ("Wait until a run in flight" in words) == (cents <= CAP)
 
     @pytest.mark.parametrize(("cents", "words"), [(0, "$0.00"), (7, "$0.07"), (1234, "$12.34"), (-250, "-$2.50")])
     def test_cents_are_shown_as_dollars(self, cents: int, words: str) -> None:
@@ -155,7 +155,7 @@ class TestExtending:
         self.keep(ledger)
         ledger.reserve(reservation("other", earlier), HIGHEST_CAP_CENTS, NOW)
         before = ledger.run("captune-a")
-        words = r"^The longer stay .* up to \$0.79, and \$0.78 of .* \$0.01 is missing"
+        words = r"^The longer stay .* up to \$0.79, but \$0.78 of .* \$0.01 is missing"
         with nullcontext() if fits else pytest.raises(BudgetExceeded, match=words):
             ledger.extend("captune-a", 1800, CAP, NOW)
         assert (ledger.run("captune-a") == before) is not fits
@@ -164,12 +164,12 @@ class TestExtending:
     @pytest.mark.parametrize(
         ("details", "seconds", "words"),
         [
-            ({"keep_until": NOON}, 60, "^captune-a keeps no endpoint now: it is over. captune ledger shows .*stands.$"),
-            ({"keep_endpoint_seconds": 14_400}, 60, "for 240 minutes at most, extensions .* is kept for 240.$"),
-            ({}, 10_801, "for 240 minutes at most"),
+            ({"keep_until": NOON}, 60, "^captune-a keeps no endpoint now: it is over. Check it with captune ledger, "),
+            ({"keep_endpoint_seconds": 14_400}, 60, "is kept for 240 minutes. 1 more exceed the maximum of 240"),
+            ({}, 10_801, "exceed the maximum of 240"),
             ({}, 10_800, ""),
             # Hours after it was reserved.
-            ({"keep_until": "2026-11-25T04:20:00+00:00"}, 2401, "for 240 minutes at most"),
+            ({"keep_until": "2026-11-25T04:20:00+00:00"}, 2401, "exceed the maximum of 240"),
             ({"keep_until": "2026-11-25T04:20:00+00:00"}, 2400, ""),
         ],
     )
@@ -190,7 +190,7 @@ class TestExtending:
             ledger.settle("captune-a", booking({"2026-11": 40}), NOW)
         else:
             ledger.reserve(reservation("a", 40), CAP, NOW)
-        words = "over" if settled else "is not in service yet, or was not to be kept. "
+        words = "over" if settled else "is not in service yet, or has keepEndpointMinutes 0. "
         with pytest.raises(ExtensionRefused, match=words):
             ledger.extend("captune-a", 60, CAP, NOW)
         assert ledger.committed_cents("2026-11") == 40
@@ -201,7 +201,7 @@ class TestExtending:
         kept: Any = {**DETAILS, "keep_endpoint_seconds": 60, "keep_until": "2026-11-30T22:59:00+00:00"}
         ledger.reserve(reservation("a", 600, *months, **kept), CAP, late)
         ledger.extend("captune-a", 1200, CAP, late)  # and forty minutes in which it is removed
-        with pytest.raises(ExtensionRefused, match=f"money of {' and '.join(months)} alone"):
+        with pytest.raises(ExtensionRefused, match=f"money only for {' and '.join(months)}"):
             ledger.extend("captune-a", 60, CAP, late)
 
 
@@ -279,7 +279,7 @@ def test_refused_starts_are_bounded_and_are_no_runs(ledger: FakeLedger) -> None:
     assert [ledger.count_start("2026-11", 3) for _ in range(3)] == [1, 2, 3]
     for _ in range(2):
         with pytest.raises(
-            TooManyStarts, match="3 executions were .* 2026-11.*on 2026-12-01.*STARTS#2026-11 .*deleted.$"
+            TooManyStarts, match="3 executions started in 2026-11.*until 2026-12-01.*STARTS#2026-11 .*reset the count.$"
         ):
             ledger.count_start("2026-11", 3)
     assert ledger.count_start("2026-12", 3) == 1
@@ -382,7 +382,7 @@ class TestDamage:
             lambda: ledger.extend("captune-a", 60, CAP, NOW),
             lambda: ledger.update("captune-a", lambda item: {**item, "keep_until": NOON}),
         ):
-            with pytest.raises(LedgerDamaged, match="RUN#captune-a .* seal does not fit.*--accept 'RUN#captune-a'"):
+            with pytest.raises(LedgerDamaged, match="RUN#captune-a .* seal or an attribute is invalid.*--accept 'RUN#captune-a'"):
                 write()
         assert written_cents(ledger) == {"N": "100"}
 

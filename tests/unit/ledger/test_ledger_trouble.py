@@ -44,7 +44,7 @@ class TestTrouble:
     @pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"])
     def test_a_ledger_that_is_always_busy_says_so(self, code: str) -> None:
         ledger = refusing("transact_write_items", "TransactionCanceledException", "None", code)
-        with pytest.raises(ServiceUnreachable, match="^The ledger was busy .* tries again.$"):
+        with pytest.raises(ServiceUnreachable, match="^The ledger was busy .* Try again in a minute.$"):
             ledger.reserve(reservation("a", 587), CAP, NOW)
 
     def test_a_month_that_changes_in_every_attempt_is_called_busy(self) -> None:

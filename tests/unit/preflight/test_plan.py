@@ -109,7 +109,7 @@ class TestOwnCorpus:
         site.upload("apart.txt", prose(900, 8).encode())
         site.upload("p.jsonl", lines([{**GOOD, "id": "mine"}]))
         (warning,) = site.begin({**OWN, "heldOut": "corpora/apart.txt", "prompts": "corpora/p.jsonl"})["warnings"]
-        assert "Passages of one document are alike" in warning
+        assert "Passages of one document resemble each other" in warning
         assert len(site.documents("input/evaluation/heldout.jsonl")) >= 6
         assert [one["id"] for one in site.documents("input/prompts.jsonl")] == ["mine"]
         trained = site.staged["input/corpus/corpus.txt"].decode().split()
@@ -120,7 +120,7 @@ class TestOwnCorpus:
         site.upload("apart.txt", titled(7, 60, 700) + b"\n\n" + again)
         site.upload("mine.txt", titled(30, 100, 500))
         (warning,) = site.begin({**OWN, "heldOut": "corpora/apart.txt"})["warnings"]
-        assert warning.startswith("3 held-out documents say what another one says")
+        assert warning.startswith("3 held-out documents repeat another one")
         assert len(site.documents("input/evaluation/heldout.jsonl")) == 7
 
     def test_control_text_in_the_corpus_is_left_out(self, site: Site) -> None:
@@ -164,22 +164,22 @@ class TestMemory:
         site.settings["base_model"] = {**SETTINGS["base_model"], **changes}
         message = site.refusal(ModelDoesNotFit)
         assert "Llama 2 13B with 13.0 billion parameters does not fit" in message and "31.1 GB" in message
-        assert "the A10G in ml.g5.2xlarge has 24 GB" in message
+        assert "of the 24 GB of the A10G in ml.g5.2xlarge" in message
         assert "ml.p4d.24xlarge (A100, 40 GB), ml.g6e.2xlarge (L40S, 48 GB)" in message
 
     def test_model_that_trains_in_4_bits_only_is_a_warning(self) -> None:
         model = of_shape(THIRTEEN)
         hosting = ["ml.g6e.2xlarge", "ml.new1.large"]
         (warning,) = refuse_what_cannot_fit(model, self.settings, ["ml.g5.2xlarge"], hosting)
-        assert "4 bits only" in warning
+        assert "only in 4 bits" in warning
         assert refuse_what_cannot_fit(model, self.settings, [], hosting) == [], "an adapter that is only served"
 
 
 @pytest.mark.parametrize(
     ("kind", "count", "sequences", "words"),
     [
-        ("ml.g5.12xlarge", 2, 4, "4 cards are as fast"),
-        ("ml.g5.2xlarge", 3, 4, "2 cards are as fast"),  # the busiest of three cards has two sequences, as with two
+        ("ml.g5.12xlarge", 2, 4, "4 GPUs are as fast"),
+        ("ml.g5.2xlarge", 3, 4, "2 GPUs are as fast"),  # the busiest of three cards has two sequences, as with two
         ("ml.g5.12xlarge", 1, 4, ""),
     ],
 )
@@ -231,12 +231,12 @@ CHOSEN: list[tuple[dict[str, Any], dict[str, Any], str, Any]] = [
 ]
 # What the files of an earlier run lack or hold, and what the refusal says. None: the file is missing.
 REJECTED: list[tuple[str, Any, str]] = [
-    ("adapter_config", None, "it does not exist"),
-    ("adapter_config", b"{", "it is not a JSON object"),
-    ("adapter_config", {"r": 32}, "has rank 32, and the endpoint makes room for 16"),
-    ("adapter_config", {}, "has rank None"),
-    ("safetensors", b"\0" * 8, "adapter_model.safetensors is missing or empty"),
-    ("metrics", {"evaluation": {}}, "metrics.json holds no held-out losses"),
+    ("adapter_config", None, "adapter_config.json does not exist"),
+    ("adapter_config", b"{", "adapter_config.json is not a JSON object"),
+    ("adapter_config", {"r": 32}, "has rank 32, above lora_rank (16)"),
+    ("adapter_config", {}, "has no rank (r)"),
+    ("safetensors", b"\0" * 8, "has no adapter_model.safetensors, or an empty one"),
+    ("metrics", {"evaluation": {}}, "has no held-out losses in metrics.json"),
     ("plan.json", {"baseModel": {"weightsUri": "s3://gated/other/"}}, "was trained on the weights s3://gated/other/"),
 ]
 

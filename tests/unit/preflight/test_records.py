@@ -40,7 +40,7 @@ FAULTY: list[tuple[str, bytes, str]] = [
     (
         "jsonl",
         after_pair({"messages": [USER, ASSISTANT]}),
-        "line 2 has conversations (`messages`), and line 1 has prompts with completions",
+        "line 2 has conversations (`messages`), but line 1 has prompts with completions",
     ),
     ("jsonl", after_pair({**PAIR, "id": "a"}), "line 2 repeats the id 'a' of line 1"),
     ("jsonl", after_talk(), "line 2 has no list of messages"),
@@ -51,10 +51,10 @@ FAULTY: list[tuple[str, bytes, str]] = [
     ("jsonl", after_talk(USER, ASSISTANT, ASSISTANT), "line 2 has two turns of one side in a row (message 3)"),
     ("jsonl", after_talk(USER, ASSISTANT, SYSTEM, USER, ASSISTANT), "line 2 has a system message in place 3"),
     ("jsonl", lines([{**PAIR, "group": 7}, PAIR]), "line 2 has no text in `group`"),
-    ("csv", b"\xef\xbb\xbf", "has a first line of no known form: its columns are none"),
-    ("csv", b"prompt,completion,prompt\na,b,c\n", "two columns called 'prompt'"),
-    ("csv", b"prompt,completion\nWhy?\n", "line 2 has 1 columns, and the header has 2"),
-    ("csv", b'prompt,completion\n"Why?"x,So.\n', "mine.csv is not CSV (line 2: "),
+    ("csv", b"\xef\xbb\xbf", "has an unknown first line: its columns are none"),
+    ("csv", b"prompt,completion,prompt\na,b,c\n", "two columns named 'prompt'"),
+    ("csv", b"prompt,completion\nWhy?\n", "line 2 has 1 columns, but the header has 2"),
+    ("csv", b'prompt,completion\n"Why?"x,So.\n', "mine.csv is not valid CSV (line 2: "),
     ("csv", b"prompt,completion\n\n", "has no rows"),
 ]
 PERSONAL: list[tuple[dict[str, Any], str]] = [
@@ -92,7 +92,7 @@ def test_personal_data_is_refused_and_not_repeated(site: Site, record: dict[str,
 def test_names_of_columns_do_not_repeat_personal_data(site: Site) -> None:
     site.upload("mine.csv", b"Jane Doe,03/05/1961,jane.doe@example.org and more\nJohn,b,c\n")
     message = site.refusal(DatasetRejected, {"corpus": "corpora/mine.csv"})
-    assert "not shown here" in message and "Jane" not in message
+    assert "not shown" in message and "Jane" not in message
     plan = begin(site, [{**one, "jane.doe@example.org": 1} for one in pairs(40)])
     assert "jane" not in plan["warnings"][0]
 
@@ -196,7 +196,7 @@ class TestSplit:
         copy = {"prompt": held["prompt"], "completion": held["completion"], "group": trained["group"]}
         plan = begin(site, [*records, copy])
         (warning,) = plan["warnings"]
-        assert warning.startswith("1 of 10 held-out groups are neither learned nor measured")
+        assert warning.startswith("1 of 10 held-out groups are left out")
         assert plan["evaluation"]["heldOutDocuments"] == 9
 
     def test_no_more_groups_are_measured_than_needed(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,23 +237,23 @@ OTHER_SPLIT = [{**record, "group": f"clinic {n}"} for n, record in enumerate(pai
 # The corpus, held-out records of the user's own, the error and what it names.
 UNUSABLE: list[tuple[list[Any], list[Any], type[CaptuneError], str]] = [
     (conversations(40), [], ChatTemplateMissing, "llama-2-7b-chat"),
-    (pairs(5) * 9, [], DatasetRejected, "has 300 words in 5 records; at least 1000 are needed"),
+    (pairs(5) * 9, [], DatasetRejected, "has 300 words in 5 records, and needs at least 1,000"),
     ([*pairs(40), {"prompt": "All of it?", "completion": "word " * 220_000}], [], DatasetRejected, "1 MiB (line 41)"),
-    (pairs(40, groups=1), [], DatasetRejected, "are of one group, so none can be held out"),
-    (pairs(40), conversations(50)[40:], DatasetRejected, "hold records of different kinds"),
+    (pairs(40, groups=1), [], DatasetRejected, "belong to one group, so none can be held out"),
+    (pairs(40), conversations(50)[40:], DatasetRejected, "contain records of different kinds"),
     (pairs(40, groups=8), OTHER_SPLIT, HeldOutLeaks, "8 groups have records in `corpus` and in `heldOut`: 'clinic 0'"),
     ([*pairs(40), SHORT], [*pairs(48)[40:], KNOWN, SHORT], HeldOutLeaks, "corpora/apart.jsonl (line 9, 10)"),
     (ALIKE, [], HeldOutLeaks, "has a record (line"),
-    ([{**one, "prompt": "on " * 1400 + one["prompt"]} for one in pairs(40)], [], PromptsRejected, "Give `prompts`"),
+    ([{**one, "prompt": "on " * 1400 + one["prompt"]} for one in pairs(40)], [], PromptsRejected, "and name the file in `prompts`"),
 ]
 DOUBTFUL: list[tuple[list[Any], str]] = [
     ([*pairs(40), LONG], "1 of 31 records may be longer than sequence_length, 512 tokens (line 41)"),
-    (pairs(50) * 3, "100 records of corpora/mine.jsonl say what another one says; each is taken once"),
+    (pairs(50) * 3, "100 records of corpora/mine.jsonl repeat another one; each is used once"),
     (pairs(40, groups=8), "Only 4 held-out groups of records: with fewer than 6"),
-    ([{**one, "source": "a book", "stars": 5} for one in pairs(40)], "columns are not used: 'source', 'stars'"),
+    ([{**one, "source": "a book", "stars": 5} for one in pairs(40)], "Unused columns of corpora/mine.jsonl: 'source', 'stars'"),
     (
         [*pairs(10), *({"prompt": "A long tale. " * 400, "completion": f"End {n}"} for n in range(10))],
-        "held-out records are measured but not asked",
+        "held-out records are measured but not used as prompts",
     ),
 ]
 

@@ -58,9 +58,9 @@ class TestTheAnswer:
         assert site.ledger.committed_cents("2026-11") == 32
         kept = ("status", "training_seconds", "endpoint_seconds", "training_cents", "endpoint_cents", "other_cents")
         assert [site.item[name] for name in kept] == ["SUCCEEDED", 600, 0, 26, 0, 6]
-        (line,) = logged(capsys, "settled")
+        (line,) = logged(capsys, "cost recorded")
         recorded = {key: outcome["record"][key] for key in ("run", "status", "cost", "unreserved")}
-        assert line == {"message": "settled", **recorded}
+        assert line == {"message": "cost recorded", **recorded}
 
     def test_what_removal_left_alone_is_told(self, site: Site) -> None:
         outcome = site.settle(leftAlone=["model captune-abc, because it has no tag project"])
@@ -152,7 +152,7 @@ class TestWhoseRunItIs:
 
     def test_an_execution_that_does_not_own_the_run_is_refused(self, site: Site) -> None:
         for told in (arn("abc").replace("123456789012", "999999999999"), arn("abc").replace("fine-tuning", "other")):
-            with pytest.raises(InvalidInput, match=f"^{told} is no execution of {MACHINE}. Nothing was stopped.$"):
+            with pytest.raises(InvalidInput, match=f"^{told} is not an execution of {MACHINE}. TearDown stopped nothing. Pass "):
                 site.settle(executionArn=told, runName="captune-abc")
         assert site.item["state"] == "reserved"
 
@@ -192,7 +192,7 @@ class TestWhatIsNotSettled:
     @pytest.mark.parametrize("status", ["InProgress", "Stopping"])
     def test_a_job_that_still_bills_is_not_settled(self, site: Site, status: str) -> None:
         site.sagemaker.jobs["captune-abc"] = job(status)
-        with pytest.raises(StillRunning, match=f"captune-abc is {status}; its seconds are not final"):
+        with pytest.raises(StillRunning, match=f"captune-abc is {status}, so its billed seconds are not final"):
             site.settle()
         assert site.item["state"] == "reserved"
 

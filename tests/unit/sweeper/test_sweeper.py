@@ -275,7 +275,7 @@ class TestTheKillSwitch:
         assert site.sweep().end_everything() == ["captune-a", "captune-kept", "captune-lost", "captune-new"]
         stopped = site.step_functions.called("stop_execution")
         assert [one["executionArn"] for one in stopped] == [arn("a"), arn("new")]
-        assert stopped[0]["error"] == "BudgetAlarm" and stopped[0]["cause"].startswith("The budget alarm of this")
+        assert stopped[0]["error"] == "BudgetAlarm" and stopped[0]["cause"].startswith("The account's spending reached")
         assert {one["reason"] for one in site.inputs} == {"sweeper"}
 
     @pytest.mark.parametrize("is_silent", [True, False])
@@ -394,7 +394,7 @@ def test_the_sweeper_removes_by_itself_whatever_becomes_of_tear_down(
     assert site.sagemaker.endpoints == {"captune-lost": "Deleting"}
     assert site.sagemaker.jobs == {"captune-b": "Stopping"}
     assert sweep.problems == troubles
-    assert [(line["runName"], line["found"]) for line in logged(capsys, "swept by itself")] == [
+    assert [(line["runName"], line["found"]) for line in logged(capsys, "swept directly")] == [
         ("captune-b", ["training job captune-b: InProgress"]),
         ("captune-lost", ["endpoint captune-lost: InService"]),
     ]

@@ -294,7 +294,7 @@ class TestTheExecution:
     def test_an_execution_of_another_machine_stops_nothing(self, reason: str, part: str) -> None:
         site = running()
         told = arn("abc").replace(part, "eu-west-1")
-        with pytest.raises(InvalidInput, match=f"{told} is no execution of {MACHINE}. Nothing was stopped."):
+        with pytest.raises(InvalidInput, match=f"{told} is not an execution of {MACHINE}. TearDown stopped nothing."):
             site.tear_down({"executionArn": told, "reason": reason})
         assert (site.changes, site.step_functions.calls) == ([], [])
 
@@ -389,7 +389,7 @@ class TestKeeping:
         site.ledger.table.trouble = lambda called: THROTTLED if called == operation else None
         outcome = site.tear_down(self.SUCCESS)
         assert (outcome["keep"], outcome["problems"], site.changes) == (False, [], ["delete_endpoint"])
-        (line,) = logged(capsys, "nothing is kept")
+        (line,) = logged(capsys, "endpoint not kept")
         assert line["run"] == "captune-abc"
         assert "The ledger did not answer" in line["error"]
 
