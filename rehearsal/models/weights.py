@@ -51,7 +51,7 @@ class NpmPackage(NamedTuple):
         archive = work / f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
         if hashlib.sha512(archive.read_bytes()).digest() != base64.b64decode(self.sha512):
             raise CannotRun(
-                f"{archive.name} is not the file that was checked: its SHA-512 differs. Nothing of it is used."
+                f"{archive.name} does not match the pinned SHA-512, so it is not used. Run the command again to download it."
             )
         with tarfile.open(archive) as packed:
             file = packed.extractfile(member)
@@ -139,7 +139,7 @@ def find_gguf() -> Path:
         installed = distribution(PACKAGE)
     except PackageNotFoundError:
         raise CannotRun(
-            f"The package {PACKAGE}, which carries the rehearsal's model, is not installed. {fix}"
+            f"The package {PACKAGE}, which contains the rehearsal's model, is not installed. {fix}"
         ) from None
     path, found = Path(str(installed.locate_file(GGUF))), ""
     if path.is_file():

@@ -193,7 +193,7 @@ def refuse_too_large(name: str, size: int, most_bytes: int) -> None:
     if size > most_bytes:
         megabytes = min(SAMPLED_MEGABYTES, most_bytes // 2**20)
         raise DatasetRejected(
-            f"{name} has {size / 2**20:,.1f} MiB, more than the {most_bytes // 2**20} MiB that Captune reads. Draw a sample of whole documents with "
+            f"{name} has {size / 2**20:,.1f} MiB, and Captune reads at most {most_bytes // 2**20} MiB. Draw a sample of whole documents with "
             f"captune sample FILE --megabytes {megabytes}, and use its output."
         )
 

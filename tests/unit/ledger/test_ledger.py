@@ -95,8 +95,8 @@ class TestReserving:
 
         assert committed(ledger) == (0, 2400)
         assert str(refused.value) == (
-            "This run may cost up to $2.00, and $1.00 of the cap's $25.00 for runs is left in 2026-11 and 2026-12: $1.00 is missing. Wait for a "
-            "run in flight to be settled, raise budget_usd in cdk.json and deploy, or start a new execution on 2027-01-01."
+            "This run may cost up to $2.00, but $1.00 of the cap's $25.00 for runs is left in 2026-11 and 2026-12: $1.00 is missing. Wait until a "
+            "run in flight ends, raise budget_usd in cdk.json and run make deploy, or start a new execution on 2027-01-01."
         )
         ledger.reserve(reservation("c", 100, *BOTH), CAP, NOW)
         assert committed(ledger) == (100, 2500)

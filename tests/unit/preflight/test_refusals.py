@@ -162,5 +162,5 @@ def test_starts_are_bounded_before_anything_else_is_read(site: Site) -> None:
     assert site.ledger.table.rows[STARTS]["starts"] == {"N": str(most)}
     calls = len(site.sagemaker.calls), len(site.s3.calls)
     message = site.refusal(errors.TooManyStarts, {"epoch": 1})
-    assert "84 executions were looked at in 2026-11" in message and "on 2026-12-01" in message
+    assert "84 executions started in 2026-11" in message and "until 2026-12-01" in message
     assert (len(site.sagemaker.calls), len(site.s3.calls)) == calls

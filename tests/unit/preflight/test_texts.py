@@ -171,7 +171,7 @@ def test_advice_on_too_few_held_out_parts_fits_the_cause(site: Site) -> None:
     once = [f"# Own {n}\n\n{prose(26, 500 + n)}" for n in range(5)]
     site.upload("mine.txt", "\n\n".join([*twice, *once]).encode())
     (few,) = [one for one in site.begin(LARGE)["warnings"] if "always “not shown”" in one]
-    assert "Take out text that stands in it more than once" in few and "longer" not in few
+    assert "Remove the repeated text" in few and "longer" not in few
 
 
 def test_a_tenth_of_many_documents_is_held_out_all_over_the_text() -> None:

@@ -94,7 +94,7 @@ class TestTheAnswer:
     def test_a_list_that_step_functions_does_not_know_is_told_with_its_fix(self, site: Site) -> None:
         site.fails("States.Runtime", UNKNOWN_FIELD)
         message = site.settle(status="FAILED")["message"]
-        assert UNKNOWN_FIELD in message and "name one type in training_instance_type" in message
+        assert UNKNOWN_FIELD in message and "set one type in training_instance_type" in message
 
     @pytest.mark.parametrize(("reported", "status"), [("FAILED", "FAILED"), ("UNKNOWN", "UNKNOWN"), (None, "UNKNOWN")])
     def test_a_forgotten_execution_ended_as_reported(self, site: Site, reported: str | None, status: str) -> None:

@@ -252,7 +252,7 @@ class TestTheExecution:
         stopped = {
             "executionArn": arn("abc"),
             "error": "DeadlineReached",
-            "cause": "The tear-down of this run began, at the deadline that its reservation allows or because its spending was stopped.",
+            "cause": "TearDown stopped this run: it reached the deadline of its reservation, or its spending was stopped by hand or by the budget alarm. Find the slow state in the Step Functions console.",
         }
         assert site.step_functions.called("stop_execution") == [stopped] * (described == "RUNNING")
         assert (outcome["found"][0] == "execution abc: RUNNING") is (described == "RUNNING")
