@@ -32,7 +32,10 @@ class FineTuningStack(cdk.Stack):
         env: cdk.Environment,
     ) -> None:
         super().__init__(
-            scope, stack_id, env=env, description="Captune: fine-tunes, compares, reports, and removes all billable resources."
+            scope,
+            stack_id,
+            env=env,
+            description="Captune: fine-tunes, compares, reports, and removes all billable resources.",
         )
         self.add_stack_dependency(storage, "It imports the bucket and the ledger.")
         self._settings = settings
@@ -137,7 +140,10 @@ class FineTuningStack(cdk.Stack):
                 "Find each run's report here, in RUN/report/",
             ),
             "CapCents": (str(self._settings.cap_cents), "The deployed monthly cap in US cents"),
-            "FineTuningRoleName": (self.fine_tuning_role.role_name, "The role that the budget action attaches its deny policy to"),
+            "FineTuningRoleName": (
+                self.fine_tuning_role.role_name,
+                "The role that the budget action attaches its deny policy to",
+            ),
             "ResultTopicArn": (self.result_topic.topic_arn, "Subscribe to get each run's verdict and cost"),
             "DashboardConsole": (
                 f"{console}/cloudwatch/home?region={self.region}#dashboards/dashboard/{self.dashboard.dashboard_name}",

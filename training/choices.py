@@ -97,7 +97,8 @@ def read_items(path: Path) -> list[Item]:
             items.append(Item(identifier, str(row["kind"]), str(row.get("cluster", "")), ends))
         except (ValueError, KeyError, TypeError):
             raise TrainingFailure(
-                f"Line {number} of {path.name} is not an item with choices.", "Start a new execution, which stages the prompts again."
+                f"Line {number} of {path.name} is not an item with choices.",
+                "Start a new execution, which stages the prompts again.",
             ) from None
     return items
 

@@ -85,9 +85,7 @@ def find_model(channel: Path) -> ModelFolder:
         raise TrainingFailure(f"The channel {channel.name!r} is missing.", fix)
     files = [path for path in channel.rglob("*") if path.is_file()]
     if not files:
-        raise TrainingFailure(
-            "The model channel is empty.", fix + " Check accept_eula and the role's S3 permissions."
-        )
+        raise TrainingFailure("The model channel is empty.", fix + " Check accept_eula and the role's S3 permissions.")
     if not (channel / "config.json").is_file():
         raise TrainingFailure(f"The model channel has no config.json among its {len(files)} files.", fix)
     problem = _problem(channel)

@@ -1,7 +1,7 @@
 """The errors a run can end with. The class name is the error name that Step Functions shows; the message names the cause.
 
 A new kind of failure is one class here: its docstring says what it means and `advice` what to do next. The report and the e-mail
-print the advice, and the tables of docs/troubleshoot.md are made from both (`captune readme`).
+print the advice, and the tables of docs/troubleshoot.md are made from both (`captune dev pages`).
 """
 
 from typing import ClassVar

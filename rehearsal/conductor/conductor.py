@@ -105,9 +105,7 @@ class Conductor:
             finally:
                 self._folders.clear_away()
                 if resuming.end(self.options.project, self._name):
-                    self.display.say(
-                        "To continue from the last checkpoint: [bold]captune rehearse --resume[/]"
-                    )
+                    self.display.say("To continue from the last checkpoint: [bold]captune rehearse --resume[/]")
 
     def _run(self) -> int:
         model, options = self.model, self.options
@@ -217,9 +215,7 @@ class Conductor:
         if moment is None or not cloud.leftovers()["endpoints"]:
             return
         minutes = (moment - cloud.clock()).total_seconds() / 60
-        self.display.say(
-            f"\nThe endpoint is kept for {minutes:.0f} more minutes. The rehearsal's clock skips them."
-        )
+        self.display.say(f"\nThe endpoint is kept for {minutes:.0f} more minutes. The rehearsal's clock skips them.")
         cloud.clock.advance(minutes=max(0.0, minutes), seconds=1)
         self._wait(cloud, execution)
 
@@ -278,7 +274,11 @@ class Conductor:
             "\n[yellow]Stopping the execution, as Stop in the console does.[/] TearDown follows. A training job has two minutes to measure and save "
             "its adapter, as on AWS. Press Ctrl-C again to leave at once."
         )
-        self._cloud.stop(self.execution, error="Stopped", cause="You stopped the rehearsal with Ctrl-C. Start it again with captune rehearse.")
+        self._cloud.stop(
+            self.execution,
+            error="Stopped",
+            cause="You stopped the rehearsal with Ctrl-C. Start it again with captune rehearse.",
+        )
 
     def _say_what_is_left(self, left: dict[str, list[str]]) -> None:
         self.display.say(

@@ -39,9 +39,7 @@ def add_dashboard(
         ),
         _graph("Fine-tuning runs", _executions(fine_tuning_arn)),
     )
-    dashboard.add_widgets(
-        _graph("Training: GPU use", hardware, "%"), _graph("Endpoint: requests and errors", requests)
-    )
+    dashboard.add_widgets(_graph("Training: GPU use", hardware, "%"), _graph("Endpoint: requests and errors", requests))
     # By name: a reference to their stack would be circular.
     arns = {name: Arns(Stack.of(scope)).alarm(alarm_name(name)) for name in NAMES}
     alarms = [cloudwatch.Alarm.from_alarm_arn(scope, f"Alarm-{name}", arn) for name, arn in arns.items()]

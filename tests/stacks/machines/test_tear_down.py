@@ -18,7 +18,7 @@ EVENT: Mapping[str, Any] = {
     "reason": "event",
 }
 SETTLED: Mapping[str, Any] = {
-    "subject": "Captune: settled",
+    "subject": "Captune: recorded",
     "message": "It cost $1.23.",
     "result": {"run": RUN, "status": "SUCCEEDED", "verdict": "not shown", "actualCents": 123, "leftCents": 2377},
     "record": {"run": RUN},
@@ -60,7 +60,7 @@ ONLY_WITH: dict[str, dict[str, Any]] = {
 }
 
 
-def test_the_usual_way_is_two_quiet_looks_settlement_report_schedule_message() -> None:
+def test_the_usual_way_is_two_quiet_looks_recording_report_schedule_message() -> None:
     left = ["endpoint captune-one"]
     execution = run(RemoveResources=looked(seen=LIVES, leftAlone=left))
     assert [(call.state, call.operation, call.arguments) for call in execution.calls] == [
@@ -207,7 +207,7 @@ class TestTheSettlement:
         execution = run(RemoveResources=looked(leftAlone=["a model"]), SettleLedger=[*80 * [SILENT], USUAL])
         (told,) = execution.asked("TellUnsettled")
         assert execution.calls[31].state == "TellUnsettled"
-        assert told == TOPIC | {"Subject": f"Captune: not settled yet ({RUN})", "Message": told["Message"]}
+        assert told == TOPIC | {"Subject": f"Captune: cost not recorded yet ({RUN})", "Message": told["Message"]}
         assert "nothing more of run captune-one, and left alone a model. Its cost" in told["Message"]
         assert told["Message"].endswith("LedgerUnreachable: The ledger does not answer.")
         untold = run(SettleLedger=[*20 * [SILENT], USUAL], TellUnsettled=Failure("States.Permissions"))

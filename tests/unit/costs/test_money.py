@@ -182,7 +182,11 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("cap", "committed", "words"),
         [
-            (CAP, CAP - 100, "may cost $3.67, but $1.00 of the cap's $25.00 for runs is left in 2026-11: $2.67 is missing"),
+            (
+                CAP,
+                CAP - 100,
+                "may cost $3.67, but $1.00 of the cap's $25.00 for runs is left in 2026-11: $2.67 is missing",
+            ),
             (CAP, CAP - 100, "start a new execution on 2026-12-01"),
             (200, 0, "Set budget_usd in cdk.json to at least 5 and run make deploy"),  # waiting would not help
             (500, 2000, "but $0.00 of the cap's $5.00 for runs is left"),
@@ -293,7 +297,7 @@ def test_the_projects_own_cost_is_set_aside_before_any_run(ledger: FakeLedger) -
     assert reserve(1000 - STANDING)["committedCents"] == 1000
 
 
-def test_a_ledger_that_refuses_the_function_is_named_with_its_reason(ledger: FakeLedger) -> None:
+def test_a_ledger_that_rejects_the_function_is_named_with_its_reason(ledger: FakeLedger) -> None:
     def denied(operation: str) -> str:
         raise refusal("AccessDeniedException", "not authorized to perform dynamodb:PutItem")
 

@@ -79,7 +79,7 @@ class TestReserving:
         assert ledger.committed_cents("2026-11") == cents
 
     @pytest.mark.parametrize("settled", [True, False])
-    def test_a_used_run_name_is_refused(self, ledger: FakeLedger, settled: bool) -> None:
+    def test_a_used_run_name_is_rejected(self, ledger: FakeLedger, settled: bool) -> None:
         ledger.reserve(reservation("a", 100), CAP, NOW)
         if settled:
             ledger.settle("captune-a", booking({"2026-11": 40}), NOW)
@@ -232,7 +232,7 @@ class TestSettling:
         assert (item["actual_cents"], item["reserved_cents"]) == (sum(filter(None, booked)), 587)
         assert item["state"] == "settled"
 
-    def test_a_settlement_that_knows_less_gives_nothing_back(self, ledger: FakeLedger) -> None:
+    def test_a_recording_that_knows_less_gives_nothing_back(self, ledger: FakeLedger) -> None:
         ledger.reserve(reservation("a", 587), CAP, NOW)
         ledger.settle("captune-a", booking({"2026-11": 91, "2026-12": 7}, {"endpoint_seconds": 60}), NOW)
         lower = booking({"2026-11": 50, "2026-12": 9}, complete=False)
@@ -241,7 +241,7 @@ class TestSettling:
         nothing = booking({}, {"endpoint_seconds": 0, "training_jobs": "one"}, complete=False)
         assert ledger.settle("captune-a", nothing, NOW) == {**item, "training_jobs": "one"}
 
-    def test_a_later_settlement_keeps_both_dates(self, ledger: FakeLedger) -> None:
+    def test_a_later_recording_keeps_both_dates(self, ledger: FakeLedger) -> None:
         ledger.reserve(reservation("a", 587), CAP, NOW)
         ledger.settle("captune-a", booking({"2026-11": 91}, {"status": "ABORTED"}), NOW)
         again = NOW.replace(hour=20)
@@ -250,7 +250,7 @@ class TestSettling:
         assert (item["settled_at"], item["settled_again_at"]) == (NOW.isoformat(), again.isoformat())
         assert item["status"] == "FAILED"
 
-    def test_what_is_booked_is_known_though_it_cost_nothing(self, ledger: FakeLedger) -> None:
+    def test_what_is_recorded_is_known_though_it_cost_nothing(self, ledger: FakeLedger) -> None:
         ledger.reserve(reservation("a", 587), CAP, NOW)
         ledger.settle("captune-a", booking({"2026-11": 91}, {"training_jobs": "one"}), NOW)
         known = {"training_jobs": "one two", "endpoint_seen": '{"noneAt": "2026-11-24T12:00:00+00:00"}'}
@@ -260,13 +260,13 @@ class TestSettling:
         assert (item["status"], "settled_again_at" in item) == ("x", False)
         assert ledger.run("captune-a") == item
 
-    def test_a_run_that_reserved_nothing_is_neither_settled_nor_changed(self, ledger: FakeLedger) -> None:
+    def test_a_run_that_reserved_nothing_is_neither_recorded_nor_changed(self, ledger: FakeLedger) -> None:
         assert ledger.settle("captune-a", booking({"2026-11": 91}), NOW) is None
         assert ledger.update("captune-a", lambda item: {**item, "keep_until": NOON}) is None
 
         assert (ledger.rows(), ledger.run("captune-a"), committed(ledger)) == ([], None, (0, 0))
 
-    def test_a_settlement_holds_on_its_months_though_it_changes_none(self) -> None:
+    def test_a_recording_holds_on_its_months_though_it_changes_none(self) -> None:
         ledger, written = FakeLedger(), list[Any]()
         ledger.reserve(reservation("a", 587), CAP, NOW)
         ledger.table.observe = written.extend
@@ -275,7 +275,7 @@ class TestSettling:
         assert {key for key, _, _ in written} == {"RUN#captune-a", "MONTH#2026-11"}
 
 
-def test_refused_starts_are_bounded_and_are_no_runs(ledger: FakeLedger) -> None:
+def test_rejected_starts_are_bounded_and_are_no_runs(ledger: FakeLedger) -> None:
     assert [ledger.count_start("2026-11", 3) for _ in range(3)] == [1, 2, 3]
     for _ in range(2):
         with pytest.raises(
@@ -363,7 +363,7 @@ class TestDamage:
         content = {"pk": {"S": "RUN#captune-a"}, "note": value}
         assert Row.from_raw({**content, "seal": {"S": _digest(content)}}).is_damaged
 
-    def test_a_refusal_names_up_to_three_damaged_items(self, ledger: FakeLedger) -> None:
+    def test_a_rejection_names_up_to_three_damaged_items(self, ledger: FakeLedger) -> None:
         for run in "abcd":
             ledger.reserve(reservation(run, 10), CAP, NOW)
         for run in "abcd":
@@ -382,7 +382,9 @@ class TestDamage:
             lambda: ledger.extend("captune-a", 60, CAP, NOW),
             lambda: ledger.update("captune-a", lambda item: {**item, "keep_until": NOON}),
         ):
-            with pytest.raises(LedgerDamaged, match="RUN#captune-a .* seal or an attribute is invalid.*--accept 'RUN#captune-a'"):
+            with pytest.raises(
+                LedgerDamaged, match="RUN#captune-a .* seal or an attribute is invalid.*--accept 'RUN#captune-a'"
+            ):
                 write()
         assert written_cents(ledger) == {"N": "100"}
 

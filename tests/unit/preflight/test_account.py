@@ -136,7 +136,7 @@ class TestForgottenRuns:
         step_functions = executed("ScheduleTearDown")
         assert refuse_lost_ledger(SageMaker(), step_functions, FakeLedger(), arn("serve"), NOW, "") == []
 
-    def test_of_many_that_were_refused_the_longest_are_looked_at(self) -> None:
+    def test_of_many_that_were_rejected_the_longest_are_looked_at(self) -> None:
         step_functions = executed("ScheduleTearDown")
         refused = {"status": "FAILED", "startDate": NOW - MINUTE, "stopDate": NOW}
         step_functions.executions = {**{arn(f"r{n}"): refused for n in range(30)}, **step_functions.executions}
@@ -156,9 +156,9 @@ class TestNames:
             ({}, FakeLedger().with_run("abc").settled("captune-abc"), True),
             ({"captune-abc": "Completed"}, FakeLedger(), True),
         ],
-        ids=["nobody's", "this execution's", "another execution's", "a settled run's", "a job's"],
+        ids=["nobody's", "this execution's", "another execution's", "a recorded run's", "a job's"],
     )
-    def test_used_name_is_refused(self, jobs: dict[str, str], ledger: FakeLedger, used: bool) -> None:
+    def test_used_name_is_rejected(self, jobs: dict[str, str], ledger: FakeLedger, used: bool) -> None:
         with pytest.raises(RunNameTaken, match="Start a new execution") if used else nullcontext():
             refuse_taken_name(SageMaker(jobs=jobs), ledger, "captune-abc", arn("abc"))
 
@@ -249,7 +249,7 @@ def test_applied_value_wins_over_default(service: ServiceQuotas, kind: str, use:
         (ServiceQuotas({}), "ml.unheard.of", "AWS lists no such quota"),
     ],
 )
-def test_unreadable_quota_is_unknown_and_refuses_nothing(service: ServiceQuotas, kind: str, why: str) -> None:
+def test_unreadable_quota_is_unknown_and_rejects_nothing(service: ServiceQuotas, kind: str, why: str) -> None:
     quota = one(service, kind)
     assert (quota.value, quota.shortage(1)) == (None, "")
     assert why in quota.why_unknown
@@ -321,7 +321,11 @@ def at(uri: str, field: str = "HostingArtifactUri") -> str:
         (lambda: asked_hub(HubContentDocument=at("s3://gated/llama/", "HostingPrepackedArtifactUri")), False, ""),
         (lambda: asked_hub(HubContentDocument=at("s3://of-another-region/llama/")), False, ""),
         (lambda: asked_hub(HubContentDocument=at(SEEN)), False, f"{SEEN[:-1]}, and this deployment reads "),
-        (lambda: asked_hub(files=["config.json", "pytorch_model.bin"]), False, "it lists /config.json, /pytorch_model.bin."),
+        (
+            lambda: asked_hub(files=["config.json", "pytorch_model.bin"]),
+            False,
+            "it lists /config.json, /pytorch_model.bin.",
+        ),
         (lambda: asked_hub(files=["config.json", "sub/model.safetensors"]), False, "in one folder"),
         (lambda: asked_hub(CHAT, []), True, "it lists no files."),
         (lambda: asked_hub(files=WEIGHTS), False, ""),

@@ -87,9 +87,17 @@ REFUSED: list[tuple[Change, type[CaptuneError], str]] = [
     (lacks("tokenizer.json"), WeightsRejected, "there is no tokenizer"),
     (lacks("model.safetensors"), WeightsRejected, "it lacks *.safetensors"),
     (has("one/", b""), WeightsRejected, "empty objects for folders"),
-    (has(INDEX, b'{"weight_map": {"a": "model-2.safetensors"}}'), WeightsRejected, f"or some of those that {INDEX} names"),
+    (
+        has(INDEX, b'{"weight_map": {"a": "model-2.safetensors"}}'),
+        WeightsRejected,
+        f"or some of those that {INDEX} names",
+    ),
     (has("model.safetensors", bytes(PARAMETERS)), WeightsRejected, "some are missing, truncated or quantised"),
-    (lambda site: site.put_large("checkpoint-1/optimizer.pt", 27 * GB), WeightsRejected, "27.0 GB of it are other files"),
+    (
+        lambda site: site.put_large("checkpoint-1/optimizer.pt", 27 * GB),
+        WeightsRejected,
+        "27.0 GB of it are other files",
+    ),
     (configured(architectures=["GPT2LMHeadModel"]), WeightsRejected, "its architecture is GPT2LMHeadModel"),
     (configured(quantization_config={"bits": 4}), WeightsRejected, "its weights are quantised"),
     (configured(max_position_embeddings=256), WeightsRejected, "is 256 tokens, shorter than sequence_length (512)"),
@@ -110,7 +118,7 @@ def test_usable_folder_is_planned_with(site: Folder, change: Change) -> None:
 
 
 @pytest.mark.parametrize(("change", "kind", "words"), REFUSED)
-def test_unusable_folder_is_refused(site: Folder, change: Change, kind: type[CaptuneError], words: str) -> None:
+def test_unusable_folder_is_rejected(site: Folder, change: Change, kind: type[CaptuneError], words: str) -> None:
     change(site)
     assert words in site.refusal(kind)
 

@@ -113,7 +113,7 @@ class TestOwnCorpus:
         assert len(site.documents("input/evaluation/heldout.jsonl")) >= 6
         assert [one["id"] for one in site.documents("input/prompts.jsonl")] == ["mine"]
         trained = site.staged["input/corpus/corpus.txt"].decode().split()
-        assert trained == ["#", *prose(2000, 7).split()], "no title that nobody wrote"
+        assert trained == ["#", *prose(2000, 7).split()], "no invented title"
 
     def test_repeated_held_out_document_is_measured_once(self, site: Site) -> None:
         again = titled(3, 60, 700).replace(b"# Part", b"# Copy")
@@ -123,7 +123,7 @@ class TestOwnCorpus:
         assert warning.startswith("3 held-out documents repeat another one")
         assert len(site.documents("input/evaluation/heldout.jsonl")) == 7
 
-    def test_control_text_in_the_corpus_is_left_out(self, site: Site) -> None:
+    def test_retention_text_in_the_corpus_is_left_out(self, site: Site) -> None:
         copied = site.data["control.txt"].split(b"# Part 1")[0]
         site.upload("mine.txt", b"\n\n".join([prose(2000, 7).encode(), copied]))
         site.begin(OWN)
@@ -158,7 +158,7 @@ def test_deadline_before_the_last_answer_is_a_warning(site: Site) -> None:
 class TestMemory:
     settings = RunSettings.from_json(json.dumps(SETTINGS))
 
-    def test_model_too_large_for_the_card_is_refused_with_larger_cards(self, site: Site) -> None:
+    def test_model_too_large_for_the_gpu_is_rejected_with_larger_gpus(self, site: Site) -> None:
         model = BASE_MODELS["llama-2-13b"]
         changes = {"name": model.name, "parameters": model.parameters, "shape": dataclasses.asdict(model.shape)}
         site.settings["base_model"] = {**SETTINGS["base_model"], **changes}
@@ -183,7 +183,7 @@ class TestMemory:
         ("ml.g5.12xlarge", 1, 4, ""),
     ],
 )
-def test_cards_without_a_sequence_of_a_step_are_a_warning(kind: str, count: int, sequences: int, words: str) -> None:
+def test_gpus_without_a_sequence_of_a_step_are_a_warning(kind: str, count: int, sequences: int, words: str) -> None:
     settings = RunSettings.from_json(json.dumps({**SETTINGS, "training_instance_count": count}))
     warnings = idle_cards(settings, [kind], sequences * 512 * 512)
     assert words in warnings[0] if words else not warnings

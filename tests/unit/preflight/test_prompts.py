@@ -77,13 +77,13 @@ class TestFile:
         assert parse(content, "p") == prompts
 
     @pytest.mark.parametrize(("line", "fault"), FAULTS)
-    def test_faulty_line_is_refused_with_its_number(self, line: Any, fault: str) -> None:
+    def test_faulty_line_is_rejected_with_its_number(self, line: Any, fault: str) -> None:
         message = refusal_of({**GOOD, "id": "first"}, line)
         assert message.startswith("corpora/p.jsonl: line 2 ")
         assert fault in message
 
     @pytest.mark.parametrize(("content", "fault"), [(b"\n \n", "has no prompts"), (b"\n\xff", "in line 2")])
-    def test_file_without_readable_prompts_is_refused(self, content: bytes, fault: str) -> None:
+    def test_file_without_readable_prompts_is_rejected(self, content: bytes, fault: str) -> None:
         with pytest.raises(PromptsRejected, match=fault):
             parse(content, "p")
 
@@ -95,11 +95,13 @@ class TestFile:
         assert "1,001 prompts with `choices`, and a run scores at most 1,000" in refusal_of(GOOD, *many)
         assert len(parse(lines([GOOD, *many[1:]]), "p")) == MAXIMUM_CHOICE_PROMPTS + 1
 
-    def test_more_prompts_than_a_run_can_ask_are_refused(self) -> None:
+    def test_more_prompts_than_a_run_can_ask_are_rejected(self) -> None:
         refusal_of(*({**STARTER, "id": str(n)} for n in range(MAXIMUM_PROMPTS + 1)))
 
     @pytest.mark.parametrize("pattern", SLOW)
-    def test_pattern_that_could_stop_the_report_is_refused(self, pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_pattern_that_could_stop_the_report_is_rejected(
+        self, pattern: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(prompt_file, "SEARCH_SECONDS", 0.2)
         message = refusal_of({**GOOD, "id": "first"}, with_pattern(pattern))
         assert "line 2 has a pattern that can take for ever" in message and repr(pattern) in message
@@ -108,14 +110,14 @@ class TestFile:
     def test_pattern_with_harmless_repeats_is_taken(self, pattern: str) -> None:
         parse(lines([{**with_pattern(pattern), "prompt": "?"}]), "p")
 
-    def test_patterns_too_slow_together_are_refused_with_the_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_patterns_too_slow_together_are_rejected_with_the_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clock = iter(range(0, 1000, 30))
         monkeypatch.setattr(prompt_file.time, "monotonic", lambda: next(clock))
         message = refusal_of(*({**GOOD, "id": f"q-{n}"} for n in range(9)))
         assert "only the lines before 2 could be checked in 40 seconds" in message
 
     @pytest.mark.parametrize("change", PERSONAL)
-    def test_personal_data_is_refused_and_not_repeated(self, change: dict[str, Any]) -> None:
+    def test_personal_data_is_rejected_and_not_repeated(self, change: dict[str, Any]) -> None:
         message = refusal_of({**GOOD, "id": "first"}, "", {**GOOD, **change}, kind=PatientDataSuspected)
         assert message.startswith("corpora/p.jsonl appears to contain personal data (line 3: ")
         assert not any(secret in message for secret in ("00483921", "Jürgen", "jane", "1234567"))
@@ -150,7 +152,7 @@ def test_text_without_prompts_is_asked_for_first_sentences_of_its_held_out_docum
 
 
 @pytest.mark.parametrize("text", ["ACGT" * 2500, "Too short. Also."])
-def test_text_without_a_sentence_to_ask_is_refused(text: str) -> None:
+def test_text_without_a_sentence_to_ask_is_rejected(text: str) -> None:
     with pytest.raises(PromptsRejected, match="and name the file in `prompts`"):
         make([Document("heldout-001", "T", text)])
 

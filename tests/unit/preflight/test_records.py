@@ -77,13 +77,13 @@ def refused(content: bytes, name: str = "mine.jsonl", **columns: str) -> str:
 
 
 @pytest.mark.parametrize(("form", "content", "fault"), FAULTY)
-def test_faulty_record_is_refused_with_its_line(form: str, content: bytes, fault: str) -> None:
+def test_faulty_record_is_rejected_with_its_line(form: str, content: bytes, fault: str) -> None:
     message = refused(content, name=f"mine.{form}")
     assert fault in message and f"mine.{form}" in message
 
 
 @pytest.mark.parametrize(("record", "secret"), PERSONAL)
-def test_personal_data_is_refused_and_not_repeated(site: Site, record: dict[str, Any], secret: str) -> None:
+def test_personal_data_is_rejected_and_not_repeated(site: Site, record: dict[str, Any], secret: str) -> None:
     site.upload("mine.jsonl", lines([record]))
     message = site.refusal(PatientDataSuspected, CORPUS)
     assert "line 1: " in message and secret not in message
@@ -189,7 +189,7 @@ class TestSplit:
         phrase = "Thank you for asking, we are always glad to be of any help. "
         assert begin(site, [{**one, "completion": phrase + one["completion"]} for one in pairs(40)])["warnings"] == []
 
-    def test_leak_of_its_own_split_is_neither_learnt_nor_measured(self, site: Site) -> None:
+    def test_leak_of_its_own_split_is_neither_learned_nor_measured(self, site: Site) -> None:
         records = pairs(40, groups=20)
         begin(site, records)
         held, trained = site.documents(HELD_OUT)[0], site.documents(TRAINED)[0]
@@ -244,13 +244,21 @@ UNUSABLE: list[tuple[list[Any], list[Any], type[CaptuneError], str]] = [
     (pairs(40, groups=8), OTHER_SPLIT, HeldOutLeaks, "8 groups have records in `corpus` and in `heldOut`: 'clinic 0'"),
     ([*pairs(40), SHORT], [*pairs(48)[40:], KNOWN, SHORT], HeldOutLeaks, "corpora/apart.jsonl (line 9, 10)"),
     (ALIKE, [], HeldOutLeaks, "has a record (line"),
-    ([{**one, "prompt": "on " * 1400 + one["prompt"]} for one in pairs(40)], [], PromptsRejected, "and name the file in `prompts`"),
+    (
+        [{**one, "prompt": "on " * 1400 + one["prompt"]} for one in pairs(40)],
+        [],
+        PromptsRejected,
+        "and name the file in `prompts`",
+    ),
 ]
 DOUBTFUL: list[tuple[list[Any], str]] = [
     ([*pairs(40), LONG], "1 of 31 records may be longer than sequence_length, 512 tokens (line 41)"),
     (pairs(50) * 3, "100 records of corpora/mine.jsonl repeat another one; each is used once"),
     (pairs(40, groups=8), "Only 4 held-out groups of records: with fewer than 6"),
-    ([{**one, "source": "a book", "stars": 5} for one in pairs(40)], "Unused columns of corpora/mine.jsonl: 'source', 'stars'"),
+    (
+        [{**one, "source": "a book", "stars": 5} for one in pairs(40)],
+        "Unused columns of corpora/mine.jsonl: 'source', 'stars'",
+    ),
     (
         [*pairs(10), *({"prompt": "A long tale. " * 400, "completion": f"End {n}"} for n in range(10))],
         "held-out records are measured but not used as prompts",
@@ -259,7 +267,7 @@ DOUBTFUL: list[tuple[list[Any], str]] = [
 
 
 @pytest.mark.parametrize(("corpus", "held_out", "kind", "words"), UNUSABLE)
-def test_unusable_records_are_refused(
+def test_unusable_records_are_rejected(
     site: Site, corpus: Any, held_out: Any, kind: type[CaptuneError], words: str
 ) -> None:
     site.upload("mine.jsonl", lines(corpus))
@@ -273,7 +281,7 @@ def test_doubtful_records_are_a_warning(site: Site, corpus: list[Any], words: st
 
 
 @pytest.mark.parametrize(("words", "refused"), [(510, False), (511, True)])
-def test_setting_refuses_records_longer_than_a_sequence(site: Site, words: int, refused: bool) -> None:
+def test_setting_rejects_records_longer_than_a_sequence(site: Site, words: int, refused: bool) -> None:
     site.settings["long_records"] = "refuse"
     records = [*pairs(40), {**LONG, "completion": "word " * words}]
     expected = pytest.raises(DatasetRejected, match=r"1 records are longer than .* \(line 41\)")

@@ -85,7 +85,12 @@ REFUSED: list[tuple[Change, dict[str, Any], type[CaptuneError], str]] = [
     (lambda site: site.quotas.applied.update({"L-CAEE7DB7": 0.0}), SPOT, errors.QuotaTooLow, "(code L-CAEE7DB7) is 0"),
     (two_runs_of_two, {}, errors.RunInFlight, "4 are needed"),
     (lambda site: site.sagemaker.endpoints.update({"captune-a": "Failed"}), {}, errors.LeftoversFound, "captune-a"),
-    (lambda site: site.ledger.with_run("other", run="captune-abc"), {}, errors.RunNameTaken, "already uses the run name captune-abc"),
+    (
+        lambda site: site.ledger.with_run("other", run="captune-abc"),
+        {},
+        errors.RunNameTaken,
+        "already uses the run name captune-abc",
+    ),
     (lambda site: site.sagemaker.jobs.update({"captune-old": "Completed"}), {}, errors.LedgerLost, "captune-old"),
     (settings(hosting_instance_types=["ml.unheard.of"]), {}, errors.PriceUnknown, "ml.unheard.of"),
     # A smoke run may cost $3.56; 45 cents and two hundredths of the cap pay for what the project itself costs.
@@ -106,7 +111,7 @@ WARNED: list[tuple[Change, str]] = [
 
 
 @pytest.mark.parametrize(("change", "given", "kind", "words"), REFUSED)
-def test_run_is_refused_by_name(site: Site, change: Change, given: Any, kind: type[CaptuneError], words: str) -> None:
+def test_run_is_rejected_by_name(site: Site, change: Change, given: Any, kind: type[CaptuneError], words: str) -> None:
     change(site)
     assert words in site.refusal(kind, given)
 
@@ -147,7 +152,7 @@ def test_trouble_of_aws_is_an_error_that_is_retried(site: Site, change: Change) 
 
 
 @pytest.mark.parametrize("versions", [("v1", "v2"), (None, "v2"), ("", "")])
-def test_execution_of_another_deployment_is_refused_at_once(site: Site, versions: tuple[Any, str]) -> None:
+def test_execution_of_another_deployment_is_rejected_at_once(site: Site, versions: tuple[Any, str]) -> None:
     site.version, site.deployed_version = versions
     site.settings = {"of": "another form"}
     assert "until the deployment ends" in site.refusal(errors.DeployInProgress)

@@ -79,18 +79,18 @@ def test_valid_input_is_taken(given: dict[str, Any], request_: Request) -> None:
 
 
 @pytest.mark.parametrize(("given", "words"), REFUSED)
-def test_invalid_input_is_refused_with_its_fault(given: Any, words: str) -> None:
+def test_invalid_input_is_rejected_with_its_fault(given: Any, words: str) -> None:
     assert words in refusal_of(given)
 
 
-def test_a_refusal_counts_all_faults_and_stays_short_however_large_the_input_is() -> None:
+def test_a_rejection_counts_all_faults_and_stays_short_however_large_the_input_is() -> None:
     message = refusal_of({f"{number}" * 50: "y" * 1000 for number in range(300)} | {"corpus": "z" * 200_000})
     assert len(message) < 3000
     assert "and 293 more" in message
 
 
 @pytest.mark.parametrize("given", [{LONE: 1}, {"corpus": f"corpora/{LONE}.txt"}, {"seed": {LONE: [LONE]}}])
-def test_half_a_surrogate_pair_is_refused_in_writable_text(given: dict[str, Any]) -> None:
+def test_half_a_surrogate_pair_is_rejected_in_writable_text(given: dict[str, Any]) -> None:
     assert r"\ud800" in refusal_of(given)
     refusal_of(given).encode()
 

@@ -46,7 +46,7 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize(("content", "fault"), UNUSABLE.values(), ids=UNUSABLE)
-def test_unusable_text_is_refused_with_the_place(content: bytes, fault: str) -> None:
+def test_unusable_text_is_rejected_with_the_place(content: bytes, fault: str) -> None:
     with pytest.raises(DatasetRejected) as refused:
         check(decode(content, "corpora/a.txt"), "corpora/a.txt", 1000)
     assert fault in str(refused.value)
@@ -190,7 +190,7 @@ def test_one_article_gives_twelve_passages_and_keeps_two_thirds(number: int) -> 
 
 
 @pytest.mark.parametrize(("sentence", "hidden"), LEAKING.values(), ids=LEAKING)
-def test_eight_shared_words_are_refused_with_file_and_line(sentence: str, hidden: str) -> None:
+def test_eight_shared_words_are_rejected_with_file_and_line(sentence: str, hidden: str) -> None:
     with pytest.raises(HeldOutLeaks, match="heldout.txt, line (3|10), shares “"):
         refuse_leakage(f"{prose(50, 1)} {sentence}. {prose(50, 2)}", f"# B\n\n{hidden}\n")
 
@@ -271,7 +271,7 @@ def test_titled_text_and_bare_lines_get_id_and_title(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("content", "kind", "words"), UNUSABLE_OUTSIDE)
-def test_unusable_outside_text_is_refused(site: Site, content: bytes, kind: type[CaptuneError], words: str) -> None:
+def test_unusable_external_text_is_rejected(site: Site, content: bytes, kind: type[CaptuneError], words: str) -> None:
     site.upload("others.jsonl", content)
     message = site.refusal(kind, JSON_LINES)
     assert words in message and "corpora/others.jsonl" in message
@@ -302,7 +302,7 @@ DEPLOYED = "medicaloutside.jsonl"
         "none beside an own corpus",
     ],
 )  # fmt: skip
-def test_text_by_others_judges_and_chooses_the_scale_where_there_is_enough(
+def test_external_text_judges_and_chooses_the_scale_where_there_is_enough(
     site: Site, deployed: list[Any], uploaded: list[Any], given: dict[str, Any], scale: str, judge: Any, choose: Any
 ) -> None:
     site.data |= {DEPLOYED: lines(deployed)} if deployed else {}
@@ -331,9 +331,9 @@ CONTROL, BY_CONTROL = "input/evaluation/control.jsonl", "input/evaluation/scale_
         (28, {}, "auto", True), (28, JSON_LINES, "auto", True), (24, {}, "auto", False), (28, {}, "0.6", False),
         (28, {"smoke": True}, "auto", False),
     ],
-    ids=["no text by others", "too little of it", "too few for both", "a scale that is set", "a smoke run"],
+    ids=["no external documents", "too little of it", "too few for both", "a scale that is set", "a smoke run"],
 )  # fmt: skip
-def test_one_control_text_of_each_kind_chooses_where_no_text_by_others_can(
+def test_one_retention_text_of_each_kind_chooses_where_no_external_text_can(
     site: Site, count: int, given: dict[str, Any], scale: str, chooses: bool
 ) -> None:
     site.data["control.txt"] = titled(count, 60, 400)
@@ -347,14 +347,14 @@ def test_one_control_text_of_each_kind_chooses_where_no_text_by_others_can(
     assert SCALE not in site.staged and plan["evaluation"]["scaleDocuments"] == len(choose)
 
 
-def test_control_text_only_judges_where_text_by_others_chooses(site: Site) -> None:
+def test_retention_text_only_judges_where_external_text_chooses(site: Site) -> None:
     site.data |= {DEPLOYED: lines(MANY), "control.txt": titled(28, 60, 400)}
     site.begin()
     assert site.documents(SCALE) == MANY[1::2]
     assert len(site.documents(CONTROL)) == 28 and BY_CONTROL not in site.staged
 
 
-def test_the_control_text_has_as_many_of_each_kind_as_are_counted_on() -> None:
+def test_the_retention_text_has_as_many_of_each_kind_as_are_counted_on() -> None:
     titles = [part.title.partition(":")[0] for part in documents((DATA / "control.txt").read_text("utf-8"), "control")]
     assert titles == [kind for kind in dict.fromkeys(titles) for _ in range(CONTROL_OF_A_KIND)]
     assert len(set(titles)) == CONTROL_KINDS
@@ -363,11 +363,13 @@ def test_the_control_text_has_as_many_of_each_kind_as_are_counted_on() -> None:
 def test_deployed_documents_that_the_corpus_repeats_are_left_out_with_a_warning(site: Site) -> None:
     site.data[DEPLOYED] = lines([*MANY, entry(20, text=SAYING_THE_SAME[3]["text"])])
     (warning,) = site.begin()["warnings"]
-    assert warning.startswith(f"1 documents of data/{DEPLOYED} are left out, because they share words with the training text")
+    assert warning.startswith(
+        f"1 documents of data/{DEPLOYED} are left out, because they share words with the training text"
+    )
     assert (site.documents(OUTSIDE), site.documents(SCALE)) == (MANY[::2], MANY[1::2])
 
 
-def test_own_held_out_text_is_not_text_by_others(site: Site) -> None:
+def test_own_held_out_text_is_not_external_text(site: Site) -> None:
     site.upload("others.txt", site.data["medicalheldout.txt"])
     assert "in the run's held-out text" in site.refusal(HeldOutLeaks, TEXT)
 
@@ -380,7 +382,7 @@ def test_own_held_out_text_is_not_text_by_others(site: Site) -> None:
     ],
     ids=["twice", "too little"],
 )
-def test_doubtful_outside_text_is_a_warning(site: Site, given: dict[str, str], content: bytes, words: str) -> None:
+def test_doubtful_external_text_is_a_warning(site: Site, given: dict[str, str], content: bytes, words: str) -> None:
     assert any(words in warning for warning in begin(site, content, given)["warnings"])
 
 

@@ -69,7 +69,7 @@ class TestTheAnswer:
             "\nLeft alone: model captune-abc, because it has no tag project. If it is yours, delete it in the SageMaker console."
         )
 
-    def test_a_second_settlement_changes_no_cent_and_reports_the_same(self, site: Site) -> None:
+    def test_a_second_recording_changes_no_cent_and_reports_the_same(self, site: Site) -> None:
         site.with_report()
         del site.sagemaker.jobs["captune-abc"]["BillableTimeInSeconds"]
         del site.sagemaker.jobs["captune-abc"]["TrainingEndTime"]
@@ -150,14 +150,16 @@ class TestWhoseRunItIs:
         found = (record["executionArn"], record["status"], record["error"])
         assert found == ((arn("My.Run"), "FAILED", "E") if reserved else ("", "UNKNOWN", ""))
 
-    def test_an_execution_that_does_not_own_the_run_is_refused(self, site: Site) -> None:
+    def test_an_execution_that_does_not_own_the_run_is_rejected(self, site: Site) -> None:
         for told in (arn("abc").replace("123456789012", "999999999999"), arn("abc").replace("fine-tuning", "other")):
-            with pytest.raises(InvalidInput, match=f"^{told} is not an execution of {MACHINE}. TearDown stopped nothing. Pass "):
+            with pytest.raises(
+                InvalidInput, match=f"^{told} is not an execution of {MACHINE}. TearDown stopped nothing. Pass "
+            ):
                 site.settle(executionArn=told, runName="captune-abc")
         assert site.item["state"] == "reserved"
 
     @pytest.mark.parametrize(("later", "is_another"), [(timedelta(0), False), (timedelta(days=91), True)])
-    def test_a_name_used_again_books_nothing_and_keeps_the_earlier_report(
+    def test_a_name_used_again_records_nothing_and_keeps_the_earlier_report(
         self, site: Site, capsys: pytest.CaptureFixture[str], later: timedelta, is_another: bool
     ) -> None:
         """Step Functions allows it after 90 days. The ledger refuses the run; its tear-down leaves the earlier one alone."""
@@ -182,7 +184,7 @@ class TestWhoseRunItIs:
 
 class TestWhatIsNotSettled:
     @pytest.mark.parametrize("reported", ["SUCCEEDED", "TIMED_OUT", "ABORTED", None])
-    def test_a_running_execution_is_never_settled(self, site: Site, reported: str | None) -> None:
+    def test_a_running_execution_is_never_recorded(self, site: Site, reported: str | None) -> None:
         # Whatever a caller says: what the execution creates afterwards would never be booked.
         site.step_functions.executions[arn("abc")]["status"] = "RUNNING"
         with pytest.raises(StillRunning, match=r"abc is still RUNNING"):
@@ -190,7 +192,7 @@ class TestWhatIsNotSettled:
         assert (site.item["state"], site.ledger.committed_cents("2026-11")) == ("reserved", 600)
 
     @pytest.mark.parametrize("status", ["InProgress", "Stopping"])
-    def test_a_job_that_still_bills_is_not_settled(self, site: Site, status: str) -> None:
+    def test_a_job_that_still_bills_is_not_recorded(self, site: Site, status: str) -> None:
         site.sagemaker.jobs["captune-abc"] = job(status)
         with pytest.raises(StillRunning, match=f"captune-abc is {status}, so its billed seconds are not final"):
             site.settle()
@@ -205,7 +207,7 @@ class TestWhatIsNotSettled:
             ("sagemaker", "describe_training_job", "^Asking SageMaker what the run billed"),
         ],
     )
-    def test_a_silent_service_settles_nothing(self, site: Site, service: str, operation: str, words: str) -> None:
+    def test_a_silent_service_records_nothing(self, site: Site, service: str, operation: str, words: str) -> None:
         getattr(site, service).troubles[operation] = [refusal("ThrottlingException")]
         with pytest.raises(ServiceUnreachable, match=words):
             site.settle()

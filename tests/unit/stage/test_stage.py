@@ -32,7 +32,7 @@ def test_replaced_file_is_copied_as_it_was_checked(site: Site, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["mine.txt", "p.jsonl", "others.txt"])
-def test_file_whose_checked_version_is_gone_is_refused(site: Site, name: str) -> None:
+def test_file_whose_checked_version_is_gone_is_rejected(site: Site, name: str) -> None:
     plan = site.run(MINE)
     del site.s3.versions[plan["inputVersions"][f"corpora/{name}"]]
     with pytest.raises(DatasetChanged, match=f"corpora/{name} does not exist"):
@@ -40,7 +40,7 @@ def test_file_whose_checked_version_is_gone_is_refused(site: Site, name: str) ->
     assert not site.staged
 
 
-def test_other_deployed_data_is_refused(site: Site) -> None:
+def test_other_deployed_data_is_rejected(site: Site) -> None:
     plan = site.run()
     site.data["control.txt"] += b" More."
     site.deploy()

@@ -298,7 +298,7 @@ class TestTheExecution:
             site.tear_down({"executionArn": told, "reason": reason})
         assert (site.changes, site.step_functions.calls) == ([], [])
 
-    def test_what_has_the_runs_name_is_its_own_where_nobody_tells_when_it_began(self) -> None:
+    def test_what_has_the_runs_name_is_its_own_where_no_one_tells_when_it_began(self) -> None:
         site = Site(endpoints=ENDPOINT)
         site.sagemaker.tags["captune-abc"] = {"project": "theirs"}
         site.step_functions.troubles["describe_execution"] = [refusal("ThrottlingException")]
@@ -361,7 +361,7 @@ class TestKeeping:
             FakeLedger().with_run("abc", keep_endpoint_seconds=1800).settled("captune-abc"),
         ],
     )
-    def test_nothing_stays_without_a_request_or_once_settled(self, ledger: FakeLedger) -> None:
+    def test_nothing_stays_without_a_request_or_once_recorded(self, ledger: FakeLedger) -> None:
         assert not Site(ledger, execution="SUCCEEDED").tear_down(self.SUCCESS)["keep"]
 
     # 6,000 seconds of endpoints are reserved, 2,400 of them for its removal.
