@@ -35,7 +35,7 @@ def _captune() -> str:
 
 
 class CannotRun(RuntimeError):
-    """What is to run needs something that this machine does not have; the message says what, and how to mend it."""
+    """A program needs something that this machine lacks; the message names it and the fix."""
 
 
 class StepFailed(RuntimeError):
@@ -46,7 +46,7 @@ def beside_python(program: str) -> Path:
     """A program of the environment that this process runs in, for example node. Raises CannotRun where it is not there."""
     path = Path(sys.executable).parent / program
     if not path.exists():
-        raise CannotRun(f"{program} is not installed beside {sys.executable}: run make setup")
+        raise CannotRun(f"{program} is not installed next to {sys.executable}. Run make setup.")
     return path
 
 
@@ -102,7 +102,9 @@ def _install(
         for command in commands:
             run(command, {}, folder / "install.log", folder)
     except StepFailed as error:
-        raise CannotRun(f"{pinned[-1].name} could not be installed, which needs a network once: {error}") from None
+        raise CannotRun(
+            f"The packages of {pinned[-1].name} could not be installed: {error}. Check the network, then run the command again."
+        ) from None
     (folder / "installed-from").write_text(_digest(pinned), encoding="utf-8")
 
 
@@ -131,9 +133,9 @@ def run(
                 timeout=PATIENCE_SECONDS,
             )
         except subprocess.TimeoutExpired:
-            raise StepFailed(f"{log.stem} did not end within {PATIENCE_SECONDS} s; see {log}") from None
+            raise StepFailed(f"{log.stem} did not end within {PATIENCE_SECONDS} s. Read its log: {log}") from None
     printed = log.read_text(encoding="utf-8", errors="replace")
     if done.returncode not in accepted:
         last = " | ".join(line for line in printed.strip().splitlines()[-8:] if line.strip())
-        raise StepFailed(f"{log.stem} ended with code {done.returncode}: {last} (all of it: {log})")
+        raise StepFailed(f"{log.stem} ended with code {done.returncode}: {last} (full log: {log})")
     return printed

@@ -31,7 +31,7 @@ def checked_size(path: Path) -> int:
         )
     for is_kind, kind, fix in _OTHER_KINDS:
         if is_kind(found.st_mode):
-            raise DatasetRejected(f"{path} is {kind}, and not a file. {fix}")
+            raise DatasetRejected(f"{path} is {kind}, not a file. {fix}")
     if not os.access(path, os.R_OK):
         raise DatasetRejected(_why(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES))))
     return found.st_size
@@ -62,7 +62,9 @@ def parquet_lines(path: Path) -> Iterator[bytes]:
     try:
         from pyarrow import ArrowException, parquet
     except ModuleNotFoundError:
-        raise DatasetRejected(f"{path} is Parquet, and pyarrow, which reads it, is not installed: make setup") from None
+        raise DatasetRejected(
+            f"{path} is Parquet, and pyarrow, which reads it, is not installed. Run make setup."
+        ) from None
     try:
         for batch in parquet.ParquetFile(path).iter_batches():
             for row in batch.to_pylist():
@@ -70,7 +72,7 @@ def parquet_lines(path: Path) -> Iterator[bytes]:
     except (ArrowException, OSError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise DatasetRejected(
-            f"{path} cannot be read as Parquet ({reason}). Copy or download it again, or give its rows as .jsonl."
+            f"{path} is not valid Parquet ({reason}). Copy or download it again, or convert its rows to .jsonl."
         ) from None
 
 
@@ -84,7 +86,7 @@ def _why(path: Path, error: OSError) -> str:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return f"There is no file {path}. Correct its path: ls {path.parent}"
     if error.errno == errno.ELOOP:
-        return f"{path} is a symbolic link that leads back to itself. Name the file itself: ls -l {path}"
+        return f"{path} is a symbolic link to itself. Name the file instead: ls -l {path}"
     if error.errno == errno.EACCES:
-        return f"You have no permission to read {path}. Give it to yourself: chmod u+r {path}"
+        return f"You have no permission to read {path}. Add it: chmod u+r {path}"
     return f"{path} cannot be read ({error.strerror}). Name another file: ls {path.parent}"

@@ -99,7 +99,7 @@ class Assembly:
 def substituted(definition: str, substitutions: Mapping[str, Any]) -> str:
     """A definition as CloudFormation hands it to Step Functions: ${Name} replaced by its value, nothing else.
 
-    Raises ValueError where a ${Name} has no value, as CloudFormation would refuse it.
+    Raises ValueError where a ${Name} has no value, as CloudFormation would reject it.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -139,5 +139,8 @@ def synthesize(project: Path, output: Path, settings: Mapping[str, Any], account
         lines = [line.rstrip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         # The refusal of app.py may have a line for each setting; of a traceback the last line says what happened.
         own = next((number for number, line in enumerate(lines) if line.startswith("captune:")), -1)
-        raise SynthesisFailed("\n".join(lines[own:]) or f"app.py ended with code {done.returncode}")
+        raise SynthesisFailed(
+            "\n".join(lines[own:])
+            or f"app.py ended with code {done.returncode} without a message. Run it: {sys.executable} app.py"
+        )
     return Assembly(output)

@@ -32,7 +32,10 @@ class FineTuningStack(cdk.Stack):
         env: cdk.Environment,
     ) -> None:
         super().__init__(
-            scope, stack_id, env=env, description="Captune: fine-tunes, compares, reports, and removes what bills."
+            scope,
+            stack_id,
+            env=env,
+            description="Captune: fine-tunes, compares, reports, and removes all billable resources.",
         )
         self.add_stack_dependency(storage, "It imports the bucket and the ledger.")
         self._settings = settings
@@ -44,7 +47,7 @@ class FineTuningStack(cdk.Stack):
             self,
             "SchedulerRole",
             service="scheduler",
-            purpose="Captune: EventBridge Scheduler starts the tear-down of a run at its deadline.",
+            purpose="Captune: EventBridge Scheduler starts the teardown of a run at its deadline.",
             statements=[permissions.start_execution(self._arns.machine(TEAR_DOWN))],
         )
         self.tear_down = self._add_tear_down()
@@ -124,24 +127,27 @@ class FineTuningStack(cdk.Stack):
         outputs = {
             "StateMachineConsole": (
                 f"{console}/states/home?region={self.region}#/statemachines/view/{arn}",
-                "Press Start execution here and give it {}",
+                "Open this page and choose Start execution, with {} as input",
             ),
             "StartCommand": (
                 f"aws stepfunctions start-execution --region {self.region} --state-machine-arn {arn} --input '{{}}'",
-                "Or start a run from a terminal",
+                "Start a run from a terminal",
             ),
             "FineTuningArn": (arn, "The state machine of a run"),
-            "TearDownArn": (self.tear_down.arn, "The state machine that removes what bills"),
+            "TearDownArn": (self.tear_down.arn, "The state machine that removes all billable resources"),
             "ReportPrefix": (
                 f"s3://{bucket}/{Keys.RUNS.removesuffix('*')}",
-                "Each run's report lies below its name, in report/",
+                "Find each run's report here, in RUN/report/",
             ),
-            "CapCents": (str(self._settings.cap_cents), "The monthly cap in US cents, as it is deployed"),
-            "FineTuningRoleName": (self.fine_tuning_role.role_name, "The role that the budget's deny is attached to"),
-            "ResultTopicArn": (self.result_topic.topic_arn, "Subscribe to hear of each run's verdict and cost"),
+            "CapCents": (str(self._settings.cap_cents), "The deployed monthly cap in US cents"),
+            "FineTuningRoleName": (
+                self.fine_tuning_role.role_name,
+                "The role that the budget action attaches its deny policy to",
+            ),
+            "ResultTopicArn": (self.result_topic.topic_arn, "Subscribe to get each run's verdict and cost"),
             "DashboardConsole": (
                 f"{console}/cloudwatch/home?region={self.region}#dashboards/dashboard/{self.dashboard.dashboard_name}",
-                "Dollars, runs and hardware at a glance",
+                "The dashboard of cost, runs and hardware",
             ),
         }
         for name, (value, description) in outputs.items():

@@ -34,7 +34,7 @@ class GuardrailStack(cdk.Stack):
             scope,
             stack_id,
             env=env,
-            description="Captune: the budget, its kill switch, and the start of every tear-down.",
+            description="Captune: the budget, its kill switch, and the start of every teardown.",
         )
         self._runs = runs
         self.budget = Budget(self, "Alarm", settings=settings, spender=runs.fine_tuning_role)
@@ -61,11 +61,11 @@ class GuardrailStack(cdk.Stack):
             self,
             "UndeliveredEvents",
             value=self.undelivered.queue_url,
-            description="Must be empty: lost tear-down events",
+            description="The queue of undelivered teardown events. It must be empty",
         )
 
     def _add_kill_switch(self, topic: sns.Topic) -> None:
-        """Subscribes the sweeper to the 100 % notification. In this stack, because the two stacks must not depend on each other."""
+        """Subscribes the sweeper to the 100% notification. In this stack, because the two stacks must not depend on each other."""
         sweeper = self._runs.functions.sweeper
         sns.CfnSubscription(
             self,
@@ -93,20 +93,20 @@ class GuardrailStack(cdk.Stack):
         )
 
     def _add_tear_down_rule(self) -> None:
-        """Starts TearDown however a run ends, so that FineTuning needs no clean-up."""
+        """Starts TearDown however a run ends, so that FineTuning needs no cleanup."""
         tear_down_arn = self._runs.tear_down.arn
         role = service_role(
             self,
             "TearDownStarter",
             service="events",
-            purpose="Captune: EventBridge starts the tear-down of a run that has ended.",
+            purpose="Captune: EventBridge starts the teardown of a run that has ended.",
             statements=[permissions.start_execution(tear_down_arn)],
         )
         events.Rule(
             self,
             "RunEnded",
             rule_name=RUN_ENDED_RULE,
-            description="Starts TearDown when a FineTuning execution has ended, in whatever way.",
+            description="Starts TearDown when a FineTuning execution ends for any reason.",
             event_pattern=events.EventPattern(
                 source=["aws.states"],
                 detail_type=["Step Functions Execution Status Change"],
@@ -137,7 +137,7 @@ class GuardrailStack(cdk.Stack):
             self,
             "Sweep",
             rule_name=SWEEP_RULE,
-            description="Starts the sweeper, which looks for leftovers older than any run can be.",
+            description="Starts the sweeper, which removes leftovers of runs.",
             schedule=events.Schedule.rate(cdk.Duration.minutes(SWEEP_MINUTES)),
             targets=[
                 targets.LambdaFunction(

@@ -20,9 +20,9 @@ class Arguments(TrainingSettings):
     )
     lora_alpha: float = setting(32.0, number(0.1, 1024), "twice the rank: the updates' scale")
     lora_dropout: float = setting(
-        0.0, number(0.0, 0.9), "none: few passes over a corpus, and on a CPU it costs a third of the speed"
+        0.0, number(0.0, 0.9), "none: few epochs need none, and on a CPU it costs a third of the speed"
     )
-    warmup_ratio: float = setting(0.05, number(0.0, 0.9), "share of the steps during which the rate rises")
+    warmup_ratio: float = setting(0.05, number(0.0, 0.9), "share of the steps during which the learning rate rises")
     weight_decay: float = setting(0.0, number(0.0, 1.0), "a low-rank update is restraint enough")
     max_gradient_norm: float = setting(1.0, number(0.01, 1000.0), "of a step")
     time_budget_seconds: int = setting(
@@ -54,20 +54,20 @@ def read_arguments(path: Path) -> Arguments:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        mend = f"SageMaker writes it to {path.parent}; check --root."
-        raise TrainingFailure(f"The settings file {path.name} cannot be read: {error}.", mend) from None
+        fix = f"Check --root: SageMaker writes the file to {path.parent}."
+        raise TrainingFailure(f"The settings file {path.name} cannot be read: {error}.", fix) from None
     if not isinstance(values, dict):
         raise TrainingFailure(f"The settings file {path.name} is not a JSON object.", 'Write it as {"epochs": "3"}.')
     known = {field.name: field.metadata["check"] for field in dataclasses.fields(Arguments)}
     parsed: dict[str, object] = {}
     for key, value in values.items():
         if key not in known:
-            raise TrainingFailure(f"The hyperparameter {key!r} is unknown.", f"Known are {', '.join(known)}.")
+            raise TrainingFailure(f"The hyperparameter {key!r} is unknown.", f"Use one of {', '.join(known)}.")
         try:
             parsed[key] = known[key].read(value)
         except ValueError as error:
-            mend = str(error)
+            fix = str(error)
             raise TrainingFailure(
-                f"The hyperparameter {key} is {str(value)[:80]!r}.", f"{mend[0].upper()}{mend[1:]}."
+                f"The hyperparameter {key} is {str(value)[:80]!r}.", f"{fix[0].upper()}{fix[1:]}."
             ) from None
     return Arguments(**parsed)  # type: ignore[arg-type]

@@ -97,13 +97,14 @@ def read_items(path: Path) -> list[Item]:
             items.append(Item(identifier, str(row["kind"]), str(row.get("cluster", "")), ends))
         except (ValueError, KeyError, TypeError):
             raise TrainingFailure(
-                f"Line {number} of {path.name} is no item with choices.", "Stage the prompts again with a new run."
+                f"Line {number} of {path.name} is not an item with choices.",
+                "Start a new execution, which stages the prompts again.",
             ) from None
     return items
 
 
 def items_of(documents: Sequence[Document]) -> list[Item]:
-    """Held-out records with one answer in sets of up to four with different answers of like length: each has the others' as near misses.
+    """Held-out records with one answer in sets of up to four with different answers of like length: each has the others' as distractors.
 
     Records of one group are alike, so only the first of each is taken. A record that finds no other is left out.
     """

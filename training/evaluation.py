@@ -22,8 +22,8 @@ TELL_SECONDS = 5.0  # between two lines on how far a set is scored
 # abstracts, 1.5 more than guessing, and 2.9 with its own. Text that it hardly knows stays far below: base64 5.4, made-up DNA 3.3.
 ABOVE_GUESSING = 1.0
 ANOTHER_TOKENIZER = (
-    "The tokenizer in the model channel (tokenizer.json or tokenizer.model, and tokenizer_config.json) is another model's: "
-    "put the one that was published with these weights there."
+    "The tokenizer in the model channel (tokenizer.json or tokenizer.model, and tokenizer_config.json) belongs to another model: "
+    "replace it with the one that was published with these weights."
 )
 
 
@@ -113,7 +113,9 @@ def score(
         which = "tuned" if tuned else "base"
         raise TrainingFailure(
             f"The {which} model's loss on a document is not a finite number.",
-            "Lower learning_rate." if tuned else "Check that the weights in the model channel are whole.",
+            "Lower learning_rate."
+            if tuned
+            else "Check the weights in the model channel, for example with captune copy-weights.",
         )
     return sums
 
@@ -169,7 +171,7 @@ def refuse_unknown_tokens(documents: Iterable[Document], edges: Boundaries, know
     highest = max([edges.end, edges.start or 0, *(max(tokens, default=0) for tokens in texts)])
     if highest >= known:
         raise TrainingFailure(
-            f"The tokenizer gives the token {highest}, and the model knows {known} tokens, 0 to {known - 1}.",
+            f"The tokenizer produces the token {highest}, but the model has only the tokens 0 to {known - 1}.",
             ANOTHER_TOKENIZER,
         )
 
@@ -182,7 +184,7 @@ def refuse_worse_than_guessing(loss: float | None, known: int) -> None:
     guessing = math.log(known)
     if loss is not None and loss > guessing + ABOVE_GUESSING:
         raise TrainingFailure(
-            f"The base model's loss is {loss:.1f} nats a token, and guessing among its {known} tokens alike would give {guessing:.1f}: "
-            "it reads other words than the texts hold.",
+            f"The base model's loss is {loss:.1f} nats per token, worse than the {guessing:.1f} of guessing among its {known} tokens: "
+            "it decodes the texts as other words.",
             ANOTHER_TOKENIZER,
         )

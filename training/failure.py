@@ -1,4 +1,4 @@
-"""What went wrong, said so that a person can mend it, in the place where SageMaker looks for it.
+"""The cause of a failure and its fix, in the place where SageMaker looks for them.
 
 SageMaker shows the first 1,024 characters of /opt/ml/output/failure as the training job's FailureReason.
 """
@@ -40,12 +40,12 @@ FULL_DISK_SIGNS = ("No space left on device", "PytorchStreamWriter failed writin
 
 
 class TrainingFailure(Exception):
-    """A reason to stop: one sentence says what happened, one how to mend it."""
+    """A reason to stop: one sentence with the cause, one with the fix."""
 
-    def __init__(self, what: str, mend: str) -> None:
-        super().__init__(f"{what} {mend}")
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(f"{what} {fix}")
         self.what = what
-        self.mend = mend
+        self.fix = fix
 
 
 def explain(error: BaseException, process: str = "") -> TrainingFailure:
@@ -62,7 +62,7 @@ def explain(error: BaseException, process: str = "") -> TrainingFailure:
         place = f" while writing {file}" if file else ""
         return TrainingFailure(
             f"The disk is full{place}.",
-            "Free some of it where it is yours; else choose a training_instance_type with a larger disk. A new run begins anew.",
+            "On your own machine, free some space. On SageMaker, set training_instance_type to a type with a larger disk, and start a new execution.",
         )
     if type(error).__name__ == "OutOfMemoryError" or "CUDA out of memory" in message:
         larger = "an instance whose GPUs have more memory each" if process else "an instance with more GPU memory"
@@ -76,25 +76,25 @@ def explain(error: BaseException, process: str = "") -> TrainingFailure:
             "Lower sequence_length, or choose an instance type with more memory.",
         )
     if process and any(sign in message for sign in LOST_SIGNS):
-        return TrainingFailure(OF_ANOTHER, "The log of its host may say more; start again.")
+        return TrainingFailure(OF_ANOTHER, "Read the log of its host, then start a new execution.")
     if any(sign in message for sign in DRIVER_SIGNS):
         return TrainingFailure(
             f"The GPU or its driver cannot run this image's code ({versions()}): {message[:400]}.",
-            "Start again (another host may serve it). If it comes back, choose another training_instance_type.",
+            "Start a new execution, which may get another host. If the error returns, choose another training_instance_type.",
         )
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return TrainingFailure(
         f"Unexpected {type(error).__name__}{place}: {message[:600]}.",
-        "The training job's log holds the full traceback; run again if the cause was passing.",
+        "Read the full traceback in the training job's log (captune logs RUN), correct its cause, and start a new execution.",
     )
 
 
 def shown(failure: TrainingFailure) -> str:
-    """The reason in at most 1,024 characters, with the way to mend it never cut off."""
-    room = REASON_CHARACTERS - len(failure.mend) - 1
+    """The reason in at most 1,024 characters, with the way to fix it never cut off."""
+    room = REASON_CHARACTERS - len(failure.fix) - 1
     what = failure.what if len(failure.what) <= room else failure.what[: room - 1] + "…"
-    return f"{what} {failure.mend}"
+    return f"{what} {failure.fix}"
 
 
 def write(root: Path, failure: TrainingFailure) -> str:

@@ -53,7 +53,7 @@ def read_inputs(channels: Path, sequence_length: int) -> Inputs:
     longest = model.configuration.get("max_position_embeddings")
     if longest and sequence_length > longest:
         raise TrainingFailure(
-            f"sequence_length is {sequence_length}, but the model ends at {longest} tokens.",
+            f"sequence_length is {sequence_length}, but the model's context is {longest} tokens.",
             f"Set sequence_length to {longest} or less.",
         )
     by_others, by_control = (
@@ -63,8 +63,8 @@ def read_inputs(channels: Path, sequence_length: int) -> Inputs:
     judging = {document.text for documents in found.values() for document in documents}
     if both := [document.id for document in set_aside if document.text in judging]:
         raise TrainingFailure(
-            f"The document {both[0]} chooses the adapter scale and is measured too: what chooses must not judge.",
-            "Stage the texts again with a new run.",
+            f"The document {both[0]} is in both the set that chooses the adapter scale and a test set.",
+            "Start a new execution, which stages the texts again.",
         )
     measured = {name: documents for name, documents in found.items() if documents}
     items = read_items(channels / "evaluation" / "choices.jsonl")
@@ -74,25 +74,23 @@ def read_inputs(channels: Path, sequence_length: int) -> Inputs:
 def find_model(channel: Path) -> ModelFolder:
     """The channel's own folder, which must hold config.json, a tokenizer and complete weights.
 
-    Raises TrainingFailure naming what is missing. A model in a folder below is refused too: the endpoint's server is given the
+    Raises TrainingFailure naming what is missing. A model in a folder below is rejected too: the endpoint's server is given the
     same address and looks for config.json right there, which would show only after the training was paid.
     """
-    mend = (
+    fix = (
         "Point the model channel at a folder in the Hugging Face layout: config.json, tokenizer.json or "
         "tokenizer.model, and *.safetensors or *.bin, not packed."
     )
     if not channel.is_dir():
-        raise TrainingFailure(f"The channel {channel.name!r} is missing.", mend)
+        raise TrainingFailure(f"The channel {channel.name!r} is missing.", fix)
     files = [path for path in channel.rglob("*") if path.is_file()]
     if not files:
-        raise TrainingFailure(
-            "The model channel is empty.", mend + " Check the EULA acceptance and the role's S3 rights."
-        )
+        raise TrainingFailure("The model channel is empty.", fix + " Check accept_eula and the role's S3 permissions.")
     if not (channel / "config.json").is_file():
-        raise TrainingFailure(f"The model channel holds no config.json among {len(files)} files.", mend)
+        raise TrainingFailure(f"The model channel has no config.json among its {len(files)} files.", fix)
     problem = _problem(channel)
     if problem is not None:
-        raise TrainingFailure(f"The model in the model channel is not complete: {problem}.", mend)
+        raise TrainingFailure(f"The model in the model channel is incomplete: {problem}.", fix)
     configuration = json.loads((channel / "config.json").read_text(encoding="utf-8"))
     return ModelFolder(
         channel, str(configuration.get("_name_or_path") or configuration.get("name") or ""), configuration

@@ -66,23 +66,23 @@ def read_corpus(channel: Path) -> list[Document]:
 
     Raises TrainingFailure where the channel is missing, has no text, or is not UTF-8.
     """
-    mend = "Put a UTF-8 text of at least a few thousand words into the corpus channel as corpus.txt."
+    fix = "Put a UTF-8 text of at least a few thousand words into the corpus channel as corpus.txt."
     if not channel.is_dir():
-        raise TrainingFailure(f"The channel {channel.name!r} is missing.", mend)
+        raise TrainingFailure(f"The channel {channel.name!r} is missing.", fix)
     if (channel / RECORDS).is_file():
         records = [of_records([record]) for record in read_records(channel / RECORDS)]
         if not records:
-            raise TrainingFailure(f"{RECORDS} holds no record.", "Put one record on each line.")
+            raise TrainingFailure(f"{RECORDS} contains no record.", "Write one record on each line.")
         return records
     text = ""
     for path in sorted(channel.rglob("*.txt")):
         try:
             text += path.read_text(encoding="utf-8") + "\n"
         except UnicodeDecodeError as error:
-            raise TrainingFailure(f"{path.name} is not UTF-8 (byte {error.start}).", mend) from None
+            raise TrainingFailure(f"{path.name} is not UTF-8: byte {error.start} is invalid.", fix) from None
     documents = split_documents(text)
     if not documents:
-        raise TrainingFailure("The corpus is empty: no .txt file with text in it.", mend)
+        raise TrainingFailure("The corpus is empty: no .txt file with text in it.", fix)
     return documents
 
 
@@ -114,7 +114,7 @@ def read_evaluation(path: Path) -> list[Document]:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise TrainingFailure(
                 f"{path.name} line {number} is not a document ({type(error).__name__}: {error}).",
-                'Each line must be {"id": "…", "title": "…", "text": "…"}.',
+                'Write each line as {"id": "…", "title": "…", "text": "…"}.',
             ) from None
         if not document.text.strip() or document.id in documents:
             problem = f"repeats the id {document.id}" if document.id in documents else "has no text"
@@ -140,7 +140,7 @@ def boundaries(tokenizer: Any) -> Boundaries:
     """The tokenizer's own start and end tokens. Raises TrainingFailure where it has no end token."""
     if tokenizer.eos_token_id is None:
         raise TrainingFailure(
-            "The tokenizer has no end-of-text token.", "Give eos_token in the model channel's tokenizer_config.json."
+            "The tokenizer has no end-of-text token.", "Set eos_token in the model channel's tokenizer_config.json."
         )
     return Boundaries(tokenizer.bos_token_id, tokenizer.eos_token_id)
 

@@ -17,7 +17,7 @@ itself once for each GPU by torchrun (launching.py), and the adapter is the same
     model                                adapter_config.json, adapter_model.safetensors, metrics.json (there as soon as the
                                          last step is made; the tuned losses follow)
     output/data                          metrics.json again, and tensorboard/: the curves as event files
-    output/failure                       on failure: what happened and how to mend it (exit code 1). An error after the adapter is
+    output/failure                       on failure: what happened and how to fix it (exit code 1). An error after the adapter is
                                          saved is none: the losses that lack are null, and metrics.json says why (exit code 0)
 """
 

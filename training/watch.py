@@ -149,13 +149,13 @@ class Watch(TrainerCallback):
         self._checkpointed = time.monotonic()
 
     def no_step(self) -> TrainingFailure:
-        """Why nothing could be learnt; to be called by every process of the group."""
+        """Why no step was trained; to be called by every process of the group."""
         if self.group.highest(self.clock.stop_requested)[0]:
-            return TrainingFailure("The job was stopped before the first training step.", "Start it again.")
+            return TrainingFailure("The job was stopped before the first training step.", "Start a new execution.")
         earlier = self.starts.seconds_before
         used = f" ({earlier:.0f} s of it by the job's earlier starts)" if earlier else ""
         return TrainingFailure(
             f"The time budget of {self.clock.budget_seconds + earlier:g} s{used} ended before the first training step.",
-            "Raise max_training_seconds, or shorten the held-out, outside and control texts. The time of a smoke run, and of a run whose "
-            "plan says that the month's budget cut it, is not that setting's.",
+            "Raise max_training_seconds, or shorten the held-out, external and retention texts. If the run's warnings mention the remaining budget, "
+            "wait for the next month or raise budget_usd instead.",
         )

@@ -28,7 +28,7 @@ def handle(event: AskEvent, context: Any) -> Asked:
         prompts = storage.read_lines(event["promptsKey"])
         if not prompts:
             raise ReportIncomplete(
-                f"There are no prompts at {storage.uri(event['promptsKey'])}. Start a new execution."
+                f"The run's prompts are missing at {storage.uri(event['promptsKey'])}. Start a new execution with the run's adapter as adapterUri."
             )
         done = storage.read_lines(event["answersKey"])
         seconds = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS

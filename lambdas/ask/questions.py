@@ -31,6 +31,7 @@ MARGIN_SECONDS = 90
 QUIET_SECONDS = 20
 # After this many answers a transient error ends the call without failing it: the state machine repeats a failed call a few times only.
 GOT_AHEAD_PROMPTS = 100
+_AGAIN = "Start a new execution later, with the run's adapter as adapterUri."
 # Transient errors: time-outs and too many requests of the container, and SageMaker's own.
 _STATUS_THAT_MAY_PASS = {408, 425, 429}
 _ERRORS_THAT_MAY_PASS = {
@@ -180,7 +181,7 @@ def _complete(runtime: Any, prompt: dict[str, Any], settings: Settings, temperat
     except ClientError as error:
         raise _explain(error, settings) from error
     except BotoCoreError as error:
-        raise ServiceUnreachable(f"Endpoint {settings.endpoint} did not answer: {error}") from error
+        raise ServiceUnreachable(f"Endpoint {settings.endpoint} did not answer: {error}. {_AGAIN}") from error
     return _text(content, settings, talks)
 
 
@@ -192,10 +193,10 @@ def _explain(error: ClientError, settings: Settings) -> Exception:
     if (code == "ModelError" and not refused) or code in _ERRORS_THAT_MAY_PASS:
         # The container's status is 0 where it has given none within the time.
         problem = TooSlow if code == "ModelError" and not original else ServiceUnreachable
-        return problem(f"Endpoint {settings.endpoint} is busy or failing ({code}): {message}")
+        return problem(f"Endpoint {settings.endpoint} is busy or failing ({code}): {message} {_AGAIN}")
     return EndpointAnsweredBadly(
-        f"Endpoint {settings.endpoint} refused a prompt for the model {settings.model!r} ({code}): {message} Its log is in CloudWatch, group "
-        f"/aws/sagemaker/Endpoints/{settings.endpoint}."
+        f"Endpoint {settings.endpoint} rejected a prompt for the model {settings.model!r} ({code}): {message} Read its log in CloudWatch, group "
+        f"/aws/sagemaker/Endpoints/{settings.endpoint}, and correct the prompt or hosting_image."
     )
 
 
@@ -208,12 +209,12 @@ def _text(content: bytes, settings: Settings, talks: bool) -> str:
         text = model = None
     if not isinstance(text, str) or not isinstance(model, str):
         raise EndpointAnsweredBadly(
-            f"Endpoint {settings.endpoint} did not answer as an OpenAI completion: {content[:200]!r}. Check that the hosting image is a vLLM image."
+            f"Endpoint {settings.endpoint} did not answer with an OpenAI completion: {content[:200]!r}. Set hosting_image in cdk.json to a vLLM image, and run make deploy."
         )
     if model != settings.model:
         raise AdapterNotServed(
-            f"Endpoint {settings.endpoint} was asked for the model {settings.model!r} and answered as {model!r}, so the two models "
-            f"cannot be compared. Its image has to take a request with CustomAttributes {CHAT_ROUTE if talks else ROUTE!r} to vLLM's completions: leave "
-            "hosting_image empty, or set it to another server-sagemaker-cuda image of AWS, and deploy again."
+            f"Endpoint {settings.endpoint} answered with the model {model!r} instead of {settings.model!r}, so the two models cannot be compared: its image "
+            f"does not route CustomAttributes {CHAT_ROUTE if talks else ROUTE!r} to vLLM's completions. Empty hosting_image in cdk.json, or set it to a "
+            "server-sagemaker-cuda image of AWS, and run make deploy."
         )
     return text

@@ -77,17 +77,17 @@ def shape_of(configuration: Mapping[str, Any]) -> Shape:
     names = configuration.get("architectures")
     name = str(names[0]) if isinstance(names, list) and names else ""
     if name not in BIASED_ATTENTION:
-        raise UnknownShape(f"its architecture is {name or 'not named'}, and known are {', '.join(BIASED_ATTENTION)}")
+        raise UnknownShape(f"its architecture is {name or 'not named'}, not one of {', '.join(BIASED_ATTENTION)}")
 
     biased = next((key for key in ("attention_bias", "mlp_bias") if configuration.get(key)), None)
     if biased:
-        raise UnknownShape(f"its config.json sets {biased}, which is not supported")
+        raise UnknownShape(f"its config.json sets {biased}, which Captune does not support")
 
     def size(key: str, otherwise: int | None = None) -> int:
         value = configuration.get(key)
         value = otherwise if value is None else value
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UnknownShape(f"{key} in its config.json is {value!r}, not a number of units")
+            raise UnknownShape(f"{key} in its config.json is {value!r}, not a positive whole number")
         return value
 
     hidden, heads = size("hidden_size"), size("num_attention_heads")

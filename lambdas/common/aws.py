@@ -44,7 +44,7 @@ def reaching(purpose: str) -> Iterator[None]:
     try:
         yield
     except (ClientError, BotoCoreError) as error:
-        raise ServiceUnreachable(f"{purpose} could not be finished, after several attempts: {error}") from error
+        raise ServiceUnreachable(f"{purpose} failed after several attempts: {error}. Try again later.") from error
 
 
 def error_code(error: ClientError) -> str:

@@ -14,7 +14,7 @@ def required(name: str) -> str:
     """The value of an environment variable. Raises MisconfiguredFunction when it is missing or empty."""
     value = outside().variables().get(name, "")
     if not value:
-        raise MisconfiguredFunction(f"environment variable {name} is not set; deploy the stacks again")
+        raise MisconfiguredFunction(f"The environment variable {name} of this function is not set. Run make deploy.")
     return value
 
 
@@ -28,6 +28,6 @@ def refuse_another_deployment(version: Any) -> None:
     own = outside().variables().get("DEFINITION_VERSION", "")
     if not own or version != own:
         raise DeployInProgress(
-            "This execution began with the definition of another deployment than the one that answers now, so what it would start is not what is "
-            "checked and reserved here. Nothing was started that bills. Wait until the deployment has ended, a minute or two, and start a new execution."
+            "A deployment replaced this function after the execution started, so its definition and its functions do not match. It has started nothing "
+            "billable. Wait a minute or two until the deployment ends, and start a new execution."
         )

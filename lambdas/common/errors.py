@@ -1,19 +1,19 @@
-"""The errors a run can end with. The class name is the error name that Step Functions shows; the message says what happened.
+"""The errors a run can end with. The class name is the error name that Step Functions shows; the message names the cause.
 
 A new kind of failure is one class here: its docstring says what it means and `advice` what to do next. The report and the e-mail
-print the advice, and the tables of docs/troubleshoot.md are made from both (`captune readme`).
+print the advice, and the tables of docs/troubleshoot.md are made from both (`captune dev pages`).
 """
 
 from typing import ClassVar
 
-REFUSED, RUNNING, REMOVED = "refused before anything is paid", "while it trains and serves", "after the run"
+REFUSED, RUNNING, REMOVED = "rejected before anything is billed", "while it trains and serves", "after the run"
 
 
 class CaptuneError(Exception):
-    """Base of every error with a message that a person can act on."""
+    """Base of every error with a message that you can act on."""
 
     advice: ClassVar[str] = (
-        "Open the execution in the Step Functions console, read the state that failed, and start a new execution."
+        "Open the execution in the Step Functions console, correct the state that failed, and start a new execution."
     )
     when: ClassVar[str] = REFUSED
 
@@ -27,7 +27,7 @@ class StateError(CaptuneError):
 class InvalidInput(CaptuneError):
     """The execution input has an unknown key or a value out of range, or the execution's name cannot be used."""
 
-    advice = "Correct what the cause names. {} is always a valid input. TearDown, started by hand, needs a runName or an executionName."
+    advice = "Correct the keys that the cause names, and start a new execution; {} is always a valid input. To start TearDown by hand, pass a runName or an executionName."
 
 
 class DeployInProgress(CaptuneError):
@@ -37,295 +37,286 @@ class DeployInProgress(CaptuneError):
 
 
 class GuardrailMissing(CaptuneError):
-    """What ends every run (event rule, sweeper's rule, kill switch) does not exist or is disabled."""
+    """A safeguard that ends every run (event rule, sweeper's rule or kill switch) is missing or disabled."""
 
-    advice = "Run captune check, then make deploy; where somebody changed it by hand, make deploy ARGS=--revert-drift."
+    advice = "Run captune check, then make deploy. If the safeguard was changed by hand, run make deploy ARGS=--revert-drift."
 
 
 class PlanExpired(CaptuneError):
-    """Step Functions waited so long between plan and reservation that the run would last into another month."""
+    """Step Functions paused between plan and reservation, so the run would last into another month."""
 
     advice = "Start a new execution."
 
 
 class EulaNotAccepted(CaptuneError):
-    """The licence of the base model was not accepted in the settings."""
+    """The settings do not accept the base model's licence."""
 
-    advice = "Read the licence of the base model, set accept_eula to true in cdk.json and deploy again."
+    advice = "Read the licence of the base model, set accept_eula to true in cdk.json, and run make deploy."
 
 
 class DatasetRejected(CaptuneError):
-    """The corpus or the held-out text cannot be learned from or measured on."""
+    """The corpus or the held-out text is unsuitable for training or measurement."""
 
-    advice = "Correct the line that the cause names, upload the file again and start a new execution."
+    advice = "Correct the lines that the cause names, upload the file again, and start a new execution."
 
 
 class PatientDataSuspected(DatasetRejected):
-    """The corpus holds what looks like data of patients."""
+    """An uploaded file appears to contain patient data."""
 
-    advice = (
-        "Remove what looks like patient data from the file that the cause names. This stack is not made for such data."
-    )
+    advice = "Remove the patient data from the file that the cause names, and upload it again. Captune is not built for such data."
 
 
 class ChatTemplateMissing(DatasetRejected):
-    """The corpus holds conversations, and the base model has no chat template to write them by."""
+    """The corpus contains conversations, but the base model has no chat template."""
 
-    advice = "Set base_model to a chat model and deploy, or give records with prompt and completion."
+    advice = (
+        "Set base_model to a chat model in cdk.json and run make deploy, or upload records with prompt and completion."
+    )
 
 
 class HeldOutLeaks(DatasetRejected):
     """The held-out text shares sentences with the training text."""
 
-    advice = "Do what the cause says of the lines or documents that it names, upload the file again and start a new execution."
+    advice = "Remove or rewrite the lines or documents that the cause names, upload the file again, and start a new execution."
 
 
 class PromptsRejected(CaptuneError):
-    """The prompts file is malformed."""
+    """The prompts are malformed, or do not fit the limits of a run."""
 
-    advice = "Correct the prompts file at the line that the cause names."
+    advice = "Correct the prompts file as the cause describes, upload it again, and start a new execution."
 
 
 class DatasetChanged(CaptuneError):
     """A file of the run changed between Preflight's check and its copy."""
 
-    advice = "Start a new execution, and leave the files alone until it trains."
+    advice = "Start a new execution, and do not change the files until training starts."
 
 
 class LedgerLost(CaptuneError):
-    """SageMaker lists training jobs of this month, or Step Functions runs, that the ledger does not know: it was deleted, or restored from an older backup."""
+    """The ledger lacks runs of this month that SageMaker or Step Functions lists: the table was deleted, or restored from an older backup."""
 
     advice = (
-        "Restore the table under another name (DynamoDB keeps a deleted table's backup for 35 days) and copy its RUN# items. Or wait "
-        "for the next month, or set accept_lost_ledger to this month, such as 2026-11, and deploy: it gets its whole cap once more."
+        "Restore the table under another name (DynamoDB keeps a deleted table's backup for 35 days) and copy its RUN# items. Or wait for "
+        "the next month. Or set accept_lost_ledger to this month, such as 2026-11, and run make deploy: this month then gets its full cap again."
     )
 
 
 class QuotaTooLow(CaptuneError):
-    """A SageMaker quota does not allow the instances of the run."""
+    """A SageMaker quota is too low for the run's instances."""
 
-    advice = (
-        "Ask for the quota that the cause names in the Service Quotas console, then start a new execution, with adapterUri where the "
-        "cause names an adapter."
-    )
+    advice = "Request the quota that the cause names in the Service Quotas console, then start a new execution. If the cause names an adapter, pass it as adapterUri."
 
 
 class PriceUnknown(CaptuneError):
-    """An instance type has no known price in the region. Unknown is not free."""
+    """Captune has no valid price for an instance type in the region, so it cannot compute the worst-case cost."""
 
-    advice = "Run captune prices --instance-type TYPE --price-region REGION and deploy again, or choose another type."
+    advice = "Run captune dev prices --instance-type TYPE --price-region REGION and make deploy, or choose another instance type in cdk.json."
 
 
 class BudgetExceeded(CaptuneError):
-    """What is left of the cap does not cover the worst case of the run."""
+    """The run's worst-case cost exceeds the remaining budget."""
 
-    advice = "Wait for the next month, lower max_training_seconds or endpoint_deadline_minutes, or raise budget_usd, and deploy."
+    advice = "Wait for the next month. Or lower max_training_seconds or endpoint_deadline_minutes, or raise budget_usd, in cdk.json, and run make deploy."
 
 
 class RunNameTaken(CaptuneError):
     """Another execution has already used this run name."""
 
-    advice = "Start the execution under another name, or leave the name to the console."
+    advice = "Start a new execution under another name, or keep the name that the console generates."
 
 
 class RunInFlight(CaptuneError):
-    """Another run of this project uses the instances that the quotas allow."""
+    """Another run uses all instances that your quotas allow."""
 
-    advice = "Wait until the other run and its tear-down are done, or ask for a higher quota."
+    advice = "Wait until the other run and its teardown end, or request a higher quota in the Service Quotas console."
 
 
 class LeftoversFound(CaptuneError):
     """Resources of an earlier run still exist and may bill."""
 
-    advice = "Wait for the sweeper, which removes them within half an hour, or start TearDown for that run. Then start again."
+    advice = "Wait up to half an hour for the sweeper to remove them, or start TearDown for that run. Then start a new execution."
 
 
 class WeightsNotFound(CaptuneError):
-    """The weights of the base model are not where the catalogue or weights_uri says, or may not be read."""
+    """The base model's weights are missing at the address of the catalogue or of weights_uri, or are not readable."""
 
-    advice = "Correct weights_uri, or without it choose another region or base_model, and deploy."
+    advice = "Correct weights_uri in cdk.json, or set another region or base_model if it is empty, and run make deploy."
 
 
 class WeightsRejected(CaptuneError):
-    """The base model's folder holds nothing that can be trained and served."""
+    """The folder of weights_uri is not a model that Captune can train and serve."""
 
-    advice = "Correct the files that the cause names, or change weights_uri or base_model, and deploy."
+    advice = "Correct the files that the cause names and start a new execution, or change weights_uri or base_model in cdk.json and run make deploy."
 
 
 class ModelDoesNotFit(CaptuneError):
     """The base model needs more memory than the GPU of an instance type has."""
 
-    advice = "Set an instance type that the cause names, or a smaller base_model, and deploy."
+    advice = "Set training_instance_type and hosting_instance_type to a type that the cause names, or choose a smaller base_model, and run make deploy."
 
 
 class ImageNotFound(CaptuneError):
     """A container image of the run does not exist in its registry."""
 
-    advice = "Deploy a newer version of this project, or name another image in hosting_image."
+    advice = "Update Captune (git pull) or correct hosting_image in cdk.json, and run make deploy."
 
 
 class AdapterRejected(CaptuneError):
-    """The adapter that the input names is missing, damaged, or of another base model."""
+    """The adapter of adapterUri is missing, damaged, or trained on another base model."""
 
-    advice = (
-        "Name the folder that an earlier run's report gives as its adapter, or leave adapterUri out to train again."
-    )
+    advice = "Pass the adapter's address from an earlier run's report as adapterUri, or omit adapterUri to train again."
 
 
 class SpotWithoutCheckpoints(CaptuneError):
-    """Spot training without checkpoints: an interrupted job would begin anew each time."""
+    """Spot training without checkpoints: after each interruption, training would start from the beginning."""
 
-    advice = 'Set checkpoint_minutes to 10 in cdk.json and deploy, or start with {"spot": false}.'
+    advice = 'Set checkpoint_minutes to 10 in cdk.json and run make deploy, or start an execution with {"spot": false}.'
 
 
 class AssetUnreadable(CaptuneError):
-    """A file that was deployed with the stacks cannot be read: by its key's policy, or because it was deleted."""
+    """A deployed file is not readable: it was deleted, or the policy of its KMS key denies access."""
 
-    advice = (
-        "Allow kms:Decrypt through S3 in the policy of the bootstrap's key, or deploy again where the file was deleted."
-    )
+    advice = "If the file was deleted, run make deploy. Otherwise allow kms:Decrypt through S3 in the policy of the bootstrap's KMS key."
 
 
 class LedgerDamaged(CaptuneError):
-    """The seal of a ledger item does not fit: something else changed it. It counts as the whole cap until a person accepts it."""
+    """The seal of a ledger item is invalid: the item was changed by hand or damaged. It counts as the whole cap until you accept it."""
 
-    advice = "Run captune ledger, then captune ledger --accept KEY, with --set NAME=VALUE where an attribute is wrong."
+    advice = "Run captune ledger, then captune ledger --accept KEY. If an attribute is wrong, add --change NAME=VALUE."
 
 
 class TooManyStarts(CaptuneError):
-    """More executions were started this month than the cap sets money aside for."""
+    """Executions started this month exceed the number that the cap reserves money for."""
 
-    advice = "Stop what starts executions in a loop. The count begins anew next month, or when the item that the cause names is deleted."
+    advice = "Stop the program that starts executions in a loop. Then wait for the next month, or delete the ledger item that the cause names to reset the count."
 
 
 class HostingRefused(StateError):
-    """SageMaker refused the trial model or endpoint configuration, which are created before training."""
+    """SageMaker rejected the trial model or endpoint configuration, which Captune creates before training."""
 
     when = REFUSED
-    advice = "Where the cause speaks of an explicit deny, undo and reset the budget action; else correct the setting that the cause names, and deploy."
+    advice = "If the cause mentions an explicit deny, undo and reset the budget action in the Budgets console. Otherwise correct the setting that the cause names, and run make deploy."
 
 
 class TearDownNotScheduled(StateError):
-    """EventBridge Scheduler refused the schedule that ends the run, so no endpoint was started."""
+    """EventBridge Scheduler rejected the schedule that ends the run, so Captune started no endpoint."""
 
-    advice = "Check the FineTuning role and the quota of EventBridge Scheduler, then start a new execution."
+    advice = "If the cause mentions access, run make deploy ARGS=--revert-drift, which restores the role. Otherwise check EventBridge Scheduler's quotas. Then start a new execution."
 
 
 class TrainingNotStarted(StateError):
-    """SageMaker refused the training job."""
+    """SageMaker rejected the training job."""
 
     advice = (
-        "Where the cause speaks of an explicit deny, look at the bill, then undo and reset the budget action. If SageMaker rejects gated weights "
-        "for training, run captune copy-weights and deploy. Your organisation may also deny gated models (sagemaker:DirectGatedModelAccess)."
+        "If the cause mentions an explicit deny, check the bill, then undo and reset the budget action in the Budgets console; or ask your organisation "
+        "to allow gated models (sagemaker:DirectGatedModelAccess). If SageMaker rejects gated weights, run captune copy-weights and make deploy."
     )
 
 
 class WeightsUnusable(StateError):
-    """Training could not download the base model, or found none in its folder."""
+    """Training could not download the base model, or its folder contains no model."""
 
-    advice = "Run captune copy-weights, which copies the model into your bucket and sets weights_uri, and deploy; if weights_uri is set already, correct that folder."
+    advice = "Run captune copy-weights, which copies the model into your bucket and sets weights_uri, then make deploy. If weights_uri is set, correct that folder instead."
 
 
 class NoCapacity(StateError):
-    """AWS had no free instance for as long as the run may wait for one."""
+    """AWS had no free instance during the run's longest wait."""
 
     advice = (
-        'Start again later, or on demand with {"spot": false}, or list further types in cdk.json and deploy; with adapterUri where the '
-        "cause names an adapter."
+        'Start a new execution later, or with {"spot": false}. Or list more instance types in cdk.json and run make deploy. If the cause names '
+        "an adapter, pass it as adapterUri."
     )
 
 
 class SpotOutOfTime(StateError):
-    """The spot job was interrupted, and got too little time on an instance before its longest wait ended."""
+    """The spot job was interrupted, and had too little time on an instance within its longest wait."""
 
-    advice = 'Start again later, or on demand with the input {"spot": false}.'
+    advice = 'Start a new execution later, or on demand with {"spot": false}.'
 
 
 class TrainingOutOfTime(StateError):
-    """Training was stopped at its longest time before it had written an adapter."""
+    """Training reached its time limit before it wrote an adapter."""
 
-    advice = "Raise max_training_seconds in cdk.json and deploy, or train on less text or for fewer epochs."
+    advice = "Raise max_training_seconds in cdk.json and run make deploy, or train on less text or for fewer epochs."
 
 
 class TrainingFailed(StateError):
-    """The training job failed, or somebody stopped it. The cause repeats SageMaker's reason."""
+    """The training job failed or was stopped. The cause repeats SageMaker's reason."""
 
-    advice = "Read the log of the training job, then start a new execution, which trains from the beginning, or with adapterUri where the cause names an adapter."
+    advice = "Correct the problem that the cause or the training job's log names, then start a new execution. If the cause names an adapter, pass it as adapterUri; otherwise training starts from the beginning."
 
 
 class EndpointFailed(StateError):
-    """The endpoint did not come into service. The cause repeats SageMaker's reason."""
+    """The endpoint did not reach the status InService. The cause repeats SageMaker's reason."""
 
-    advice = "Read the log of the endpoint, then start again with the adapterUri that the cause names."
+    advice = "Correct the problem that the cause or the endpoint's log names, then start a new execution with the adapterUri from the cause."
 
 
 class ExtensionRefused(CaptuneError):
-    """The endpoint of a run cannot be kept for longer: it is not kept now, or as long as any may be."""
+    """The run's endpoint cannot be extended: it is not kept now, or has reached the longest time."""
 
     when = RUNNING
-    advice = "Let it end, and start another one with captune serve RUN."
+    advice = "Wait until it ends, then start another endpoint with captune serve RUN."
 
 
 class AdapterNotServed(CaptuneError):
-    """The answer came from another model than the one requested, or the fine-tuned model answered as the base model does."""
+    """The endpoint answered with another model than requested, or the fine-tuned answers equal the base model's."""
 
     when = RUNNING
-    advice = "Leave hosting_image empty or set it to an image that routes requests, deploy, and serve the adapter with adapterUri."
+    advice = "Empty hosting_image in cdk.json, or set it to an image that routes requests. Run make deploy, then start a new execution with the adapter as adapterUri."
 
 
 class EndpointAnsweredBadly(CaptuneError):
-    """The endpoint answered with an error or in an unexpected form."""
+    """The endpoint answered with an error, or in an unexpected format."""
 
     when = RUNNING
-    advice = "Read the log of the endpoint, then start a new execution."
+    advice = "Correct the problem that the cause or the endpoint's log names, then start a new execution with the adapter as adapterUri."
 
 
 class ReportIncomplete(CaptuneError):
-    """What the report is made from is missing or damaged."""
+    """A file that the report needs is missing or damaged."""
 
     when = RUNNING
-    advice = (
-        "Look for the missing file under the run's prefix in the bucket, or correct the pattern that the cause names."
-    )
+    advice = "Restore the file under the run's prefix in the bucket, or correct the pattern that the cause names. Then start a new execution."
 
 
 class ServiceUnreachable(CaptuneError):
-    """An AWS service did not answer after many attempts."""
+    """An AWS service did not answer after several attempts."""
 
     when = RUNNING
-    advice = "Start the execution again later. Nothing of this run goes on billing."
+    advice = "Start a new execution later. This run leaves no billable resources."
 
 
 class BudgetAlarm(StateError):
     """The account's spending reached the budget, so the kill switch stopped every run (the execution is aborted)."""
 
-    advice = "Look at the bill, undo and reset the budget action, and start a new execution."
+    advice = "Check the bill, undo and reset the budget action in the Budgets console, and start a new execution."
 
 
 class DeadlineReached(StateError):
-    """The run reached its deadline, or its tear-down was started by hand (the execution is aborted)."""
+    """The run reached its deadline, or its teardown was started by hand (the execution is aborted)."""
 
     advice = (
-        "See in the console where the time went; raise endpoint_deadline_minutes if the endpoint was slow. adapterUri serves what lies "
-        "under training/ of the run."
+        "Find the slow state in the Step Functions console. If it is the endpoint, raise endpoint_deadline_minutes in cdk.json and run make deploy. "
+        "To use an adapter under the run's training/ folder, pass it as adapterUri."
     )
 
 
 class ReportDamaged(CaptuneError):
-    """A file that the last report is made from is damaged. The cost is settled all the same."""
+    """A file that the final report needs is damaged. The actual cost is recorded in the ledger."""
 
     when = REMOVED
-    advice = "The answers lie under answers/ of the run, and the bucket keeps earlier versions of the file that the cause names."
+    advice = "Restore an earlier version of the file that the cause names in the S3 console. The answers are in the run's answers/ folder."
 
 
-# What Step Functions itself says, with a cause that names no fix.
+# Step Functions' own errors and statuses, whose causes name no fix.
 OF_STATUSES = {
-    "States.Runtime": "Step Functions could not run a state. If the cause names InstancePreferences or InstancePools, which a list of instance types needs, "
-    "name one type in training_instance_type and hosting_instance_type (cdk.json) and deploy. Otherwise read the state in the console.",
-    "States.Timeout": "A state took longer than it may. See which one in the console, then start a new execution.",
-    "TIMED_OUT": "The execution took longer than it may. See in the console where the time went.",
-    "UNKNOWN": "Step Functions keeps an execution for 90 days and has none of this name any more. The cost is settled; start a new execution.",
-    "ABORTED": "The execution was stopped on purpose. Start a new one when you are ready.",
+    "States.Runtime": "Step Functions could not run a state. If the cause names InstancePreferences or InstancePools, which a list of instance types needs, set "
+    "one type in training_instance_type and hosting_instance_type in cdk.json, and run make deploy. Otherwise read the state in the console.",
+    "States.Timeout": "A state exceeded its time limit. Find it in the Step Functions console, then start a new execution.",
+    "TIMED_OUT": "The execution exceeded its time limit. Find the slow state in the Step Functions console, then start a new execution.",
+    "UNKNOWN": "Step Functions keeps an execution for 90 days, and no longer lists this one. Its actual cost is recorded; start a new execution.",
+    "ABORTED": "The execution was stopped by hand. Start a new one when you are ready.",
 }
 
 

@@ -122,17 +122,17 @@ def _choosing(shape: Shape, card: Card | None, tokens: int) -> tuple[Phase, ...]
     if not tokens:
         return ()
     seconds = math.ceil(SCALES * tokens / (SCORING_SPEED * _of_one(speed, shape))) if speed else None
-    source = f"reckoned: {SCALES} scales, {SCORING_SPEED:g} times as fast as learning"
+    source = f"computed: {SCALES} scales, {SCORING_SPEED:g} times as fast as training"
     return (Phase("choose the scale", seconds, source),)
 
 
 def _learning(shape: Shape, card: Card | None, tokens: int, cards: int, sequences: int) -> Phase:
     speed = _speed_of(card)
     if speed is None:
-        return Phase(LEARN, None, f"no speed is known for {card.name if card else 'this instance type'}")
+        return Phase(LEARN, None, f"no measured speed for {card.name if card else 'this instance type'}")
     times = speed_up(cards, sequences)
     seconds = round(tokens / (times * _of_one(speed, shape)))
-    shared = "" if cards == 1 else f", on {cards} cards, without loss {times:g} times as fast in steps of {sequences}"
+    shared = "" if cards == 1 else f", on {cards} GPUs, ideally {times:g} times as fast in steps of {sequences}"
     scaled = "" if shape.parameters == speed.parameters else ", in proportion to the parameters"
     return Phase(LEARN, seconds, f"{speed.source}{scaled}{shared}")
 

@@ -154,7 +154,9 @@ class _Reader:
         """The record of a row. Raises _Fault."""
         group, identifier = self._label(row, GROUP), self._label(row, ID) or f"{self._prefix}-{number:04d}"
         if self._grouped and not group:
-            raise _Fault(f"has no text in `{self._names[GROUP]}`, by which records are kept on one side of the split")
+            raise _Fault(
+                f"has no text in `{self._names[GROUP]}`: name its group, so that related records are not split between training and held-out"
+            )
         named: dict[str, Any] = {"group": group or identifier, "named_group": bool(group), "line": number}
         if self._talks:
             return Record(identifier, **named, turns=self._turns(row.get(self._names[MESSAGES])))
@@ -177,25 +179,23 @@ class _Reader:
         for place, message in enumerate(messages, 1):
             role = message.get("role") if isinstance(message, dict) else None
             if not isinstance(role, str):
-                raise _Fault(f"has a message without a role (message {place}); it is one of {', '.join(ROLES)}")
+                raise _Fault(f"has a message without a role (message {place}): use one of {', '.join(ROLES)}")
             if role not in ROLES:
-                raise _Fault(
-                    f"has the role {self._show(role)} in message {place}; it must be one of {', '.join(ROLES)}"
-                )
+                raise _Fault(f"has the role {self._show(role)} in message {place}: use one of {', '.join(ROLES)}")
             if not (text := words(message.get("content"))):
                 raise _Fault(f"has no text in message {place} ({role})")
             before = turns[-1][0] if turns else ""
             if role == SYSTEM and before:
-                raise _Fault(f"has a system message in place {place}; it can only be the first")
+                raise _Fault(f"has a system message in place {place}: move it to the first place")
             if role == ASSISTANT and before in ("", SYSTEM):
-                raise _Fault("begins with the assistant: the user must be first")
+                raise _Fault("begins with the assistant: start with the user")
             if (role == ASSISTANT) != (before == USER) and role != SYSTEM:
                 raise _Fault(
-                    f"has two turns of one side in a row (message {place}): user and assistant must take turns, the user first"
+                    f"has two turns of one side in a row (message {place}): alternate user and assistant, the user first"
                 )
             turns.append((role, text.strip()))
         if turns[-1][0] != ASSISTANT:
-            raise _Fault("ends without an answer: the last message must be the assistant's")
+            raise _Fault("ends without an answer: end with a message of the assistant")
         return tuple(turns)
 
 
@@ -216,9 +216,7 @@ def json_lines(text: str) -> Iterator[tuple[int, Row]]:
 def not_json(error: ValueError) -> str:
     """What is wrong with a line that is not JSON, and where in it."""
     why, column = getattr(error, "msg", str(error)).partition(";")[0].strip(), getattr(error, "colno", None)
-    comma = (
-        "; look for a comma too many" if why.startswith(("Expecting value", "Illegal trailing", "Extra data")) else ""
-    )
+    comma = "; look for an extra comma" if why.startswith(("Expecting value", "Illegal trailing", "Extra data")) else ""
     return f"is not JSON ({why}{f' character {column}' if why.endswith(' at') else f' at character {column}' if column else ''}{comma})"
 
 
@@ -227,5 +225,5 @@ def as_row(value: Any) -> Row:
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
-        return "has half of a surrogate pair, which no UTF-8 text can hold"
+        return "has half of a surrogate pair, which is not valid UTF-8"
     return value if isinstance(value, dict) else "is not a JSON object"

@@ -136,8 +136,8 @@ class TrainingSettings:
 
     epochs: int = setting(
         1,  # what a second one adds is often the corpus's manner of writing
-        whole(1, 50, "passes over the corpus"),
-        "passes over the corpus; three made the model [far worse on text by others](verdict.md#the-rule)",
+        whole(1, 50, "epochs"),
+        "epochs of training; three made the model [far worse on the external test set](verdict.md#the-rule)",
     )
     seed: int = setting(42, whole(0, 2**31 - 1), "of training and sampling")
     sequence_length: int = setting(
@@ -146,7 +146,7 @@ class TrainingSettings:
         "tokens of a training sequence",
     )
     learning_rate: float | Auto = setting(
-        AUTO, auto_or_number(1e-7, 1.0, "0.0003"), "peak learning rate; `auto` takes it from the model's width"
+        AUTO, auto_or_number(1e-7, 1.0, "0.0003"), "peak learning rate; `auto` computes it from the model's width"
     )
     lora_rank: int = setting(
         16,  # as good as 256 on corpora of this size, at a sixteenth of the memory
@@ -156,17 +156,17 @@ class TrainingSettings:
     adapter_scale: float | Auto = setting(
         AUTO,
         auto_or_number(0.05, 1.0, "0.6"),
-        "factor that the trained adapter is multiplied by; `auto` measures which is best ([how](recipe.md#adapter-scale))",
+        "factor of the trained adapter; `auto` measures the best one ([how](recipe.md#adapter-scale))",
     )
     checkpoint_minutes: int = setting(
         10,
         whole(0, 60, "minutes"),
-        "between two checkpoints: what an interruption may cost at most; 0 writes one at a stop signal only",
+        "minutes between checkpoints, the most that an interruption loses; 0 writes one only at a stop signal",
     )
     long_records: str = setting(
         "split",
         choice(("split", REFUSE)),
-        "[records](your-own-data.md#records-questions-with-answers-tables-conversations) longer than `sequence_length` are split, or the run is refused",
+        "[records](your-own-data.md#records-questions-with-answers-tables-conversations) longer than `sequence_length` are split, or the run stops with an error",
     )
     document_order: str = setting(
         AUTO,  # the script shuffles then, for only Preflight knows whose text it is
@@ -187,26 +187,26 @@ class PreflightSettings(TrainingSettings):
     training_instance_count: int = setting(
         1,
         whole(1, 4, "instances"),  # a step learns from four sequences at most, so that more would only wait
-        "[instances that train together](#train-on-several-gpus): less time, the same result; reservation and bill are multiplied by it",
+        "[instances that train together](#train-on-several-gpus): less time, the same result, and a multiple of the cost",
     )
     max_training_seconds: int = setting(
         7200,
         whole(1800, 21600, "seconds"),  # the least of lambdas/common/pricing/durations.py
-        "the longest training job, including pulling its image and loading",
+        "time limit of the training job, including pulling its image and loading",
     )
     spot: bool = setting(
         False,
         switch("true trains on spot instances"),
-        "trains on [spot instances](#train-on-spot-instances), which cost less and may be taken away",
+        "trains on [spot instances](#train-on-spot-instances), which cost less and may be interrupted",
     )
     endpoint_deadline_minutes: int = setting(
         60,
         whole(35, 240, "minutes"),  # the least of lambdas/common/pricing/durations.py
-        "the longest life of the endpoint, including 10 to 15 minutes of loading and the wait for an instance",
+        "time limit of the endpoint, including 10 to 15 minutes of loading and the wait for an instance",
     )
     accept_eula: bool = setting(
         False,
-        switch("true says that you have read and accept the licence of the base model"),
+        switch("true means that you have read and accept the licence of the base model"),
         "you have read and accept the base model's licence",
     )
     samples_per_prompt: int = setting(
@@ -217,10 +217,10 @@ class PreflightSettings(TrainingSettings):
     corpus_words: int = setting(
         0,
         whole(0, 10_000_000, "words"),
-        "0 trains on the whole corpus; otherwise on whole documents from all over it, about this many words, and measures half as many of the domain's held-out text",
+        "0 trains on the whole corpus; a number trains on a sample of whole documents with about this many words, and measures half as many held-out words",
     )
     accept_lost_ledger: str = setting(
         "",
         empty_or(_MONTH, "write one month such as 2026-11, or leave it empty", "a month such as `2026-11`"),
-        "gives that month its whole cap again although its ledger was lost (`LedgerLost`)",
+        "gives that month its full cap again although its ledger was lost (`LedgerLost`)",
     )

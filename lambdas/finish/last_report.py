@@ -35,7 +35,9 @@ def write(storage: Storage, prefix: str, record: Record) -> tuple[Summary, list[
         return settled, render.write(storage, prefix, settled)
     except _NOT_OF_THE_FORM as error:
         # The message of a decoder may repeat what it could not read.
-        raise ReportDamaged(f"{name} is damaged ({f'{type(error).__name__}: {error}'[:200]})") from error
+        raise ReportDamaged(
+            f"{name} is damaged ({f'{type(error).__name__}: {error}'[:200]}). Restore an earlier version in the S3 console."
+        ) from error
 
 
 def _reported(storage: Storage, prefix: str, record: Record) -> Summary | None:
@@ -44,7 +46,7 @@ def _reported(storage: Storage, prefix: str, record: Record) -> Summary | None:
     if found is not None and found["execution_arn"] == record["executionArn"]:
         return found
     if record["status"] == "SUCCEEDED":
-        raise LookupError("there is none of this execution, though it succeeded")
+        raise LookupError("it is missing, although the execution succeeded")
     return None
 
 

@@ -88,7 +88,7 @@ class PreflightResult:
         try:
             return step()
         except errors.ServiceUnreachable:
-            # Nothing to mend: the state machine tries again.
+            # Not a fault of the input: the state machine tries again.
             raise
         except errors.CaptuneError as fault:
             self.faults.append(fault)
@@ -104,7 +104,7 @@ def run(context: Context) -> PreflightResult:
         raise result.faults[0]
     if result.faults:
         text = " ".join(f"({number}) {type(fault).__name__}: {fault}" for number, fault in enumerate(result.faults, 1))
-        raise type(result.faults[0])(f"{len(result.faults)} things to mend before this run can start. {text}")
+        raise type(result.faults[0])(f"Fix {len(result.faults)} problems, then start a new execution. {text}")
     return result
 
 
@@ -122,8 +122,8 @@ def execution_input(context: Context, result: PreflightResult) -> None:
     result.spot = result.trains and (settings.spot if result.request.spot is None else result.request.spot)
     if result.spot and not settings.checkpoint_minutes:
         raise errors.SpotWithoutCheckpoints(
-            "A spot instance may be taken away at any moment, and without checkpoints the job would begin anew each time. Set checkpoint_minutes in "
-            'cdk.json to 10 and deploy, or start with {"spot": false}.'
+            "checkpoint_minutes is 0, so a spot job would start from the beginning after each interruption. Set checkpoint_minutes in "
+            'cdk.json to 10 and run make deploy, or start an execution with {"spot": false}.'
         )
 
 
@@ -131,8 +131,8 @@ def guards(context: Context, result: PreflightResult) -> None:
     """Whether what ends a run is deployed and on. Raises GuardrailMissing."""
     if missing := guardrail.missing(context.client("events"), context.client("sns"), context.guards):
         raise errors.GuardrailMissing(
-            f"This run would not be ended and settled as promised: {'; '.join(missing)}. Run make deploy until the stack Captune-Guardrail is there, and where somebody "
-            "changed it by hand: make deploy ARGS=--revert-drift. captune check says what stands in the way."
+            f"A safeguard of this run is missing: {'; '.join(missing)}. Run make deploy, which creates the stack Captune-Guardrail. If it was changed by hand, run "
+            "make deploy ARGS=--revert-drift. If that fails, run captune check."
         )
 
 
@@ -148,9 +148,9 @@ def licence(context: AccountContext, result: PreflightResult) -> str:
     base = context.settings.base_model
     if base.requires_eula and not context.settings.accept_eula:
         raise errors.EulaNotAccepted(
-            f"{base.name} is licensed by {base.licensor}. Read the licence at {base.eula_uri}, then set accept_eula to true in cdk.json and deploy again."
+            f"You have not accepted the licence of {base.name} by {base.licensor}. Read it at {base.eula_uri}, then set accept_eula to true in cdk.json and run make deploy."
         )
-    return f"that of {base.name} {'is accepted in the settings' if base.requires_eula else 'needs no acceptance here'}"
+    return f"{base.name}: {'accepted in the settings' if base.requires_eula else 'no acceptance needed'}"
 
 
 def base_weights(context: AccountContext, result: PreflightResult) -> str:
@@ -170,13 +170,13 @@ def jumpstart_hub(context: AccountContext, result: PreflightResult) -> str:
     """What JumpStart's hub says of the model, once its licence is accepted: warnings at most."""
     base = context.settings.base_model
     if base.own_weights or not base.hub_name:
-        return "is not asked about weights of your own"
+        return "not needed for your own weights"
     if base.requires_eula and not context.settings.accept_eula:
-        return "is asked once the licence is accepted"
+        return "checked once you accept the licence"
     has_template, warnings = weights.in_hub(context.brisk_client("sagemaker"), base)
     result.model = replace(result.model, has_chat_template=has_template)
     result.warnings += warnings
-    return f"says nothing against {base.name} at {base.weights_uri}"
+    return f"no objection to {base.name} at {base.weights_uri}"
 
 
 def texts(context: Context, result: PreflightResult) -> None:
@@ -222,8 +222,8 @@ def container_images(context: AccountContext, result: PreflightResult) -> str:
     result.warnings += [warning for _, warning in looked if warning]
     if problems := [problem for problem, _ in looked if problem]:
         raise errors.ImageNotFound(
-            f"SageMaker could not pull a container image: {'; '.join(problems)}. Deploy a newer version of this project, or set hosting_image in cdk.json to an "
-            "image that exists and deploy."
+            f"SageMaker could not pull a container image: {'; '.join(problems)}. Update Captune (git pull), or correct hosting_image in cdk.json, and run "
+            "make deploy."
         )
     return " and ".join(address.rpartition("/")[2] for address in needed)
 
@@ -233,7 +233,7 @@ def leftovers(context: Context, result: PreflightResult) -> None:
     result.others = other_runs.runs_in_flight(context.ledger, result.run)
     if left := other_runs.leftovers(context.client("sagemaker"), context.ledger, context.now):
         raise errors.LeftoversFound(
-            f"An earlier run left {', '.join(left[:5])}, which may bill. The sweeper removes leftovers every quarter of an hour. To remove them now, delete them in the "
+            f"An earlier run left billable resources: {', '.join(left[:5])}. Wait a quarter of an hour for the sweeper to remove them. Or delete them in the "
             'SageMaker console, or start the TearDown state machine with {"runName": "captune-…"}.'
         )
 
@@ -281,8 +281,8 @@ def money_left(context: Context, result: PreflightResult) -> None:
     )
     if allowance.clamped:
         result.warnings.append(
-            f"What is left of the month's cap shortened this run: at most {allowance.training_seconds // 60} minutes of training and "
-            f"{allowance.deadline_seconds // 60} of endpoint. Training that ends early learns less."
+            f"The remaining budget shortens this run to at most {allowance.training_seconds // 60} minutes of training and "
+            f"{allowance.deadline_seconds // 60} of endpoint. Training that stops early learns less."
         )
 
 

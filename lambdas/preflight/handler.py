@@ -22,7 +22,7 @@ def handle(event: PreflightEvent, context: Any) -> Plan:
     refuse_another_deployment(event.get("definitionVersion"))
     settings = RunSettings.from_json(required("SETTINGS_JSON"))
     ledger, cap_cents, moment = Ledger(client("dynamodb"), required("LEDGER_TABLE")), int(required("CAP_CENTS")), now()
-    with reaching("The count of this month's executions"):
+    with reaching("Counting this month's executions"):
         # Before anything that takes time or money: a loop of executions that are refused has to end somewhere.
         ledger.count_start(month_of(moment), costs.looks_bound(cap_cents))
     storage, guards = Storage(client("s3"), required("BUCKET_NAME")), Guards.deployed()

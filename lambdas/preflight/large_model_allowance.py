@@ -22,8 +22,8 @@ def allow(ledger: Ledger, cap_cents: int, model: Model, wanted: money.Wanted, no
     seconds = allowance.training_seconds - longer
     if seconds < min(MINIMUM_TRAINING_SECONDS, wanted.training_seconds):
         raise BudgetExceeded(
-            f"What is left of the month's cap pays for {seconds} seconds of training beside the download of "
-            f"{model.downloaded_bytes / 1e9:.0f} GB of weights, and the shortest useful training takes {MINIMUM_TRAINING_SECONDS}. "
-            "Wait for the next month, raise budget_usd and deploy, or choose a smaller base_model."
+            f"After the download of {model.downloaded_bytes / 1e9:.0f} GB of weights, the remaining budget covers {max(0, seconds)} seconds of training; "
+            f"the shortest useful training takes {MINIMUM_TRAINING_SECONDS}. Wait for the next month, or raise budget_usd or choose a smaller base_model "
+            "in cdk.json and run make deploy."
         )
     return replace(allowance, training_seconds=seconds)

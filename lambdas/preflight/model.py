@@ -67,18 +67,18 @@ def refuse_what_cannot_fit(
         memory = training_memory(model.shape, rank, length, card)
         if not memory.fits:
             problems.append(
-                f"to be trained it needs about {memory.needed_bytes / 1e9:.1f} GB on each card even on 4-bit weights, and the {card.name} in {kind} has "
+                f"training needs about {memory.needed_bytes / 1e9:.1f} GB on each GPU even with 4-bit weights, and the {card.name} in {kind} has "
                 f"{card.gigabytes} GB"
             )
         elif memory.quantised:
             warnings.append(
-                f"On {kind} {model.name} fits in 4 bits only: it is trained and measured so, and served in 16 bits."
+                f"On {kind}, {model.name} fits only in 4 bits: the run trains and measures it in 4 bits, and serves it in 16 bits."
             )
     for kind, card in _with_cards(hosting):
         if served > card.served_bytes:
             problems.append(
-                f"to be served in 16 bits beside its adapter it needs about {served / 1e9:.1f} GB, and the server may use "
-                f"{card.served_bytes / 1e9:.1f} GB where the {card.name} in {kind} has {card.gigabytes} GB"
+                f"serving it in 16 bits with its adapter needs about {served / 1e9:.1f} GB, and the server may use "
+                f"{card.served_bytes / 1e9:.1f} of the {card.gigabytes} GB of the {card.name} in {kind}"
             )
     if not problems:
         return warnings
@@ -87,12 +87,12 @@ def refuse_what_cannot_fit(
         for card in sorted(CARDS.values(), key=lambda card: card.gigabytes)
         if served <= card.served_bytes and training_memory(model.shape, rank, length, card).fits
     ]
-    would = "No GPU of SageMaker holds it: choose a smaller base_model."
+    would = "No GPU of SageMaker is large enough: choose a smaller base_model in cdk.json and run make deploy."
     if fitting:
-        would = f"What would do: {', '.join(fitting[:2])}. Set training_instance_type and hosting_instance_type and deploy, or choose a smaller base_model."
+        would = f"Set training_instance_type and hosting_instance_type to {' or '.join(fitting[:2])} or choose a smaller base_model, and run make deploy."
     raise ModelDoesNotFit(
         f"{model.name} with {model.parameters / 1e9:.1f} billion parameters does not fit: {'; '.join(problems)}. {would} "
-        "Training copies the model to each card and the server uses one, so a larger size of a family, or more instances, give it no more room."
+        "More GPUs or instances do not help: training copies the model to each GPU, and the server uses one."
     )
 
 
@@ -112,9 +112,8 @@ def idle_cards(settings: RunSettings, training: Sequence[str], tokens: int) -> l
         )
         if cards > enough:
             found.append(
-                f"{settings.training_instance_count} x {kind} have {cards} cards. A step of a run over so much text learns from {learns}, and a card takes whole "
-                f"ones: {enough} card{'s are' if enough > 1 else ' is'} as fast, and the others are paid for all the same. Lower training_instance_count, or "
-                "choose a smaller size."
+                f"{settings.training_instance_count} x {kind} have {cards} GPUs, but a training step of this run has {learns} to divide among them: {enough} "
+                f"GPU{'s are' if enough > 1 else ' is'} as fast, and you pay for the idle ones. Lower training_instance_count, or choose a smaller instance size."
             )
     return found
 

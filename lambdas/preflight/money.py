@@ -118,8 +118,8 @@ def allow(ledger: Ledger, cap_cents: int, wanted: Wanted, now: datetime) -> Allo
     least = cost(least_training_seconds, MINIMUM_DEADLINE_SECONDS)
     if least.cents > left:
         raise BudgetExceeded(
-            f"{dollars(max(0, left))} of the cap's {dollars(cap_cents)} for runs is left in {' and '.join(months)}, and the shortest useful run may cost "
-            f"{dollars(least.cents)}: {dollars(least.cents - left)} is missing. {way_out(least.cents, cap_cents, committed)}"
+            f"The shortest useful run may cost {dollars(least.cents)}, but {dollars(max(0, left))} of the cap's {dollars(cap_cents)} for runs is left in "
+            f"{' and '.join(months)}: {dollars(least.cents - left)} is missing. {way_out(least.cents, cap_cents, committed)}"
             f"{damage_note(ledger.damaged(months))}"
         )
     training_seconds, deadline_seconds = wanted.training_seconds, wanted.deadline_seconds

@@ -70,11 +70,9 @@ def _are_columns(value: Any) -> TypeGuard[Mapping[str, str]]:
 
 
 SWITCH = Rule("be true or false", lambda value: isinstance(value, bool))
-NAMES = Rule(
-    f"say what columns of the records are called, {{{', '.join(f'{key}: …' for key in COLUMNS)}}}", _are_columns
-)
+NAMES = Rule(f"map names to the columns of your records, {{{', '.join(f'{key}: …' for key in COLUMNS)}}}", _are_columns)
 ADAPTER = Rule(
-    f"be the folder in which an earlier run has left its adapter, {run_folder.adapter_uri('BUCKET', 'RUN', 'JOB')}",
+    f"be the address of an earlier run's adapter, {run_folder.adapter_uri('BUCKET', 'RUN', 'JOB')}",
     lambda value: _is_text(value) and run_folder.ADAPTER_URI.fullmatch(value) is not None,
 )
 
@@ -96,15 +94,15 @@ class Request:
     )
     held_out: str | None = _key(
         "heldOut", None, _file(".txt", *ENDINGS), {"corpus": "corpora/mine.txt", "heldOut": "corpora/held.txt"},
-        "measures on this file of yours; without it a part of the corpus is held out",
+        "measures on this file; without it, a part of the corpus is held out",
     )
     columns: Mapping[str, str] = _key(
         "columns", {}, NAMES, {"corpus": "corpora/mine.csv", "columns": {"prompt": "question", "completion": "answer"}},
-        "what the columns of your records are called: `prompt`, `completion`, `group`, `id`, `messages`, `text`",
+        "the names of the columns in your records: `prompt`, `completion`, `group`, `id`, `messages`, `text`",
     )
     held_outside: str | None = _key(
         "heldOutside", None, _or_none(_file(".txt", *ENDINGS)), {"heldOutside": "corpora/others.jsonl"},
-        "measures on [text by others](your-own-data.md#text-by-others) too; `\"none\"`: also not on what was deployed; not with `adapterUri`",
+        "measures on an [external test set](your-own-data.md) too; `\"none\"` omits the deployed one as well; not with `adapterUri`",
     )
     prompts: str | None = _key(
         "prompts", None, _file(".jsonl"), {"prompts": "corpora/prompts.jsonl"},
@@ -112,14 +110,14 @@ class Request:
     )
     smoke: bool = _key(
         "smoke", False, SWITCH, {"smoke": True},
-        "the shortest run that makes every AWS call: one training step, four prompts",
+        "the shortest run with every AWS call: one training step, four prompts",
     )
     spot: bool | None = _key(
         "spot", None, SWITCH, {"spot": True},
         "trains on [spot instances](#train-on-spot-instances), or on demand with `false`; not with `adapterUri`",
     )
     epochs: int | None = _key(
-        "epochs", None, _of_setting("epochs"), {"epochs": 2}, "passes over the corpus; not with `adapterUri`",
+        "epochs", None, _of_setting("epochs"), {"epochs": 2}, "epochs of training; not with `adapterUri`",
     )
     seed: int | None = _key("seed", None, _of_setting("seed"), {"seed": 7}, "of training and sampling")
     samples_per_prompt: int | None = _key(
@@ -132,7 +130,7 @@ class Request:
     )
     adapter_uri: str = _key(
         "adapterUri", "", ADAPTER, {"adapterUri": "s3://BUCKET/runs/RUN/training/JOB/output/model/"},
-        "serves what an earlier run has trained, and trains nothing",
+        "serves an earlier run's adapter, without training",
     )
     serve_only: bool = _key(
         "serveOnly", False, SWITCH,
@@ -158,11 +156,15 @@ def table() -> str:
 def parse(execution_input: Any) -> Request:
     """Reads the input of an execution. Raises InvalidInput naming every fault and its fix."""
     if not isinstance(execution_input, Mapping):
-        raise InvalidInput(f"The input must be a JSON object such as {{}}, not {type(execution_input).__name__}.")
+        raise InvalidInput(
+            f"The execution input is a {type(execution_input).__name__}, not a JSON object. Start an execution with {{}}, which uses every default."
+        )
     asked = {key: value for key, value in execution_input.items() if key != _IGNORED}
     if faults := list(_faults(asked)):
         shown = listed(faults, _SHOWN_FAULTS, "; ")
-        raise InvalidInput(f"The execution input was refused: {shown}. An input of {{}} uses every default.")
+        raise InvalidInput(
+            f"The execution input is invalid: {shown}. Correct it, and start a new execution; {{}} uses every default."
+        )
     given = {_FIELDS[key].name: value for key, value in asked.items()}
     if "adapter_uri" in given:
         given["adapter_uri"] = f"{given['adapter_uri'].removesuffix('/')}/"
@@ -185,24 +187,23 @@ def _together(given: Mapping[str, Any]) -> Iterator[str]:
     if _are_columns(columns):
         called = {columns.get(column, column) for column in (PROMPT, COMPLETION)}
         if len(set(columns.values())) < len(columns) or len(called) < 2:
-            yield f"`columns` names one column for two things ({PROMPT} and {COMPLETION} are called so where it gives no other name)"
+            yield f"`columns` maps two names to one column: give each its own (defaults: {PROMPT} and {COMPLETION})"
         elif not forms.are_rows(str(corpus)):
-            yield "`columns` belongs to a corpus with columns, such as .jsonl or .csv: give `corpus` too, or leave it out"
+            yield "`columns` needs a corpus with columns, such as .jsonl or .csv: add `corpus`, or omit it"
     if "heldOut" in given and "corpus" not in given:
-        yield "`heldOut` belongs to a corpus of your own: give `corpus` too, or leave both out"
+        yield "`heldOut` needs your own corpus: add `corpus`, or omit both"
     if given.get("serveOnly") is True:
         for key in [key for key in _SERVED_WITH if not given.get(key)]:
-            yield f"`serveOnly` keeps the endpoint of an earlier run for some minutes: give `{key}` too, or leave it out"
+            yield f"`serveOnly` needs `{key}`: add it, or omit `serveOnly`"
         for key in [key for key in given if key in _FIELDS and key not in ("serveOnly", *_SERVED_WITH)]:
-            yield f"`{key}` says what to train or to ask, and `serveOnly` that neither is done: give one of them"
+            yield f"`{key}` has no effect with `serveOnly`, which neither trains nor asks prompts: omit one of them"
     if "adapterUri" not in given:
         return
     for key in [key for key in ("epochs", "spot") if key in given]:
-        yield f"`{key}` says how to train, and `adapterUri` that nothing is trained: give one of them"
+        yield f"`{key}` has no effect with `adapterUri`, which does not train: omit one of them"
     if "heldOutside" in given:
         yield (
-            "`heldOutside` is measured while a run trains, and `adapterUri` says that nothing is trained: the report shows what the earlier run measured. "
-            "Leave one of them out"
+            "`heldOutside` is measured during training, and `adapterUri` does not train (the report shows the earlier run's figures): omit one of them"
         )
 
 

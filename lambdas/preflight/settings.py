@@ -50,5 +50,5 @@ class RunSettings(PreflightSettings):
             return cls(**{**values, **given, "base_model": BaseModel(**{**model, "shape": Shape(**model["shape"])})})
         except (ValueError, KeyError, TypeError) as error:
             raise MisconfiguredFunction(
-                f"SETTINGS_JSON is not what this code reads ({error}); deploy the stacks again"
+                f"The variable SETTINGS_JSON of this function does not match its code ({error}). Run make deploy."
             ) from None

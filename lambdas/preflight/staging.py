@@ -25,7 +25,7 @@ from preflight.texts.training import Material
 # Prompts of a smoke run: the starters stand first in the project's files.
 SMOKE_PROMPTS = 4
 # What the trial model points to in place of the adapter, which does not exist yet: SageMaker looks whether there is something.
-_PLACEHOLDER = '{"note": "In place of the adapter while hosting is tried. It is never loaded."}'
+_PLACEHOLDER = '{"note": "Placeholder for the adapter while Captune tries hosting. It is never loaded."}'
 # Training reads records with Preflight's own reader, plans its memory as Preflight does, and finds words as Preflight does.
 SHARED = {
     f"common/{path.name}": path.read_bytes()
@@ -43,9 +43,9 @@ def asset(s3: Any, name: str) -> dict[str, bytes]:
         if error_code(error) != "AccessDenied" and not is_missing(error) and not error_code(error).startswith("KMS."):
             raise
         raise AssetUnreadable(
-            f"The deployed file s3://{bucket}/{key} may not be read ({error_code(error)}: {error_message(error)}). Where cdk bootstrap was given a "
-            "KMS key of yours, the policy of that key must let the roles of this account decrypt through S3 (kms:Decrypt with kms:ViaService "
-            "s3.REGION.amazonaws.com), as the key that cdk bootstrap --bootstrap-customer-key makes does. Where the file was deleted, make deploy puts it back."
+            f"Preflight cannot read the deployed file s3://{bucket}/{key} ({error_code(error)}: {error_message(error)}). If it was deleted, run make deploy. "
+            "If you bootstrapped CDK with your own KMS key, allow kms:Decrypt for this account's roles in its policy, with kms:ViaService "
+            "s3.REGION.amazonaws.com, as the key of cdk bootstrap --bootstrap-customer-key does."
         ) from error
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
         return {entry.filename: archive.read(entry) for entry in archive.infolist() if not entry.is_dir()}

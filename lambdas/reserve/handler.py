@@ -23,8 +23,8 @@ def handle(event: Plan, context: Any) -> Reserved:
     last = budget.get("reserveBy")
     if last and moment > from_iso(last):
         raise PlanExpired(
-            f"The run was planned at {event['startedAt']} and is reserved at {moment.isoformat(timespec='seconds')}. It would last beyond "
-            f"{' and '.join(budget['months'])}, for which it was planned. Nothing was reserved: start a new execution."
+            f"The run was planned at {event['startedAt']} for {' and '.join(budget['months'])}. Reserved only now, at "
+            f"{moment.isoformat(timespec='seconds')}, it would last into the next month. No money was reserved. Start a new execution."
         )
     reservation = Reservation(
         run=event["runName"],
@@ -33,7 +33,7 @@ def handle(event: Plan, context: Any) -> Reserved:
         months=tuple(budget["months"]),
         details=budget["ledgerDetails"],
     )
-    with reaching("The reservation in the ledger"):
+    with reaching("Reserving the money in the ledger"):
         item = ledger.reserve(reservation, costs.for_runs(cap_cents), moment)
         committed = ledger.committed_cents(reservation.months[0], cap_cents) + costs.standing_cents(cap_cents)
     log("reserved", run=reservation.run, cents=reservation.cents, committed_cents=committed, cap_cents=cap_cents)

@@ -184,7 +184,9 @@ def _training_jobs(sagemaker: Any, run: str, reserved_at: datetime, until: datet
         if job is None:
             continue  # deleted since it was listed
         if job["TrainingJobStatus"] in {"InProgress", "Stopping"}:
-            raise StillRunning(f"Training job {name} is {job['TrainingJobStatus']}; its seconds are not final.")
+            raise StillRunning(
+                f"Training job {name} is {job['TrainingJobStatus']}, so its billed seconds are not final. TearDown tries again."
+            )
         start = job.get("TrainingStartTime", job["CreationTime"])
         end = max(start, job.get("TrainingEndTime", until))
         elapsed = ceil((end - start).total_seconds()) if "TrainingStartTime" in job else 0

@@ -70,7 +70,7 @@ def handle(event: tear_down.TearDownEvent, context: Any) -> tear_down.Settled:
         "unreserved": list(bill.unreserved) if bill else [],
         "leftAlone": list(event.get("leftAlone") or []),
     }
-    log("settled", run=run, status=execution.status, cost=cost, unreserved=record["unreserved"])
+    log("cost recorded", run=run, status=execution.status, cost=cost, unreserved=record["unreserved"])
     return {
         "subject": notice.subject(record),
         "message": notice.message(record),

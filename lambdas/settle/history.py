@@ -41,7 +41,7 @@ def read(step_functions: Any, execution_arn: str, told_status: str) -> Execution
         if described is None:
             return Execution(told_status)
         if described["status"] == "RUNNING":
-            raise StillRunning(f"Execution {execution_arn} is still RUNNING; what it creates is not known yet.")
+            raise StillRunning(f"Execution {execution_arn} is still RUNNING and may create more. TearDown tries again.")
         return _with_history(step_functions, execution_arn, described)
 
 

@@ -23,7 +23,7 @@ def handle(event: Plan, context: Any) -> Staged:
     A second call writes nothing, even if the user's files have changed since.
     """
     storage = Storage(client("s3"), required("BUCKET_NAME"))
-    with reaching("The copy of the run's input"):
+    with reaching("Copying the run's input"):
         _copy(storage, client("s3"), event)
     log("staged", run=event["runName"], digest=event["inputDigest"])
     return {"runName": event["runName"], "inputDigest": event["inputDigest"]}
@@ -52,14 +52,14 @@ def _read_again(storage: Storage, s3: Any, plan: Plan) -> dict[str, bytes]:
         material = staging.read_material(files, request.parse(plan["input"]))
     except (DatasetRejected, PromptsRejected) as fault:
         raise DatasetChanged(
-            f"What Preflight accepted for this run is refused now: a file was deleted or changed in between. {fault}"
+            f"A file was deleted or changed after Preflight checked it. Fix it, then start a new execution. {fault}"
         ) from fault
     assert material is not None, "where every fault is raised, what is left is whole"
     staged = staging.files(material, staging.asset(s3, "TRAINING"))
     if staging.digest(staged) != plan["inputDigest"]:
         names = [plan["input"][key] for key in ("corpus", "heldOut", "heldOutside", "prompts") if key in plan["input"]]
         raise DatasetChanged(
-            f"What this run would train on is not what Preflight has checked: {', '.join(names) or 'what is deployed'} was changed in between. "
-            "Nothing was staged and nothing was paid. Start a new execution, and leave the files alone until it trains."
+            f"{', '.join(names) or 'The deployed data'} changed after Preflight checked it. Training has not started, so it costs nothing. "
+            "Start a new execution, and do not change the files until training starts."
         )
     return staged

@@ -70,7 +70,7 @@ class Sweep:
         self.step_functions.stop_execution(
             executionArn=execution_arn,
             error="BudgetAlarm",
-            cause="The budget alarm of this project went off, so every run was stopped. docs/troubleshoot.md says how to go on.",
+            cause="The account's spending reached the budget, so the kill switch stopped every run. Follow docs/troubleshoot.md to start again.",
         )
 
     def _tear_down_each(self, runs: list[str], judge: Judge) -> list[str]:
@@ -96,7 +96,7 @@ class Sweep:
         """Makes one pass of removal over a run, by itself."""
         parts = self.sagemaker, self.step_functions, self.ledger, self.fine_tuning_arn
         outcome = Removal(run, *parts, self.clock).one_pass(_event(run, judge))
-        log("swept by itself", **outcome)
+        log("swept directly", **outcome)
 
     def _try(self, step: Callable[[], T]) -> T | None:
         """What a step answers; None when it fails."""

@@ -155,7 +155,7 @@ class Removal:
             until = min(wanted, from_iso(noted["keep_until"]))
         except Exception as error:
             # Silent, damaged or worse: what cannot be shown to have a reservation and an end is not kept.
-            log("nothing is kept", run=self.run, error=str(error))
+            log("endpoint not kept", run=self.run, error=str(error))
             return None
         return until if until > now else None
 
@@ -165,7 +165,7 @@ class Removal:
             self.step_functions.stop_execution(
                 executionArn=execution_arn,
                 error="DeadlineReached",
-                cause="The tear-down of this run began, at the deadline that its reservation allows or because its spending was stopped.",
+                cause="TearDown stopped this run: it reached the deadline of its reservation, or its spending was stopped by hand or by the budget alarm. Find the slow state in the Step Functions console.",
             )
         except (BotoCoreError, ClientError) as error:
             self._problem("the execution", error)

@@ -75,7 +75,7 @@ class Deployment:
         described = client.describe_stacks(StackName=stack.name)["Stacks"][0]
         if described["StackStatus"] != "CREATE_COMPLETE":
             raise RuntimeError(
-                f"stack {stack.name} is {described['StackStatus']}: {described.get('StackStatusReason')}"
+                f"The stack {stack.name} is {described['StackStatus']}: {described.get('StackStatusReason')}. Correct its template in stacks/."
             )
         backend = cloudformation_backends[ACCOUNT][self._clients.region]
         resources = backend.get_stack(stack.name).resource_map
@@ -131,7 +131,7 @@ class Deployment:
                 values = resource.get("Properties", {}).get("DefinitionSubstitutions", {})
                 if "WeightsUri" in values:
                     return str(values["WeightsUri"])
-        raise LookupError("no state machine of the assembly reads weights")
+        raise LookupError("No state machine of the assembly reads WeightsUri. Correct stacks/fine_tuning_stack.py.")
 
     def subscribers(self, topic_arn: str) -> list[str]:
         """The Lambda functions (ARNs) that subscribe to a topic."""

@@ -123,8 +123,10 @@ class Gateway:
                 return player(call, region, body)
             except ServiceError:
                 raise
-            except Exception as error:  # a fault of the stand-in itself must be seen, not hang the caller
-                raise ServiceError("InternalFailure", f"the stand-in failed: {error!r}") from error
+            except Exception as error:  # a fault of the simulation itself must be seen, not hang the caller
+                raise ServiceError(
+                    "InternalFailure", f"the simulated service failed: {error!r}. Report this as a bug."
+                ) from error
         turn: AbstractContextManager[Any] = nullcontext()
         if call.service in _ONE_AT_A_TIME or call.operation in _OPERATIONS_ONE_AT_A_TIME:
             turn = self._turns[call.service]

@@ -73,7 +73,7 @@ class Rights:
                 self._statements[name] += read["Statement"]
 
     def _allow(self, role: str, need: Need) -> bool:
-        """Whether a role has a right. A person at the console and the stand-in are no deployed role: they have all."""
+        """Whether a role has a permission. You at the console and the simulated services are no deployed role: they have all."""
         if role not in self._statements:
             return True
         if (role, need) not in self._known:
@@ -101,7 +101,7 @@ class Rights:
 
 
 def _refusal(call: Call, need: Need) -> ServiceError:
-    """What the service answers to a call that lacks a right."""
+    """The service's answer to a call without permission."""
     code, status = _REFUSALS.get(call.service, ("AccessDeniedException", 400))
     who = f"arn:aws:sts::{ACCOUNT}:assumed-role/{call.access_key}/rehearsal"
     return ServiceError(

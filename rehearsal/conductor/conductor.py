@@ -97,7 +97,7 @@ class Conductor:
                 self.display.say(f"\n{escape(str(refused))}")
                 return 1
             except KeyboardInterrupt:
-                self.display.say("Stopped before anything was started: nothing is left.")
+                self.display.say("Stopped before anything was started. No resource is left.")
                 return STOPPED
             except Interrupted as interrupted:
                 self._say_what_is_left(interrupted.left)
@@ -105,23 +105,21 @@ class Conductor:
             finally:
                 self._folders.clear_away()
                 if resuming.end(self.options.project, self._name):
-                    self.display.say(
-                        "Go on from the last checkpoint of the training: [bold]captune rehearse --resume[/]"
-                    )
+                    self.display.say("To continue from the last checkpoint: [bold]captune rehearse --resume[/]")
 
     def _run(self) -> int:
         model, options = self.model, self.options
         self.display.say(
-            f"Rehearsing with {model.name} ({model.parameters / 1e6:,.0f} million parameters) in place of Llama 2 7B. {model.note}"
+            f"Rehearsing with {model.name} ({model.parameters / 1e6:,.0f} million parameters) instead of Llama 2 7B. {model.note}"
         )
         if options.resumed is None and resuming.newest(options.project):
             self.display.say(
-                "An earlier rehearsal left a checkpoint. Go on from it instead: [bold]captune rehearse --resume[/]"
+                "An earlier rehearsal left a checkpoint. To continue it instead: [bold]captune rehearse --resume[/]"
             )
         engines = dict(self._engines)
         if options.server == "vllm":
             engines.setdefault("hosting", ModelHost(Vllm.on_this_machine(vllm_environment.interpreter())))
-            self.display.say("The endpoint is played by the real vLLM, built for a CPU.")
+            self.display.say("The real vLLM, built for a CPU, serves the endpoint.")
         if "training" not in engines:
             kept = resuming.begin(options.project, self._name, options.arguments, options.resumed)
             engines["training"] = TrainingHost(options.interruptions, kept)
@@ -143,7 +141,7 @@ class Conductor:
                 assembly = synthesize(options.project.absolute(), self._folders.assembly, settings)
         weights = None
         if made is not None:
-            with self.display.step("Preparing the weights, which takes half a minute once"):
+            with self.display.step("Preparing the weights (half a minute, the first time only)"):
                 weights = made.result()
         self._folders.logs.mkdir(parents=True, exist_ok=True)
         with (self._folders.logs / "training.log").open("a", encoding="utf-8") as log, Cloud(
@@ -153,7 +151,7 @@ class Conductor:
             return self._rehearse(cloud, assembly, deployed, weights)
 
     def _check_files(self, deployed: Settings) -> None:
-        """Say of a person's files what Preflight would, before anything is synthesized. Raises FilesRefused."""
+        """Check your files as Preflight does, before anything is synthesized. Raises FilesRefused."""
         options = self.options
         if not any((options.corpus, options.held_out, options.outside, options.prompts)):
             return
@@ -176,9 +174,9 @@ class Conductor:
             notes.append(f"{len(assembly.stacks())} stacks")
             left_out = ", ".join(sorted(kind.removeprefix("AWS::") for kind in deployment.unsupported))
             if left_out:
-                notes.append(f"declared but not played here: {left_out}")
+                notes.append(f"declared but not simulated: {left_out}")
         if weights and settings.weights_uri:
-            with self.display.step(f"Uploading them to {settings.weights_uri}, as a person's own"):
+            with self.display.step(f"Uploading them to {settings.weights_uri}, as your own weights"):
                 s3_folders.store(cloud.client("s3"), weights, deployment.weights_uri)
         if self.options.budget_left_cents is not None:
             files.reserve_all_but(cloud, self.options.budget_left_cents, for_runs(settings.cap_cents))
@@ -217,9 +215,7 @@ class Conductor:
         if moment is None or not cloud.leftovers()["endpoints"]:
             return
         minutes = (moment - cloud.clock()).total_seconds() / 60
-        self.display.say(
-            f"\nThe endpoint is kept for {minutes:.0f} more minutes. The rehearsal's clock moves on by them."
-        )
+        self.display.say(f"\nThe endpoint is kept for {minutes:.0f} more minutes. The rehearsal's clock skips them.")
         cloud.clock.advance(minutes=max(0.0, minutes), seconds=1)
         self._wait(cloud, execution)
 
@@ -245,7 +241,7 @@ class Conductor:
         self.display.say(f"[dim]Logs of Lambdas and training: {escape(str(self._folders.logs))}[/]")
         if not (succeeded and summary):
             if (kept := target / KEPT_ADAPTER).is_dir():
-                self.display.say(f"What was trained is in {escape(str(kept))}.")
+                self.display.say(f"The trained adapter is in {escape(str(kept))}.")
             self.display.say(f"\n[bold red]{execution.status}[/]: {escape(results.failure(execution))}")
         if self._interrupts:
             return STOPPED
@@ -276,13 +272,17 @@ class Conductor:
         assert self.execution is not None
         self.display.say(
             "\n[yellow]Stopping the execution, as Stop in the console does.[/] TearDown follows. A training job has two minutes to measure and save "
-            "what it has learned, as on AWS. Ctrl-C again leaves at once."
+            "its adapter, as on AWS. Press Ctrl-C again to leave at once."
         )
-        self._cloud.stop(self.execution, error="Stopped", cause="Stopped by a person, with Ctrl-C in the rehearsal.")
+        self._cloud.stop(
+            self.execution,
+            error="Stopped",
+            cause="You stopped the rehearsal with Ctrl-C. Start it again with captune rehearse.",
+        )
 
     def _say_what_is_left(self, left: dict[str, list[str]]) -> None:
         self.display.say(
-            "[red]Left before TearDown had ended.[/] Everything ran on this machine and ends with this program; on AWS this would be left:"
+            "[red]You left before TearDown ended.[/] Everything ran on this machine and ends with this program. On AWS these resources would be left:"
         )
         for kind, names in left.items():
             self.display.say(f"  {kind}: {escape(', '.join(names)) or 'none'}")

@@ -23,16 +23,16 @@ _PHASES = {
     "evaluate-tuned": "losses of the tuned model",
     "save": "saving the adapter",
 }
-_LOSSES = {"heldout": "held-out loss", "outside": "outside loss"}
+_LOSSES = {"heldout": "held-out loss", "outside": "external loss"}
 _SETS = {
     "heldout": "held-out documents",
-    "outside": "text by others",
-    "control": "control text",
-    "outside_shuffled": "text by others, its words shuffled",
+    "outside": "external documents",
+    "control": "retention set",
+    "outside_shuffled": "external documents, their words shuffled",
     "heldout_shuffled": "held-out documents, their words shuffled",
-    "scale": "text that chooses the scale",
+    "scale": "documents that choose the adapter scale",
     "training_text": "training text",
-    "choices": "items to choose from",
+    "choices": "multiple-choice items",
 }
 _NOT_THERE = "ResourceNotFoundException"  # what was to be removed is not there: TearDown looks for everything
 _CAUSE = 160  # letters of a failure's cause beside its state; the whole of it stands at the end
@@ -178,12 +178,12 @@ class Display:
         elif kind in _LOSSES:
             self._end_bar()
             self.say(
-                f"    {_LOSSES[kind]}, {values.get('model')} model: {values.get('loss')} nats a token ({values.get('tokens')} tokens)"
+                f"    {_LOSSES[kind]}, {values.get('model')} model: {values.get('loss')} nats per token ({values.get('tokens')} tokens)"
             )
         elif kind == "expected":
             about = duration(float(values["seconds"]))
             self.say(
-                f"    first estimate, from a second of training: the training job takes about {about} on this machine"
+                f"    first estimate, after a second of training: the training job takes about {about} on this machine"
             )
         elif kind == "resume":
             self.say(f"    training continues after step {values['step']} of {values['steps']}")

@@ -65,7 +65,7 @@ def try_place(target: Path, adapter_bytes: int) -> None:
             raise OSError(errno.ENOSPC, f"{free:,} bytes are free and {needed:,} are needed")
     except OSError as error:
         raise CannotRun(
-            f"The results cannot be kept in {folder}: {error.strerror}. Name another folder: --results FOLDER"
+            f"The results cannot be written to {folder}: {error.strerror}. Use another folder: --results FOLDER"
         ) from error
 
 
@@ -219,7 +219,7 @@ def show_rights(display: Display, cloud: Cloud) -> bool:
     cloud.events.fire_timed_rules()
     cloud.settle(timeout=_SWEEP_SECONDS)
     if not cloud.refused:
-        display.say(f"  [green]✓[/] rights: each of {cloud.calls_of_roles()} calls is one that its role may make")
+        display.say(f"  [green]✓[/] permissions: the roles allow each of {cloud.calls_of_roles()} calls")
     for refused in dict.fromkeys(cloud.refused):
-        display.say(f"  [red]✗[/] a right is missing in stacks/access: {escape(refused)}")
+        display.say(f"  [red]✗[/] a permission is missing; add it in stacks/access: {escape(refused)}")
     return not cloud.refused

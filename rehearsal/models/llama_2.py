@@ -85,7 +85,9 @@ def tokenizer(vocabulary: list[str], merges: list[str]) -> Any:
     made = LlamaTokenizer(vocab=words, merges=pairs, add_bos_token=False, model_max_length=4096)
     found = made(KNOWN_TEXT, add_special_tokens=False)["input_ids"]
     if len(made) != TOKENS or found != KNOWN_TOKENS:
-        raise CannotRun(f"{PACKAGE} {VERSION} does not hold Llama 2's vocabulary: {KNOWN_TEXT!r} is {found}.")
+        raise CannotRun(
+            f"{PACKAGE} {VERSION} does not contain Llama 2's vocabulary: {KNOWN_TEXT!r} becomes {found}. Report this as a bug."
+        )
     return made
 
 
@@ -119,12 +121,12 @@ def ensure_on_this_machine(cache: Path) -> Path:
     """The folder of 13.5 GB, where this machine has room for it. Raises as `ensure_large_model` does, and CannotRun for want of memory or disk."""
     if (free := psutil.virtual_memory().available) < LEAST_MEMORY:
         raise CannotRun(
-            f"Only {free / 1e9:.1f} GB of memory are free and {LEAST_MEMORY / 1e9:.0f} are needed. End other programs."
+            f"Only {free / 1e9:.1f} GB of memory are free, and {LEAST_MEMORY / 1e9:.0f} are needed. Close other programs."
         )
     cache.mkdir(parents=True, exist_ok=True)
     if (free := shutil.disk_usage(cache).free) < LEAST_DISK and not (cache / f"{NAME}-{FORM}").is_dir():
         raise CannotRun(
-            f"Only {free / 1e9:.1f} GB are free on the disk of {cache} and {LEAST_DISK / 1e9:.0f} are needed."
+            f"Only {free / 1e9:.1f} GB are free on the disk of {cache}, and {LEAST_DISK / 1e9:.0f} are needed. Delete other files there."
         )
     return ensure_large_model(cache)
 

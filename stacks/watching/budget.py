@@ -1,4 +1,4 @@
-"""The AWS budget: notifications, and at 100 % a deny policy on the FineTuning role.
+"""The AWS budget: notifications, and at 100% a deny policy on the FineTuning role.
 
 AWS Budgets sees costs 8 to 12 hours late. It is the second line of defence; the ledger, which is exact, is the first.
 """
@@ -21,7 +21,7 @@ _LIMIT_PERCENT = 100
 
 
 class Budget(Construct):
-    """A monthly cost budget with two topics: `warnings` for people, also of CloudWatch's alarms, `kill_switch` for 100 % actual.
+    """A monthly cost budget with two topics: `warnings` for people, also of CloudWatch's alarms, `kill_switch` for 100% actual.
 
     Two topics, because a notification gives its threshold only in its text.
     """
@@ -54,7 +54,7 @@ class Budget(Construct):
         self.deny_policy = iam.ManagedPolicy(
             self,
             "DenyNewSpending",
-            description="Captune: attached to the FineTuning role by AWS Budgets at 100 percent, and by nobody else.",
+            description="Captune: AWS Budgets attaches this policy to the FineTuning role at 100% of the budget.",
             statements=[permissions.deny_new_spending()],
         )
         self.action = self._add_action(spender)
@@ -151,9 +151,9 @@ class Budget(Construct):
         outputs = {
             "BudgetWarningsTopic": (
                 self.warnings.topic_arn,
-                "Subscribe to hear of 50, 80 and forecast 100 percent, and of every alarm",
+                "Subscribe to get budget warnings (50%, 80% and forecast 100%) and every alarm",
             ),
-            "KillSwitchTopic": (self.kill_switch.topic_arn, "Publish here to stop everything of Captune that bills"),
+            "KillSwitchTopic": (self.kill_switch.topic_arn, "Publish here to stop all runs of Captune"),
             "DenySpendingPolicyArn": (policy_arn, "The policy that AWS Budgets attaches to the FineTuning role"),
         }
         for name, (value, description) in outputs.items():

@@ -32,22 +32,20 @@ def add_dashboard(
     dashboard = cloudwatch.Dashboard(scope, "Dashboard", default_interval=Duration.days(7))
     dashboard.add_widgets(
         _graph(
-            "US dollars: set aside or spent this month, the last run, the cap",
+            "US dollars: reserved or spent this month, the last run, the cap",
             dollars,
             "US dollars",
             left_annotations=[cap],
         ),
         _graph("Fine-tuning runs", _executions(fine_tuning_arn)),
     )
-    dashboard.add_widgets(
-        _graph("Training: GPU use", hardware, "per cent"), _graph("Endpoint: requests and errors", requests)
-    )
+    dashboard.add_widgets(_graph("Training: GPU use", hardware, "%"), _graph("Endpoint: requests and errors", requests))
     # By name: a reference to their stack would be circular.
     arns = {name: Arns(Stack.of(scope)).alarm(alarm_name(name)) for name in NAMES}
     alarms = [cloudwatch.Alarm.from_alarm_arn(scope, f"Alarm-{name}", arn) for name, arn in arns.items()]
     dashboard.add_widgets(
-        _graph("Tear-downs: a failed one needs a person", _executions(tear_down_arn)),
-        cloudwatch.AlarmStatusWidget(title="Alarms: red needs a person", alarms=alarms, width=_HALF, height=_HEIGHT),
+        _graph("Teardowns: check each failed one", _executions(tear_down_arn)),
+        cloudwatch.AlarmStatusWidget(title="Alarms: check each red one", alarms=alarms, width=_HALF, height=_HEIGHT),
     )
     return dashboard
 

@@ -50,14 +50,14 @@ def test_a_delivery_is_attempted_three_times_and_its_error_is_kept(cloud: Cloud,
 @pytest.mark.parametrize(
     ("program", "message"),
     [
-        ("sys.exit('a warning of node\\ncaptune: Mend these:\\n  - epochs\\n  - seed')", "captune: Mend these:\n  - epochs\n  - seed"),
+        ("sys.exit('a warning of node\\ncaptune: Fix these:\\n  - epochs\\n  - seed')", "captune: Fix these:\n  - epochs\n  - seed"),
         ("sys.exit(os.environ['CDK_CONTEXT_JSON'])", '{"a": 1, "b": "3", "aws:cdk:bundling-stacks": []}'),
         ("raise RuntimeError('no node')", "RuntimeError: no node"),
         ("sys.exit(3)", "app.py ended with code 3"),
     ],
     ids=["all that it says of settings", "settings on top of cdk.json", "the last line of a traceback", "its code"],
 )  # fmt: skip
-def test_a_refusal_of_the_app_is_reported_in_its_own_words(program: str, message: str, tmp_path: Path) -> None:
+def test_a_rejection_of_the_app_is_reported_in_its_own_words(program: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "cdk.json").write_text('{"context": {"a": 1, "b": 2}}')
     (tmp_path / "app.py").write_text(f"import os, sys; {program}")
     with pytest.raises(SynthesisFailed) as refused:

@@ -73,12 +73,12 @@ def test_a_rehearsal_ends_with_a_report_and_nothing_left(conduct: Conduct, tmp_p
         "✓ training jobs: none", "✓ endpoints: none", "✓ schedules: none", "✓ TearDown: SUCCEEDED",
     ):  # fmt: skip
         assert expected in said
-    (calls,) = re.findall(r"✓ rights: each of (\d+) calls is one that its role may make", said)
+    (calls,) = re.findall(r"✓ permissions: the roles allow each of (\d+) cale may make", said)
     assert int(calls) > 50
     assert "\x1b[" not in said, "colours do not belong into a file"
 
 
-def test_a_right_that_a_role_lacks_is_refused_and_named(conduct: Conduct, assembly: Path, tmp_path: Path) -> None:
+def test_a_permission_that_a_role_lacks_is_rejected_and_named(conduct: Conduct, assembly: Path, tmp_path: Path) -> None:
     lacking = tmp_path / "lacking"
     shutil.copytree(assembly, lacking)
     (template,) = lacking.glob("*FineTuning.template.json")
@@ -96,7 +96,7 @@ def test_a_right_that_a_role_lacks_is_refused_and_named(conduct: Conduct, assemb
     assert "✓ TearDown: SUCCEEDED" in said
 
 
-def test_a_refused_run_says_why_and_keeps_an_earlier_runs_files(conduct: Conduct, tmp_path: Path) -> None:
+def test_a_rejected_run_says_why_and_keeps_an_earlier_runs_files(conduct: Conduct, tmp_path: Path) -> None:
     earlier = tmp_path / "results" / "mine"
     earlier.mkdir(parents=True)
     for name in ("summary.json", "fine-tuned.jsonl"):
@@ -117,7 +117,7 @@ def test_a_refused_run_says_why_and_keeps_an_earlier_runs_files(conduct: Conduct
     assert (tmp_path / "results" / "mine-earlier-1" / "fine-tuned.jsonl").is_file()
 
 
-def test_a_file_that_a_run_would_refuse_is_refused_first(conduct: Conduct, tmp_path: Path) -> None:
+def test_a_file_that_a_run_would_reject_is_rejected_first(conduct: Conduct, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("One line again.\n" * 400)
     (tmp_path / "asked.jsonl").write_text("{nope\n")
     code, said = conduct("--corpus", str(tmp_path / "mine.txt"), "--prompts", str(tmp_path / "asked.jsonl"))
@@ -188,7 +188,7 @@ def _is_lacking(*_: Path) -> Path:
     [
         ([], _is_lacking, "Linux", "cannot begin: Run: pip install it\n"),
         (["--server", "vllm"], Path, "Linux", "cannot begin: Run: pip install it\n"),
-        ([], Path, "Linux", "cannot begin: captune: Mend these:\n  - epochs\n"),
+        ([], Path, "Linux", "cannot begin: captune: Fix these:\n  - epochs\n"),
         (["--set", "training_instance_count=2"], Path, "Darwin", "cannot begin: training_instance_count=2"),
         (
             ["--set", "epochs=many"],
@@ -199,13 +199,13 @@ def _is_lacking(*_: Path) -> Path:
     ],
     ids=["no model", "no server", "settings", "several processes off Linux", "a setting of the command line"],
 )
-def test_what_a_person_has_to_change_first_is_said_before_an_account_is_made(
+def test_what_the_user_has_to_change_first_is_said_before_an_account_is_made(
     arguments: list[str], make_model: Any, system: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("platform.system", lambda: system)
     monkeypatch.setattr(vllm_environment, "interpreter", _is_lacking)
     (tmp_path / "cdk.json").write_text('{"app": "", "context": {}}')
-    (tmp_path / "app.py").write_text("import sys\nsys.exit('captune: Mend these:\\n  - epochs\\n')\n")
+    (tmp_path / "app.py").write_text("import sys\nsys.exit('captune: Fix these:\\n  - epochs\\n')\n")
     (tmp_path / "manifest.json").write_text('{"artifacts": {}}')
     shown, model = io.StringIO(), Substitute("Small Llama", 1_000_000, make_model)
     assembly = Assembly(tmp_path) if system == "Darwin" or make_model is _is_lacking else None
@@ -213,7 +213,7 @@ def test_what_a_person_has_to_change_first_is_said_before_an_account_is_made(
     code = rehearse(shown, [*arguments, "--results", str(tmp_path)], project=tmp_path, model=model, assembly=assembly)
 
     assert code == 2
-    assert "Rehearsing with Small Llama (1 million parameters) in place of Llama 2 7B." in shown.getvalue()
+    assert "Rehearsing with Small Llama (1 million parameters) instead of Llama 2 7B." in shown.getvalue()
     assert said in shown.getvalue() and "Deploying" not in shown.getvalue()
 
 

@@ -44,7 +44,7 @@ def test_a_failed_expression_of_a_task_can_be_caught(bench: Workbench, field: st
     assert bench.run(states, {}).states() == ["Ask", "Caught"]
 
 
-def test_a_parameter_that_the_api_does_not_know_is_refused(bench: Workbench) -> None:
+def test_a_parameter_that_the_api_does_not_know_is_rejected(bench: Workbench) -> None:
     execution = bench.run({"Ask": sdk("sagemaker:describeEndpoint", {"EndpointNam": "x"})})
     assert (execution.status, execution.error) == ("FAILED", "States.Runtime")
     assert "EndpointNam" in str(execution.cause)

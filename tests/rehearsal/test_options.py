@@ -173,7 +173,7 @@ def test_a_default_rehearsal_asks_some_prompts(site: Any, project: Path) -> None
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["given", "what captune external fetched"])
-def test_a_default_rehearsal_measures_a_part_of_text_by_others(
+def test_a_default_rehearsal_measures_a_part_of_external_text(
     site: Any, project: Path, tmp_path: Path, given: bool
 ) -> None:
     texts = [f"{n} of all the {'many different words ' * 212}" for n in range(56)]

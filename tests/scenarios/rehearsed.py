@@ -98,7 +98,7 @@ class RehearsedAccount:
         left = [f"left: {kind} {names}" for kind, names in self.cloud.leftovers().items() if names]
         left += [f"still running: {execution}" for execution in self.cloud.executions.running()]
         left += [f"undelivered: {one.name} {one.error}" for one in self.cloud.events.deliveries if one.error]
-        return left + [f"refused: {call}" for call in self.cloud.refused]
+        return left + [f"rejected: {call}" for call in self.cloud.refused]
 
     def role_of(self, machine: str) -> str:
         """The name of the role that a state machine acts as, by which its calls are known."""

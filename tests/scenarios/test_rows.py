@@ -43,12 +43,12 @@ def test_a_state_that_no_run_comes_to_fails_its_rows(monkeypatch: pytest.MonkeyP
     ("failure", "text"),
     [*(("refused", text) for text in ("goes well", "fails", "succeeds; ended by the moon", "succeeds; TearDown")), ("typo", "succeeds")],
 )  # fmt: skip
-def test_a_row_that_says_nothing_is_refused(failure: str, text: str) -> None:
+def test_a_row_that_says_nothing_is_rejected(failure: str, text: str) -> None:
     with pytest.raises(ValueError, match="says nothing"):
         rows._row("fine_tuning", "CreateModel", failure, text)
 
 
-def test_an_edit_that_changes_nothing_is_refused() -> None:
+def test_an_edit_that_changes_nothing_is_rejected() -> None:
     with pytest.raises(ValueError, match="changed nothing"), edited("tear_down", lambda definition: None)():
         pass
     assert machine("tear_down")["StartAt"] == "Begin"

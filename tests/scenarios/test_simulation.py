@@ -86,7 +86,7 @@ def test_small_items_that_nothing_reserved_are_a_finding(monkeypatch: pytest.Mon
     monkeypatch.setattr(costs, "small_items_cents", lambda: 1)
     monkeypatch.setattr(costs, "asking_cents", lambda seconds: 0)
 
-    assert any(" beside its instances and booked " in words for words in months.simulate_many(range(1, 30)).wrong)
+    assert any(" besides its instances and recorded " in words for words in months.simulate_many(range(1, 30)).wrong)
 
 
 def test_a_month_is_repeated_by_its_seed() -> None:
@@ -136,7 +136,7 @@ def test_an_outage_costs_nothing_beyond_what_the_table_says(service: str) -> Non
 
 
 @pytest.mark.parametrize("services", ["EventBridge + ledger", "ledger + Scheduler", "EventBridge + Scheduler"])
-def test_two_services_away_cost_what_the_table_says_and_all_of_it_is_booked(services: str) -> None:
+def test_two_services_away_cost_what_the_table_says_and_all_of_it_is_recorded(services: str) -> None:
     outcome = outages.cell(services, outages.PAIR_SECONDS, outages.PAIR_TRIALS)
 
     assert outages.broken(services, outages.PAIR_SECONDS, outcome) == []
@@ -154,13 +154,13 @@ def test_waiting_for_a_ledger_that_hangs_costs_next_to_nothing() -> None:
 def test_an_outage_that_no_run_met_proves_nothing() -> None:
     outcome = outages.cell("CloudWatch", 3600, trials=1)
 
-    assert outages.unmet("CloudWatch", [outcome]) == ["CloudWatch away: no run met it"]
+    assert outages.unmet("CloudWatch", [outcome]) == ["CloudWatch unavailable: no run met it"]
 
 
 @pytest.mark.parametrize(
-    "words", ["one was settled twice", "one went from settled to reserved with money", "one is booked at 2 of 1"]
+    "words", ["one was recorded twice", "one went from settled to reserved with money", "one is recorded at 2 of 1"]
 )
-def test_no_outage_excuses_a_broken_settlement(words: str) -> None:
+def test_no_outage_excuses_a_broken_recording(words: str) -> None:
     account = calm(1)
     account.audit.wrong.append(words)
     outcome = outages.finish(account, "an outage")
@@ -169,11 +169,11 @@ def test_no_outage_excuses_a_broken_settlement(words: str) -> None:
 
 
 @pytest.mark.parametrize("service", outages.NEEDED)
-def test_what_nothing_could_hold_back_is_booked_all_the_same(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_nothing_could_hold_back_is_recorded_all_the_same(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ledger, "settle", controls.settled_for_nothing)
 
     assert any(
-        " and booked 0 in " in words for words in outages.broken(service, 600, outages.cell(service, 600, trials=2))
+        " and recorded 0 in " in words for words in outages.broken(service, 600, outages.cell(service, 600, trials=2))
     )
 
 

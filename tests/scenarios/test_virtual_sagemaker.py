@@ -67,7 +67,7 @@ def site() -> Site:
     return Site()
 
 
-def test_a_job_has_its_moments_although_nobody_looked_at_them(site: Site) -> None:
+def test_a_job_has_its_moments_although_no_one_looked_at_them(site: Site) -> None:
     describe = site.train()
     site.at(5000)
 

@@ -80,7 +80,7 @@ def test_a_shape_is_read_from_a_config_json() -> None:
         ({"attention_bias": True}, "its config.json sets attention_bias"),
     ],
 )
-def test_an_unknown_shape_is_refused_by_the_field(changes: dict[str, Any], said: str) -> None:
+def test_an_unknown_shape_is_rejected_by_the_field(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(UnknownShape) as refusal:
         shape_of({**LLAMA, **changes})
     assert said in str(refusal.value)
@@ -124,7 +124,7 @@ ADDRESS = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/own/vllm:v1.2_3"
         (lambda: images.hosting_image("us-east-1", ADDRESS), "or set region to eu-west-1"),
     ],
 )
-def test_an_image_that_cannot_be_pulled_is_refused_by_name(find: Callable[[], object], told: str) -> None:
+def test_an_image_that_cannot_be_pulled_is_rejected_by_name(find: Callable[[], object], told: str) -> None:
     assert images.hosting_image("eu-west-1", ADDRESS).uri == ADDRESS
     with pytest.raises(SettingsError) as refusal:
         find()

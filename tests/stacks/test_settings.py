@@ -52,7 +52,7 @@ def test_values_may_arrive_as_text(context: dict[str, object], expected: dict[st
     ("key", "nearest"),
     [("budget", "budget_usd"), ("accept-eula", "accept_eula"), ("alertEmail", "alert_email")],
 )
-def test_an_unknown_key_is_refused_with_the_nearest_known_one(key: str, nearest: str) -> None:
+def test_an_unknown_key_is_rejected_with_the_nearest_known_one(key: str, nearest: str) -> None:
     assert f"{key} is not a setting; the nearest one is {nearest}" in error_of(**{key: "1"})
 
 
@@ -88,7 +88,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(key: str, nearest:
         ),
     ],
 )
-def test_a_bad_value_is_refused_with_its_name_and_the_way_out(key: str, value: object, advice: str) -> None:
+def test_a_bad_value_is_rejected_with_its_name_and_the_way_out(key: str, value: object, advice: str) -> None:
     message = error_of(**{key: value})
     assert f"{key} is {value!r}: " in message
     assert advice in message
@@ -98,7 +98,7 @@ def test_all_problems_are_reported_at_once() -> None:
     message = error_of(epochs="many", buget_usd=3, region="moon")
     assert all(part in message for part in ("epochs is 'many'", "buget_usd is not a setting", "region is 'moon'"))
     both = error_of(spot=True, checkpoint_minutes=0, base_model="qwen-2.5-7b")
-    assert "would begin anew" in both and "copy the model's folder into a bucket of yours" in both
+    assert "would start from the beginning" in both and "copy the model's folder into a bucket of yours" in both
 
 
 @pytest.mark.parametrize("region", ["us-west-1", "eu-west-3", "us-west-2"])

@@ -42,7 +42,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, file: 
 
 def test_a_checkpoint_of_another_run_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written(tmp_path, 1)
-    written(tmp_path, 2, identity="somebody else")
+    written(tmp_path, 2, identity="someone else")
     assert found_step(tmp_path) == 1
     assert "checkpoint-2 belongs to other settings, corpus or model" in capsys.readouterr().out
     assert found_step(tmp_path, "a third") is None

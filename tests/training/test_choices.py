@@ -67,7 +67,7 @@ def cases(answers: Sequence[str]) -> list[Item]:
     return items_of([of_records([record]) for record in records])
 
 
-def test_held_out_records_of_like_length_are_each_others_near_misses() -> None:
+def test_held_out_records_of_like_length_are_each_others_distractors() -> None:
     words = [n // 4 + 3 for n in range(32)]
     random.shuffle(words)
     answers = [f"{prose(place, count)} {place}" for place, count in enumerate(words)]
@@ -85,7 +85,7 @@ def test_held_out_records_of_like_length_are_each_others_near_misses() -> None:
     assert cases(answers[:1]) == [], "one finds no other"
 
 
-def test_answers_of_other_lengths_are_no_near_misses_and_of_long_ones_the_opening_counts() -> None:
+def test_answers_of_other_lengths_are_no_distractors_and_of_long_ones_the_opening_counts() -> None:
     made = cases([prose(1, 3), prose(2, 12), prose(3, 3), prose(4, 12), prose(5, 90), prose(7, 85)])
     sets: dict[str, set[str]] = {}
     for item in made:

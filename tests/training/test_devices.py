@@ -46,7 +46,7 @@ def test_without_a_gpu_the_cpu_is_used(tmp_path: Path, kind: object, environment
     assert choose_device(tmp_path / "outside SageMaker", {}).type == "cpu"
 
 
-def test_a_card_without_bfloat16_is_refused_on_aws_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_without_bfloat16_is_rejected_on_aws_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "GTX 1660")
@@ -83,7 +83,7 @@ def test_the_images_own_libraries_are_for_hosts_with_an_older_driver(
     assert libraries_for_older_driver(place, file) == (place if older else None)
 
 
-def test_the_command_starts_anew_once_with_the_libraries_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_starts_again_once_with_the_libraries_first(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
     monkeypatch.setattr(driver.os, "execve", lambda program, words, new: started.append(new["LD_LIBRARY_PATH"]))
     environment = {"LD_LIBRARY_PATH": f"/usr{os.sep}lib"}

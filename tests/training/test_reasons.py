@@ -29,7 +29,7 @@ def test_strings_become_settings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", [one.name for one in dataclasses.fields(Arguments)])
 @pytest.mark.parametrize("value", ["", "nan", "-1", "1e99", True, None])
-def test_a_malformed_value_is_refused_by_name(tmp_path: Path, key: str, value: object) -> None:
+def test_a_malformed_value_is_rejected_by_name(tmp_path: Path, key: str, value: object) -> None:
     with pytest.raises(TrainingFailure, match=key) as refusal:
         read(tmp_path, {key: value})
     assert re.match("Write a|Choose one of ", refusal.value.mend)
@@ -38,14 +38,14 @@ def test_a_malformed_value_is_refused_by_name(tmp_path: Path, key: str, value: o
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ({"epochs": "1.5"}, "epochs is '1.5'. Write a whole number of passes over the corpus from 1 to 50."),
+        ({"epochs": "1.5"}, "epochs is '1.5'. Write a whole number of epochs from 1 to 50."),
         ({"epoch": "3"}, "'epoch' is unknown. Known are epochs, "),
         ({"long_records": "cut"}, "long_records is 'cut'. Choose one of split, refuse"),
         ({"more_seeds": "8,9"}, "'more_seeds' is unknown"),
         *((content, "hyperparameters.json") for content in ("{", "[]", None)),
     ],
 )
-def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path, content: object, told: str) -> None:
+def test_what_cannot_be_read_is_rejected_by_name(tmp_path: Path, content: object, told: str) -> None:
     with pytest.raises(TrainingFailure) as refusal:
         read(tmp_path, content)
     assert told in str(refusal.value)
@@ -86,9 +86,9 @@ def test_errors_become_reasons(error: Exception, process: str, what: str, mend: 
     assert mend in reason.mend
 
 
-@pytest.mark.parametrize(("what", "text"), [("It broke.", "It broke. Mend it."), ("x" * 5000, "… Mend it.")])
-def test_the_file_keeps_the_way_to_mend_it(tmp_path: Path, what: str, text: str) -> None:
-    failure.write(tmp_path, TrainingFailure(what, "Mend it."))
+@pytest.mark.parametrize(("what", "text"), [("It broke.", "It broke. Fix it."), ("x" * 5000, "… Fix it.")])
+def test_the_file_keeps_the_way_to_fix_it(tmp_path: Path, what: str, text: str) -> None:
+    failure.write(tmp_path, TrainingFailure(what, "Fix it."))
     written = (tmp_path / "output" / "failure").read_text(encoding="utf-8")
     assert written.endswith(text) and len(written) <= 1024
     assert [path.name for path in (tmp_path / "output").iterdir()] == ["failure"]
@@ -96,11 +96,11 @@ def test_the_file_keeps_the_way_to_mend_it(tmp_path: Path, what: str, text: str)
 
 def test_of_several_processes_the_first_that_fails_gives_the_reason(tmp_path: Path) -> None:
     assert failure.written(tmp_path) == ""
-    failure.write_first(tmp_path, failure.shown(TrainingFailure("It broke.", "Mend it.")))
+    failure.write_first(tmp_path, failure.shown(TrainingFailure("It broke.", "Fix it.")))
     failure.write_first(tmp_path, "Another one broke.")
-    assert failure.written(tmp_path) == "It broke. Mend it."
+    assert failure.written(tmp_path) == "It broke. Fix it."
 
 
 def test_writing_never_raises(tmp_path: Path) -> None:
     (tmp_path / "output").write_text("a file where the folder should be", encoding="utf-8")
-    failure.write(tmp_path, TrainingFailure("It broke.", "Mend it."))
+    failure.write(tmp_path, TrainingFailure("It broke.", "Fix it."))

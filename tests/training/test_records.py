@@ -79,12 +79,12 @@ def test_of_llama_2_chat_the_blank_before_an_answer_belongs_to_its_first_token()
     ("make", "template", "first", "told"),
     [
         (bytes_without_a_start, None, (), "no chat template.*Choose a chat model as base_model"),
-        (sentence_pieces, INSTRUCT, (("system", "x"),), "refuses the record talk-7: no system"),
+        (sentence_pieces, INSTRUCT, (("system", "x"),), "rejects the record talk-7: no system"),
         (bytes_without_a_start, "{{ messages | length }}" + CHATML, (), "Give records with one answer each"),
         (bytes_without_a_start, CHATML.replace("content", "content | upper"), (), "an answer of the record talk-7"),
     ],
 )
-def test_a_chat_template_that_cannot_be_trained_on_is_refused(
+def test_a_chat_template_that_cannot_be_trained_on_is_rejected(
     make: Callable[[], Any], template: str | None, first: tuple[tuple[str, str], ...], told: str
 ) -> None:
     tokenizer = make()
@@ -121,7 +121,7 @@ def test_a_record_is_a_document_of_the_corpus_and_a_group_one_held_out(tmp_path:
 
 
 @pytest.mark.parametrize("line", ["{", '{"id": "a", "group": "b", "prompt": "p", "completion": "the same id twice"}'])
-def test_a_malformed_record_is_refused_with_its_line(tmp_path: Path, line: str) -> None:
+def test_a_malformed_record_is_rejected_with_its_line(tmp_path: Path, line: str) -> None:
     (tmp_path / "corpus.jsonl").write_text(LINES.strip() + "\n" + line + "\n", encoding="utf-8")
     with pytest.raises(TrainingFailure, match=r"corpus\.jsonl: line 5 "):
         read_records(tmp_path / "corpus.jsonl")
@@ -160,7 +160,7 @@ def test_short_records_share_a_row_and_one_that_fits_is_never_cut() -> None:
     starts = [place for place, token in enumerate(only["input_ids"]) if token % 1000 == 0]
     assert starts == [0, 5, 10]
     assert [only["input_ids"][place - 1] for place in starts[1:]] == [END, END]
-    assert [only["labels"][place - 1] for place in starts[1:]] == [IGNORED, IGNORED], "nobody's answer"
+    assert [only["labels"][place - 1] for place in starts[1:]] == [IGNORED, IGNORED], "no one's answer"
     for row in rows([record(number, 6, 9) for number in range(9)]):
         assert len({token // 1000 for token in row["input_ids"] if token >= 1000}) == 1
 
@@ -191,7 +191,7 @@ def arguments(**more: Any) -> Arguments:
     return Arguments(sequence_length=LENGTH, **more)
 
 
-def test_a_record_longer_than_a_row_is_split_or_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_record_longer_than_a_row_is_split_or_rejected_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     corpus = documents((6, 8), (30, 9))
     made = rows_of(corpus, Boundaries(None, END), arguments())
     tell_of_long_records(corpus, arguments())

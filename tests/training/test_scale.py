@@ -46,7 +46,7 @@ def test_the_scale_with_the_lowest_loss_is_kept_or_none(change: Callable[[float]
     found = choice(change)
     assert (found.scale, found.how) == (kept, scale.MEASURED)
     assert [one.scale for one in found.curve] == [0.0, *scale.SCALES]
-    assert len(scale.SCALES) == estimate.SCALES, "so many are reckoned with"
+    assert len(scale.SCALES) == estimate.SCALES, "so many are planned for"
 
 
 def test_a_gain_that_may_be_chance_keeps_nothing() -> None:
@@ -64,7 +64,7 @@ def test_a_gain_that_may_be_chance_keeps_nothing() -> None:
         (lambda one: 0.1 * one, 0.2),
     ],
 )
-def test_control_text_chooses_a_small_good_scale_in_bounds(change: Callable[[float], float], kept: float) -> None:
+def test_retention_text_chooses_a_small_good_scale_in_bounds(change: Callable[[float], float], kept: float) -> None:
     found = choice(change, by_control=True)
     assert (found.scale, found.how, found.by) == (kept, scale.MEASURED, scale.BY_CONTROL)
 
@@ -144,7 +144,7 @@ def test_without_enough_documents_or_with_a_number_nothing_is_measured(
     [
         (None, "the job was told to stop"),
         (job.OutOfTime(), "the time was over"),
-        (RuntimeError("the card is gone"), "the card is gone"),
+        (RuntimeError("the GPU is gone"), "the GPU is gone"),
     ],
 )
 def test_where_scales_cannot_be_tried_the_default_is_kept(

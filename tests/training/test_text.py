@@ -52,7 +52,7 @@ def test_title_lines_begin_documents(text: str, documents: list[tuple[str, str]]
     ("content", "told"),
     [(None, "'corpus' is missing"), (b"# Title only\n", "corpus is empty"), (b"caf\xe9", "not UTF-8")],
 )
-def test_a_corpus_without_text_is_refused(tmp_path: Path, content: bytes | None, told: str) -> None:
+def test_a_corpus_without_text_is_rejected(tmp_path: Path, content: bytes | None, told: str) -> None:
     if content is not None:
         (tmp_path / "corpus").mkdir()
         (tmp_path / "corpus" / "corpus.txt").write_bytes(content)

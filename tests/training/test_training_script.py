@@ -169,15 +169,15 @@ def test_an_error_in_the_last_measuring_leaves_the_adapter_and_its_reason(
     container: Container, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def lost(losses: Any) -> Any:
-        raise RuntimeError("the card is gone")
+        raise RuntimeError("the GPU is gone")
 
     trained_here(container, monkeypatch, lost)
     assert (container.root / "model" / "adapter_model.safetensors").stat().st_size > 0
     assert not (container.root / "output" / "failure").exists()
     heldout = container.metrics["evaluation"]["heldout"]
     assert heldout["base_loss"] is not None and heldout["tuned_loss"] is None
-    assert "the card is gone" in container.metrics["training"]["unmeasured"]
-    assert "RuntimeError: the card is gone" in "".join(capsys.readouterr()), "with the traceback before it"
+    assert "the GPU is gone" in container.metrics["training"]["unmeasured"]
+    assert "RuntimeError: the GPU is gone" in "".join(capsys.readouterr()), "with the traceback before it"
 
 
 def test_an_adapter_with_losses_not_numbers_fails(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ PERMISSION = "CAPTUNE_ACCELERATOR"
 ACCELERATED = re.compile(r"ml\.(g|p|trn|inf)\d")  # SageMaker's families of instances with an accelerator
 # NVIDIA's table of least drivers: 525 for CUDA 12, 580 for CUDA 13 (CUDA toolkit release notes).
 ANOTHER_HOST = (
-    "Start again (another host may serve it). If it comes back, choose another training_instance_type; CUDA 13 needs driver "
+    "Start a new execution, which may get another host. If the error returns, choose another training_instance_type; CUDA 13 needs driver "
     "580 or newer, CUDA 12 driver 525."
 )
 
@@ -56,7 +56,7 @@ def choose_device(root: Path, environment: Mapping[str, str] = os.environ) -> to
         device = torch.device("cuda", int(environment.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
         if not torch.cuda.is_bf16_supported(including_emulation=False):
-            if allowed:  # an older card in a user's own machine
+            if allowed:  # an older GPU in your own machine
                 return torch.device("cpu")
             raise TrainingFailure(
                 f"The GPU {torch.cuda.get_device_name(device)} has no bfloat16 ({versions()}).",
@@ -65,7 +65,7 @@ def choose_device(root: Path, environment: Mapping[str, str] = os.environ) -> to
         return device
     kind = str(launching.read_resources(root).get("current_instance_type", ""))  # such as "ml.g5.2xlarge"
     if ACCELERATED.match(kind) and not allowed:
-        raise TrainingFailure(f"The {kind} should have a GPU, but torch finds none ({versions()}).", ANOTHER_HOST)
+        raise TrainingFailure(f"torch finds no GPU on this {kind} ({versions()}).", ANOTHER_HOST)
     return torch.device("cpu")
 
 
@@ -257,7 +257,7 @@ def load_network(
         sizes = sizes_of(empty, linear_layers(empty), arguments.lora_rank)
         # What the first process finds: beside others that measure at the same time, the answer of each would be chance.
         fast = bool(group.of_first(group.first and _computes_in_bfloat16(device, precision)))
-        free = -int(group.highest(-free_bytes(device))[0])  # of the fullest card
+        free = -int(group.highest(-free_bytes(device))[0])  # of the fullest GPU
         plan = plan_memory(sizes, arguments, device.type, free, fast_bfloat16=fast)
         _tell(plan)
         tokenizer = AutoTokenizer.from_pretrained(folder.path)
@@ -265,7 +265,7 @@ def load_network(
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise TrainingFailure(
             f"The model in the model channel does not load: {' '.join(str(error).split())[:500]}.",
-            "It must be a causal language model that this container's transformers knows, with all its files whole.",
+            "Use a causal language model that this container's transformers supports, and upload all its files.",
         ) from error
     causal.config.use_cache = False
     adapted = attach(causal, arguments, folder.name, narrow=plan.dtype is torch.bfloat16)

@@ -20,7 +20,7 @@ def read_records(path: Path) -> list[Record]:
     try:
         return read(list(json_lines(path.read_text(encoding="utf-8"))), path.name)
     except RecordsFaulty as fault:
-        raise TrainingFailure(str(fault), "Stage the records again with a new run.") from None
+        raise TrainingFailure(str(fault), "Start a new execution, which stages the records again.") from None
 
 
 def holds_records(path: Path) -> bool:
@@ -116,15 +116,15 @@ def _conversation(record: Record, tokenizer: Any) -> list[Segment]:
         after = _render(record, number + 1, tokenizer)
         if not (whole.startswith(after) and after.startswith(before)):
             raise TrainingFailure(
-                f"The model's chat template writes the record {record.id} in another way once it goes on, so its answers cannot be told apart.",
-                "Give records with one answer each.",
+                f"The model's chat template renders the record {record.id} differently when it continues, so its answers cannot be separated.",
+                "Use records with one answer each.",
             )
         answer = after[len(before) :]
         start = answer.find(message["content"])
         if start < 0:
             raise TrainingFailure(
                 f"The model's chat template changes an answer of the record {record.id}.",
-                "Take out of its answers what the template reads as its own marks.",
+                "Remove the template's own markers from its answers.",
             )
         end = start + len(message["content"])
         # The blank before an answer belongs to its first token; the mark after it ends it, and white space after that says nothing.
@@ -138,13 +138,13 @@ def _render(record: Record, count: int, tokenizer: Any, *, asks: bool = False) -
     if not getattr(tokenizer, "chat_template", None):
         raise TrainingFailure(
             "The base model has no chat template, so it cannot be trained on conversations.",
-            "Choose a chat model as base_model, or give records with prompt and completion.",
+            "Choose a chat model as base_model, or use records with prompt and completion.",
         )
     messages = record.messages[:count]
     try:
         return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=asks))
     except Exception as error:  # a template is a program of its own, and says no in its own words
         raise TrainingFailure(
-            f"The model's chat template refuses the record {record.id}: {' '.join(str(error).split())[:300]}.",
-            "Write the conversation as the model knows it: a system message at most at the start, then user and assistant in turn.",
+            f"The model's chat template rejects the record {record.id}: {' '.join(str(error).split())[:300]}.",
+            "Write the conversation as the template requires: an optional system message first, then user and assistant in turn.",
         ) from None

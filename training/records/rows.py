@@ -90,7 +90,7 @@ def rows_of(corpus: Sequence[Document], edges: Boundaries, arguments: Arguments)
 
 
 def tell_of_long_records(corpus: Sequence[Document], arguments: Arguments) -> None:
-    """Says how many records are longer than a row. Raises TrainingFailure naming them where the settings say to refuse them."""
+    """Says how many records are longer than a row. Raises TrainingFailure naming them if long_records is refuse."""
     length = arguments.sequence_length
     long = _longer(corpus, length) if corpus[0].records else []
     if long:
@@ -101,7 +101,7 @@ def tell_of_long_records(corpus: Sequence[Document], arguments: Arguments) -> No
                 f"{what}: {named}{' and others' if len(long) > _NAMED else ''}.",
                 'Raise sequence_length, shorten them, or set long_records to "split".',
             )
-        say("note", text=f"{what}: they are split, and every token of their answers is learnt")
+        say("note", text=f"{what}: Captune splits them, and trains on every token of their answers")
 
 
 def describe(corpus: Sequence[Document], sequences: int, length: int) -> dict[str, int]:

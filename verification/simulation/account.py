@@ -176,7 +176,7 @@ class Account:
         service, operation = resource.split(":")[-2:]
         if self.world.fault(service):
             error = f"{error_name(service, '').split('.')[0]}.SdkClientException"
-            raise Failure(error, f"{service} is away", self.world.random.uniform(1, 30))
+            raise Failure(error, f"{service} is unavailable", self.world.random.uniform(1, 30))
         if self.whole and (words := complaints(service, operation, asked)):
             raise Failure("States.Runtime", words)
         return call_service(self.clients[service], service, operation, asked)
@@ -184,7 +184,7 @@ class Account:
     def reach_lambda(self, function: str) -> None:
         """Raises Failure while Lambda is away, or one function of it."""
         if self.world.fault("Lambda") or self.world.fault(function):
-            raise Failure("Lambda.ServiceException", "Lambda is away", self.world.random.uniform(1, 30))
+            raise Failure("Lambda.ServiceException", "Lambda is unavailable", self.world.random.uniform(1, 30))
 
     def perform(
         self, state: str, resource: str, execution: Execution, asked: Any, done: Callable[[], Any]
@@ -278,7 +278,7 @@ class Account:
                 self.count("kept")
         except Failure as failure:
             execution.end(status_of(failure), world.now, failure.error, failure.cause or "")
-            self.count("tear-downs that gave up")
+            self.count("teardowns that gave up")
         world.log(f"{execution.name} ended: {execution.status} {execution.error}")
         self.audit.went_through(who, interpreter.transitions)
 

@@ -19,7 +19,7 @@ from verification.simulation.world import World
 
 _MICROSECOND = timedelta(microseconds=1)
 # Words of their own: an outage excuses that too much was booked, and no other promise about a settlement.
-OVERBOOKED = " is booked at "
+OVERBOOKED = " is recorded at "
 
 
 @dataclass
@@ -184,22 +184,22 @@ class Audit:
                 for what, cents in self.instances(run).items():
                     # By themselves, so that no small item hides a cent of them.
                     told = number(row, f"{what}_cents")
-                    self._expect(cents <= told, f"{run} spent {float(cents):.3f} on {what} and booked {told}")
+                    self._expect(cents <= told, f"{run} spent {float(cents):.3f} on {what} and recorded {told}")
                 told, seconds = number(row, "endpoint_seconds"), self._seconds(run)["endpoint"]
-                self._expect(seconds <= told, f"{run} used {float(seconds):.3f} and booked {told} endpoint seconds")
+                self._expect(seconds <= told, f"{run} used {float(seconds):.3f} and recorded {told} endpoint seconds")
                 beyond = self.seconds_beyond_looks(run, told)
-                words = f"{run} booked {told} endpoint seconds, and looks bound them at {float(told - beyond):.0f}"
+                words = f"{run} recorded {told} endpoint seconds, and looks bound them at {float(told - beyond):.0f}"
                 self._expect(beyond == 0, words)
                 small, told = self._small(run), number(row, "booked_other_cents")
-                self._expect(small <= told, f"{run} spent {float(small):.3f} beside its instances and booked {told}")
+                self._expect(small <= told, f"{run} spent {float(small):.3f} besides its instances and recorded {told}")
                 for month in self._instance_cents(run).keys() - set(row["months"]["S"].split(",")):
                     self.add(f"{run} billed in {month}, for which it had reserved nothing")
                 for month, cents in spent.items():
                     booked = int(row.get(f"actual_cents_{month}", {"N": "0"})["N"])
-                    self._expect(cents <= booked, f"{run} spent {float(cents):.3f} and booked {booked} in {month}")
+                    self._expect(cents <= booked, f"{run} spent {float(cents):.3f} and recorded {booked} in {month}")
             for month, cents in spent.items():
                 truth[month] = truth.get(month, Fraction(0)) + cents
-        self._expect(not self.hurt, "a tear-down ended what belonged to another, running execution")
+        self._expect(not self.hurt, "a teardown ended resources of another, running execution")
         unowned = {course.run for course in self.sagemaker.jobs.values()} - set(self.reserved_at)
         self._expect(not unowned, f"{unowned} billed and were never reserved")
         for month, cents in truth.items():
@@ -289,10 +289,10 @@ class Audit:
             self._expect(self.ledger_cents[month] <= cap, f"{run} was extended beyond {cap} in {month}")
 
     def _settled(self, run: str, before: Item, row: Item) -> None:
-        self._expect(run not in self.settled_at, f"{run} was settled twice")
+        self._expect(run not in self.settled_at, f"{run} was recorded twice")
         self.settled_at[run] = self.world.now
         left = [one.name for one in self.sagemaker.still_there(run)]
-        self._expect(not left, f"{run} was settled while {left} still billed")
+        self._expect(not left, f"{run} was recorded while {left} still billed")
         for month in row["months"]["S"].split(","):
             self.ledger_cents[month] -= int(before["reserved_cents"]["N"])
         for name, value in row.items():

@@ -244,7 +244,7 @@ def _reach(world: World, service: str, patience: Patience, config: Any) -> None:
         patience.wait(attempts * float(config.read_timeout))
         raise ReadTimeoutError(endpoint_url=service)
     patience.wait(world.random.uniform(1, 5) * attempts)
-    raise client_error(outage.error, f"{service} is away", service)
+    raise client_error(outage.error, f"{service} is unavailable", service)
 
 
 # What the functions have from outside is of the account that invokes one at that moment.

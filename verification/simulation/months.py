@@ -96,7 +96,7 @@ def _close(account: Account, seed: int, ended: bool) -> Outcome:
     try:
         truth = account.audit.close(account.table)
     except (KeyError, ValueError) as error:
-        account.audit.add(f"the ledger holds what nobody can count: {type(error).__name__} {error}")
+        account.audit.add(f"the ledger holds an uncountable item: {type(error).__name__} {error}")
     wrong = [words for words in account.audit.wrong if not _is_excused(account, words)]
     wrong += [] if ended else ["the month did not end"]
     outcome = Outcome(1, Counter(account.counts), wrong=[f"month {seed}: {words}" for words in wrong])
@@ -118,7 +118,7 @@ def _is_excused(account: Account, words: str) -> bool:
         return bool(account.counts["damaged items"] or account.counts["late calls"])
     if not (away or account.counts["damaged items"]) or " on " in words or " used " in words:
         return False
-    found = re.search(r"([\d.]+) (?:beside .*|of|and booked|spent under a cap of) .*?(\d+)", words)
+    found = re.search(r"([\d.]+) (?:besides .*|of|and recorded|spent under a cap of) .*?(\d+)", words)
     return found is not None and float(found[1]) - int(found[2]) <= outages.WAITING_CENTS
 
 
@@ -224,10 +224,10 @@ def prove(pool: Executor, months: int, seed: int) -> Result:
         ("runs started", f"{counts['runs']:,}"),
         ("reserved", f"{counts['reserved']:,}"),
         ("clamped to what was left", f"{counts['clamped']:,}"),
-        ("refused for the budget", f"{counts['BudgetExceeded']:,}"),
-        ("refused for an unknown price", f"{counts['PriceUnknown']:,}"),
-        ("refused for a lost ledger", f"{counts['LedgerLost']:,}"),
-        ("refused for a name in use", f"{counts['RunNameTaken']:,}"),
+        ("rejected for the budget", f"{counts['BudgetExceeded']:,}"),
+        ("rejected for an unknown price", f"{counts['PriceUnknown']:,}"),
+        ("rejected for a lost ledger", f"{counts['LedgerLost']:,}"),
+        ("rejected for a name in use", f"{counts['RunNameTaken']:,}"),
         ("removed by the sweeper", f"{counts['swept']:,}"),
         ("maximum spend of a month", f"{float(outcome.spent_cents):,.2f} cents under a cap of {outcome.cap_cents:,}"),
         ("closest to its cap", f"{float(outcome.closest):.2%}"),

@@ -51,7 +51,7 @@ WAITING_CENTS = 6
 # What is broken where money was spent that nothing could have held back. Everything else has to hold even then.
 MONEY = (" used ", " spent ", OVERBOOKED)
 # What no outage excuses: whatever was spent has to be booked, but for what a tear-down that waits may cost.
-UNBOOKED = (" and booked ", "spent more than the ledger")
+UNBOOKED = (" and recorded ", "spent more than the ledger")
 
 
 @dataclass
@@ -141,7 +141,7 @@ def finish(account: Account, what: str) -> Outcome:
         account.world.run(account.world.now + timedelta(days=DAYS))
     account.audit.close(account.table)
     outcome = Outcome(runs=len(account.executions))
-    outcome.gave_up = account.counts["tear-downs that gave up"]
+    outcome.gave_up = account.counts["teardowns that gave up"]
     for run, row in account.runs().items():
         reserved = int(row["reserved_cents"]["N"])
         outcome.reserved += 1
@@ -177,7 +177,7 @@ def together(make: Callable[[int], Outcome], trials: int, first_seed: int = 1) -
 
 def unended(name: str, outcome: Outcome) -> list[str]:
     """What trials left behind, and the tear-downs that left it."""
-    counted = ((outcome.leaks, "leaks"), (outcome.gave_up, "tear-downs gave up"))
+    counted = ((outcome.leaks, "leaks"), (outcome.gave_up, "teardowns gave up"))
     return [f"{name}: {count} {what}" for count, what in counted if count]
 
 
@@ -228,7 +228,7 @@ def broken(service: str, seconds: int, outcome: Outcome) -> list[str]:
     wrong = list(outcome.wrong)
     if service not in (*NEEDED, *TOGETHER):
         wrong += outcome.money
-    name, allowed = f"{service} away for {seconds} s", most_cents(service, seconds)
+    name, allowed = f"{service} unavailable for {seconds} s", most_cents(service, seconds)
     if outcome.over_cents > allowed:
         over, most = float(outcome.over_cents), float(allowed)
         wrong.append(f"{name}: {over:.0f} cents beyond the reservation, {most:.0f} at most")
@@ -237,7 +237,7 @@ def broken(service: str, seconds: int, outcome: Outcome) -> list[str]:
 
 def unmet(service: str, outcomes: list[Outcome]) -> list[str]:
     """That nothing called a service while it was away: then its row says nothing."""
-    return [] if any(outcome.struck for outcome in outcomes) else [f"{service} away: no run met it"]
+    return [] if any(outcome.struck for outcome in outcomes) else [f"{service} unavailable: no run met it"]
 
 
 def prove(pool: Executor) -> Result:
@@ -251,20 +251,23 @@ def prove(pool: Executor) -> Result:
     unlooked, unbooked = (max(getattr(one, f"{what}_cents") for one in outcomes) for what in ("unlooked", "unbooked"))
     lines = [
         ("beyond what was reserved, at most", _columns(map(_length, LENGTHS))),
-        *((f"  {name} away", _columns(dollars(one.over_cents) for one in row)) for name, row in by_service.items()),
+        *(
+            (f"  {name} unavailable", _columns(dollars(one.over_cents) for one in row))
+            for name, row in by_service.items()
+        ),
         ("  the most that it can cost", _columns(dollars(most_cents(NEEDED[0], seconds)) for seconds in LENGTHS)),
         ("  cannot be held", f"{', '.join(NEEDED)}: nothing can delete an endpoint without them"),
-        ("booked beyond what was used, at most", ""),
+        ("recorded beyond what was used, at most", ""),
         *(
-            (f"  {name} away", _columns(dollars(one.overbooked_cents) for one in row))
+            (f"  {name} unavailable", _columns(dollars(one.overbooked_cents) for one in row))
             for name, row in by_service.items()
         ),
         ("  beyond the first look that found no endpoint", dollars(unlooked)),
-        ("waiting, beside what is booked", f"{float(unbooked):.1f} cents at most, {WAITING_CENTS} allowed"),
+        ("waiting, besides what is recorded", f"{float(unbooked):.1f} cents at most, {WAITING_CENTS} allowed"),
         ("runs", f"{sum(one.runs for one in outcomes):,}"),
         ("  that met the outage", ", ".join(met)),
         ("leaks", f"{sum(one.leaks for one in outcomes)}"),
-        ("tear-downs that gave up", f"{sum(one.gave_up for one in outcomes)}"),
+        ("teardowns that gave up", f"{sum(one.gave_up for one in outcomes)}"),
     ]
     wrong = [words for service, row in by_service.items() for words in unmet(service, row)]
     wrong += [words for (service, seconds), one in found.items() for words in broken(service, seconds, one)]
@@ -280,7 +283,7 @@ def _pairs(pool: Executor) -> Result:
     most = dollars(most_cents(TOGETHER[0], PAIR_SECONDS))
     struck = sum(one.struck for one in found.values())
     lines = [
-        ("two services away for 12 h", f"{len(names)} pairs, {struck} runs met both"),
+        ("two services unavailable for 12 h", f"{len(names)} pairs, {struck} runs met both"),
         *(
             (f"  {name}", f"{dollars(one.over_cents)}, {most} at most: cannot be held")
             for name, one in found.items()

@@ -52,7 +52,7 @@ _CELL = re.compile(
     r"(?P<run>succeeds|fails [\w.]+|is aborted \w+|times out)"
     r"(?:; TearDown (?P<down>fails [\w.]+|is aborted|times out))?"
     r"(?:; ended by (?P<by>the schedule|the sweeper))?"
-    r"(?P<silent>; nobody is told)?(?P<mail>; no e-mail)?(?P<open>; the report lacks the end)?"
+    r"(?P<silent>; no notice)?(?P<mail>; no e-mail)?(?P<open>; the report lacks the end)?"
 )
 _ENDS = {"succeeds": "SUCCEEDED", "fails": "FAILED", "is aborted": "ABORTED", "times out": "TIMED_OUT"}
 
@@ -199,7 +199,7 @@ def money(account: Account) -> list[str]:
         actual, reserved = number(row, "actual_cents"), number(row, "reserved_cents")
         spent = sum(account.audit.truth(run).values())
         if not spent <= actual <= reserved <= account.world.cap_cents:
-            wrong.append(f"{run} spent {float(spent):.2f}, settled {actual}, reserved {reserved} cents")
+            wrong.append(f"{run} spent {float(spent):.2f}, recorded {actual}, reserved {reserved} cents")
     return wrong
 
 

@@ -113,17 +113,18 @@ def run_of_event(event: Mapping[str, Any]) -> str:
     run = event.get("runName")
     if run and not (isinstance(run, str) and is_run_name(run)):
         raise InvalidInput(
-            f"{str(run)[:80]!r} is not the name of a run: they begin with captune-, as captune ledger shows."
+            f"{str(run)[:80]!r} is not the name of a run. Take a name from captune ledger; it begins with captune-."
         )
     executions = event.get("executionName"), str(event.get("executionArn") or "").rpartition(":")[2]
     runs = {*([run] if run else []), *(run_name(str(name)) for name in executions if name)}
     if not runs:
         raise InvalidInput(
-            "No run is named: the tear-down was told of no run. Give it one of "
-            '{"executionArn": "…"}, {"executionName": "…"} and {"runName": "captune-…"}.'
+            'The input of TearDown names no run. Pass {"executionArn": "…"}, {"executionName": "…"} or {"runName": "captune-…"}.'
         )
     if len(runs) > 1:
-        raise InvalidInput(f"The input names several runs: {', '.join(sorted(runs))}. Nothing was stopped: name one.")
+        raise InvalidInput(
+            f"The input names several runs: {', '.join(sorted(runs))}. TearDown stopped none of them. Name one run."
+        )
     return runs.pop()
 
 
@@ -139,4 +140,6 @@ def refuse_another_machine(event: Mapping[str, Any], fine_tuning_arn: str) -> No
     """Raises InvalidInput for an ARN of another account, region or state machine than this project's FineTuning."""
     told = str(event.get("executionArn") or "")
     if told and told.rpartition(":")[0] != fine_tuning_arn.replace(":stateMachine:", ":execution:"):
-        raise InvalidInput(f"{told[:300]} is no execution of {fine_tuning_arn}. Nothing was stopped.")
+        raise InvalidInput(
+            f"{told[:300]} is not an execution of {fine_tuning_arn}. TearDown stopped nothing. Pass the ARN of one of its executions."
+        )

@@ -142,20 +142,20 @@ def extension(item: RunItem, seconds: int, now: datetime) -> RunItem:
     until = from_iso(item["keep_until"]) if item["state"] == "reserved" and "keep_until" in item else None
     if until is None or until <= now:
         raise ExtensionRefused(
-            f"{run} keeps no endpoint now: it is {'over' if until or item['state'] == 'settled' else 'not in service yet, or was not to be kept'}. "
-            "captune ledger shows how it stands."
+            f"{run} keeps no endpoint now: it is {'over' if until or item['state'] == 'settled' else 'not in service yet, or has keepEndpointMinutes 0'}. "
+            f"Check it with captune ledger, or start another endpoint: captune serve {run}"
         )
     later, kept = until + timedelta(seconds=seconds), item["keep_endpoint_seconds"] + seconds
     months = item["months"].split(",")
     ends = from_iso(item["reserved_at"]) + timedelta(seconds=LONGEST_RESERVATION_SECONDS)
     if kept > LONGEST_KEEP_SECONDS or later > ends:
         raise ExtensionRefused(
-            f"The endpoint of {run} may be kept for {LONGEST_KEEP_SECONDS // 60} minutes at most, extensions included, and is kept for "
-            f"{item['keep_endpoint_seconds'] // 60}."
+            f"The endpoint of {run} is kept for {item['keep_endpoint_seconds'] // 60} minutes. {seconds // 60} more exceed the maximum of "
+            f"{LONGEST_KEEP_SECONDS // 60}, or the run's longest life. Extend it by less, or start another endpoint later: captune serve {run}"
         )
     if month_of(later + timedelta(seconds=TEAR_DOWN_ALLOWANCE_SECONDS)) not in months:
         raise ExtensionRefused(
-            f"{run} has reserved money of {' and '.join(months)} alone, and would be removed in the next month."
+            f"{run} has reserved money only for {' and '.join(months)}, but would end in the next month. Extend it by less, or start another endpoint next month: captune serve {run}"
         )
     before = item["max_endpoint_seconds"]
     hosting = dearest(prices_of(item, "Hosting"))

@@ -55,10 +55,10 @@ def dollars(cents: int) -> str:
 def way_out(needed_cents: int, cap_cents: int, committed: Mapping[str, int]) -> str:
     """What a person can do about a run that needs more than the cap leaves in one of its months (month → committed cents)."""
     if needed_cents > cap_cents:
-        return f"Set budget_usd in cdk.json to at least {cap_for(needed_cents)} and deploy."
+        return f"Set budget_usd in cdk.json to at least {cap_for(needed_cents)} and run make deploy."
     full = max(month for month, cents in committed.items() if cents + needed_cents > cap_cents)
     return (
-        "Wait for a run in flight to be settled, raise budget_usd in cdk.json and deploy, or start again on "
+        "Wait until a run in flight ends, raise budget_usd in cdk.json and run make deploy, or start a new execution on "
         f"{start_after(full).date().isoformat()}."
     )
 
@@ -67,7 +67,9 @@ def damage_note(items: Iterable[str]) -> str:
     """A sentence about damaged items, for a refusal to which they contribute; empty without any."""
     named = listed(sorted(items), most=3)
     return (
-        f" The ledger's items of {named} are damaged and count as the whole cap; see captune ledger." if named else ""
+        f" The ledger items of {named} are damaged and count as the whole cap: check them with captune ledger."
+        if named
+        else ""
     )
 
 
@@ -110,9 +112,8 @@ class Ledger:
             starts: int = (change.item(key) or {"starts": 0})["starts"] + 1
             if starts > bound:
                 raise TooManyStarts(
-                    f"{bound} executions were looked at in {month}, more than the cap sets money aside for, so no further one is. Stop "
-                    f"what starts them; the count begins anew on {start_after(month).date().isoformat()}, or when the item {key} of the "
-                    "ledger is deleted."
+                    f"{bound} executions started in {month}, the maximum that the cap reserves money for. Stop the program that starts them. Then wait until "
+                    f"{start_after(month).date().isoformat()}, or delete the item {key} of the ledger table to reset the count."
                 )
             change.put({"pk": key, "starts": starts})
             return starts
@@ -150,7 +151,9 @@ class Ledger:
         def make(change: Change) -> RunItem:
             item = change.item(keys.of_run(run))
             if item is None:
-                raise ExtensionRefused(f"{run} has reserved nothing, so it keeps no endpoint.")
+                raise ExtensionRefused(
+                    f"{run} has reserved nothing, so it keeps no endpoint. Take the run's name from captune ledger."
+                )
             longer = extension(item, seconds, now)
             cents = longer["reserved_cents"] - item["reserved_cents"]
             months = self._months(change, item["months"].split(","), cap_cents)
@@ -230,8 +233,8 @@ def _same(reservation: Reservation, item: RunItem) -> RunItem:
     """The reservation that this execution has made already. Raises RunNameTaken."""
     if (item["execution_arn"], item["state"]) != (reservation.execution_arn, "reserved"):
         raise RunNameTaken(
-            f"The run name {reservation.run} was used before. Start a new execution and leave its name to the console, "
-            "or choose one that differs in its letters and digits."
+            f"Another execution already uses the run name {reservation.run}. Start a new execution, and keep the name that the console "
+            "generates, or choose one with other letters and digits."
         )
     return item
 
@@ -256,6 +259,6 @@ def _refuse_too_much(what: str, cents: int, cap_cents: int, months: Mapping[str,
         return
     damaged = {one for month in months.values() for one in month.damaged}
     raise BudgetExceeded(
-        f"{what} may cost up to {dollars(cents)}, and {dollars(max(0, left))} of the cap's {dollars(cap_cents)} for runs is left in "
+        f"{what} may cost up to {dollars(cents)}, but {dollars(max(0, left))} of the cap's {dollars(cap_cents)} for runs is left in "
         f"{' and '.join(months)}: {dollars(cents - left)} is missing. {way_out(cents, cap_cents, committed)}{damage_note(damaged)}"
     )

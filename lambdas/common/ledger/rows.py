@@ -164,8 +164,8 @@ class Row:
         """The item. Raises LedgerDamaged."""
         if self.is_damaged:
             raise LedgerDamaged(
-                f"The ledger's item {self.key} was not written by the ledger, or was changed since: its seal does not fit, or an attribute cannot be read. Until a person has "
-                f"looked at it, it counts as the whole cap. captune ledger shows it, and captune ledger --accept '{self.key}' takes it as it is."
+                f"The ledger item {self.key} was changed by hand or damaged: its seal or an attribute is invalid, so it counts as the whole cap. Check it with "
+                f"captune ledger, then accept it: captune ledger --accept '{self.key}', with --change NAME=VALUE for a wrong attribute"
             )
         return self.item
 

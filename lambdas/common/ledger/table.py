@@ -86,13 +86,13 @@ def _passing(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except BotoCoreError as error:
-        raise ServiceUnreachable(f"The ledger did not answer: {error}") from error
+        raise ServiceUnreachable(f"The ledger did not answer: {error}. Try again in a minute.") from error
     except ClientError as error:
         if error.response["Error"]["Code"] in _PASSING_ERRORS:
-            raise ServiceUnreachable(f"The ledger did not answer: {error}") from error
+            raise ServiceUnreachable(f"The ledger did not answer: {error}. Try again in a minute.") from error
         raise
 
 
 def busy() -> ServiceUnreachable:
     """The error of a call that met other runs in each of its attempts."""
-    return ServiceUnreachable("The ledger was busy with other runs in every attempt; the state machine tries again.")
+    return ServiceUnreachable("The ledger was busy with other runs in every attempt. Try again in a minute.")

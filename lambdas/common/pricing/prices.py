@@ -66,8 +66,8 @@ def table(file: Path = _TABLE) -> dict[str, Any]:
         for instance_type, text in kinds.items():
             if not CHEAPEST <= (_number(text) or 0) <= DEAREST:
                 raise PriceUnknown(
-                    f"The pinned table says that {instance_type} costs ${text} an hour in {region}, which cannot be. Correct "
-                    f"lambdas/common/pricing/{file.name}, or run `captune prices` with credentials, then deploy again."
+                    f"The price of {instance_type} in {region} is ${text} an hour in lambdas/common/pricing/{file.name}, outside ${CHEAPEST} to "
+                    f"${DEAREST}. Correct it, or run captune dev prices with AWS credentials; then run make deploy."
                 )
     return prices
 
@@ -78,8 +78,8 @@ def pinned(region: str, instance_type: str, use: str) -> Price:
     found = prices["hourly_usd"].get(region, {}).get(instance_type)
     if found is None:
         raise PriceUnknown(
-            f"No price is known for {instance_type} ({use}) in {region}, and unknown is not free. Use ml.g5.2xlarge in "
-            "us-east-1, or run `captune prices` with credentials to refresh the table, then deploy again."
+            f"Captune has no price for {instance_type} ({use}) in {region}. Run captune dev prices --instance-type {instance_type} --price-region "
+            f"{region} with AWS credentials, or set another instance type or region in cdk.json; then run make deploy."
         )
     return Price(instance_type, use, Decimal(found), f"pinned table of {prices['date']}")
 
@@ -116,8 +116,8 @@ def listed(pricing: Any, region: str, instance_type: str, use: str) -> Price | N
     price = max(hourly)
     if not CHEAPEST <= price <= DEAREST:
         raise PriceUnknown(
-            f"The AWS Price List says that {instance_type} ({use}) costs ${price.normalize():f} an hour in {region}, which cannot be: every price lies "
-            f"between ${CHEAPEST} and ${DEAREST}. Try again later, or choose another type."
+            f"The price of {instance_type} ({use}) in {region} is ${price.normalize():f} an hour in the AWS Price List, outside ${CHEAPEST} to ${DEAREST}. "
+            "Start a new execution later, or set another instance type in cdk.json and run make deploy."
         )
     return Price(instance_type, use, price, "AWS Price List")
 

@@ -41,7 +41,7 @@ def missing(events: Any, sns: Any, guards: Guards) -> list[str]:
     hearers = [(one["Protocol"], one["Endpoint"]) for one in heard.get("Subscriptions", [])]
     if ("lambda", guards.sweeper_arn) not in hearers:
         found.append(
-            f"nothing hears the kill switch ({guards.kill_switch_topic}), which stops every run at 100 % of the budget"
+            f"the kill switch ({guards.kill_switch_topic}), which stops every run at 100% of the budget, has no subscriber"
         )
     return found
 

@@ -35,11 +35,11 @@ def problem(ecr_in: Callable[[str], Any], address: str) -> tuple[str, str]:
         code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
         if code == "RepositoryNotFoundException":
             return f"the registry {account} has no repository {repository} in {region}", ""
-        return "", f"Whether the image {address} exists could not be asked ({code})."
+        return "", f"Preflight could not check that the image {address} exists ({code})."
     failures = [failure.get("failureCode", "") for failure in answer.get("failures", [])]
     if any(code in _MISSING for code in failures):
         return f"{address} does not exist", ""
     if not answer.get("images"):
         why = ", ".join(failures) or "no image, no reason"
-        return "", f"Whether the image {address} exists was not answered ({why})."
+        return "", f"Preflight could not check that the image {address} exists ({why})."
     return "", ""

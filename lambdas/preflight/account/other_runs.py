@@ -28,7 +28,7 @@ def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: s
     # A list would be read through all that the account ever trained.
     if item is not None or or_none(sagemaker.describe_training_job, TrainingJobName=run) is not None:
         raise RunNameTaken(
-            f"The run name {run} was used before. Start a new execution and leave its name to the console, or choose another."
+            f"Another execution or training job already uses the run name {run}. Start a new execution, and keep the name that the console generates."
         )
 
 
@@ -70,21 +70,19 @@ def refuse_lost_ledger(
     # In this order: what is found had its reservation before it.
     known = {row.run for row in ledger.rows()}
     lost = sorted(job.name for job in Tags(sagemaker).own(job for job in jobs if run_of(job.name) not in known))
-    source, what = "SageMaker remembers", "training jobs"
+    source, what = "SageMaker lists", "training jobs"
     if not lost:
         lost = _forgotten(step_functions, ledger, [one for one in executions if run_name(one["name"]) not in known])
-        source, what = "Step Functions remembers", "runs"
+        source, what = "Step Functions lists", "runs"
     if not lost:
         return []
     shown = listed(lost, most=3)
     if accepted_month == month:
-        return [
-            f"The ledger knows nothing of {what} of {month} ({shown}). accept_lost_ledger gives {month} its whole cap nevertheless."
-        ]
+        return [f"The ledger lacks {what} of {month} ({shown}). accept_lost_ledger gives {month} its full cap again."]
     raise LedgerLost(
-        f"{source} {what} of {month} of which the ledger knows nothing ({shown}). It was deleted, restored from an older backup, or is another one than they were "
-        f"reserved in, so what they cost is counted nowhere and the cap of {month} cannot be kept. Bring its items back, start again on "
-        f"{next_month_start(now).date().isoformat()}, or give {month} its whole cap once more: set accept_lost_ledger to {month} in cdk.json and deploy."
+        f"{source} {what} of {month} that the ledger lacks ({shown}): the table was deleted, replaced or restored from an older backup. Without their cost, Captune "
+        f"cannot hold the cap of {month}. Restore the table's RUN# items, or start a new execution on {next_month_start(now).date().isoformat()}. Or set "
+        f"accept_lost_ledger to {month} in cdk.json and run make deploy, which gives {month} its full cap again."
     )
 
 

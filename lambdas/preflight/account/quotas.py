@@ -56,7 +56,7 @@ class Quota:
         needed = self.needed * runs
         if self.value is None or self.value >= needed:
             return ""
-        return f"the quota {self.named} is {self.value} and {needed} {'is' if needed == 1 else 'are'} needed"
+        return f"the quota {self.named} is {self.value}, and {needed} {'is' if needed == 1 else 'are'} needed"
 
 
 def needed(settings: RunSettings, spot: bool, trains: bool) -> list[Quota]:
@@ -136,30 +136,30 @@ def within_quotas(read: Sequence[Quota], others: Sequence[str], region: str) -> 
     allowed, shortages = _that_allow(read, 1)
     if shortages:
         raise QuotaTooLow(
-            f"SageMaker would refuse this run: {'; '.join(shortages)}. Ask for more in the console under Service Quotas > Amazon SageMaker; AWS answers "
-            "within hours to days."
+            f"SageMaker would reject this run: {'; '.join(shortages)}. Request an increase in the console under Service Quotas > Amazon SageMaker, which "
+            "takes hours to days. Then start a new execution."
         )
     # Each other run counts as if it took as many instances; SageMaker refuses where it takes more.
     free, crowded = _that_allow(allowed, len(others) + 1)
     if crowded:
         raise RunInFlight(
-            f"Another run of this project is in flight ({', '.join(others[:3])}), and there is no instance for two: {'; '.join(crowded)}. "
-            "Wait until it has ended and its tear-down is done, or ask for a higher quota."
+            f"Another run is in flight ({', '.join(others[:3])}), and your quotas do not allow both: {'; '.join(crowded)}. "
+            "Wait until its teardown ends, or request a higher quota in the console under Service Quotas > Amazon SageMaker."
         )
     free, unsafe = _without_unknown(free)
     warnings = [
-        f"{one.instance_type} is left out: {one.named} could not be read ({one.why_unknown}), and SageMaker checks the quota of each type in a list."
+        f"{one.instance_type} is left out: its quota {one.named} is unknown ({one.why_unknown}), and SageMaker checks the quota of each type in a list."
         for one in unsafe
     ]
     if unread := [f"{one.named}: {one.needed} needed, {one.why_unknown}" for one in free if one.value is None]:
         warnings.append(
-            f"Quotas that could not be read: {'; '.join(unread)}. The run goes on without knowing. Look them up now, at "
-            f"https://{region}.console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas: where one is lower than needed, stop this execution "
-            "and ask for more, for SageMaker refuses an endpoint only after the training is paid."
+            f"Unknown quotas: {'; '.join(unread)}. The run continues. Check them now at "
+            f"https://{region}.console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas. If one is too low, stop this execution "
+            "and request an increase: SageMaker rejects an endpoint only after you have paid for the training."
         )
     warnings += [f"{one.instance_type} is left out: {why}." for one in read if (why := one.shortage())]
     if others:
-        warnings.append(f"Other runs are in flight and share the quotas and the cap: {', '.join(others[:3])}.")
+        warnings.append(f"Other runs in flight share the quotas and the cap: {', '.join(others[:3])}.")
     return free, warnings
 
 

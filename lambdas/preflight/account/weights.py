@@ -21,7 +21,7 @@ HUB = "SageMakerPublicHub"
 # Where a hub's document says that the files of a model lie: the one that was found, of Llama 2 13B Chat (aws/sagemaker-python-sdk at
 # a248126, sagemaker-core/tests/unit/jumpstart/hub_content_document.json), has the first; the SDK reads the second too.
 _PLACES = ("HostingArtifactUri", "HostingPrepackedArtifactUri")
-_WHERE_IT_SHOWS = "If that is so, training says so in its first minute (WeightsUnusable); captune copy-weights then copies the model into your bucket."
+_WHERE_IT_SHOWS = "If the weights are not there, training fails in its first minute (WeightsUnusable). Then run captune copy-weights, which copies the model into your bucket."
 CHAT_TEMPLATE = "chat_template.jinja"
 # What transformers can make a tokenizer of, as training/inputs.py has them.
 TOKENIZER_FILES = (TOKENIZER, "tokenizer.model", "vocab.json")
@@ -47,14 +47,14 @@ def of_jumpstart(s3: Any, settings: RunSettings) -> list[str]:
     except ClientError as error:
         if error_code(error) in _NO_BUCKET:
             raise WeightsNotFound(
-                f"The weights of {model.name} were not found: the bucket {bucket} does not exist in this region. Choose a region with JumpStart, such as us-east-1."
+                f"No weights of {model.name}: the bucket {bucket} does not exist in this region. Set region in cdk.json to one with JumpStart, such as us-east-1, and run make deploy."
             ) from None
         return [
-            f"The weights at {model.weights_uri} could not be listed ({error_code(error)}); SageMaker will read them with its own role."
+            f"S3 did not list the weights at {model.weights_uri} ({error_code(error)}). SageMaker reads them with its own role."
         ]
     if not found:
         raise WeightsNotFound(
-            f"The weights of {model.name} were not found: there are no weights at {model.weights_uri}. Set region in cdk.json, or another base_model, and deploy."
+            f"No weights of {model.name} exist at {model.weights_uri}. Set another region or base_model in cdk.json, and run make deploy."
         )
     return []
 
@@ -105,13 +105,13 @@ def in_hub(client: Any, model: BaseModel, get: Callable[[str], bytes] = fetch) -
     ) as error:  # for an answer of another form botocore's parser raises what it stumbles over, such as AttributeError
         why = error_code(error) if isinstance(error, ClientError) else type(error).__name__
         return model.has_chat_template, [
-            f"JumpStart's hub could not be asked about {model.name} ({why}); whether its files lie as expected shows in training's first minute."
+            f"JumpStart's hub did not describe {model.name} ({why}), so Preflight could not check its files. {_WHERE_IT_SHOWS}"
         ]
     warnings = _of_document(described.get("HubContentDocument"), model)
     folder = model_folder(urls)
     if folder is None:
         warnings.append(
-            f"JumpStart's hub does not list {CONFIGURATION} and *.safetensors side by side for {model.name}, but {', '.join(sorted(urls)[:5]) or 'nothing'}. "
+            f"JumpStart's hub does not list {CONFIGURATION} and *.safetensors in one folder for {model.name}; it lists {', '.join(sorted(urls)[:5]) or 'no files'}. "
             f"{_WHERE_IT_SHOWS}"
         )
     status = described.get("SupportStatus") or "Supported"
@@ -123,7 +123,7 @@ def in_hub(client: Any, model: BaseModel, get: Callable[[str], bytes] = fetch) -
     except (KeyError, OSError):
         settings = None
     if settings is None:
-        unread = f"Whether {model.name} has a chat template could not be read; only conversations need it."
+        unread = f"Preflight could not read whether {model.name} has a chat template, which only conversations need."
         return True, [*warnings, unread]
     return bool(settings.get("chat_template")), warnings
 
@@ -132,14 +132,14 @@ def _of_document(text: Any, model: BaseModel) -> list[str]:
     """A warning if the hub's document of a model cannot be read or names another folder of weights. Its bucket may be that of another region."""
     if (document := _json_object(text)) is None:
         return [
-            f"JumpStart's hub describes {model.name} {model.hub_version} in an unknown form, so Preflight could not compare the folder of its weights. {_WHERE_IT_SHOWS}"
+            f"JumpStart's hub describes {model.name} {model.hub_version} in an unknown format, so Preflight could not check the folder of its weights. {_WHERE_IT_SHOWS}"
         ]
     places = [str(document[name]).rstrip("/") for name in _PLACES if document.get(name)]
     ours = model.weights_uri.rstrip("/").split("/", 3)[-1]
     if not places or any(place.split("/", 3)[-1] == ours for place in places):
         return []
     return [
-        f"JumpStart's hub has the weights of {model.name} {model.hub_version} at {' and '.join(places)}, and this deployment reads {model.weights_uri} "
+        f"JumpStart's hub lists the weights of {model.name} {model.hub_version} at {' and '.join(places)}, but this deployment reads {model.weights_uri} "
         f"(weights_prefix in stacks/configuration/catalog.yaml). {_WHERE_IT_SHOWS}"
     ]
 
@@ -163,16 +163,15 @@ def of_user(s3: Any, settings: RunSettings) -> tuple[Model, list[str]]:
     problems = list(folder.problems())
     if problems or folder.shape is None:
         raise WeightsRejected(
-            f"The folder {folder.uri} of weights_uri cannot be trained and served: {'; '.join(problems)}. "
-            "It needs config.json, a tokenizer and *.safetensors side by side, as Hugging Face's save_pretrained writes them, and nothing large beside them."
+            f"Captune cannot train and serve the model at {folder.uri} (weights_uri): {'; '.join(problems)}. Upload config.json, a tokenizer and "
+            "*.safetensors to one folder, as Hugging Face's save_pretrained writes them, without other large files. Then start a new execution."
         )
     shape, planned = folder.shape, settings.base_model
     name = str(folder.configuration.get("_name_or_path") or folder.uri).rstrip("/").rpartition("/")[2]
     warnings = []
     if shape != planned.shape:
         warnings.append(
-            f"The weights at {folder.uri} are {name} with {shape.parameters:,} parameters, not {planned.name} (base_model); "
-            "they are taken as they are."
+            f"The weights at {folder.uri} are {name} with {shape.parameters:,} parameters, not {planned.name} (base_model). The run uses them."
         )
     has_template = CHAT_TEMPLATE in folder.sizes or bool(folder.read(TOKENIZER_SETTINGS).get("chat_template"))
     return Model(name, shape.parameters, shape, folder.served, has_template, sum(folder.sizes.values())), warnings
@@ -212,27 +211,26 @@ class _Folder:
         elif self._unknown:
             yield self._unknown
         if "quantization_config" in configuration:
-            yield "its weights are quantised, and adapters are trained on and served beside 16-bit ones"
+            yield "its weights are quantised, and Captune needs 16-bit ones"
         if not sizes.keys() & set(TOKENIZER_FILES):
             yield f"there is no tokenizer ({', '.join(TOKENIZER_FILES)})"
         if any(not name or name.endswith("/") for name in sizes):
-            yield "SageMaker cannot load a folder with empty objects that stand for folders"
+            yield "it contains empty objects for folders, which SageMaker cannot load: delete them"
         if not loaded or not named <= sizes.keys():
-            yield f"there are no *.safetensors in it, or not those that {INDEX} names"
+            yield f"it lacks *.safetensors, or some of those that {INDEX} names"
         if 0 < loaded < LEAST_SHARE * needed:
             yield (
-                f"its *.safetensors hold {loaded / 1e9:.2f} GB, and its parameters take {needed / 1e9:.2f} GB in 16 bits: some are missing, cut off "
+                f"its *.safetensors have {loaded / 1e9:.2f} GB, but its parameters take {needed / 1e9:.2f} GB in 16 bits: some are missing, truncated "
                 "or quantised"
             )
         if spare > MOST_SPARE_SHARE * needed + MOST_SPARE_BYTES:
             yield (
-                f"SageMaker downloads all of it, for training and again for the endpoint, and {spare / 1e9:.1f} GB of it are not loaded: copy the model alone to "
-                "a folder of its own"
+                f"{spare / 1e9:.1f} GB of it are other files, which SageMaker would download for training and for the endpoint: copy only the model to a new folder"
             )
         if self.shape and self._has_words_beyond(self.shape.vocabulary):
-            yield f"its {TOKENIZER} is another model's: it has words that the model (vocab_size in {CONFIGURATION}) has no room for"
+            yield f"its {TOKENIZER} belongs to another model: it has more tokens than vocab_size in {CONFIGURATION}"
         if configuration and self.served < self._settings.sequence_length:
-            yield f"its context (max_position_embeddings) is {self.context} tokens, and sequence_length is {self._settings.sequence_length}"
+            yield f"its context (max_position_embeddings) is {self.context} tokens, shorter than sequence_length ({self._settings.sequence_length})"
 
     def _has_words_beyond(self, vocabulary: int) -> bool:
         """Whether a tokenizer has words that the model has no room for. Only tokenizer.json can be read here; training looks at every kind."""
@@ -255,14 +253,16 @@ class _Folder:
                 there = headers.get("x-amz-bucket-region") or here
                 if there != here:
                     raise WeightsNotFound(
-                        f"weights_uri names {self.uri}, and the bucket {self._bucket} lies in {there}: SageMaker in {here} reads buckets of {here} "
-                        f"alone. Copy the folder to a bucket there, or deploy in {there}."
+                        f"The bucket {self._bucket} of weights_uri ({self.uri}) is in {there}, but SageMaker in {here} reads only buckets in {here}. "
+                        f"Copy the folder to a bucket in {here} and correct weights_uri, or set region to {there}; then run make deploy."
                     )
                 sizes |= {one["Key"].removeprefix(self._prefix): int(one["Size"]) for one in page.get("Contents", [])}
         except ClientError as error:
             raise self._unreadable(self.uri, error) from error
         if not sizes:
-            raise WeightsNotFound(f"There is nothing at {self.uri}, which weights_uri names. Upload the model there.")
+            raise WeightsNotFound(
+                f"No files exist at {self.uri} (weights_uri). Upload the model there, or correct weights_uri in cdk.json and run make deploy."
+            )
         return sizes
 
     def read(self, name: str) -> dict[str, Any]:
@@ -275,7 +275,9 @@ class _Folder:
         except ClientError as error:
             raise self._unreadable(f"{self.uri}{name}", error) from error
         if value is None:
-            raise WeightsRejected(f"{self.uri}{name} is not a JSON object. Upload the model's own file again.")
+            raise WeightsRejected(
+                f"{self.uri}{name} is not a JSON object. Upload the original file of the model again."
+            )
         return value
 
     def _unreadable(self, place: str, error: ClientError) -> ClientError | WeightsNotFound:
@@ -284,8 +286,8 @@ class _Folder:
         if code not in _REFUSED and not code.startswith("KMS.") and "kms:" not in message:
             return error
         return WeightsNotFound(
-            f"{place}, which weights_uri names, cannot be read ({code}: {message}). Correct the address, or let the policies of its bucket and of its KMS key "
-            "allow this deployment's account s3:ListBucket, s3:GetObject and kms:Decrypt there; archived objects have to be restored first."
+            f"Captune cannot read {place} of weights_uri ({code}: {message}). Correct the address, or allow this deployment's account s3:ListBucket, "
+            "s3:GetObject and kms:Decrypt in the policies of the bucket and its KMS key. If the objects are archived, restore them first."
         )
 
 
@@ -294,37 +296,39 @@ def refuse_unusable_adapter(storage: Storage, uri: str, settings: RunSettings) -
     found = run_folder.ADAPTER_URI.fullmatch(uri)
     if found is None or found[1] != storage.bucket:
         raise AdapterRejected(
-            f"The adapter {uri} is not in the project's bucket. Give the address that an earlier run's report names as its adapter: "
+            f"adapterUri is {uri}, which is not an adapter in this deployment's bucket. Pass the adapter's address from an earlier run's report: "
             f"{run_folder.adapter_uri(storage.bucket, 'RUN', 'JOB')}."
         )
 
     def incomplete(where: str, what: str) -> AdapterRejected:
         return AdapterRejected(
-            f"The adapter cannot be served, for {where}: {what}. Choose a run whose training has ended, or leave adapterUri out to train again."
+            f"The adapter is incomplete: {where} {what}. Choose a run whose training completed, or omit adapterUri to train again."
         )
 
     def read(key: str) -> dict[str, Any]:
         content = storage.read(key)
         if content is None:
-            raise incomplete(storage.uri(key), "it does not exist")
+            raise incomplete(storage.uri(key), "does not exist")
         if (value := _json_object(content)) is None:
-            raise incomplete(storage.uri(key), "it is not a JSON object")
+            raise incomplete(storage.uri(key), "is not a JSON object")
         return value
 
     prefix = storage.key_of(uri)
     configuration, metrics = read(prefix + run_folder.ADAPTER_CONFIGURATION), read(prefix + run_folder.METRICS)
     if (storage.size(prefix + run_folder.ADAPTER_WEIGHTS) or 0) < _LEAST_ADAPTER_BYTES:
-        raise incomplete(uri, f"{run_folder.ADAPTER_WEIGHTS} is missing or empty")
+        raise incomplete(uri, f"has no {run_folder.ADAPTER_WEIGHTS}, or an empty one")
     rank = configuration.get("r")
-    if not isinstance(rank, int) or rank > settings.lora_rank:
+    if not isinstance(rank, int):
+        raise incomplete(uri, f"has no rank (r) in {run_folder.ADAPTER_CONFIGURATION}")
+    if rank > settings.lora_rank:
         raise AdapterRejected(
-            f"The adapter {uri} has rank {rank}, and the endpoint makes room for {settings.lora_rank}. Set lora_rank in cdk.json to its rank and deploy."
+            f"The adapter {uri} has rank {rank}, above lora_rank ({settings.lora_rank}). Set lora_rank in cdk.json to {rank} and run make deploy."
         )
     if not (metrics.get("evaluation") or {}).get("heldout"):
-        raise incomplete(uri, f"{run_folder.METRICS} holds no held-out losses")
+        raise incomplete(uri, f"has no held-out losses in {run_folder.METRICS}")
     made_for = (read(run_folder.key(found[2], run_folder.PLAN)).get("baseModel") or {}).get("weightsUri")
     if made_for != settings.base_model.weights_uri:
         raise AdapterRejected(
-            f"The adapter {uri} was trained on the weights {made_for}, and this deployment serves {settings.base_model.weights_uri}. Set base_model and region "
-            "in cdk.json to those of the earlier run and deploy."
+            f"The adapter {uri} was trained on the weights {made_for}, but this deployment serves {settings.base_model.weights_uri}. Set base_model, weights_uri "
+            "and region in cdk.json to those of the earlier run, and run make deploy."
         )

@@ -42,8 +42,8 @@ _DELIMITERS = (",", ";", "\t")  # what spreadsheets write, by country
 _SIDES = {"human": USER, "gpt": ASSISTANT, "chatgpt": ASSISTANT, "developer": SYSTEM}
 _SHOWN_HEADER = 300
 EXPECTED = (
-    "A row has `text`, or `prompt` and `completion`, or `instruction`, `input` and `output` (Alpaca), or `messages` of role and content, or "
-    '`conversations` of from and value (ShareGPT). Give other names by `columns`, for example {"prompt": "question", "completion": "answer"}.'
+    "Give each row `text`, or `prompt` and `completion`, or `instruction`, `input` and `output` (Alpaca), or `messages` of role and content, or "
+    '`conversations` of from and value (ShareGPT). For other column names, use `columns`, for example {"prompt": "question", "completion": "answer"}.'
 )
 
 
@@ -131,11 +131,11 @@ def read(text: str, name: str, columns: Mapping[str, str] | None = None, show: S
     whole = [(number, row) for number, row in numbered if not isinstance(row, str)]
     if not whole:
         faults = [f"line {number} {row}" for number, row in numbered if isinstance(row, str)]
-        expected = "" if any("is not JSON" in fault for fault in faults) else f" {EXPECTED}"
+        expected = " Correct the JSON." if any("is not JSON" in fault for fault in faults) else f" {EXPECTED}"
         raise RecordsFaulty(f"{name}{f': {faults_listed(faults)}' if faults else ' has no rows'}.{expected}")
     known = [(number, form) for number, row in whole if (form := _form(row.keys(), given))]
     if not known:
-        raise RecordsFaulty(f"{name} has rows of no known form: {_without(whole[0][1], given, show)}. {EXPECTED}")
+        raise RecordsFaulty(f"{name} has rows in an unknown format: {_without(whole[0][1], given, show)}. {EXPECTED}")
     first, form = known[0]
     names = {**{column: column for column in COLUMNS}, **form.columns, **given}
     unused = sorted({str(key) for _, row in whole for key in row} - {*names.values(), *form.beside})
@@ -143,7 +143,7 @@ def read(text: str, name: str, columns: Mapping[str, str] | None = None, show: S
         if isinstance(row, str):
             continue
         other = _form(row.keys(), given) or form
-        fault = f"has {other.label}, and line {first} has {form.label}: give each form in a file of its own"
+        fault = f"has {other.label}, but line {first} has {form.label}: use a separate file for each"
         numbered[place] = number, _plain(row, form, names) if other is form else fault
     return Rows(name, kind, form, names, numbered, unused)
 
@@ -215,7 +215,7 @@ def _table(text: str, name: str, given: Mapping[str, str], show: Show) -> tuple[
         if delimiter == "\t":
             return kind, list(_cells(text, header, delimiter, csv.QUOTE_NONE))
         raise RecordsFaulty(
-            f"{name} is not CSV ({error}). Put text with commas, quotes or line ends between double quotes, and double the quotes in it."
+            f"{name} is not valid CSV ({error}). Put text with commas, quotes or line breaks between double quotes, and double the quotes in it."
         ) from None
 
 
@@ -226,7 +226,7 @@ def _cells(text: str, header: list[str], delimiter: str, quoting: Any) -> Iterat
         begins = reader.line_num + 1
         for cells in reader:
             if len(cells) != len(header) and any(cell.strip() for cell in cells):
-                yield begins, f"has {len(cells)} columns, and the header has {len(header)}"
+                yield begins, f"has {len(cells)} columns, but the header has {len(header)}"
             elif any(cell.strip() for cell in cells):
                 yield begins, dict(zip(header, cells, strict=True))
             begins = reader.line_num + 1
@@ -247,9 +247,7 @@ def _header(text: str, name: str, given: Mapping[str, str], show: Show) -> tuple
         if _form(set(header), given) and set(given.values()) <= set(header):
             twice = next((column for column in header if header.count(column) > 1), None)
             if twice is not None:
-                raise RecordsFaulty(f"{name} has two columns called {show(twice)}. Give each a name of its own.")
+                raise RecordsFaulty(f"{name} has two columns named {show(twice)}. Rename one of them.")
             return header, delimiter
     # Without a header, the first line is a record.
-    raise RecordsFaulty(
-        f"{name} has a first line of no known form: {_without(dict.fromkeys(best), given, show)}. {EXPECTED}"
-    )
+    raise RecordsFaulty(f"{name} has an unknown first line: {_without(dict.fromkeys(best), given, show)}. {EXPECTED}")

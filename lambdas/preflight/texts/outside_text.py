@@ -1,4 +1,4 @@
-"""Outside text: text of the corpus's field that others wrote, measured beside the held-out text and never trained on."""
+"""The external test set: documents of the corpus's field from other authors, measured with the held-out text and never trained on."""
 
 from common.errors import HeldOutLeaks
 from common.text import MINIMUM_DOCUMENTS, count_words, listed, plain
@@ -17,13 +17,13 @@ SCALE_WORDS = 10_000
 # How many kinds of text data/control.txt has, one after the other, and how many of each. With one of them set aside, six still give an interval.
 CONTROL_KINDS, CONTROL_OF_A_KIND = 4, 7
 NONE_GIVEN = (
-    "No outside text was given (input key `heldOutside`): the verdict is about held-out documents of the same corpus and says nothing "
-    "about text of the field that others wrote."
+    "No external test set was given (input key `heldOutside`), so the verdict covers only held-out documents of the same corpus, not other "
+    "authors' texts of the field."
 )
 
 
 def read(content: bytes, name: str) -> list[Document]:
-    """The documents of a file of outside text. Raises DatasetRejected or PatientDataSuspected, as for held-out text, naming the line."""
+    """The documents of an external test set. Raises DatasetRejected or PatientDataSuspected, as for held-out text, naming the line."""
     least = text_file.MINIMUM_HELD_OUT_WORDS
     if not forms.are_rows(name):
         return text_file.documents(text_file.checked(content, name, least), PREFIX)
@@ -31,7 +31,7 @@ def read(content: bytes, name: str) -> list[Document]:
 
 
 def name_of(files: Files, request: Request) -> str:
-    """What messages call the outside text, the input's or the deployed one; of a smoke run, which shows nothing, the input's."""
+    """The name of the external test set in messages, the input's or the deployed one; of a smoke run, which shows nothing, the input's."""
     if request.held_outside is not None:
         return "" if request.held_outside == NONE else request.held_outside
     deployed = request.corpus is None and not request.smoke and f"{files.domain}{DEPLOYED}" in files.data
@@ -39,9 +39,9 @@ def name_of(files: Files, request: Request) -> str:
 
 
 def measure(found: list[Document], files: Files, request: Request, material: Material) -> None:
-    """Puts the outside documents into a run's material: those that are measured, and those that choose the adapter scale.
+    """Puts the external documents into a run's material: those that are measured, and those that choose the adapter scale.
 
-    Documents that share eight words in a row with the training text, or are held-out documents, are refused with HeldOutLeaks. Of the
+    Documents that share eight words in a row with the training text, or are held-out documents, are rejected with HeldOutLeaks. Of the
     deployed text, which whoever starts a run cannot change, such documents are left out.
     """
     name = name_of(files, request)
@@ -49,17 +49,17 @@ def measure(found: list[Document], files: Files, request: Request, material: Mat
         sound = [part for part in found if material.overlap.first(part.text) is None]
         if len(sound) < len(found):
             material.warnings.append(
-                f"{len(found) - len(sound)} documents of {name} share words with the training text and are left out."
+                f"{len(found) - len(sound)} documents of {name} are left out, because they share words with the training text."
             )
         found = sound
     files.attempt(lambda: _refuse_leaks(found, name, material))
     parts = held_out.different(found)
     if repeated := len(found) - len(parts):
-        material.warnings.append(f"{repeated} outside documents say what another one says; each is measured once.")
+        material.warnings.append(f"{repeated} external documents repeat another one; each is measured once.")
     kept = text_file.part(parts, MAXIMUM_WORDS)
-    told = f"The outside text {name} has {len(parts)} documents"
+    told = f"The external test set {name} has {len(parts)} documents"
     if len(kept) < len(parts):
-        told += f", of which {len(kept)} from all over it are measured ({MAXIMUM_WORDS:,} words are enough)"
+        told += f", of which {len(kept)}, spread over it, are measured ({MAXIMUM_WORDS:,} words are enough)"
     if len(kept) < MINIMUM_DOCUMENTS:
         # A single document of any length is kept whole until here.
         kept = text_file.part(held_out.blocks(text_file.as_text(kept)), MAXIMUM_WORDS)
@@ -67,7 +67,7 @@ def measure(found: list[Document], files: Files, request: Request, material: Mat
         material.warnings.append(
             f"{name} has fewer than {MINIMUM_DOCUMENTS} documents, so it was cut into passages, which count as documents. {ALIKE}"
         )
-    material.warnings += too_few(kept, "outside documents", "Give more of it, or leave `heldOutside` out.")
+    material.warnings += too_few(kept, "external documents", "Add documents, or omit `heldOutside`.")
     if files.measures_scale and not request.smoke:
         kept, material.scale = _set_aside(parts, kept)
         if material.scale:
@@ -89,7 +89,7 @@ def _set_aside(parts: list[Document], kept: list[Document]) -> tuple[list[Docume
 
 
 def choose_by_control(files: Files, request: Request, material: Material) -> None:
-    """Sets a control text of each kind aside to choose the scale, if text by others is too little (docs/recipe.md)."""
+    """Sets a retention document of each kind aside to choose the scale, if the external test set is too small (docs/recipe.md)."""
     chosen = material.control[CONTROL_OF_A_KIND // 2 :: CONTROL_OF_A_KIND]
     if files.measures_scale and not request.smoke and not material.scale and len(chosen) >= CONTROL_KINDS:
         material.control = [part for part in material.control if part not in chosen]
@@ -100,13 +100,13 @@ def _refuse_leaks(found: list[Document], name: str, material: Material) -> None:
     ours = {plain(part.text) for part in material.held_out}
     if same := [part for part in found if plain(part.text) in ours]:
         raise HeldOutLeaks(
-            f"{_named(same)} of the outside text {name} {'is' if len(same) == 1 else 'are'} held-out text of the run itself. Outside text is what others "
-            "wrote: give such text, or leave `heldOutside` out."
+            f"{_named(same)} of the external test set {name} {'is' if len(same) == 1 else 'are'} also in the run's held-out text. Use documents by other "
+            "authors, or omit `heldOutside`."
         )
     if shared := [(part, run[1]) for part in found if (run := material.overlap.first(part.text))]:
         raise HeldOutLeaks(
-            f"{_named([part for part, _ in shared])} of the outside text {name} share{'s' if len(shared) == 1 else ''} eight words in a row with the training "
-            f"text (“{shared[0][1]}”), so their loss would prove nothing. Take those documents out of {name}, or the passages out of the training text."
+            f"{_named([part for part, _ in shared])} of the external test set {name} share{'s' if len(shared) == 1 else ''} eight words in a row with the "
+            f"training text (“{shared[0][1]}”), so their loss would prove nothing. Remove these documents from {name}, or the passages from the training text."
         )
 
 

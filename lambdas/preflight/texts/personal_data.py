@@ -23,15 +23,15 @@ def _expanded(written: str | list[str]) -> str:
 
 _PATTERNS = [(one["kind"], one["sign"], re.compile(_expanded(one["pattern"]))) for one in _FILE["patterns"]]
 _SIGNS = {name: re.compile(sign) if isinstance(sign, str) else tuple(sign) for name, sign in _FILE["signs"].items()}
-LEARNT = "A fine-tuned model can repeat what it has read."  # what could become of data in a text of a run
+LEARNT = "A fine-tuned model can repeat its training text."  # what could become of data in a text of a run
 _SHOWN_CHARACTERS = 80
-NOT_SHOWN = "(not shown here: it looks like data of a person)"
+NOT_SHOWN = "(not shown: it looks like personal data)"
 _ACROSS = 120  # characters on either side of a line's end
 _DASH, _DIGIT = re.compile("[\u2010-\u2013\u2212]"), re.compile(r"\d")
 
 
 def refuse_patient_data(text: str, name: str) -> None:
-    """Raises PatientDataSuspected with the line of everything that looks like data of a person; the data itself is not repeated."""
+    """Raises PatientDataSuspected with the line of everything that looks like personal data; the data itself is not repeated."""
     lines = text.split("\n")
     found = [(number, kind) for number, line in enumerate(lines, 1) for kind in _kinds(line)]
     # Wrapped prose and pasted forms have the name on one line and the date on the next.
@@ -62,7 +62,7 @@ def _refuse(places: list[tuple[int, str]], name: str, reason: str) -> None:
     found = dict.fromkeys(f"line {number}: {kind}" for number, kind in places)
     if found:
         raise PatientDataSuspected(
-            f"{name} looks as if it held data of persons ({listed(found, between='; ')}). {reason} Remove these lines."
+            f"{name} appears to contain personal data ({listed(found, between='; ')}). {reason} Remove these lines."
         )
 
 

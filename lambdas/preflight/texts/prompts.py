@@ -20,10 +20,10 @@ MAXIMUM_PROMPTS = 10_000
 MAXIMUM_PROMPT_BYTES = 4000
 _OTHER_TOKENS = 96  # of what the server takes: the answer, and what a chat template adds
 PARSE_SECONDS = 40  # of Preflight's 180; 10,000 prompts with as many sound patterns take 7 s of a core
-_FORM = "Each line is a JSON object with id, kind, prompt and facts or choices."
-CHOICES = "choices"  # the right end of a prompt, and then near misses; scored in the training job, never asked
+_FORM = "Write each line as a JSON object with id, kind, prompt and facts or choices."
+CHOICES = "choices"  # the correct option, and then distractors; scored in the training job, never asked
 CHOICES_OF_A_PROMPT = range(2, 9)
-# With eight ends after four prompts each, about four minutes of a 7B model on one A10G, before training and after it.
+# With eight options after four prompts each, about four minutes of a 7B model on one A10G, before training and after it.
 MAXIMUM_CHOICE_PROMPTS = 1_000
 # An answer has 64 tokens, some 300 characters.
 PROBE_CHARACTERS = 1_000
@@ -53,7 +53,7 @@ def parse(content: bytes, name: str) -> list[dict[str, Any]]:
     for number, prompt in json_lines(as_utf8(content, name, PromptsRejected)):
         if time.monotonic() - begun > PARSE_SECONDS:
             faults.append(
-                f"line {number} was reached when {PARSE_SECONDS} seconds were over: simpler patterns are needed"
+                f"only the lines before {number} could be checked in {PARSE_SECONDS} seconds: simplify the patterns"
             )
             break
         fault = prompt if isinstance(prompt, str) else _fault(prompt, seen)
@@ -75,36 +75,36 @@ def parse(content: bytes, name: str) -> list[dict[str, Any]]:
         raise PromptsRejected(f"{name} has no prompts. {_FORM}")
     if len(prompts) > MAXIMUM_PROMPTS:
         raise PromptsRejected(
-            f"{name} has {len(prompts)} prompts; at most {MAXIMUM_PROMPTS} can be asked and reported. Take a part of them."
+            f"{name} has {len(prompts):,} prompts, and a run asks at most {MAXIMUM_PROMPTS:,}. Remove {len(prompts) - MAXIMUM_PROMPTS:,} of them."
         )
     scored = sum(CHOICES in prompt for prompt in prompts)
     if scored > MAXIMUM_CHOICE_PROMPTS:
         raise PromptsRejected(
-            f"{name} has {scored} prompts with `{CHOICES}`; at most {MAXIMUM_CHOICE_PROMPTS} can be scored. Take a part of them."
+            f"{name} has {scored:,} prompts with `{CHOICES}`, and a run scores at most {MAXIMUM_CHOICE_PROMPTS:,}. Remove {scored - MAXIMUM_CHOICE_PROMPTS:,} of them."
         )
     if not any(map(is_asked, prompts)):
         raise PromptsRejected(
-            f"{name} has only prompts with `{CHOICES}`, which are not asked. Add one with facts, or a starter."
+            f"{name} has only prompts with `{CHOICES}`, which are scored but not asked. Add a prompt with facts, or a starter."
         )
     personal_data.refuse_patient_data_in(said, name, "The report shows prompts and facts.")
     return prompts
 
 
 def is_asked(prompt: dict[str, Any]) -> bool:
-    """Whether a prompt is asked of the endpoint: one that has choices and no facts is only scored."""
+    """Whether the endpoint is asked a prompt: one with choices and no facts is only scored."""
     return CHOICES not in prompt or bool(prompt.get("facts"))
 
 
 def too_long_for(prompts: list[dict[str, Any]], served_tokens: int) -> list[str]:
-    """A warning where a server that takes fewer tokens may refuse prompts, depending on its tokeniser."""
+    """A warning if a server that takes fewer tokens may reject prompts, depending on its tokeniser."""
     most = served_tokens - _OTHER_TOKENS
     long = [size for prompt in prompts if (size := len(encoded(prompt["prompt"]))) > most]
     if most >= MAXIMUM_PROMPT_BYTES or not long:
         return []
     size = max(long)
     return [
-        f"{len(long)} prompts may be too long: the longest has {size:,} bytes, and this model takes {most:,} tokens beside the answer. Where its tokeniser "
-        f"makes a token of less than {size / most:.1f} bytes, the endpoint refuses the prompt after training. Shorten them, or name others in `prompts`."
+        f"{len(long)} prompts may be too long: the longest has {size:,} bytes, and this model takes {most:,} tokens before the answer. If its tokens have "
+        f"fewer than {size / most:.1f} bytes on average, the endpoint rejects the prompt after training. Shorten these prompts, or use others (`prompts`)."
     ]
 
 
@@ -120,23 +120,25 @@ def _fault(prompt: dict[str, Any], seen: dict[str, int]) -> str:
             return f"has no text in `{key}`"
     size, cluster = len(encoded(prompt["prompt"])), prompt.get(CLUSTER, "none")
     if size > MAXIMUM_PROMPT_BYTES:
-        return f"has a prompt of {size} bytes; at most {MAXIMUM_PROMPT_BYTES} fit into the model beside the answer"
+        return (
+            f"has a prompt of {size:,} bytes: shorten it to {MAXIMUM_PROMPT_BYTES:,}, which leave room for the answer"
+        )
     if prompt["kind"] not in KINDS:
-        return f"has the kind {_short(prompt['kind'])}; it must be one of {', '.join(KINDS)}"
+        return f"has the kind {_short(prompt['kind'])}: use one of {', '.join(KINDS)}"
     if not _is_text(cluster) or len(cluster) > MAXIMUM_CLUSTER_CHARACTERS:
         return (
-            f"has a `{CLUSTER}` that is no text of 1 to {MAXIMUM_CLUSTER_CHARACTERS} characters; prompts that ask the same "
-            "fact share one, and a prompt that asks a fact of its own needs none"
+            f"has a `{CLUSTER}` that is not a text of 1 to {MAXIMUM_CLUSTER_CHARACTERS} characters: give prompts about the same "
+            "fact the same one, or omit it"
         )
     if CHOICES in prompt and (found := _choices_fault(prompt[CHOICES])):
         return found
     facts = prompt.get("facts", [])
     if not isinstance(facts, list) or (prompt["kind"] != "starter" and not facts and CHOICES not in prompt):
-        return "has no key facts; every prompt but a starter needs `facts`, a list of {name, pattern}, or `choices`"
+        return "has no key facts: add `facts`, a list of {name, pattern}, or `choices` (only a starter needs neither)"
     asked = readings(prompt["prompt"])
     for fact in facts:
         if not isinstance(fact, dict) or not all(_is_text(fact.get(key)) for key in ("name", "pattern")):
-            return "has a fact without `name` or `pattern`"
+            return "has a fact without `name` or `pattern`: add both"
         pattern = fact["pattern"]
         if found := _pattern_fault(pattern, asked):
             shown = _short(pattern)
@@ -146,15 +148,15 @@ def _fault(prompt: dict[str, Any], seen: dict[str, int]) -> str:
 
 
 def _choices_fault(ends: Any) -> str:
-    """The fault of the ends of a prompt; empty for good ones."""
+    """The fault of the options of a prompt; empty for good ones."""
     good = isinstance(ends, list) and len(ends) in CHOICES_OF_A_PROMPT and all(map(_is_text, ends))
     if not good or len({end.strip() for end in ends}) < len(ends):
         return (
-            f"has `{CHOICES}` that are no {CHOICES_OF_A_PROMPT.start} to {CHOICES_OF_A_PROMPT.stop - 1} different texts: the right end of the "
-            "prompt first, then near misses"
+            f"has `{CHOICES}` that are not {CHOICES_OF_A_PROMPT.start} to {CHOICES_OF_A_PROMPT.stop - 1} different texts: write the correct option "
+            "first, then distractors"
         )
     too_long = max(map(len, map(encoded, ends))) > MAXIMUM_PROMPT_BYTES
-    return "has an end that is too long to stand after its prompt" if too_long else ""
+    return f"has an option of more than {MAXIMUM_PROMPT_BYTES:,} bytes: shorten it" if too_long else ""
 
 
 def _is_text(value: Any) -> bool:
@@ -186,7 +188,7 @@ def _pattern_fault(written: str, asked: list[Reading]) -> str:
             for text in _probes(written):
                 pattern.search(text)
     except TooSlow:
-        return "can take for ever (take out repeats inside a repeat, or give them bounds such as {0,40})"
+        return "can take for ever (remove repeats inside a repeat, or bound them, for example {0,40})"
     return ""
 
 
@@ -213,7 +215,7 @@ def _from_text(held_out: list[Document]) -> list[dict[str, Any]]:
     found = list(dict.fromkeys(sentences)) or list(dict.fromkeys(filter(_is_a_prompt, openings)))
     if not found:
         raise PromptsRejected(
-            f"No held-out document begins with {SENTENCE_WORDS.start} words of at most {MAXIMUM_PROMPT_BYTES:,} bytes to be asked. Give `prompts` of your own."
+            f"No held-out document begins with a prompt of {SENTENCE_WORDS.start} words and at most {MAXIMUM_PROMPT_BYTES:,} bytes. Upload your own prompts, and name the file in `prompts`."
         )
     chosen = found[:: max(1, len(found) // LIMIT)][:LIMIT]
     return [
@@ -246,10 +248,10 @@ def _from_records(held_out: list[Document]) -> tuple[list[dict[str, Any]], list[
     asked = [record for turn in turns for record in turn if record is not None]
     if not asked:
         raise PromptsRejected(
-            f"Every held-out record has a prompt of more than {MAXIMUM_PROMPT_BYTES:,} bytes, so none can be asked. Give `prompts` of your own."
+            f"Every held-out record has a prompt of more than {MAXIMUM_PROMPT_BYTES:,} bytes. Upload your own prompts, and name the file in `prompts`."
         )
     long = sum(len(part.records) for part in held_out) - sum(map(len, fitting))
-    told = f"{long} held-out records are measured but not asked: their prompts have more than {MAXIMUM_PROMPT_BYTES:,} bytes."
+    told = f"{long} held-out records are measured but not used as prompts: they have more than {MAXIMUM_PROMPT_BYTES:,} bytes."
     return [_prompt(record, number) for number, record in enumerate(asked[:LIMIT], 1)], [told] if long else []
 
 

@@ -38,10 +38,10 @@ _SIGNATURES = (
     (b"BZh91AY", "compressed with bzip2", "Decompress it: bunzip2 FILE.bz2"),
     (b"\xfd7zXZ\x00", "compressed with xz", "Decompress it: unxz FILE.xz"),
     (b"\x28\xb5\x2f\xfd", "compressed with zstd", "Decompress it: unzstd FILE.zst"),
-    (b"PAR1", "a Parquet file", "Give it its ending: mv FILE mine.parquet"),
+    (b"PAR1", "a Parquet file", "Rename it: mv FILE mine.parquet"),
     *((mark, "UTF-32", "Convert it: iconv -f UTF-32 -t UTF-8 FILE > utf8.txt") for mark in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
-    (b"GIF8", "a picture", "Give its text."), (b"RIFF", "a picture or a recording", "Give its text."),
-    (b"\x89PNG", "a picture", "Give its text."), (b"\xff\xd8\xff", "a picture", "Give its text."),
+    (b"GIF8", "a picture", "Upload its text."), (b"RIFF", "a picture or a recording", "Upload its text."),
+    (b"\x89PNG", "a picture", "Upload its text."), (b"\xff\xd8\xff", "a picture", "Upload its text."),
     (b"SQLite format 3\x00", "a database", "Export its records as CSV."),
     *((mark, "UTF-16", "Convert it: iconv -f UTF-16 -t UTF-8 FILE > utf8.txt") for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
 )  # fmt: skip
@@ -74,7 +74,7 @@ class Files:
     """The files of a run: a user's from the bucket, in the version that was checked, and the domain's own from the deployed data.
 
     `versions` are those that must be read, by key; what is read without one is noted there. Of the corpus so many words (0 for all) and
-    bytes are learned at most. `measures_scale` says that a part of text by others chooses the adapter scale. Without an `attempt`
+    bytes are learned at most. With `measures_scale`, a part of the external test set chooses the adapter scale. Without an `attempt`
     faults are raised.
     """
 
@@ -104,7 +104,7 @@ class Files:
         """The rows of a file, to be used once: they take more memory than what is made of them. Raises DatasetRejected."""
         if self.form(key, most_bytes, columns) is None:
             raise DatasetRejected(
-                f"{key} is running text, and `corpus` has records. Give records for both, or text for both."
+                f"{key} is running text, but `corpus` contains records. Use records for both, or text for both."
             )
         return self.parsed.pop(key)
 
@@ -127,13 +127,13 @@ class Files:
             file = f"{self.domain}{default}"
             if file not in self.data:
                 raise DatasetRejected(
-                    f"data/{file} does not exist. Add it for this domain, or correct the setting `domain`, and deploy again."
+                    f"data/{file} does not exist. Add it for this domain, or correct domain in cdk.json, and run make deploy."
                 )
             return self.data[file]
         found = self.storage.fetch(key, most_bytes, self.versions.get(key, ""))
         if found is None:
             raise DatasetRejected(
-                f"There is no {key} in the bucket {self.storage.bucket}. Upload it: aws s3 cp FILE s3://{self.storage.bucket}/{key}"
+                f"{key} does not exist in the bucket {self.storage.bucket}. Upload it: aws s3 cp FILE s3://{self.storage.bucket}/{key}"
             )
         refuse_too_large(key, found.size, most_bytes)
         self.versions[key] = found.version
@@ -148,20 +148,20 @@ class Files:
 def decode(content: bytes, name: str) -> str:
     """The text of a file. Raises DatasetRejected for what is empty, binary or not UTF-8."""
     if not content.strip():
-        raise DatasetRejected(f"{name} is empty. Give a UTF-8 text of at least {MINIMUM_WORDS} words.")
-    for mark, what, mend in _SIGNATURES:
+        raise DatasetRejected(f"{name} is empty. Use a UTF-8 text of at least {MINIMUM_WORDS} words.")
+    for mark, what, fix in _SIGNATURES:
         if content.startswith(mark):
-            raise DatasetRejected(f"{name} is {what}, and not plain UTF-8 text. {mend}")
+            raise DatasetRejected(f"{name} is {what}, not plain UTF-8 text. {fix}")
     if _UTF_16.match(content):
         raise DatasetRejected(f"{name} is UTF-16. Convert it: iconv -f UTF-16LE -t UTF-8 FILE > utf8.txt (or UTF-16BE)")
     if (zero := content.find(0)) >= 0:
         raise DatasetRejected(
-            f"{name} is not a text: it has a zero byte at position {zero}. Export it as plain UTF-8 text."
+            f"{name} is not text: it has a zero byte at position {zero}. Export it as plain UTF-8 text."
         )
     text = as_utf8(content, name, DatasetRejected)
     if _HTML.match(text) or (not forms.are_rows(name) and _is_tagged(text)):
         raise DatasetRejected(
-            f"{name} is HTML or XML, whose tags would be trained on. Extract its text: pandoc FILE -t plain --wrap=none -o mine.txt"
+            f"{name} is HTML or XML, and the model would learn its tags. Extract its text: pandoc FILE -t plain --wrap=none -o mine.txt"
         )
     return text
 
@@ -183,7 +183,7 @@ def as_utf8(content: bytes, name: str, refusal: type[CaptuneError]) -> str:
         start = mark + error.start
         line = _RETURN.sub("\n", content[:start].decode("utf-8", "replace")).count("\n") + 1
         raise refusal(
-            f"{name} is not UTF-8: byte {start} in line {line} cannot be read. Save it as UTF-8, or convert it. From "
+            f"{name} is not UTF-8: byte {start}, in line {line}, is invalid. Save it as UTF-8, or convert it, for example from "
             f"Windows' encoding: iconv -f WINDOWS-1252 -t UTF-8 FILE > utf8{PurePath(name).suffix or '.txt'}"
         ) from None
 
@@ -193,8 +193,8 @@ def refuse_too_large(name: str, size: int, most_bytes: int) -> None:
     if size > most_bytes:
         megabytes = min(SAMPLED_MEGABYTES, most_bytes // 2**20)
         raise DatasetRejected(
-            f"{name} has {size / 2**20:,.1f} MiB; at most {most_bytes // 2**20} MiB can be read and checked. Draw whole documents from all over it "
-            f"with captune sample FILE --megabytes {megabytes}, and give what that writes."
+            f"{name} has {size / 2**20:,.1f} MiB, and Captune reads at most {most_bytes // 2**20} MiB. Draw a sample of whole documents with "
+            f"captune sample FILE --megabytes {megabytes}, and use its output."
         )
 
 
@@ -211,15 +211,15 @@ def _refuse_rows(text: str, name: str) -> None:
     """Raises DatasetRejected for JSON or a table under the name of a text: its quotes and separators would be trained on."""
     if (ending := forms.ending_of(text)) is not None:
         raise DatasetRejected(
-            f"{name} holds rows and not prose: their quotes and separators would be trained on. Give it its ending: mv FILE mine{ending}"
+            f"{name} contains rows, not prose, and the model would learn their quotes and separators. Rename it: mv FILE mine{ending}"
             if ending
-            else f"{name} is JSON of no known form. {forms.EXPECTED}"
+            else f"{name} is JSON in an unknown format. {forms.EXPECTED}"
         )
     tabs = Counter(line.count("\t") for line in text.split("\n") if line.strip())
     count, lines = max((times for number, times in tabs.items() if number), default=0), tabs.total()
     if lines >= _FEWEST_LINES and count >= _TABLE_SHARE * lines:
         raise DatasetRejected(
-            f"{name} is a table: {count} of its {lines} lines have as many tabs. Name its columns in a first line, and give it its ending: "
+            f"{name} is a table: {count} of its {lines} lines have the same number of tabs. Name its columns in the first line, and rename it: "
             f"mv FILE mine.tsv. {forms.EXPECTED}"
         )
 
@@ -236,7 +236,7 @@ def of_rows(rows: Rows, prefix: str, minimum_words: int) -> list[Document]:
     """The documents of a file of rows, each with its own id and title or those of its line. Raises DatasetRejected or PatientDataSuspected."""
     if not rows.are_documents:
         raise DatasetRejected(
-            f"{rows.name} has {rows.form.label}, and running text is needed here: rows with `text`, or a .txt file."
+            f"{rows.name} contains {rows.form.label}, but this file must be running text. Use rows with `text`, or a .txt file."
         )
     names, faults, found = rows.columns, [], dict[str, tuple[int, Document]]()
     for number, row in rows.rows:
@@ -247,7 +247,7 @@ def of_rows(rows: Rows, prefix: str, minimum_words: int) -> list[Document]:
             title, body = (with_line_ends_of_text(one) for one in (words(row.get(forms.TITLE)), text))
             if identifier in found:
                 faults.append(
-                    f"line {number} repeats the id {personal_data.shown(identifier)}; give each document its own"
+                    f"line {number} repeats the id {personal_data.shown(identifier)}: give each document its own"
                 )
             # A line that begins with `# ` would begin a document in a text.
             body = _TITLE_MARK.sub(" # ", body).strip("\n")
@@ -311,7 +311,7 @@ def check(text: str, name: str, minimum_words: int) -> None:
         distinct.add(word.lower())
     if total < minimum_words:
         raise DatasetRejected(
-            f"{name} has {total} words beside its title lines; at least {minimum_words} are needed. Add more text."
+            f"{name} has {total:,} words without its title lines, and needs at least {minimum_words:,}. Add more text."
         )
     lines = [line.strip() for line in text.split("\n")]
     seen = Counter(line for line in lines if line)
@@ -320,14 +320,14 @@ def check(text: str, name: str, minimum_words: int) -> None:
     if sum(seen.values()) > 3 and length <= MINIMUM_DISTINCT_SHARE * whole:
         line, times = max(seen.items(), key=lambda entry: len(entry[0]) * (entry[1] - 1))
         raise DatasetRejected(
-            f"{name} repeats itself: of its {sum(seen.values())} lines only {len(seen)} differ, and line {lines.index(line) + 1} stands there {times} times. "
+            f"{name} repeats itself: only {len(seen)} of its {sum(seen.values())} lines differ, and line {lines.index(line) + 1} occurs {times} times. "
             "Remove the repetitions."
         )
     # Running prose of 1,000 words has some 400 different ones.
     least = min(100, minimum_words // 4)
     if len(distinct) < least:
         raise DatasetRejected(
-            f"{name} has only {len(distinct)} different words in {total}: there is nothing to learn from it. Use running prose."
+            f"{name} has only {len(distinct)} different words among {total:,}, too few to learn from. Use running prose."
         )
 
 

@@ -23,7 +23,7 @@ MINIMUM_GROUPS = 2
 # the project's own documents of some 290 words, 14 of them.
 LEAST_HELD_OUT_WORDS = 4000
 MOST_RECORD_BYTES = 2**20  # a longer one is a file in a line, and all of it would stand on one side of the split
-ALIKE = "Passages of one document are alike, so the interval looks surer than it is."
+ALIKE = "Passages of one document resemble each other, so the true interval is wider than the one shown."
 
 
 @dataclass
@@ -65,8 +65,8 @@ def _learned(parts: list[Document], files: Files, name: str) -> tuple[list[Docum
     fitting = sum(count_words(part.text) for part in parts) * files.corpus_bytes // size
     taken = text_file.part(parts, min(fitting, files.corpus_words or fitting))
     return taken, [
-        f"{name} has {size / 2**20:,.1f} MiB of text, of which {len(taken):,} of {len(parts):,} documents or passages from all over it are learned: a run of "
-        "this length learns no more (max_training_seconds, epochs)."
+        f"{name} has {size / 2**20:,.1f} MiB of text, more than this run can train on in its time (max_training_seconds, epochs). It trains on "
+        f"{len(taken):,} of {len(parts):,} documents or passages, spread over the file."
     ]
 
 
@@ -100,26 +100,26 @@ def from_text(files: Files, request: Request, measured: list[Document]) -> Mater
         whole, held_out = split.training, split.held_out
     training, warnings = _learned(whole, files, name)
     overlap = Overlap(map(text_file.titled, training), [given, *(part.text for part in measured)])
-    way_out = "Give a longer text, or more documents under `# Title` lines."
+    way_out = "Use a longer text, or add documents under `# Title` lines."
     if given:
         files.attempt(lambda: overlap.refuse(given_name, given))
     elif split.shared:
         kind = "passages" if holding.are_passages(whole) else "documents"
-        way_out = "Take out text that stands in it more than once, or give `heldOut` text of its own."
-        told = f"{split.shared:,} of {split.candidates:,} {kind} of {name} share eight words in a row with another one, such as “{split.phrase}”"
+        way_out = "Remove the repeated text, or upload a separate `heldOut` text."
+        told = f"{split.shared:,} of {split.candidates:,} {kind} of {name} share eight words in a row with another one, for example “{split.phrase}”"
         if not held_out:
             raise HeldOutLeaks(f"{told}, so none can be held out. {way_out}")
-        warnings.append(f"{told}. They are trained on, and others are held out.")
+        warnings.append(f"{told}. The run trains on them, and holds out others.")
     once = holding.different(held_out)
     if len(once) < len(held_out):
         repeated = len(held_out) - len(once)
-        warnings.append(f"{repeated} held-out documents say what another one says; each is measured once.")
+        warnings.append(f"{repeated} held-out documents repeat another one; each is measured once.")
     few = too_few(once, "held-out documents", way_out)
     if not few and holding.are_passages(once):
         why = "The text has too few documents under `# Title` lines"
         if len(text_file.documents(corpus, "training")) >= holding.WHOLE_DOCUMENTS:
             why = "Too few documents have no text in common with another one"
-        few = [f"{why}, so it was cut into passages: {len(once)} of them are held out and count as documents. {ALIKE}"]
+        few = [f"{why}, so it was cut into passages, of which {len(once)} are held out and count as documents. {ALIKE}"]
     total = sum(count_words(text_file.titled(part)) for part in training)
     return Material(training, once, overlap, total, warnings + few, note=text_file.note(corpus))
 
@@ -137,7 +137,7 @@ def from_records(files: Files, request: Request, measured: list[Document]) -> Ma
     whole, held_out, warnings = holding.groups(corpus[0]), holding.groups(given[0]), corpus[1] + given[1]
     if not held_out and len(whole) < MINIMUM_GROUPS:
         raise DatasetRejected(
-            f"All records of {name} are of one group, so none can be held out. Name a column that tells them apart in `columns`, or give `heldOut`."
+            f"All records of {name} belong to one group, so none can be held out. Name another group column in `columns`, or upload `heldOut` records."
         )
     parts = whole
     if not given_name:
@@ -152,20 +152,20 @@ def from_records(files: Files, request: Request, measured: list[Document]) -> Ma
         if not kept:
             given_away = [record for part in held_out for record in part.records if known.holds(record)]
             raise HeldOutLeaks(
-                f"Every group of {name} that was to be held out has a record ({_lines(given_away)}) that says what a training record says, so its loss would "
-                "prove nothing. Give records that belong together the same group, or `heldOut` records of their own."
+                f"Every held-out group of {name} has a record ({_lines(given_away)}) that repeats a training record, so its loss would prove nothing. "
+                "Give related records the same group, or upload separate `heldOut` records."
             )
         if len(kept) < len(held_out):
             warnings.append(
-                f"{len(held_out) - len(kept)} of {len(held_out)} held-out groups are neither learned nor measured: a training record says what one of theirs says."
+                f"{len(held_out) - len(kept)} of {len(held_out)} held-out groups are left out, because one of their records repeats a training record."
             )
         held_out = kept
     if len(held_out) > holding.MOST_GROUPS:
         warnings.append(
-            f"Of the {len(held_out)} held-out groups {holding.MOST_GROUPS} are measured, which are enough for any interval."
+            f"{holding.MOST_GROUPS} of the {len(held_out)} held-out groups are measured, which is enough for any interval."
         )
         held_out = holding.first_groups(held_out, holding.MOST_GROUPS)
-    way_out = f"Give more records, or more groups; from {2 * WANTED_GROUPS} groups on, {WANTED_GROUPS} are held out."
+    way_out = f"Add records, or more groups: with {2 * WANTED_GROUPS} groups or more, {WANTED_GROUPS} are held out."
     warnings += too_few(held_out, "held-out groups of records", way_out)
     overlap = Overlap((part.text for part in training), (part.text for part in measured))
     return Material(training, held_out, overlap, sum(count_words(part.text) for part in training), warnings)
@@ -175,19 +175,19 @@ def _refuse_leaks(corpus: list[Document], held_out: list[Document], known: Known
     """Raises DatasetRejected for held-out records of another kind than the corpus, HeldOutLeaks for what the corpus gives away."""
     if len({record.is_conversation for part in (*corpus, *held_out) for record in part.records}) > 1:
         raise DatasetRejected(
-            f"`corpus` and {name} hold records of different kinds: give conversations for both, or prompts with completions for both."
+            f"`corpus` and {name} contain records of different kinds. Use conversations for both, or prompts with completions for both."
         )
     leaks = []
     named = {part.id for part in corpus if part.records[0].named_group}
     if both := [part.id for part in held_out if part.records[0].named_group and part.id in named]:
         leaks.append(
             f"{len(both)} group{'s have' if len(both) > 1 else ' has'} records in `corpus` and in `heldOut`: {listed(map(personal_data.shown, both))}. "
-            "Put all records of a group on one side, or leave `heldOut` out: then whole groups are held out."
+            "Move all records of a group to one file, or omit `heldOut`, so that Captune holds out whole groups."
         )
     if given_away := [record for part in held_out for record in part.records if known.holds(record)]:
         leaks.append(
-            f"{len(given_away)} of the held-out records of {name} ({_lines(given_away)}) say what a training "
-            "record says, or more than half of their answer stands in training answers, so their loss would prove nothing. Take them out of one side."
+            f"{len(given_away)} of the held-out records of {name} ({_lines(given_away)}) repeat a training record, or more than half of their answer "
+            "occurs in training answers, so their loss would prove nothing. Remove them from one of the files."
         )
     if leaks:
         raise HeldOutLeaks(" ".join(leaks))
@@ -200,7 +200,7 @@ def _read(
     rows = files.rows(key, most_bytes, request.columns)
     if rows.are_documents:
         raise DatasetRejected(
-            f"{key} has {rows.form.label}, and `corpus` has records. Give records for both, or text for both."
+            f"{key} contains {rows.form.label}, but `corpus` contains records. Use records for both, or text for both."
         )
     try:
         records = reader.read(rows.rows, rows.read_as, rows.columns, prefix, personal_data.shown)
@@ -211,18 +211,18 @@ def _read(
     kept = holding.different_records(records)
     if long := [record for record in kept if len(encoded(record.text)) > MOST_RECORD_BYTES]:
         raise DatasetRejected(
-            f"{key} has records of more than {MOST_RECORD_BYTES // 2**20} MiB ({_lines(long)}). Give such text as a .txt file, or cut it into records."
+            f"{key} has records of more than {MOST_RECORD_BYTES // 2**20} MiB ({_lines(long)}). Use a .txt file for such text, or split it into records."
         )
     total = sum(count_words(record.text) for record in kept)
     if total < minimum_words:
         raise DatasetRejected(
-            f"{key} has {total} words in {len(kept)} records; at least {minimum_words} are needed. Add more records."
+            f"{key} has {total:,} words in {len(kept)} records, and needs at least {minimum_words:,}. Add records."
         )
     warnings = []
     if rows.unused:
-        warnings.append(f"Of {key} these columns are not used: {listed(map(personal_data.shown, rows.unused))}.")
+        warnings.append(f"Unused columns of {key}: {listed(map(personal_data.shown, rows.unused))}.")
     if repeated := len(records) - len(kept):
-        warnings.append(f"{repeated} records of {key} say what another one says; each is taken once.")
+        warnings.append(f"{repeated} records of {key} repeat another one; each is used once.")
     return kept, warnings
 
 
@@ -234,28 +234,28 @@ def refuse_unlearnable_records(training: list[Document], model: Model, settings:
     """
     if not model.has_chat_template and any(record.is_conversation for part in training for record in part.records):
         raise ChatTemplateMissing(
-            f"The records are conversations, and {model.name} has no chat template to write them by. Set base_model to a chat model such as "
-            "llama-2-7b-chat or qwen-2.5-7b-instruct and deploy, or give records with prompt and completion."
+            f"The records are conversations, but {model.name} has no chat template. Set base_model in cdk.json to a chat model such as "
+            "llama-2-7b-chat or qwen-2.5-7b-instruct and run make deploy, or upload records with prompt and completion."
         )
     sizes = {record: count_words(record.text) for part in training for record in part.records}
     most = settings.sequence_length
     certain = [record for record, size in sizes.items() if size > most]
     if certain and settings.long_records == REFUSE:
         raise DatasetRejected(
-            f"{len(certain)} records are longer than sequence_length, {most} tokens ({_lines(certain)}). Raise sequence_length, shorten "
-            'them, or set long_records to "split".'
+            f"{len(certain)} records are longer than sequence_length, {most} tokens ({_lines(certain)}). Shorten them. Or raise sequence_length, or set "
+            'long_records to "split", in cdk.json, and run make deploy.'
         )
     likely = [record for record, size in sizes.items() if estimated_tokens(size) > most]
     if not likely:
         return []
     then = (
-        "The training job ends with their names if they are"
+        "If they are, the training job fails and lists them"
         if settings.long_records == REFUSE
-        else "They are split; every token of their answers is learned, with half a sequence before it"
+        else "Captune splits them, and trains on every token of their answers with half a sequence as context"
     )
     return [
-        f"{len(likely)} of {len(sizes)} records may be longer than sequence_length, {most} tokens ({_lines(likely)}). {then} (long_records), and the "
-        "report has their number."
+        f"{len(likely)} of {len(sizes)} records may be longer than sequence_length, {most} tokens ({_lines(likely)}). {then} (long_records). The "
+        "report shows their number."
     ]
 
 

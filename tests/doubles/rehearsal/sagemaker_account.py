@@ -168,7 +168,7 @@ def refusal(action: Callable[[], object]) -> tuple[str, str]:
         action()
     except ClientError as error:
         return error.response["Error"]["Code"], error.response["Error"]["Message"]
-    raise AssertionError("it was not refused")
+    raise AssertionError("it was not rejected")
 
 
 def eventually(condition: Callable[[], Any]) -> Any:

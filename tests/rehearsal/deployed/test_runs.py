@@ -23,7 +23,7 @@ def run(deployed: DeployedProject) -> Execution:
 class TestUsualRun:
     """What one run leaves. Tests of a class are not mixed with others, which empty the account."""
 
-    def test_a_usual_run_succeeds_and_leaves_nothing(self, deployed: DeployedProject, run: Execution) -> None:
+    def test_a_typical_run_succeeds_and_leaves_nothing(self, deployed: DeployedProject, run: Execution) -> None:
         assert run.status == "SUCCEEDED", run.cause
         tear_down = deployed.tear_downs()[0]
         assert tear_down.status == "SUCCEEDED", tear_down.cause
@@ -95,7 +95,7 @@ def test_preflight_writes_no_run_and_no_month(project: DeployedProject) -> None:
     project.cloud.refused.clear()
 
 
-def test_hardware_and_time_beyond_the_settings_are_refused_whatever_a_plan_says(project: DeployedProject) -> None:
+def test_hardware_and_time_beyond_the_settings_are_rejected_whatever_a_plan_says(project: DeployedProject) -> None:
     sagemaker = project.cloud.client("sagemaker", project.deployment.fine_tuning_role)
     roles = [role["Arn"] for role in project.cloud.client("iam").list_roles()["Roles"]]
     usual = "ml.g5.2xlarge"

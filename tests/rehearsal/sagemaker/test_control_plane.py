@@ -117,7 +117,7 @@ def test_an_endpoint_shows_its_instances_once_it_is_in_service_and_none_if_it_fa
     assert "ProductionVariants" not in shown["capacity"]
 
 
-def test_what_is_missing_or_there_already_is_refused_by_its_arn(aws: SageMakerAccount) -> None:
+def test_what_is_missing_or_there_already_is_rejected_by_its_arn(aws: SageMakerAccount) -> None:
     sagemaker = aws.sagemaker
     kinds: list[tuple[str, str, Callable[[], Any], Callable[[], Any]]] = [
         ("model", "model", partial(sagemaker.delete_model, ModelName="it"),
@@ -284,7 +284,7 @@ VARIANTS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_a_wrong_request_is_refused(aws: SageMakerAccount) -> None:
+def test_a_wrong_request_is_rejected(aws: SageMakerAccount) -> None:
     jobs = [(training_request("job") | changes, words) for changes, words in JOBS]
     configurations = [(configuration_request("it", **changes), words) for changes, words in VARIANTS]
     sagemaker = aws.sagemaker
@@ -307,12 +307,12 @@ def test_a_wrong_request_is_refused(aws: SageMakerAccount) -> None:
         ({"TrainingJobName": "_", "Other": 1}, "2 validation errors detected"),
     ],
 )
-def test_what_botocore_would_never_send_is_refused_too(request_: Any, words: str) -> None:
+def test_what_botocore_would_never_send_is_rejected_too(request_: Any, words: str) -> None:
     with pytest.raises(ServiceError, match="ValidationException") as caught:
         check_request("sagemaker", "DescribeTrainingJob", request_)
     assert words in caught.value.message
 
 
-def test_an_operation_that_is_not_played_is_refused_by_name(aws: SageMakerAccount) -> None:
+def test_an_operation_that_is_not_played_is_rejected_by_name(aws: SageMakerAccount) -> None:
     code, message = refusal(lambda: aws.sagemaker.list_algorithms())
     assert code == "UnknownOperationException" and "ListAlgorithms" in message

@@ -217,7 +217,7 @@ def test_draws_follow_the_probabilities_within_the_top_p() -> None:
         assert abs(tokens.count(0) / 4000 - share) < 0.03
 
 
-def test_a_seed_draws_the_same_from_all_of_a_flat_vocabulary_and_none_draws_anew() -> None:
+def test_a_seed_draws_the_same_from_all_of_a_flat_vocabulary_and_none_draws_again() -> None:
     logits = torch.zeros(5000)
     for seed in (0, -5, 1 << 70):
         assert drawn(logits, Sampling(1.0, 1.0, seed)) == drawn(logits, Sampling(1.0, 1.0, seed))

@@ -64,7 +64,7 @@ IMAGE = [{"role": "user", "content": [{"type": "image_url", "text": ""}]}]
         (TALKS, TALK | {"echo": True}, "BadRequestError", "echo"),
     ],
 )  # fmt: skip
-def test_a_request_is_refused_as_vllm_refuses_it(path: str, content: Any, kind: str, parameter: str | None) -> None:
+def test_a_request_is_rejected_as_vllm_rejects_it(path: str, content: Any, kind: str, parameter: str | None) -> None:
     with pytest.raises(Refused) as caught:
         read(path, content if isinstance(content, bytes) else json.dumps(content).encode())
     error = caught.value
@@ -79,7 +79,7 @@ def test_a_request_is_refused_as_vllm_refuses_it(path: str, content: Any, kind: 
         ({"SM_VLLM_ENABLE_LORA": "true", "SM_VLLM_MAX_LORA_RANK": "31"}, "is greater than max_lora_rank 31"),
     ],
 )
-def test_an_adapter_that_vllm_would_not_load_is_refused(tmp_path: Path, enabled: dict[str, str], message: str) -> None:
+def test_an_adapter_that_vllm_would_not_load_is_rejected(tmp_path: Path, enabled: dict[str, str], message: str) -> None:
     (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 32}))
     named = json.dumps({"name": "medical", "path": str(tmp_path), "base_model_name": "base"})
     with pytest.raises(ValueError, match=message):
@@ -266,7 +266,7 @@ def test_an_echo_has_the_prompt_with_its_log_probabilities_as_lm_eval_reads_them
     ("changes", "parameter"), [({"prompt": [10**6]}, "prompt"), ({"max_tokens": 129}, "max_tokens")]
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_refusal_has_openais_form_also_where_a_stream_is_wanted(
+def test_a_rejection_has_openais_form_also_where_a_stream_is_wanted(
     service: Service, changes: dict[str, Any], parameter: str, stream: bool
 ) -> None:
     status, body = put(service, ROUTED, **{**ASKED, **changes, "stream": stream})
@@ -274,7 +274,7 @@ def test_a_refusal_has_openais_form_also_where_a_stream_is_wanted(
     assert (status, error["code"], error["param"]) == (400, 400, parameter) and error["message"]
 
 
-def test_what_openais_package_can_send_is_served_or_refused_by_name(service: Service) -> None:
+def test_what_openais_package_can_send_is_served_or_rejected_by_name(service: Service) -> None:
     """Each argument of the package's own resource, with a value of another kind than any server takes for its default."""
     own = {"self", "messages", "extra_headers", "extra_query", "extra_body", "timeout"}
     for name in set(inspect.signature(AsyncTalks.create).parameters) - own - set(SERVED) - set(NO_MATTER):
@@ -285,7 +285,7 @@ def test_what_openais_package_can_send_is_served_or_refused_by_name(service: Ser
         assert answered(service, **ASKED, **{name: value})["choices"]
 
 
-def test_a_template_that_refuses_a_conversation_is_quoted(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_template_that_rejects_a_conversation_is_quoted(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service._engine.tokenizer, "chat_template", "{{ raise_exception('turns must alternate') }}")
     status, body = put(service, TALKS, **TALK)
     assert status == 400 and "turns must alternate" in body

@@ -33,7 +33,7 @@ def variables_read(part: Any) -> set[str]:
     return found
 
 
-def test_a_placeholder_without_a_value_is_refused_at_synthesis() -> None:
+def test_a_placeholder_without_a_value_is_rejected_at_synthesis() -> None:
     odd = as_text({"StartAt": "A", "States": {"A": {"Type": "Pass", "Comment": "${Missing}", "End": True}}})
     stack = cdk.Stack(cdk.App(), "Odd")
     with pytest.raises(ValueError, match="differ in: Missing, Needless"):

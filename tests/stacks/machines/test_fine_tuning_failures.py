@@ -106,14 +106,14 @@ def test_only_a_leading_prefix_of_step_functions_is_cut_from_an_error() -> None:
 
 
 @pytest.mark.parametrize(("state", "setting"), [("StartTraining", "training"), ("TryEndpointConfig", "hosting")])
-def test_a_refusal_of_a_list_of_types_says_to_name_one(state: str, setting: str) -> None:
+def test_a_rejection_of_a_list_of_types_says_to_name_one(state: str, setting: str) -> None:
     for types in ([TRAINING], [TRAINING, HOSTING]):
         cause = run(Preflight=plan(**{f"{setting}_instanceTypes": types}), **{state: REFUSED}).cause
         assert (f"name one type in {setting}_instance_type (cdk.json)" in cause) is (len(types) == 2)
 
 
 @pytest.mark.parametrize("word", ["ModelAccess", "S3", "gated", "EULA", "Eula", ""])
-def test_a_refusal_of_the_weights_names_a_copy_of_the_users_own(word: str) -> None:
+def test_a_rejection_of_the_weights_names_a_copy_of_the_users_own(word: str) -> None:
     for state in ("StartTraining", "StartSpotTraining"):
         cause = meet(state, Failure("SageMaker.SageMakerException", f"No {word} for it.")).cause
         assert ("run captune copy-weights" in cause) is bool(word)

@@ -290,7 +290,7 @@ def test_a_container_has_no_network() -> None:
     # The run began at 12:00:00, its job was looked at after a minute, and its endpoint may live for 3,661 seconds.
     [("ScheduleTearDown", "2026-11-26T01:00:00"), ("SetEndpointDeadline", "2026-11-10T13:02:01")],
 )
-def test_a_schedule_starts_tear_down_on_time_and_for_a_day_where_it_cannot(state: str, at: str) -> None:
+def test_a_schedule_starts_teardown_on_time_and_for_a_day_where_it_cannot(state: str, at: str) -> None:
     (schedule,) = run().asked(state)
     event = {"executionArn": ARN, "executionName": "one", "status": "UNKNOWN", "reason": "schedule"}
     assert (schedule["Name"], schedule["ScheduleExpression"]) == (RUN, f"at({at})")

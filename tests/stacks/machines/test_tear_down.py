@@ -18,7 +18,7 @@ EVENT: Mapping[str, Any] = {
     "reason": "event",
 }
 SETTLED: Mapping[str, Any] = {
-    "subject": "Captune: settled",
+    "subject": "Captune: recorded",
     "message": "It cost $1.23.",
     "result": {"run": RUN, "status": "SUCCEEDED", "verdict": "not shown", "actualCents": 123, "leftCents": 2377},
     "record": {"run": RUN},
@@ -60,7 +60,7 @@ ONLY_WITH: dict[str, dict[str, Any]] = {
 }
 
 
-def test_the_usual_way_is_two_quiet_looks_settlement_report_schedule_message() -> None:
+def test_the_usual_way_is_two_quiet_looks_recording_report_schedule_message() -> None:
     left = ["endpoint captune-one"]
     execution = run(RemoveResources=looked(seen=LIVES, leftAlone=left))
     assert [(call.state, call.operation, call.arguments) for call in execution.calls] == [

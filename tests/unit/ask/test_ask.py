@@ -139,7 +139,7 @@ class TestRequests:
         assert answer["prompt"] == "Why?" and "messages" not in answer
         assert (runtime.bodies[0]["messages"], "prompt" in runtime.bodies[0]) == (TALK, False)
         assert {call[1]["CustomAttributes"] for call in runtime.calls} == {"route=/v1/chat/completions"}
-        with pytest.raises(EndpointAnsweredBadly, match="did not answer as an OpenAI completion"):
+        with pytest.raises(EndpointAnsweredBadly, match="did not answer with an OpenAI completion"):
             ask_one(Runtime(lambda body: completion("So.", "medical")), RECORD)
 
 
@@ -239,9 +239,9 @@ class TestHandler:
         answers = [json.loads(line) for line in s3.objects["bucket", EVENT["answersKey"]].splitlines()]
         assert [(answer["id"], answer["model"]) for answer in answers] == [(f"p{n}", "base") for n in range(3)]
 
-    def test_run_without_prompts_is_refused(self, s3: S3) -> None:
+    def test_run_without_prompts_is_rejected(self, s3: S3) -> None:
         s3.objects.clear()
-        with pytest.raises(ReportIncomplete, match="There are no prompts at s3://bucket/runs/captune-abc/input"):
+        with pytest.raises(ReportIncomplete, match="prompts are missing at s3://bucket/runs/captune-abc/input"):
             handler.handle(EVENT, time_left(10))
 
 
@@ -270,12 +270,12 @@ class Failing:
 
 @pytest.mark.parametrize("content", NOT_A_COMPLETION)
 def test_answer_that_is_no_completion_ends_the_run(content: bytes) -> None:
-    with pytest.raises(EndpointAnsweredBadly, match="did not answer as an OpenAI completion.*vLLM image"):
+    with pytest.raises(EndpointAnsweredBadly, match="did not answer with an OpenAI completion.*vLLM image"):
         ask(Runtime(lambda body: content), 1, Shelf())
 
 
-def test_answer_of_another_model_is_refused() -> None:
-    message = r"asked for the model 'medical' and answered as 'base'.*leave hosting_image empty"
+def test_answer_of_another_model_is_rejected() -> None:
+    message = r"answered with the model 'base' instead of 'medical'.*Empty hosting_image"
     shelf = Shelf()
     with pytest.raises(AdapterNotServed, match=message):
         ask(Runtime(lambda body: completion("fluent, but of the wrong model", "base")), 3, shelf)
@@ -292,7 +292,7 @@ def test_answer_of_another_model_is_refused() -> None:
         (ReadTimeoutError(endpoint_url="endpoint"), ServiceUnreachable),
     ],
 )
-def test_refusals_end_the_run_and_passing_trouble_is_retried(trouble: Exception, kind: type[Exception]) -> None:
+def test_rejections_end_the_run_and_passing_trouble_is_retried(trouble: Exception, kind: type[Exception]) -> None:
     shelf = Shelf()
     with pytest.raises(kind) as problem:
         ask(Runtime(Failing(5, trouble)), 8, shelf, settings=settings())
@@ -307,7 +307,7 @@ def test_refusals_end_the_run_and_passing_trouble_is_retried(trouble: Exception,
         (GOT_AHEAD_PROMPTS - 1, refusal("ThrottlingException"), ServiceUnreachable),
         (149, model_error(400), EndpointAnsweredBadly),
     ],
-    ids=["passing, after many", "passing, after few", "a refusal, after many"],
+    ids=["passing, after many", "passing, after few", "a rejection, after many"],
 )
 def test_passing_trouble_after_many_answers_costs_no_attempt(
     answered: int, trouble: Exception, raised: type[Exception] | None, capsys: pytest.CaptureFixture[str]
@@ -355,8 +355,8 @@ def crowded(most: int) -> Runtime:
 def test_container_that_is_too_slow_gets_fewer_requests_at_once() -> None:
     runtime = crowded(3)
     assert ask(runtime, 40, Shelf(), settings=settings(32)) == [f"p{n}" for n in range(40)]
-    assert 3 < runtime.busiest <= 32, "some were refused"
-    assert len(runtime.bodies) <= 40 + 32 + 16 + 8 + 4, "half as many at once after each refusal"
+    assert 3 < runtime.busiest <= 32, "some were rejected"
+    assert len(runtime.bodies) <= 40 + 32 + 16 + 8 + 4, "half as many at once after each rejection"
 
 
 @pytest.mark.parametrize("seconds", [60, 0])

@@ -96,7 +96,7 @@ def test_a_run_without_capacity_repeats_what_the_endpoint_said_and_after_how_lon
 
 def test_a_refused_run_answers_that_preflight_runs_and_nothing_later(plan: dict[str, Any]) -> None:
     plan["baseModel"] |= {"weightsUri": "s3://jumpstart-private-cache-prod-us-east-1/meta/"}
-    plan["warnings"].append("JumpStart's hub could not be asked about it (AccessDeniedException)")
+    plan["warnings"].append("JumpStart's hub did not describe it (AccessDeniedException)")
     text = limits.table(Evidence(plan, execution=Execution("FAILED", "HostingRefused")))
     assert "FAILED HostingRefused" in text.splitlines()[0]
     known = [start for start, look in ROWS.items() if look and row(text, start) != "not known from this run"]

@@ -99,8 +99,8 @@ def test_what_is_no_setting_or_pays_for_no_run_ends_with_its_reason() -> None:
     ("given", "words"),
     [
         ({"budget_usd": 6}, "shortened to 1 h 16 min of training, 1 h 0 min of endpoint"),
-        ({"training_instance_type": "ml.g6e.2xlarge"}, "no speed is known for L40S"),
-        ({"training_instance_type": "ml.p5.48xlarge"}, "No price is known for ml.p5.48xlarge"),
+        ({"training_instance_type": "ml.g6e.2xlarge"}, "no measured speed for L40S"),
+        ({"training_instance_type": "ml.p5.48xlarge"}, "Captune has no price for ml.p5.48xlarge"),
         ({"base_model": "llama-2-13b", "weights_uri": "s3://mine/one/"}, "does not fit the 20.5 GB"),
         ({"weights_uri": "s3://mine/one/"}, "what lies at s3://mine/one/ is read by Preflight"),
     ],

@@ -27,7 +27,7 @@ def seconds(found: estimate.Estimate) -> dict[str, int | None]:
     return {phase.name: phase.seconds for phase in (*found.training, *found.endpoint)}
 
 
-def test_usual_run_is_the_sum_of_what_was_logged() -> None:
+def test_typical_run_is_the_sum_of_what_was_logged() -> None:
     found = of_run()
     assert (found.training_seconds, found.endpoint_seconds) == (970, 1170)
     assert sum(filter(None, seconds(found).values())) == 970 + 1170
@@ -45,13 +45,13 @@ def test_usual_run_is_the_sum_of_what_was_logged() -> None:
         (of_run(card=CARDS["g6e"]), "learn", None),
     ],
 )
-def test_phase_follows_size_answers_and_cards(found: estimate.Estimate, phase: str, expected: int | None) -> None:
+def test_phase_follows_size_answers_and_gpus(found: estimate.Estimate, phase: str, expected: int | None) -> None:
     assert seconds(found)[phase] == expected
     assert (found.training_seconds is None) == (expected is None)
     assert (found.endpoint_seconds or 0) >= 1170
 
 
-def test_several_cards_share_learning_and_every_instance_is_paid_for() -> None:
+def test_several_gpus_share_learning_and_every_instance_is_paid_for() -> None:
     price = Price("ml.g5.2xlarge", "Training", Decimal("1.515"), "list")
     alone, four = of_run(), of_run(instances=2, cards=2)
     assert (four.training_seconds, of_run(trains=False).training_seconds) == (970 - 75, 0)
@@ -60,7 +60,7 @@ def test_several_cards_share_learning_and_every_instance_is_paid_for() -> None:
 
 
 class TestCards:
-    def test_every_family_of_the_settings_has_its_card(self) -> None:
+    def test_every_family_of_the_settings_has_its_gpu(self) -> None:
         assert set(CARDS) == set(GPU_FAMILIES)
         for card in CARDS.values():
             assert card_of(card.instance_type) == card

@@ -124,8 +124,8 @@ def test_one_fact_names_run_and_execution(event: dict[str, Any], run: str, execu
         {"executionName": "a", "executionArn": arn("abc")},
     ],
 )
-def test_tear_down_without_a_run_is_refused(event: dict[str, Any]) -> None:
+def test_teardown_without_a_run_is_rejected(event: dict[str, Any]) -> None:
     with pytest.raises(
-        InvalidInput, match="No run is named|is not the name of a run|several runs: captune-a, captune-abc"
+        InvalidInput, match="names no run|is not the name of a run|several runs: captune-a, captune-abc"
     ):
         run_of_event(event)

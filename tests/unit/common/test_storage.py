@@ -47,7 +47,7 @@ class TestBucket:
         assert storage.fetch("x", 1) is storage.fetch("x", 1, "gone") is None
 
     @pytest.mark.parametrize("operation", ["get_object", "head_object"])
-    def test_refused_object_is_an_error(self, storage: Storage, s3: S3, operation: str) -> None:
+    def test_rejected_object_is_an_error(self, storage: Storage, s3: S3, operation: str) -> None:
         s3.troubles[operation] = [refusal("AccessDenied")]
         with pytest.raises(ClientError):
             storage.read("a") if operation == "get_object" else storage.size("a")
@@ -63,7 +63,7 @@ class TestBucket:
         storage.write_lines("a.jsonl", [{"greedy": text}, {"greedy": "next"}])
         assert storage.read_lines("a.jsonl") == [{"greedy": read}, {"greedy": "next"}]
 
-    def test_address_of_another_bucket_is_refused(self, storage: Storage) -> None:
+    def test_address_of_another_bucket_is_rejected(self, storage: Storage) -> None:
         assert storage.key_of(storage.uri("runs/a/b.txt")) == "runs/a/b.txt"
         with pytest.raises(ValueError, match="s3://bucket-2/a is not in the bucket bucket"):
             storage.key_of("s3://bucket-2/a")
@@ -117,7 +117,7 @@ class TestErrorsOfAws:
         assert is_missing(refusal(code, message)) is missing
 
     def test_trouble_of_aws_is_retried_and_other_errors_stay(self) -> None:
-        expected = pytest.raises(ServiceUnreachable, match="Reading the plan could not be finished.*SlowDown")
+        expected = pytest.raises(ServiceUnreachable, match="Reading the plan failed.*SlowDown")
         with expected, reaching("Reading the plan"):
             raise refusal("SlowDown")
         with pytest.raises(KeyError), reaching("Reading the plan"):
@@ -133,6 +133,6 @@ class TestErrorsOfAws:
         json.dumps({key: value for key, value in SETTINGS.items() if key != "seed"}),
     ],
 )
-def test_settings_of_another_deployment_are_refused(text: str) -> None:
-    with pytest.raises(MisconfiguredFunction, match="SETTINGS_JSON is not what this code reads"):
+def test_settings_of_another_deployment_are_rejected(text: str) -> None:
+    with pytest.raises(MisconfiguredFunction, match="SETTINGS_JSON of this function does not match its code"):
         RunSettings.from_json(text)

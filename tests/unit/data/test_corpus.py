@@ -95,7 +95,7 @@ def test_the_datasheet_counts_the_words_of_each_register_and_area() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_held_out_and_control_text_share_no_eight_words_with_training_text(domain: str) -> None:
+def test_held_out_and_retention_text_share_no_eight_words_with_training_text(domain: str) -> None:
     training = Overlap(whole(document) for _, document in rows(domain, texts.TRAIN))
     kept_apart = [document for _, document in rows(domain, texts.HELD_OUT)] + documents(CONTROL, "control")
     # The finance text is trained on in an experiment that is measured with the medical held-out text.

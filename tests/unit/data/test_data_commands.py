@@ -48,14 +48,14 @@ def test_words_are_counted_by_register_and_area_without_titles(folder: Path) -> 
     assert "lawindex.jsonl" not in counted and "lawheldout.txt by register and area" in counted
 
 
-def test_a_text_that_differs_from_its_index_is_refused(folder: Path) -> None:
+def test_a_text_that_differs_from_its_index_is_rejected(folder: Path) -> None:
     text = folder / "lawdataset.txt"
     text.write_text(text.read_text("utf-8").replace("# Two", "# Second"), "utf-8")
     with pytest.raises(Refused, match="document 2 on: 'Two' .* 'Second'"):
         data.pairs(folder, "law")
 
 
-def test_the_loss_of_a_register_and_of_a_text_by_others_is_a_mean_over_tokens(folder: Path) -> None:
+def test_the_loss_of_a_register_and_of_a_external_text_is_a_mean_over_tokens(folder: Path) -> None:
     def dear_first(parts: list[str]) -> list[tuple[float, int]]:
         return [(9.0 if n == 0 else 1.0, 3 if n == 0 else 7) for n, _ in enumerate(parts)]
 
@@ -100,7 +100,7 @@ TWO = [
 ]
 
 
-def test_registers_stand_beside_a_text_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_registers_stand_beside_a_external_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = (("Of two", "a", "abstract", "train", text) for text in TWO)
     medical = made(tmp_path, "medical", one, two, ("Third", "a", "report", "train", prose(60)))
     monkeypatch.setattr(external, "TARGET", medical / "others.txt")

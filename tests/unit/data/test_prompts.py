@@ -176,7 +176,7 @@ def test_patterns_agree_with_a_reader_on_every_draw() -> None:
     assert [draw for draw, (facts, agreed, *_) in found.items() if agreed / facts < least[draw]] == []
 
 
-def test_wrongly_taken_and_wrongly_refused_facts_are_counted_apart() -> None:
+def test_wrongly_taken_and_wrongly_rejected_facts_are_counted_apart() -> None:
     kinds = Counter({(True, True): 3, (False, False): 4, (False, True): 2, (True, False): 1})
     found = [Verdict("d", "p", "f", "a", read, judged) for read, judged in kinds.elements()]
     assert figures(found) == {"d": (10, 7, 4, 2, 1)}

@@ -54,7 +54,7 @@ def test_gain_is_the_mean_of_the_seeds_with_an_interval_over_documents() -> None
     assert made["times_the_usual_gain"][SAME_TIME]["estimate"] == pytest.approx(0.22 / 0.022)
 
 
-def test_no_multiple_where_the_usual_recipe_gained_nothing() -> None:
+def test_no_multiple_where_the_baseline_recipe_gained_nothing() -> None:
     assert bench.times(gains([metrics(0.2)]), gains([metrics(-0.01)]))["estimate"] is None
     assert not meets_goal(summarise(three(usual_gain=-0.01)))
 
@@ -64,7 +64,7 @@ def test_goal_needs_the_gain_in_no_more_time(ours: float, seconds: float, met: b
     assert meets_goal(summarise(three(ours=ours, seconds=seconds))) is met
 
 
-def test_ours_gets_the_time_that_the_usual_recipe_just_took(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ours_gets_the_time_that_the_baseline_recipe_just_took(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, dict[str, str]]] = []
 
     def run(_: Bench, seed: int, recipe: str, settings: dict[str, str], words: list[str]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from verification.experiments.table import figures_of, knowledge_together, row
 pytestmark = pytest.mark.slow
 
 
-def test_every_experiment_is_measured_on_the_given_outside_text(tmp_path: Path) -> None:
+def test_every_experiment_is_measured_on_the_given_external_text(tmp_path: Path) -> None:
     others = tmp_path / "others.jsonl"
     others.write_text("by others")
     known = all_experiments(tmp_path, others)
@@ -108,7 +108,7 @@ def figures(verdict: str) -> dict[str, Any]:
         (False, None, "improved", None, False),
     ],
 )  # fmt: skip
-def test_nulls_must_not_improve_and_seeds_must_by_the_declared_amount_outside(
+def test_negative_controls_must_not_improve_and_seeds_must_by_the_declared_amount_outside(
     is_null: bool, must_be: str | None, verdict: str, outside: tuple[float, float] | None, as_declared: bool
 ) -> None:
     experiment, made = Experiment("e", "text", is_null, must_be=must_be), figures(verdict)
@@ -165,7 +165,7 @@ def test_only_the_items_themselves_may_be_known(must_know: bool, knows: str, as_
     assert row(proof, figures("worse") | {"knowledge_verdict": knows}).as_declared is as_declared
 
 
-def test_text_without_core_facts_states_none_and_items_stand_with_their_right_ends(tmp_path: Path) -> None:
+def test_text_without_core_facts_states_none_and_items_stand_with_their_correct_options(tmp_path: Path) -> None:
     text = experiments.without_core_facts(tmp_path).read_text("utf-8")
     whole = (experiments.DATA / "medicaldataset.txt").read_text("utf-8")
     assert 0.4 * len(whole) < len(text) < 0.8 * len(whole)
@@ -295,7 +295,7 @@ def test_report_names_a_folder_without_figures(tmp_path: Path) -> None:
         rewrite(tmp_path, tmp_path)
 
 
-def test_report_for_the_repository_has_no_title_by_others(finished: Path, tmp_path: Path) -> None:
+def test_report_for_the_repository_has_no_title_by_other_authors(finished: Path, tmp_path: Path) -> None:
     summary = json.loads((finished / "summary.json").read_text("utf-8"))
     documents = [{**row, "title": f"A study by others, {row['id']}"} for row in summary["heldout"]["documents"]]
     outside = {**summary["heldout"], "documents": documents}

@@ -91,7 +91,7 @@ class TestDamage:
             bare.end(status="FAILED")
 
     def test_a_run_that_succeeded_has_its_report(self, bare: Site) -> None:
-        with pytest.raises(ReportDamaged, match="none of this execution, though it succeeded"):
+        with pytest.raises(ReportDamaged, match="it is missing, although the execution succeeded"):
             bare.end()
 
 

@@ -79,11 +79,11 @@ class TestReserving:
         assert ledger.committed_cents("2026-11") == cents
 
     @pytest.mark.parametrize("settled", [True, False])
-    def test_a_used_run_name_is_refused(self, ledger: FakeLedger, settled: bool) -> None:
+    def test_a_used_run_name_is_rejected(self, ledger: FakeLedger, settled: bool) -> None:
         ledger.reserve(reservation("a", 100), CAP, NOW)
         if settled:
             ledger.settle("captune-a", booking({"2026-11": 40}), NOW)
-        with pytest.raises(RunNameTaken, match=r"captune-a was used before.* in its letters and digits\.$"):
+        with pytest.raises(RunNameTaken, match=r"already uses the run name captune-a.* other letters and digits\.$"):
             ledger.reserve(reservation("a", 100, execution="a" if settled else "other"), CAP, NOW)
 
         assert ledger.committed_cents("2026-11") == (40 if settled else 100)
@@ -95,8 +95,8 @@ class TestReserving:
 
         assert committed(ledger) == (0, 2400)
         assert str(refused.value) == (
-            "This run may cost up to $2.00, and $1.00 of the cap's $25.00 for runs is left in 2026-11 and 2026-12: $1.00 is missing. Wait for a "
-            "run in flight to be settled, raise budget_usd in cdk.json and deploy, or start again on 2027-01-01."
+            "This run may cost up to $2.00, but $1.00 of the cap's $25.00 for runs is left in 2026-11 and 2026-12: $1.00 is missing. Wait until a "
+            "run in flight ends, raise budget_usd in cdk.json and run make deploy, or start a new execution on 2027-01-01."
         )
         ledger.reserve(reservation("c", 100, *BOTH), CAP, NOW)
         assert committed(ledger) == (100, 2500)
@@ -104,18 +104,18 @@ class TestReserving:
     @pytest.mark.parametrize(
         ("cents", "in_months", "advice"),
         [
-            (CAP + 1, {"2026-11": 0}, "Set budget_usd in cdk.json to at least 27 and deploy."),
-            (CAP, {"2026-11": 1}, "start again on 2026-12-01."),
-            (100, {"2026-11": 2450, "2026-12": 0}, "start again on 2026-12-01."),
-            (100, {"2026-11": 2450, "2026-12": 2500}, "start again on 2027-01-01."),
-            (200, {"2026-11": CAP - 199, "2026-12": CAP - 200}, "start again on 2026-12-01."),
+            (CAP + 1, {"2026-11": 0}, "Set budget_usd in cdk.json to at least 27 and run make deploy."),
+            (CAP, {"2026-11": 1}, "start a new execution on 2026-12-01."),
+            (100, {"2026-11": 2450, "2026-12": 0}, "start a new execution on 2026-12-01."),
+            (100, {"2026-11": 2450, "2026-12": 2500}, "start a new execution on 2027-01-01."),
+            (200, {"2026-11": CAP - 199, "2026-12": CAP - 200}, "start a new execution on 2026-12-01."),
         ],
     )
     def test_waiting_is_advised_only_where_it_helps(self, cents: int, in_months: dict[str, int], advice: str) -> None:
         words = way_out(cents, CAP, in_months)
 
         assert words.endswith(advice)
-        assert ("Wait for a run in flight" in words) == (cents <= CAP)
+        assert ("Wait until a run in flight" in words) == (cents <= CAP)
 
     @pytest.mark.parametrize(("cents", "words"), [(0, "$0.00"), (7, "$0.07"), (1234, "$12.34"), (-250, "-$2.50")])
     def test_cents_are_shown_as_dollars(self, cents: int, words: str) -> None:
@@ -155,7 +155,7 @@ class TestExtending:
         self.keep(ledger)
         ledger.reserve(reservation("other", earlier), HIGHEST_CAP_CENTS, NOW)
         before = ledger.run("captune-a")
-        words = r"^The longer stay .* up to \$0.79, and \$0.78 of .* \$0.01 is missing"
+        words = r"^The longer stay .* up to \$0.79, but \$0.78 of .* \$0.01 is missing"
         with nullcontext() if fits else pytest.raises(BudgetExceeded, match=words):
             ledger.extend("captune-a", 1800, CAP, NOW)
         assert (ledger.run("captune-a") == before) is not fits
@@ -164,12 +164,12 @@ class TestExtending:
     @pytest.mark.parametrize(
         ("details", "seconds", "words"),
         [
-            ({"keep_until": NOON}, 60, "^captune-a keeps no endpoint now: it is over. captune ledger shows .*stands.$"),
-            ({"keep_endpoint_seconds": 14_400}, 60, "for 240 minutes at most, extensions .* is kept for 240.$"),
-            ({}, 10_801, "for 240 minutes at most"),
+            ({"keep_until": NOON}, 60, "^captune-a keeps no endpoint now: it is over. Check it with captune ledger, "),
+            ({"keep_endpoint_seconds": 14_400}, 60, "is kept for 240 minutes. 1 more exceed the maximum of 240"),
+            ({}, 10_801, "exceed the maximum of 240"),
             ({}, 10_800, ""),
             # Hours after it was reserved.
-            ({"keep_until": "2026-11-25T04:20:00+00:00"}, 2401, "for 240 minutes at most"),
+            ({"keep_until": "2026-11-25T04:20:00+00:00"}, 2401, "exceed the maximum of 240"),
             ({"keep_until": "2026-11-25T04:20:00+00:00"}, 2400, ""),
         ],
     )
@@ -190,7 +190,7 @@ class TestExtending:
             ledger.settle("captune-a", booking({"2026-11": 40}), NOW)
         else:
             ledger.reserve(reservation("a", 40), CAP, NOW)
-        words = "over" if settled else "is not in service yet, or was not to be kept. "
+        words = "over" if settled else "is not in service yet, or has keepEndpointMinutes 0. "
         with pytest.raises(ExtensionRefused, match=words):
             ledger.extend("captune-a", 60, CAP, NOW)
         assert ledger.committed_cents("2026-11") == 40
@@ -201,7 +201,7 @@ class TestExtending:
         kept: Any = {**DETAILS, "keep_endpoint_seconds": 60, "keep_until": "2026-11-30T22:59:00+00:00"}
         ledger.reserve(reservation("a", 600, *months, **kept), CAP, late)
         ledger.extend("captune-a", 1200, CAP, late)  # and forty minutes in which it is removed
-        with pytest.raises(ExtensionRefused, match=f"money of {' and '.join(months)} alone"):
+        with pytest.raises(ExtensionRefused, match=f"money only for {' and '.join(months)}"):
             ledger.extend("captune-a", 60, CAP, late)
 
 
@@ -232,7 +232,7 @@ class TestSettling:
         assert (item["actual_cents"], item["reserved_cents"]) == (sum(filter(None, booked)), 587)
         assert item["state"] == "settled"
 
-    def test_a_settlement_that_knows_less_gives_nothing_back(self, ledger: FakeLedger) -> None:
+    def test_a_recording_that_knows_less_gives_nothing_back(self, ledger: FakeLedger) -> None:
         ledger.reserve(reservation("a", 587), CAP, NOW)
         ledger.settle("captune-a", booking({"2026-11": 91, "2026-12": 7}, {"endpoint_seconds": 60}), NOW)
         lower = booking({"2026-11": 50, "2026-12": 9}, complete=False)
@@ -241,7 +241,7 @@ class TestSettling:
         nothing = booking({}, {"endpoint_seconds": 0, "training_jobs": "one"}, complete=False)
         assert ledger.settle("captune-a", nothing, NOW) == {**item, "training_jobs": "one"}
 
-    def test_a_later_settlement_keeps_both_dates(self, ledger: FakeLedger) -> None:
+    def test_a_later_recording_keeps_both_dates(self, ledger: FakeLedger) -> None:
         ledger.reserve(reservation("a", 587), CAP, NOW)
         ledger.settle("captune-a", booking({"2026-11": 91}, {"status": "ABORTED"}), NOW)
         again = NOW.replace(hour=20)
@@ -250,7 +250,7 @@ class TestSettling:
         assert (item["settled_at"], item["settled_again_at"]) == (NOW.isoformat(), again.isoformat())
         assert item["status"] == "FAILED"
 
-    def test_what_is_booked_is_known_though_it_cost_nothing(self, ledger: FakeLedger) -> None:
+    def test_what_is_recorded_is_known_though_it_cost_nothing(self, ledger: FakeLedger) -> None:
         ledger.reserve(reservation("a", 587), CAP, NOW)
         ledger.settle("captune-a", booking({"2026-11": 91}, {"training_jobs": "one"}), NOW)
         known = {"training_jobs": "one two", "endpoint_seen": '{"noneAt": "2026-11-24T12:00:00+00:00"}'}
@@ -260,13 +260,13 @@ class TestSettling:
         assert (item["status"], "settled_again_at" in item) == ("x", False)
         assert ledger.run("captune-a") == item
 
-    def test_a_run_that_reserved_nothing_is_neither_settled_nor_changed(self, ledger: FakeLedger) -> None:
+    def test_a_run_that_reserved_nothing_is_neither_recorded_nor_changed(self, ledger: FakeLedger) -> None:
         assert ledger.settle("captune-a", booking({"2026-11": 91}), NOW) is None
         assert ledger.update("captune-a", lambda item: {**item, "keep_until": NOON}) is None
 
         assert (ledger.rows(), ledger.run("captune-a"), committed(ledger)) == ([], None, (0, 0))
 
-    def test_a_settlement_holds_on_its_months_though_it_changes_none(self) -> None:
+    def test_a_recording_holds_on_its_months_though_it_changes_none(self) -> None:
         ledger, written = FakeLedger(), list[Any]()
         ledger.reserve(reservation("a", 587), CAP, NOW)
         ledger.table.observe = written.extend
@@ -275,11 +275,11 @@ class TestSettling:
         assert {key for key, _, _ in written} == {"RUN#captune-a", "MONTH#2026-11"}
 
 
-def test_refused_starts_are_bounded_and_are_no_runs(ledger: FakeLedger) -> None:
+def test_rejected_starts_are_bounded_and_are_no_runs(ledger: FakeLedger) -> None:
     assert [ledger.count_start("2026-11", 3) for _ in range(3)] == [1, 2, 3]
     for _ in range(2):
         with pytest.raises(
-            TooManyStarts, match="3 executions were .* 2026-11.*on 2026-12-01.*STARTS#2026-11 .*deleted.$"
+            TooManyStarts, match="3 executions started in 2026-11.*until 2026-12-01.*STARTS#2026-11 .*reset the count.$"
         ):
             ledger.count_start("2026-11", 3)
     assert ledger.count_start("2026-12", 3) == 1
@@ -363,7 +363,7 @@ class TestDamage:
         content = {"pk": {"S": "RUN#captune-a"}, "note": value}
         assert Row.from_raw({**content, "seal": {"S": _digest(content)}}).is_damaged
 
-    def test_a_refusal_names_up_to_three_damaged_items(self, ledger: FakeLedger) -> None:
+    def test_a_rejection_names_up_to_three_damaged_items(self, ledger: FakeLedger) -> None:
         for run in "abcd":
             ledger.reserve(reservation(run, 10), CAP, NOW)
         for run in "abcd":
@@ -382,7 +382,9 @@ class TestDamage:
             lambda: ledger.extend("captune-a", 60, CAP, NOW),
             lambda: ledger.update("captune-a", lambda item: {**item, "keep_until": NOON}),
         ):
-            with pytest.raises(LedgerDamaged, match="RUN#captune-a .* seal does not fit.*--accept 'RUN#captune-a'"):
+            with pytest.raises(
+                LedgerDamaged, match="RUN#captune-a .* seal or an attribute is invalid.*--accept 'RUN#captune-a'"
+            ):
                 write()
         assert written_cents(ledger) == {"N": "100"}
 

@@ -44,7 +44,7 @@ class TestTrouble:
     @pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"])
     def test_a_ledger_that_is_always_busy_says_so(self, code: str) -> None:
         ledger = refusing("transact_write_items", "TransactionCanceledException", "None", code)
-        with pytest.raises(ServiceUnreachable, match="^The ledger was busy .* tries again.$"):
+        with pytest.raises(ServiceUnreachable, match="^The ledger was busy .* Try again in a minute.$"):
             ledger.reserve(reservation("a", 587), CAP, NOW)
 
     def test_a_month_that_changes_in_every_attempt_is_called_busy(self) -> None:
@@ -107,7 +107,7 @@ class TestTwoRunsAtOnce:
         assert len(ledger.pauses) == 1
 
     @pytest.mark.parametrize("before", [None, 91])
-    def test_of_settlements_that_meet_the_second_goes_by_what_the_first_noted(self, before: int | None) -> None:
+    def test_of_recordings_that_meet_the_second_goes_by_what_the_first_noted(self, before: int | None) -> None:
         ledger = FakeLedger()
         ledger.reserve(reservation("a", 587), CAP, NOW)
         if before:
@@ -150,7 +150,7 @@ def test_an_unsealed_item_is_accepted_as_it_is_at_the_moment_of_writing() -> Non
     assert accepted == ledger.run("captune-a") == {**item, "note": "theirs"}
 
 
-def test_an_extension_between_a_settlements_read_and_its_write_is_given_back() -> None:
+def test_an_extension_between_a_recordings_read_and_its_write_is_given_back() -> None:
     ledger = FakeLedger()
     ledger.reserve(reservation("a", 600, **KEPT), CAP, NOW)
     ledger.before_a_write(lambda: ledger.extend("captune-a", 1800, CAP, NOW))

@@ -102,7 +102,7 @@ class TestForgottenRuns:
         ):
             look("2026-10")
         (warning,) = look("2026-11")
-        assert "knows nothing of runs of 2026-11 (captune-serve)" in warning
+        assert "The ledger lacks runs of 2026-11 (captune-serve)" in warning
 
     @pytest.mark.parametrize(
         ("step_functions", "ledger"),
@@ -136,7 +136,7 @@ class TestForgottenRuns:
         step_functions = executed("ScheduleTearDown")
         assert refuse_lost_ledger(SageMaker(), step_functions, FakeLedger(), arn("serve"), NOW, "") == []
 
-    def test_of_many_that_were_refused_the_longest_are_looked_at(self) -> None:
+    def test_of_many_that_were_rejected_the_longest_are_looked_at(self) -> None:
         step_functions = executed("ScheduleTearDown")
         refused = {"status": "FAILED", "startDate": NOW - MINUTE, "stopDate": NOW}
         step_functions.executions = {**{arn(f"r{n}"): refused for n in range(30)}, **step_functions.executions}
@@ -156,9 +156,9 @@ class TestNames:
             ({}, FakeLedger().with_run("abc").settled("captune-abc"), True),
             ({"captune-abc": "Completed"}, FakeLedger(), True),
         ],
-        ids=["nobody's", "this execution's", "another execution's", "a settled run's", "a job's"],
+        ids=["nobody's", "this execution's", "another execution's", "a recorded run's", "a job's"],
     )
-    def test_used_name_is_refused(self, jobs: dict[str, str], ledger: FakeLedger, used: bool) -> None:
+    def test_used_name_is_rejected(self, jobs: dict[str, str], ledger: FakeLedger, used: bool) -> None:
         with pytest.raises(RunNameTaken, match="Start a new execution") if used else nullcontext():
             refuse_taken_name(SageMaker(jobs=jobs), ledger, "captune-abc", arn("abc"))
 
@@ -249,7 +249,7 @@ def test_applied_value_wins_over_default(service: ServiceQuotas, kind: str, use:
         (ServiceQuotas({}), "ml.unheard.of", "AWS lists no such quota"),
     ],
 )
-def test_unreadable_quota_is_unknown_and_refuses_nothing(service: ServiceQuotas, kind: str, why: str) -> None:
+def test_unreadable_quota_is_unknown_and_rejects_nothing(service: ServiceQuotas, kind: str, why: str) -> None:
     quota = one(service, kind)
     assert (quota.value, quota.shortage(1)) == (None, "")
     assert why in quota.why_unknown
@@ -321,18 +321,22 @@ def at(uri: str, field: str = "HostingArtifactUri") -> str:
         (lambda: asked_hub(HubContentDocument=at("s3://gated/llama/", "HostingPrepackedArtifactUri")), False, ""),
         (lambda: asked_hub(HubContentDocument=at("s3://of-another-region/llama/")), False, ""),
         (lambda: asked_hub(HubContentDocument=at(SEEN)), False, f"{SEEN[:-1]}, and this deployment reads "),
-        (lambda: asked_hub(files=["config.json", "pytorch_model.bin"]), False, "but /config.json, /pytorch_model.bin."),
-        (lambda: asked_hub(files=["config.json", "sub/model.safetensors"]), False, "side by side"),
-        (lambda: asked_hub(CHAT, []), True, "but nothing."),
+        (
+            lambda: asked_hub(files=["config.json", "pytorch_model.bin"]),
+            False,
+            "it lists /config.json, /pytorch_model.bin.",
+        ),
+        (lambda: asked_hub(files=["config.json", "sub/model.safetensors"]), False, "in one folder"),
+        (lambda: asked_hub(CHAT, []), True, "it lists no files."),
         (lambda: asked_hub(files=WEIGHTS), False, ""),
         (lambda: asked_hub(SupportStatus="Deprecated"), False, f"calls Llama 2 7B {MODEL.hub_version} Deprecated"),
         (lambda: asked_hub(CHAT, [*BESIDE, "chat_template.jinja"]), True, ""),
         (lambda: asked_hub(CHAT, settings='{"chat_template": "{{ messages }}"}'), True, ""),
         (lambda: asked_hub(CHAT, settings="{}"), False, ""),
-        (lambda: asked_hub(CHAT), True, "could not be read"),
-        (lambda: asked_hub(CHAT, BESIDE[:2], "{}"), True, "could not be read"),
-        (lambda: asked_hub(CHAT, settings="<html>"), True, "could not be read"),
-        (lambda: asked_hub(CHAT, settings="[]"), True, "could not be read"),
+        (lambda: asked_hub(CHAT), True, "could not read"),
+        (lambda: asked_hub(CHAT, BESIDE[:2], "{}"), True, "could not read"),
+        (lambda: asked_hub(CHAT, settings="<html>"), True, "could not read"),
+        (lambda: asked_hub(CHAT, settings="[]"), True, "could not read"),
     ],
 )
 def test_an_answer_of_the_hub_becomes_a_warning_or_nothing(found: Any, has_template: bool, warned: str) -> None:
@@ -382,13 +386,13 @@ def parsed_by_botocore(described: str, *pages: str) -> tuple[bool, list[str]]:
             ({"HubContentDocument": text}, {"AuthorizedUrlConfigs": WHOLE}, "in an unknown form")
             for text in ("", "<html>", "[]", "null", "7", "[" * 100_000)
         ),
-        ({"HubContentDocument": "{}", "SupportStatus": None}, {}, "but nothing."),
-        ({"HubContentDocument": "{}"}, {"AuthorizedUrlConfigs": None}, "but nothing."),
-        ({"HubContentDocument": "{}"}, {"AuthorizedUrlConfigs": [{}, {"LocalPath": "/a"}, {"Url": "b"}]}, "but nothing."),
-        ({"HubContentDocument": "{}"}, {"AuthorizedUrlConfigs": [{"LocalPath": 7, "Url": None}]}, "but nothing."),
-        ({"HubContentDocument": "{}"}, {"AuthorizedUrlConfigs": {"LocalPath": "/a"}}, "could not be asked about"),
-        ([], {}, "could not be asked about"),
-        ("not JSON", {}, "could not be asked about"),
+        ({"HubContentDocument": "{}", "SupportStatus": None}, {}, "it lists no files."),
+        ({"HubContentDocument": "{}"}, {"AuthorizedUrlConfigs": None}, "it lists no files."),
+        ({"HubContentDocument": "{}"}, {"AuthorizedUrlConfigs": [{}, {"LocalPath": "/a"}, {"Url": "b"}]}, "it lists no files."),
+        ({"HubContentDocument": "{}"}, {"AuthorizedUrlConfigs": [{"LocalPath": 7, "Url": None}]}, "it lists no files."),
+        ({"HubContentDocument": "{}"}, {"AuthorizedUrlConfigs": {"LocalPath": "/a"}}, "did not describe"),
+        ([], {}, "did not describe"),
+        ("not JSON", {}, "did not describe"),
     ],
 )  # fmt: skip
 def test_an_odd_answer_of_the_hub_is_a_warning(described: Any, page: Any, warned: str) -> None:

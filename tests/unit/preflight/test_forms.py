@@ -94,11 +94,11 @@ def test_given_columns_choose_among_forms() -> None:
 
 
 REJECTED: dict[str, tuple[bytes, str, str]] = {
-    "mixed": (lines([*PAIRS, ALPACA]), "mine.jsonl", "line 4 has instructions with outputs (Alpaca), and line 1 has prompts with completions"),
+    "mixed": (lines([*PAIRS, ALPACA]), "mine.jsonl", "line 4 has instructions with outputs (Alpaca), but line 1 has prompts with completions"),
     "later": (lines([*PAIRS, {"prompt": "Why?"}]), "mine.jsonl", "line 4 has no text in `completion`"),
     "entry": (json.dumps([*PAIRS, {"prompt": "a", "completion": None}]).encode(), "mine.json", "mine.json (line N is its N-th entry), read as prompts with completions: line 4 has no text in `completion`"),
-    "unknown": (lines([{"question": "Why?", "answer": "So."}]), "mine.jsonl", "rows of no known form: its columns are 'question, answer'"),
-    "object": (b'{"a": 1}', "mine.json", "no known form: its columns are 'a'"),
+    "unknown": (lines([{"question": "Why?", "answer": "So."}]), "mine.jsonl", "rows in an unknown format: its columns are 'question, answer'"),
+    "object": (b'{"a": 1}', "mine.json", "unknown format: its columns are 'a'"),
     "broken": (b'[{"prompt": "a"},\n]', "mine.json", "line 2 is not JSON"),
     "deep": (b"[" * 60_000, "mine.json", "line 1 is nested too deeply"),
     "texts": (b'["one", "two"]', "mine.json", "line 1 is not a JSON object"),
@@ -106,7 +106,7 @@ REJECTED: dict[str, tuple[bytes, str, str]] = {
     "tool": (lines([{"conversations": [HUMAN, {"from": "tool", "value": "4"}]}]), "mine.jsonl", "has the role 'tool' in message 2"),
     "image": (lines([{"messages": [{"role": "user", "content": [{"type": "image_url"}]}, ASSISTANT]}]), "mine.jsonl", "no text in message 1 (user)"),
     "plain": (b"No JSON at all.", "mine.json", "line 1 is not JSON"),
-    "comma": (b'[{"prompt": "a"}, ]', "mine.json", "at character 19; look for a comma too many)"),
+    "comma": (b'[{"prompt": "a"}, ]', "mine.json", "at character 19; look for an extra comma)"),
     "commas": (b'{"a": 1},\n{"a": 2},\n', "mine.jsonl", "line 2 is not JSON (Extra data at character 9"),
     "answer first": (lines([{"conversations": [GPT, HUMAN, GPT]}]), "mine.jsonl", "begins with the assistant"),
 }  # fmt: skip
@@ -130,7 +130,7 @@ def test_rows_of_text_are_whole_documents(site: Site, name: str) -> None:
     plan = site.begin({"corpus": f"corpora/{name}"})
     assert (plan["corpus"]["documents"], plan["evaluation"]["heldOutDocuments"]) == (34, 6)
     staged = site.staged[CORPUS].decode()
-    assert staged.count("# \n\n") == 34, "without titles that nobody wrote"
+    assert staged.count("# \n\n") == 34, "without invented titles"
     assert staged.count("\n # ") == 34, "a line of a document begins no other"
 
 
@@ -144,8 +144,12 @@ def test_a_row_of_text_may_be_blank_and_have_a_title(site: Site) -> None:
 @pytest.mark.parametrize(
     ("corpus", "held_out", "told"),
     [
-        (lines(TEXTS), lines(pairs(20)), "apart.jsonl has prompts with completions, and running text is needed"),
-        (lines(pairs(40)), lines(TEXTS), "apart.jsonl has documents (`text`), and `corpus` has records"),
+        (
+            lines(TEXTS),
+            lines(pairs(20)),
+            "apart.jsonl contains prompts with completions, but this file must be running text",
+        ),
+        (lines(pairs(40)), lines(TEXTS), "apart.jsonl contains documents (`text`), but `corpus` contains records"),
         (lines([*TEXTS, {"id": "a"}]), b"", "line 41 has no text in `text`"),
         (lines([{"text": "dull dull"}] * 40), b"", "has 80 words"),
     ],
@@ -161,7 +165,7 @@ def test_a_text_beside_records_is_rejected(site: Site) -> None:
     site.upload("mine.jsonl", lines(pairs(40)))
     site.upload("apart.txt", prose(300).encode())
     given = {"corpus": "corpora/mine.jsonl", "heldOut": "corpora/apart.txt"}
-    assert "apart.txt is running text, and `corpus` has records" in site.refusal(DatasetRejected, given)
+    assert "apart.txt is running text, but `corpus` contains records" in site.refusal(DatasetRejected, given)
 
 
 def test_held_out_rows_of_text_may_stand_beside_a_text(site: Site) -> None:
@@ -197,8 +201,8 @@ DISGUISED: dict[str, tuple[bytes, str]] = {
     "array": (json.dumps(pairs(60)).encode(), "mv FILE mine.json"),
     "CSV": (table(pairs(60)), "mv FILE mine.csv"),
     "TSV": (table(pairs(60), delimiter="\t"), "mv FILE mine.tsv"),
-    "columns without a name": (TABBED.encode(), "200 of its 200 lines have as many tabs"),
-    "a notebook": (json.dumps({"cells": [{"source": prose(1500)}]}).encode(), "is JSON of no known form"),
+    "columns without a name": (TABBED.encode(), "200 of its 200 lines have the same number of tabs"),
+    "a notebook": (json.dumps({"cells": [{"source": prose(1500)}]}).encode(), "is JSON in an unknown format"),
 }  # fmt: skip
 
 

@@ -77,23 +77,31 @@ TAKEN: list[Change] = [
 ]
 # What is changed, the error and what it says.
 REFUSED: list[tuple[Change, type[CaptuneError], str]] = [
-    (lambda site: site.s3.objects.clear(), WeightsNotFound, f"There is nothing at {URI}"),
-    (cannot("list_objects_v2", "NoSuchBucket"), WeightsNotFound, "cannot be read (NoSuchBucket"),
-    (cannot("get_object", "AccessDenied"), WeightsNotFound, "s3:GetObject and kms:Decrypt there"),
+    (lambda site: site.s3.objects.clear(), WeightsNotFound, f"No files exist at {URI}"),
+    (cannot("list_objects_v2", "NoSuchBucket"), WeightsNotFound, "of weights_uri (NoSuchBucket"),
+    (cannot("get_object", "AccessDenied"), WeightsNotFound, "s3:GetObject and kms:Decrypt in"),
     (cannot("get_object", "SlowDown"), ServiceUnreachable, "SlowDown"),
-    (lambda site: setattr(site.s3, "region", "eu-west-1"), WeightsNotFound, "the bucket mine lies in eu-west-1"),
+    (lambda site: setattr(site.s3, "region", "eu-west-1"), WeightsNotFound, "is in eu-west-1, but SageMaker"),
     (lacks("config.json"), WeightsRejected, "config.json is missing"),
     (has("config.json", b"[]"), WeightsRejected, "config.json is not a JSON object"),
     (lacks("tokenizer.json"), WeightsRejected, "there is no tokenizer"),
-    (lacks("model.safetensors"), WeightsRejected, "there are no *.safetensors in it"),
-    (has("one/", b""), WeightsRejected, "empty objects that stand for folders"),
-    (has(INDEX, b'{"weight_map": {"a": "model-2.safetensors"}}'), WeightsRejected, f"or not those that {INDEX} names"),
-    (has("model.safetensors", bytes(PARAMETERS)), WeightsRejected, "some are missing, cut off or quantised"),
-    (lambda site: site.put_large("checkpoint-1/optimizer.pt", 27 * GB), WeightsRejected, "27.0 GB of it are not"),
+    (lacks("model.safetensors"), WeightsRejected, "it lacks *.safetensors"),
+    (has("one/", b""), WeightsRejected, "empty objects for folders"),
+    (
+        has(INDEX, b'{"weight_map": {"a": "model-2.safetensors"}}'),
+        WeightsRejected,
+        f"or some of those that {INDEX} names",
+    ),
+    (has("model.safetensors", bytes(PARAMETERS)), WeightsRejected, "some are missing, truncated or quantised"),
+    (
+        lambda site: site.put_large("checkpoint-1/optimizer.pt", 27 * GB),
+        WeightsRejected,
+        "27.0 GB of it are other files",
+    ),
     (configured(architectures=["GPT2LMHeadModel"]), WeightsRejected, "its architecture is GPT2LMHeadModel"),
     (configured(quantization_config={"bits": 4}), WeightsRejected, "its weights are quantised"),
-    (configured(max_position_embeddings=256), WeightsRejected, "is 256 tokens, and sequence_length is 512"),
-    (has_words(401), WeightsRejected, "its tokenizer.json is another model's"),
+    (configured(max_position_embeddings=256), WeightsRejected, "is 256 tokens, shorter than sequence_length (512)"),
+    (has_words(401), WeightsRejected, "its tokenizer.json belongs to another model"),
 ]
 
 
@@ -110,7 +118,7 @@ def test_usable_folder_is_planned_with(site: Folder, change: Change) -> None:
 
 
 @pytest.mark.parametrize(("change", "kind", "words"), REFUSED)
-def test_unusable_folder_is_refused(site: Folder, change: Change, kind: type[CaptuneError], words: str) -> None:
+def test_unusable_folder_is_rejected(site: Folder, change: Change, kind: type[CaptuneError], words: str) -> None:
     change(site)
     assert words in site.refusal(kind)
 

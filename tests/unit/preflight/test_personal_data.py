@@ -107,7 +107,7 @@ def test_each_kind_is_found_on_its_line_and_not_repeated(marked: str, kind: str)
     line, secrets = re.sub("[«»]", "", marked), re.findall("«(.+?)»", marked)
     with pytest.raises(PatientDataSuspected) as refused:
         refuse_patient_data(f"# Title\n\nA harmless line.\n{line}\nAnother.", "corpora/a.txt")
-    assert f"corpora/a.txt looks as if it held data of persons (line 4: {kind}" in str(refused.value)
+    assert f"corpora/a.txt appears to contain personal data (line 4: {kind}" in str(refused.value)
     *data, message = ("".join(text.split()) for text in (*secrets, str(refused.value)))
     pieces = [secret[start : start + 4] for secret in data for start in range(len(secret) - 3)]
     assert pieces

@@ -109,21 +109,21 @@ class TestOwnCorpus:
         site.upload("apart.txt", prose(900, 8).encode())
         site.upload("p.jsonl", lines([{**GOOD, "id": "mine"}]))
         (warning,) = site.begin({**OWN, "heldOut": "corpora/apart.txt", "prompts": "corpora/p.jsonl"})["warnings"]
-        assert "Passages of one document are alike" in warning
+        assert "Passages of one document resemble each other" in warning
         assert len(site.documents("input/evaluation/heldout.jsonl")) >= 6
         assert [one["id"] for one in site.documents("input/prompts.jsonl")] == ["mine"]
         trained = site.staged["input/corpus/corpus.txt"].decode().split()
-        assert trained == ["#", *prose(2000, 7).split()], "no title that nobody wrote"
+        assert trained == ["#", *prose(2000, 7).split()], "no invented title"
 
     def test_repeated_held_out_document_is_measured_once(self, site: Site) -> None:
         again = titled(3, 60, 700).replace(b"# Part", b"# Copy")
         site.upload("apart.txt", titled(7, 60, 700) + b"\n\n" + again)
         site.upload("mine.txt", titled(30, 100, 500))
         (warning,) = site.begin({**OWN, "heldOut": "corpora/apart.txt"})["warnings"]
-        assert warning.startswith("3 held-out documents say what another one says")
+        assert warning.startswith("3 held-out documents repeat another one")
         assert len(site.documents("input/evaluation/heldout.jsonl")) == 7
 
-    def test_control_text_in_the_corpus_is_left_out(self, site: Site) -> None:
+    def test_retention_text_in_the_corpus_is_left_out(self, site: Site) -> None:
         copied = site.data["control.txt"].split(b"# Part 1")[0]
         site.upload("mine.txt", b"\n\n".join([prose(2000, 7).encode(), copied]))
         site.begin(OWN)
@@ -158,32 +158,32 @@ def test_deadline_before_the_last_answer_is_a_warning(site: Site) -> None:
 class TestMemory:
     settings = RunSettings.from_json(json.dumps(SETTINGS))
 
-    def test_model_too_large_for_the_card_is_refused_with_larger_cards(self, site: Site) -> None:
+    def test_model_too_large_for_the_gpu_is_rejected_with_larger_gpus(self, site: Site) -> None:
         model = BASE_MODELS["llama-2-13b"]
         changes = {"name": model.name, "parameters": model.parameters, "shape": dataclasses.asdict(model.shape)}
         site.settings["base_model"] = {**SETTINGS["base_model"], **changes}
         message = site.refusal(ModelDoesNotFit)
         assert "Llama 2 13B with 13.0 billion parameters does not fit" in message and "31.1 GB" in message
-        assert "the A10G in ml.g5.2xlarge has 24 GB" in message
-        assert "ml.p4d.24xlarge (A100, 40 GB), ml.g6e.2xlarge (L40S, 48 GB)" in message
+        assert "of the 24 GB of the A10G in ml.g5.2xlarge" in message
+        assert "ml.p4d.24xlarge (A100, 40 GB) or ml.g6e.2xlarge (L40S, 48 GB)" in message
 
     def test_model_that_trains_in_4_bits_only_is_a_warning(self) -> None:
         model = of_shape(THIRTEEN)
         hosting = ["ml.g6e.2xlarge", "ml.new1.large"]
         (warning,) = refuse_what_cannot_fit(model, self.settings, ["ml.g5.2xlarge"], hosting)
-        assert "4 bits only" in warning
+        assert "only in 4 bits" in warning
         assert refuse_what_cannot_fit(model, self.settings, [], hosting) == [], "an adapter that is only served"
 
 
 @pytest.mark.parametrize(
     ("kind", "count", "sequences", "words"),
     [
-        ("ml.g5.12xlarge", 2, 4, "4 cards are as fast"),
-        ("ml.g5.2xlarge", 3, 4, "2 cards are as fast"),  # the busiest of three cards has two sequences, as with two
+        ("ml.g5.12xlarge", 2, 4, "4 GPUs are as fast"),
+        ("ml.g5.2xlarge", 3, 4, "2 GPUs are as fast"),  # the busiest of three cards has two sequences, as with two
         ("ml.g5.12xlarge", 1, 4, ""),
     ],
 )
-def test_cards_without_a_sequence_of_a_step_are_a_warning(kind: str, count: int, sequences: int, words: str) -> None:
+def test_gpus_without_a_sequence_of_a_step_are_a_warning(kind: str, count: int, sequences: int, words: str) -> None:
     settings = RunSettings.from_json(json.dumps({**SETTINGS, "training_instance_count": count}))
     warnings = idle_cards(settings, [kind], sequences * 512 * 512)
     assert words in warnings[0] if words else not warnings
@@ -231,12 +231,12 @@ CHOSEN: list[tuple[dict[str, Any], dict[str, Any], str, Any]] = [
 ]
 # What the files of an earlier run lack or hold, and what the refusal says. None: the file is missing.
 REJECTED: list[tuple[str, Any, str]] = [
-    ("adapter_config", None, "it does not exist"),
-    ("adapter_config", b"{", "it is not a JSON object"),
-    ("adapter_config", {"r": 32}, "has rank 32, and the endpoint makes room for 16"),
-    ("adapter_config", {}, "has rank None"),
-    ("safetensors", b"\0" * 8, "adapter_model.safetensors is missing or empty"),
-    ("metrics", {"evaluation": {}}, "metrics.json holds no held-out losses"),
+    ("adapter_config", None, "adapter_config.json does not exist"),
+    ("adapter_config", b"{", "adapter_config.json is not a JSON object"),
+    ("adapter_config", {"r": 32}, "has rank 32, above lora_rank (16)"),
+    ("adapter_config", {}, "has no rank (r)"),
+    ("safetensors", b"\0" * 8, "has no adapter_model.safetensors, or an empty one"),
+    ("metrics", {"evaluation": {}}, "has no held-out losses in metrics.json"),
     ("plan.json", {"baseModel": {"weightsUri": "s3://gated/other/"}}, "was trained on the weights s3://gated/other/"),
 ]
 
@@ -373,7 +373,7 @@ class TestLargerModels:
             try:
                 planned.append(plan_of(THIRTEEN, cap_cents, smoke=True)["training"]["maxRuntimeSeconds"])
             except BudgetExceeded as error:
-                refused += "beside the download of 26 GB of weights" in str(error)
+                refused += "After the download of 26 GB of weights" in str(error)
         assert refused and planned
         assert set(planned) == {MINIMUM_TRAINING_SECONDS}
 

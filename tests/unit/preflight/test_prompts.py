@@ -29,19 +29,19 @@ FAULTS: list[tuple[Any, str]] = [
     ('{"id": ' + "1" * 5000 + "}", "is not JSON (Exceeds the limit (4300 digits)"),
     ('{"id": "\\ud800", "kind": "starter", "prompt": "x"}', "half of a surrogate pair"),
     ({**GOOD, "id": ""}, "has no text in `id`"),
-    ({**GOOD, "kind": "riddle"}, "has the kind 'riddle'; it must be one of starter"),
-    *(({**GOOD, "cluster": value}, "has a `cluster` that is no text") for value in (" ", 7, "x" * 201)),
+    ({**GOOD, "kind": "riddle"}, "has the kind 'riddle': use one of starter"),
+    *(({**GOOD, "cluster": value}, "has a `cluster` that is not a text") for value in (" ", 7, "x" * 201)),
     ({**GOOD, "facts": []}, "has no key facts"),
     *(
-        ({**GOOD, "choices": ends}, "has `choices` that are no 2 to 8 different texts")
+        ({**GOOD, "choices": ends}, "has `choices` that are not 2 to 8 different texts")
         for ends in ("TP53.", ["a"], ["a", "a "], ["a", ""], ["a", 1])
     ),
-    ({**GOOD, "choices": ["TP53.", "x" * 5000]}, "has an end that is too long"),
+    ({**GOOD, "choices": ["TP53.", "x" * 5000]}, "has an option of more than 4,000 bytes"),
     ({**GOOD, "facts": [{"name": "gene"}]}, "has a fact without `name` or `pattern`"),
     (with_pattern("TP(53"), "does not compile"),
     (with_pattern("(TP53)?"), "matches everything"),
     (with_pattern("P53"), "that its own prompt matches, 'P53'"),
-    ({**GOOD, "prompt": "細" * 1400}, "has a prompt of 4200 bytes"),
+    ({**GOOD, "prompt": "細" * 1400}, "has a prompt of 4,200 bytes"),
     ({**GOOD, "id": "first"}, "repeats the id 'first' of line 1"),
 ]
 PERSONAL = [
@@ -77,13 +77,13 @@ class TestFile:
         assert parse(content, "p") == prompts
 
     @pytest.mark.parametrize(("line", "fault"), FAULTS)
-    def test_faulty_line_is_refused_with_its_number(self, line: Any, fault: str) -> None:
+    def test_faulty_line_is_rejected_with_its_number(self, line: Any, fault: str) -> None:
         message = refusal_of({**GOOD, "id": "first"}, line)
         assert message.startswith("corpora/p.jsonl: line 2 ")
         assert fault in message
 
     @pytest.mark.parametrize(("content", "fault"), [(b"\n \n", "has no prompts"), (b"\n\xff", "in line 2")])
-    def test_file_without_readable_prompts_is_refused(self, content: bytes, fault: str) -> None:
+    def test_file_without_readable_prompts_is_rejected(self, content: bytes, fault: str) -> None:
         with pytest.raises(PromptsRejected, match=fault):
             parse(content, "p")
 
@@ -92,14 +92,16 @@ class TestFile:
         assert [is_asked(one) for one in both] == [True, False]
         assert "has only prompts with `choices`" in refusal_of(CHOICE)
         many = [{**CHOICE, "id": str(n)} for n in range(MAXIMUM_CHOICE_PROMPTS + 1)]
-        assert "1001 prompts with `choices`; at most 1000" in refusal_of(GOOD, *many)
+        assert "1,001 prompts with `choices`, and a run scores at most 1,000" in refusal_of(GOOD, *many)
         assert len(parse(lines([GOOD, *many[1:]]), "p")) == MAXIMUM_CHOICE_PROMPTS + 1
 
-    def test_more_prompts_than_a_run_can_ask_are_refused(self) -> None:
+    def test_more_prompts_than_a_run_can_ask_are_rejected(self) -> None:
         refusal_of(*({**STARTER, "id": str(n)} for n in range(MAXIMUM_PROMPTS + 1)))
 
     @pytest.mark.parametrize("pattern", SLOW)
-    def test_pattern_that_could_stop_the_report_is_refused(self, pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_pattern_that_could_stop_the_report_is_rejected(
+        self, pattern: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(prompt_file, "SEARCH_SECONDS", 0.2)
         message = refusal_of({**GOOD, "id": "first"}, with_pattern(pattern))
         assert "line 2 has a pattern that can take for ever" in message and repr(pattern) in message
@@ -108,16 +110,16 @@ class TestFile:
     def test_pattern_with_harmless_repeats_is_taken(self, pattern: str) -> None:
         parse(lines([{**with_pattern(pattern), "prompt": "?"}]), "p")
 
-    def test_patterns_too_slow_together_are_refused_with_the_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_patterns_too_slow_together_are_rejected_with_the_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clock = iter(range(0, 1000, 30))
         monkeypatch.setattr(prompt_file.time, "monotonic", lambda: next(clock))
         message = refusal_of(*({**GOOD, "id": f"q-{n}"} for n in range(9)))
-        assert "line 2 was reached when 40 seconds were over" in message
+        assert "only the lines before 2 could be checked in 40 seconds" in message
 
     @pytest.mark.parametrize("change", PERSONAL)
-    def test_personal_data_is_refused_and_not_repeated(self, change: dict[str, Any]) -> None:
+    def test_personal_data_is_rejected_and_not_repeated(self, change: dict[str, Any]) -> None:
         message = refusal_of({**GOOD, "id": "first"}, "", {**GOOD, **change}, kind=PatientDataSuspected)
-        assert message.startswith("corpora/p.jsonl looks as if it held data of persons (line 3: ")
+        assert message.startswith("corpora/p.jsonl appears to contain personal data (line 3: ")
         assert not any(secret in message for secret in ("00483921", "Jürgen", "jane", "1234567"))
 
     @pytest.mark.parametrize(
@@ -130,7 +132,7 @@ class TestFile:
     )
     def test_fault_does_not_repeat_personal_data(self, change: dict[str, Any]) -> None:
         message = refusal_of({**GOOD, **change})
-        assert "line 1" in message and "not shown here" in message
+        assert "line 1" in message and "not shown" in message
         assert not any(secret in message for secret in ("Jane", "00482913", "jane@", "1961"))
 
 
@@ -150,8 +152,8 @@ def test_text_without_prompts_is_asked_for_first_sentences_of_its_held_out_docum
 
 
 @pytest.mark.parametrize("text", ["ACGT" * 2500, "Too short. Also."])
-def test_text_without_a_sentence_to_ask_is_refused(text: str) -> None:
-    with pytest.raises(PromptsRejected, match="Give `prompts` of your own"):
+def test_text_without_a_sentence_to_ask_is_rejected(text: str) -> None:
+    with pytest.raises(PromptsRejected, match="and name the file in `prompts`"):
         make([Document("heldout-001", "T", text)])
 
 

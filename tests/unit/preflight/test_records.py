@@ -40,7 +40,7 @@ FAULTY: list[tuple[str, bytes, str]] = [
     (
         "jsonl",
         after_pair({"messages": [USER, ASSISTANT]}),
-        "line 2 has conversations (`messages`), and line 1 has prompts with completions",
+        "line 2 has conversations (`messages`), but line 1 has prompts with completions",
     ),
     ("jsonl", after_pair({**PAIR, "id": "a"}), "line 2 repeats the id 'a' of line 1"),
     ("jsonl", after_talk(), "line 2 has no list of messages"),
@@ -51,10 +51,10 @@ FAULTY: list[tuple[str, bytes, str]] = [
     ("jsonl", after_talk(USER, ASSISTANT, ASSISTANT), "line 2 has two turns of one side in a row (message 3)"),
     ("jsonl", after_talk(USER, ASSISTANT, SYSTEM, USER, ASSISTANT), "line 2 has a system message in place 3"),
     ("jsonl", lines([{**PAIR, "group": 7}, PAIR]), "line 2 has no text in `group`"),
-    ("csv", b"\xef\xbb\xbf", "has a first line of no known form: its columns are none"),
-    ("csv", b"prompt,completion,prompt\na,b,c\n", "two columns called 'prompt'"),
-    ("csv", b"prompt,completion\nWhy?\n", "line 2 has 1 columns, and the header has 2"),
-    ("csv", b'prompt,completion\n"Why?"x,So.\n', "mine.csv is not CSV (line 2: "),
+    ("csv", b"\xef\xbb\xbf", "has an unknown first line: its columns are none"),
+    ("csv", b"prompt,completion,prompt\na,b,c\n", "two columns named 'prompt'"),
+    ("csv", b"prompt,completion\nWhy?\n", "line 2 has 1 columns, but the header has 2"),
+    ("csv", b'prompt,completion\n"Why?"x,So.\n', "mine.csv is not valid CSV (line 2: "),
     ("csv", b"prompt,completion\n\n", "has no rows"),
 ]
 PERSONAL: list[tuple[dict[str, Any], str]] = [
@@ -77,13 +77,13 @@ def refused(content: bytes, name: str = "mine.jsonl", **columns: str) -> str:
 
 
 @pytest.mark.parametrize(("form", "content", "fault"), FAULTY)
-def test_faulty_record_is_refused_with_its_line(form: str, content: bytes, fault: str) -> None:
+def test_faulty_record_is_rejected_with_its_line(form: str, content: bytes, fault: str) -> None:
     message = refused(content, name=f"mine.{form}")
     assert fault in message and f"mine.{form}" in message
 
 
 @pytest.mark.parametrize(("record", "secret"), PERSONAL)
-def test_personal_data_is_refused_and_not_repeated(site: Site, record: dict[str, Any], secret: str) -> None:
+def test_personal_data_is_rejected_and_not_repeated(site: Site, record: dict[str, Any], secret: str) -> None:
     site.upload("mine.jsonl", lines([record]))
     message = site.refusal(PatientDataSuspected, CORPUS)
     assert "line 1: " in message and secret not in message
@@ -92,7 +92,7 @@ def test_personal_data_is_refused_and_not_repeated(site: Site, record: dict[str,
 def test_names_of_columns_do_not_repeat_personal_data(site: Site) -> None:
     site.upload("mine.csv", b"Jane Doe,03/05/1961,jane.doe@example.org and more\nJohn,b,c\n")
     message = site.refusal(DatasetRejected, {"corpus": "corpora/mine.csv"})
-    assert "not shown here" in message and "Jane" not in message
+    assert "not shown" in message and "Jane" not in message
     plan = begin(site, [{**one, "jane.doe@example.org": 1} for one in pairs(40)])
     assert "jane" not in plan["warnings"][0]
 
@@ -189,14 +189,14 @@ class TestSplit:
         phrase = "Thank you for asking, we are always glad to be of any help. "
         assert begin(site, [{**one, "completion": phrase + one["completion"]} for one in pairs(40)])["warnings"] == []
 
-    def test_leak_of_its_own_split_is_neither_learnt_nor_measured(self, site: Site) -> None:
+    def test_leak_of_its_own_split_is_neither_learned_nor_measured(self, site: Site) -> None:
         records = pairs(40, groups=20)
         begin(site, records)
         held, trained = site.documents(HELD_OUT)[0], site.documents(TRAINED)[0]
         copy = {"prompt": held["prompt"], "completion": held["completion"], "group": trained["group"]}
         plan = begin(site, [*records, copy])
         (warning,) = plan["warnings"]
-        assert warning.startswith("1 of 10 held-out groups are neither learned nor measured")
+        assert warning.startswith("1 of 10 held-out groups are left out")
         assert plan["evaluation"]["heldOutDocuments"] == 9
 
     def test_no_more_groups_are_measured_than_needed(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,29 +237,37 @@ OTHER_SPLIT = [{**record, "group": f"clinic {n}"} for n, record in enumerate(pai
 # The corpus, held-out records of the user's own, the error and what it names.
 UNUSABLE: list[tuple[list[Any], list[Any], type[CaptuneError], str]] = [
     (conversations(40), [], ChatTemplateMissing, "llama-2-7b-chat"),
-    (pairs(5) * 9, [], DatasetRejected, "has 300 words in 5 records; at least 1000 are needed"),
+    (pairs(5) * 9, [], DatasetRejected, "has 300 words in 5 records, and needs at least 1,000"),
     ([*pairs(40), {"prompt": "All of it?", "completion": "word " * 220_000}], [], DatasetRejected, "1 MiB (line 41)"),
-    (pairs(40, groups=1), [], DatasetRejected, "are of one group, so none can be held out"),
-    (pairs(40), conversations(50)[40:], DatasetRejected, "hold records of different kinds"),
+    (pairs(40, groups=1), [], DatasetRejected, "belong to one group, so none can be held out"),
+    (pairs(40), conversations(50)[40:], DatasetRejected, "contain records of different kinds"),
     (pairs(40, groups=8), OTHER_SPLIT, HeldOutLeaks, "8 groups have records in `corpus` and in `heldOut`: 'clinic 0'"),
     ([*pairs(40), SHORT], [*pairs(48)[40:], KNOWN, SHORT], HeldOutLeaks, "corpora/apart.jsonl (line 9, 10)"),
     (ALIKE, [], HeldOutLeaks, "has a record (line"),
-    ([{**one, "prompt": "on " * 1400 + one["prompt"]} for one in pairs(40)], [], PromptsRejected, "Give `prompts`"),
+    (
+        [{**one, "prompt": "on " * 1400 + one["prompt"]} for one in pairs(40)],
+        [],
+        PromptsRejected,
+        "and name the file in `prompts`",
+    ),
 ]
 DOUBTFUL: list[tuple[list[Any], str]] = [
     ([*pairs(40), LONG], "1 of 31 records may be longer than sequence_length, 512 tokens (line 41)"),
-    (pairs(50) * 3, "100 records of corpora/mine.jsonl say what another one says; each is taken once"),
+    (pairs(50) * 3, "100 records of corpora/mine.jsonl repeat another one; each is used once"),
     (pairs(40, groups=8), "Only 4 held-out groups of records: with fewer than 6"),
-    ([{**one, "source": "a book", "stars": 5} for one in pairs(40)], "columns are not used: 'source', 'stars'"),
+    (
+        [{**one, "source": "a book", "stars": 5} for one in pairs(40)],
+        "Unused columns of corpora/mine.jsonl: 'source', 'stars'",
+    ),
     (
         [*pairs(10), *({"prompt": "A long tale. " * 400, "completion": f"End {n}"} for n in range(10))],
-        "held-out records are measured but not asked",
+        "held-out records are measured but not used as prompts",
     ),
 ]
 
 
 @pytest.mark.parametrize(("corpus", "held_out", "kind", "words"), UNUSABLE)
-def test_unusable_records_are_refused(
+def test_unusable_records_are_rejected(
     site: Site, corpus: Any, held_out: Any, kind: type[CaptuneError], words: str
 ) -> None:
     site.upload("mine.jsonl", lines(corpus))
@@ -273,7 +281,7 @@ def test_doubtful_records_are_a_warning(site: Site, corpus: list[Any], words: st
 
 
 @pytest.mark.parametrize(("words", "refused"), [(510, False), (511, True)])
-def test_setting_refuses_records_longer_than_a_sequence(site: Site, words: int, refused: bool) -> None:
+def test_setting_rejects_records_longer_than_a_sequence(site: Site, words: int, refused: bool) -> None:
     site.settings["long_records"] = "refuse"
     records = [*pairs(40), {**LONG, "completion": "word " * words}]
     expected = pytest.raises(DatasetRejected, match=r"1 records are longer than .* \(line 41\)")

@@ -65,19 +65,19 @@ REFUSED: list[tuple[Change, dict[str, Any], type[CaptuneError], str]] = [
     (rule("run-ended", "ENABLED", SWEEPER), {}, errors.GuardrailMissing, "has lost its target"),
     (rule("sweep"), {}, errors.GuardrailMissing, "sweep, which starts the sweeper every quarter of an hour, does not"),
     (rule("sweep", "ENABLED", TEAR_DOWN), {}, errors.GuardrailMissing, "has lost its target"),
-    (lambda site: site.sns.topics.update({KILL_SWITCH: DEAF}), {}, errors.GuardrailMissing, "nothing hears the kill"),
-    (lambda site: site.sns.topics.clear(), {}, errors.GuardrailMissing, "nothing hears the kill switch"),
+    (lambda site: site.sns.topics.update({KILL_SWITCH: DEAF}), {}, errors.GuardrailMissing, "has no subscriber"),
+    (lambda site: site.sns.topics.clear(), {}, errors.GuardrailMissing, "has no subscriber"),
     (lambda site: None, MINE, DatasetRejected, "aws s3 cp FILE s3://bucket/corpora/mine.txt"),
     (lambda site: site.s3.sizes.update({"corpora/mine.txt": 5 * 2**30}), MINE, DatasetRejected, "captune sample"),
     (
         lambda site: site.upload("mine.txt", titled(36, 60, 100) * 2),
         MINE,
         errors.HeldOutLeaks,
-        "so none can be held out. Take out text",
+        "so none can be held out. Remove the repeated text",
     ),
     (leaking, {}, errors.HeldOutLeaks, "data/medicalheldout.txt, line"),
     (settings(domain="law"), {}, DatasetRejected, "data/lawheldout.txt does not exist"),
-    (answering("s3", "list_objects_v2", "NoSuchBucket"), {}, errors.WeightsNotFound, "Choose a region"),
+    (answering("s3", "list_objects_v2", "NoSuchBucket"), {}, errors.WeightsNotFound, "Set region in cdk.json"),
     (lambda site: site.ecr.missing.add("1"), {}, errors.ImageNotFound, ":1 does not exist"),
     (lambda site: site.ecr.missing.add("2"), {}, errors.ImageNotFound, ":2 does not exist"),
     (answering("ecr", "batch_get_image", "RepositoryNotFoundException"), {}, errors.ImageNotFound, "training"),
@@ -85,7 +85,12 @@ REFUSED: list[tuple[Change, dict[str, Any], type[CaptuneError], str]] = [
     (lambda site: site.quotas.applied.update({"L-CAEE7DB7": 0.0}), SPOT, errors.QuotaTooLow, "(code L-CAEE7DB7) is 0"),
     (two_runs_of_two, {}, errors.RunInFlight, "4 are needed"),
     (lambda site: site.sagemaker.endpoints.update({"captune-a": "Failed"}), {}, errors.LeftoversFound, "captune-a"),
-    (lambda site: site.ledger.with_run("other", run="captune-abc"), {}, errors.RunNameTaken, "captune-abc was used"),
+    (
+        lambda site: site.ledger.with_run("other", run="captune-abc"),
+        {},
+        errors.RunNameTaken,
+        "already uses the run name captune-abc",
+    ),
     (lambda site: site.sagemaker.jobs.update({"captune-old": "Completed"}), {}, errors.LedgerLost, "captune-old"),
     (settings(hosting_instance_types=["ml.unheard.of"]), {}, errors.PriceUnknown, "ml.unheard.of"),
     # A smoke run may cost $3.56; 45 cents and two hundredths of the cap pay for what the project itself costs.
@@ -95,18 +100,18 @@ REFUSED: list[tuple[Change, dict[str, Any], type[CaptuneError], str]] = [
 ]
 DENIED = "AccessDeniedException"
 WARNED: list[tuple[Change, str]] = [
-    (answering("s3", "list_objects_v2", "AccessDenied"), "could not be listed (AccessDenied)"),
+    (answering("s3", "list_objects_v2", "AccessDenied"), "did not list the weights"),
     (answering("quotas", "get_service_quota", DENIED), f"(code L-2D6DEB3C): 1 needed, AWS answered {DENIED}"),
-    (answering("ecr", "batch_get_image", DENIED), f"could not be asked ({DENIED})"),
-    (lambda site: (site.ledger.with_run("other"), quotas(2, 2)(site)), "Other runs are in flight"),
-    (accepted_loss, "(captune-old). accept_lost_ledger gives 2026-11 its whole cap"),
-    (cap(450), "the month's cap shortened this run"),
+    (answering("ecr", "batch_get_image", DENIED), f"({DENIED})"),
+    (lambda site: (site.ledger.with_run("other"), quotas(2, 2)(site)), "Other runs in flight"),
+    (accepted_loss, "(captune-old). accept_lost_ledger gives 2026-11 its full cap"),
+    (cap(450), "The remaining budget shortens this run"),
     (settings(base_model={**SETTINGS["base_model"], "served_tokens": 100}), "may be too long"),
 ]
 
 
 @pytest.mark.parametrize(("change", "given", "kind", "words"), REFUSED)
-def test_run_is_refused_by_name(site: Site, change: Change, given: Any, kind: type[CaptuneError], words: str) -> None:
+def test_run_is_rejected_by_name(site: Site, change: Change, given: Any, kind: type[CaptuneError], words: str) -> None:
     change(site)
     assert words in site.refusal(kind, given)
 
@@ -125,7 +130,7 @@ def test_all_faults_are_reported_in_one_attempt_under_the_first_name(site: Site)
     quotas(0, 0)(site)
     site.sagemaker.endpoints["captune-lost"] = "InService"
     message = site.refusal(errors.InvalidInput, {"epochs": 0})
-    assert message.startswith("9 things to mend before this run can start. (1) ")
+    assert message.startswith("Fix 9 problems, then start a new execution. (1) ")
     kinds = re.findall(r"\(\d\) (\w+): ", message)
     assert kinds[:5] == ["InvalidInput", "EulaNotAccepted", "WeightsNotFound", "PromptsRejected", "DatasetRejected"]
     assert kinds[5:] == ["PatientDataSuspected", "LeftoversFound", "QuotaTooLow", "BudgetExceeded"]
@@ -147,10 +152,10 @@ def test_trouble_of_aws_is_an_error_that_is_retried(site: Site, change: Change) 
 
 
 @pytest.mark.parametrize("versions", [("v1", "v2"), (None, "v2"), ("", "")])
-def test_execution_of_another_deployment_is_refused_at_once(site: Site, versions: tuple[Any, str]) -> None:
+def test_execution_of_another_deployment_is_rejected_at_once(site: Site, versions: tuple[Any, str]) -> None:
     site.version, site.deployed_version = versions
     site.settings = {"of": "another form"}
-    assert "Wait until the deployment has ended" in site.refusal(errors.DeployInProgress)
+    assert "until the deployment ends" in site.refusal(errors.DeployInProgress)
 
 
 def test_starts_are_bounded_before_anything_else_is_read(site: Site) -> None:
@@ -162,5 +167,5 @@ def test_starts_are_bounded_before_anything_else_is_read(site: Site) -> None:
     assert site.ledger.table.rows[STARTS]["starts"] == {"N": str(most)}
     calls = len(site.sagemaker.calls), len(site.s3.calls)
     message = site.refusal(errors.TooManyStarts, {"epoch": 1})
-    assert "84 executions were looked at in 2026-11" in message and "on 2026-12-01" in message
+    assert "84 executions started in 2026-11" in message and "until 2026-12-01" in message
     assert (len(site.sagemaker.calls), len(site.s3.calls)) == calls

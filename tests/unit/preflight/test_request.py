@@ -14,7 +14,7 @@ SERVING = {"adapterUri": ADAPTER, "serveOnly": True, "keepEndpointMinutes": 60}
 LONE = "\ud800"
 LONGEST_KEY = f"corpora/{'a' * (1024 - 12)}.txt"
 REFUSED: list[tuple[Any, str]] = [
-    ([], "must be a JSON object such as {}"),
+    ([], "not a JSON object. Start an execution with {}"),
     ({"comment": "x"}, "unknown key `comment`"),
     ({"epoch": 1}, "unknown key `epoch` (did you mean `epochs`?)"),
     ({"zzz": 1}, "known: corpus, heldOut, columns, heldOutside, prompts, smoke"),
@@ -23,20 +23,20 @@ REFUSED: list[tuple[Any, str]] = [
     ({"corpus": LONGEST_KEY.replace("/", "/a")}, "`corpus` must be the key of a"),
     ({"prompts": "corpora/p.txt"}, "`prompts` must be the key of a .jsonl file"),
     *(({"heldOutside": value}, "`heldOutside` must be the key of a") for value in ("o.jsonl", "corpora/o.pdf", 7, "")),
-    ({"heldOut": "corpora/b.txt"}, "`heldOut` belongs to a corpus of your own"),
-    ({"corpus": "corpora/a.txt", "columns": {"prompt": "x"}}, "`columns` belongs to a corpus with columns"),
-    ({"corpus": "corpora/a.csv", "columns": ["x"]}, "`columns` must say what columns"),
-    ({"corpus": "corpora/a.csv", "columns": {"prompt": "completion"}}, "`columns` names one column for two things"),
+    ({"heldOut": "corpora/b.txt"}, "`heldOut` needs your own corpus"),
+    ({"corpus": "corpora/a.txt", "columns": {"prompt": "x"}}, "`columns` needs a corpus with columns"),
+    ({"corpus": "corpora/a.csv", "columns": ["x"]}, "`columns` must map names to the columns"),
+    ({"corpus": "corpora/a.csv", "columns": {"prompt": "completion"}}, "`columns` maps two names to one column"),
     *(({key: 1}, f"`{key}` must be true or false") for key in ("smoke", "spot", "serveOnly")),
     *(({"smoke": value}, "`smoke` must be true or false") for value in ("true", None)),
     *(
         ({"adapterUri": value}, "s3://BUCKET/runs/RUN/training/JOB/output/model/")
         for value in ("", 5, None, ADAPTER.removeprefix("s3://bucket/"), "s3://bucket/runs/a/report/")
     ),
-    ({"serveOnly": True, "keepEndpointMinutes": 60}, "give `adapterUri` too"),
-    *(({**SERVING, "keepEndpointMinutes": value}, "give `keepEndpointMinutes` too") for value in (0, None)),
+    ({"serveOnly": True, "keepEndpointMinutes": 60}, "`serveOnly` needs `adapterUri`"),
+    *(({**SERVING, "keepEndpointMinutes": value}, "`serveOnly` needs `keepEndpointMinutes`") for value in (0, None)),
     *(
-        ({**SERVING, key: value}, f"`{key}` says what to train or to ask")
+        ({**SERVING, key: value}, f"`{key}` has no effect with `serveOnly`")
         for key, value in {"corpus": "corpora/a.txt", "smoke": True, "seed": 1, "samplesPerPrompt": 0}.items()
     ),
     *(
@@ -79,18 +79,18 @@ def test_valid_input_is_taken(given: dict[str, Any], request_: Request) -> None:
 
 
 @pytest.mark.parametrize(("given", "words"), REFUSED)
-def test_invalid_input_is_refused_with_its_fault(given: Any, words: str) -> None:
+def test_invalid_input_is_rejected_with_its_fault(given: Any, words: str) -> None:
     assert words in refusal_of(given)
 
 
-def test_a_refusal_counts_all_faults_and_stays_short_however_large_the_input_is() -> None:
+def test_a_rejection_counts_all_faults_and_stays_short_however_large_the_input_is() -> None:
     message = refusal_of({f"{number}" * 50: "y" * 1000 for number in range(300)} | {"corpus": "z" * 200_000})
     assert len(message) < 3000
     assert "and 293 more" in message
 
 
 @pytest.mark.parametrize("given", [{LONE: 1}, {"corpus": f"corpora/{LONE}.txt"}, {"seed": {LONE: [LONE]}}])
-def test_half_a_surrogate_pair_is_refused_in_writable_text(given: dict[str, Any]) -> None:
+def test_half_a_surrogate_pair_is_rejected_in_writable_text(given: dict[str, Any]) -> None:
     assert r"\ud800" in refusal_of(given)
     refusal_of(given).encode()
 

@@ -33,20 +33,20 @@ UNUSABLE = {
     "Parquet": (b"PAR1\x15\x04", "mv FILE mine.parquet"),
     "twice": ((prose(1200) + "\n\n" + prose(1200)).encode(), "repeats itself"),
     "an ASCII PDF": (b"%PDF-1.4\n" + b"0000000000 65535 f\n" * 500, "is a PDF"),
-    "Latin-1": ("one\ntwo\ngrün".encode("latin-1"), "byte 10 in line 3 cannot be read. Save it as UTF-8"),
-    "old line ends": (b"a\rb\rc\xff", "byte 5 in line 3"),
+    "Latin-1": ("one\ntwo\ngrün".encode("latin-1"), "byte 10, in line 3, is invalid. Save it as UTF-8"),
+    "old line ends": (b"a\rb\rc\xff", "byte 5, in line 3"),
     "byte order mark alone": (b"\xef\xbb\xbf", "has 0 words"),
     "one word short": (prose(999).encode(), "has 999 words"),
     "titles only": (b"# " + prose(1200).replace("\n\n", " ").replace(". ", ".\n# ").encode(), "has 0 words"),
     "Chinese, too short": (CHINESE[:1000].encode(), "has 487 words"),
-    "one line": (f"# Title\n\n{LINE * 200}".encode(), "line 3 stands there 200 times"),
+    "one line": (f"# Title\n\n{LINE * 200}".encode(), "line 3 occurs 200 times"),
     "one paragraph among others": (REPEATED.encode(), "repeats itself"),
-    "few words": (" ".join(f"w{place % 67}" for place in range(2000)).encode(), "different words in 2000"),
+    "few words": (" ".join(f"w{place % 67}" for place in range(2000)).encode(), "different words among 2,000"),
 }
 
 
 @pytest.mark.parametrize(("content", "fault"), UNUSABLE.values(), ids=UNUSABLE)
-def test_unusable_text_is_refused_with_the_place(content: bytes, fault: str) -> None:
+def test_unusable_text_is_rejected_with_the_place(content: bytes, fault: str) -> None:
     with pytest.raises(DatasetRejected) as refused:
         check(decode(content, "corpora/a.txt"), "corpora/a.txt", 1000)
     assert fault in str(refused.value)
@@ -162,7 +162,7 @@ def test_a_run_says_how_many_parts_repeat_each_other_and_what(site: Site) -> Non
     site.upload("mine.txt", REPEATING["a notice in two thirds of the documents"][0].encode())
     (told,) = site.begin(LARGE)["warnings"]
     assert told.startswith("40 of 60 documents of corpora/mine.txt share eight words in a row with another one")
-    assert "such as “keep this notice and the list of conditions”. They are trained on" in told
+    assert "for example “keep this notice and the list of conditions”. The run trains on them" in told
 
 
 def test_advice_on_too_few_held_out_parts_fits_the_cause(site: Site) -> None:
@@ -171,7 +171,7 @@ def test_advice_on_too_few_held_out_parts_fits_the_cause(site: Site) -> None:
     once = [f"# Own {n}\n\n{prose(26, 500 + n)}" for n in range(5)]
     site.upload("mine.txt", "\n\n".join([*twice, *once]).encode())
     (few,) = [one for one in site.begin(LARGE)["warnings"] if "always “not shown”" in one]
-    assert "Take out text that stands in it more than once" in few and "longer" not in few
+    assert "Remove the repeated text" in few and "longer" not in few
 
 
 def test_a_tenth_of_many_documents_is_held_out_all_over_the_text() -> None:
@@ -190,7 +190,7 @@ def test_one_article_gives_twelve_passages_and_keeps_two_thirds(number: int) -> 
 
 
 @pytest.mark.parametrize(("sentence", "hidden"), LEAKING.values(), ids=LEAKING)
-def test_eight_shared_words_are_refused_with_file_and_line(sentence: str, hidden: str) -> None:
+def test_eight_shared_words_are_rejected_with_file_and_line(sentence: str, hidden: str) -> None:
     with pytest.raises(HeldOutLeaks, match="heldout.txt, line (3|10), shares “"):
         refuse_leakage(f"{prose(50, 1)} {sentence}. {prose(50, 2)}", f"# B\n\n{hidden}\n")
 
@@ -214,7 +214,7 @@ def test_of_a_large_corpus_a_part_is_staged(site: Site, monkeypatch: pytest.Monk
     staged = site.s3.objects["bucket", "runs/captune-second/input/corpus/corpus.txt"]
     assert 0.2 < len(staged) / size < 0.3
     assert plan["evaluation"] == whole["evaluation"]
-    assert any("a run of this length learns no more" in warning for warning in plan["warnings"])
+    assert any("more than this run can train on in its time" in warning for warning in plan["warnings"])
     learned = [line for line in staged.decode().splitlines() if line.startswith("# ")]
     assert int(learned[-1].split()[-1]) > 3 * int(learned[0].split()[-1]), "from all over it"
 
@@ -249,7 +249,7 @@ UNUSABLE_OUTSIDE: list[tuple[bytes, type[CaptuneError], str]] = [
     (lines([entry(0), {"id": "x"}]), DatasetRejected, "line 2 has no text"),
     (lines([*OTHERS[:6], entry(9, id="o3")]), DatasetRejected, "line 7 repeats the id 'o3'"),
     (lines([*OTHERS[:6], entry(9, id=ADDRESS)]), PatientDataSuspected, "line 7: an e-mail address"),
-    (lines([entry(0)]), DatasetRejected, "at least 200 are needed"),
+    (lines([entry(0)]), DatasetRejected, "needs at least 200"),
     (lines(PATIENT), PatientDataSuspected, "line 5: a date of birth"),
     (lines(SAYING_THE_SAME), HeldOutLeaks, "“Abstract 4” and 3 more"),
 ]
@@ -271,7 +271,7 @@ def test_titled_text_and_bare_lines_get_id_and_title(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("content", "kind", "words"), UNUSABLE_OUTSIDE)
-def test_unusable_outside_text_is_refused(site: Site, content: bytes, kind: type[CaptuneError], words: str) -> None:
+def test_unusable_external_text_is_rejected(site: Site, content: bytes, kind: type[CaptuneError], words: str) -> None:
     site.upload("others.jsonl", content)
     message = site.refusal(kind, JSON_LINES)
     assert words in message and "corpora/others.jsonl" in message
@@ -302,7 +302,7 @@ DEPLOYED = "medicaloutside.jsonl"
         "none beside an own corpus",
     ],
 )  # fmt: skip
-def test_text_by_others_judges_and_chooses_the_scale_where_there_is_enough(
+def test_external_text_judges_and_chooses_the_scale_where_there_is_enough(
     site: Site, deployed: list[Any], uploaded: list[Any], given: dict[str, Any], scale: str, judge: Any, choose: Any
 ) -> None:
     site.data |= {DEPLOYED: lines(deployed)} if deployed else {}
@@ -313,13 +313,13 @@ def test_text_by_others_judges_and_chooses_the_scale_where_there_is_enough(
     assert (site.documents(OUTSIDE), site.documents(SCALE)) == (judge, choose)
     figures = plan["evaluation"]
     assert figures["scaleDocuments"] == len(choose)
-    assert figures["outsideText"].startswith("No outside text was given") is (not judge)
+    assert figures["outsideText"].startswith("No external test set was given") is (not judge)
     assert [phase["name"] for phase in plan["estimate"]["phases"]].count("choose the scale") == bool(choose)
     if choose:
         assert (figures["outsideDocuments"], figures["scaleWords"]) == (7, 360)
         assert "6 documents choose the adapter scale, and 7 others judge" in figures["outsideText"]
     if deployed and judge == MANY[::2]:
-        assert figures["outsideText"].startswith(f"The outside text data/{DEPLOYED} has 13 documents")
+        assert figures["outsideText"].startswith(f"The external test set data/{DEPLOYED} has 13 documents")
 
 
 CONTROL, BY_CONTROL = "input/evaluation/control.jsonl", "input/evaluation/scale_control.jsonl"
@@ -331,9 +331,9 @@ CONTROL, BY_CONTROL = "input/evaluation/control.jsonl", "input/evaluation/scale_
         (28, {}, "auto", True), (28, JSON_LINES, "auto", True), (24, {}, "auto", False), (28, {}, "0.6", False),
         (28, {"smoke": True}, "auto", False),
     ],
-    ids=["no text by others", "too little of it", "too few for both", "a scale that is set", "a smoke run"],
+    ids=["no external documents", "too little of it", "too few for both", "a scale that is set", "a smoke run"],
 )  # fmt: skip
-def test_one_control_text_of_each_kind_chooses_where_no_text_by_others_can(
+def test_one_retention_text_of_each_kind_chooses_where_no_external_text_can(
     site: Site, count: int, given: dict[str, Any], scale: str, chooses: bool
 ) -> None:
     site.data["control.txt"] = titled(count, 60, 400)
@@ -347,14 +347,14 @@ def test_one_control_text_of_each_kind_chooses_where_no_text_by_others_can(
     assert SCALE not in site.staged and plan["evaluation"]["scaleDocuments"] == len(choose)
 
 
-def test_control_text_only_judges_where_text_by_others_chooses(site: Site) -> None:
+def test_retention_text_only_judges_where_external_text_chooses(site: Site) -> None:
     site.data |= {DEPLOYED: lines(MANY), "control.txt": titled(28, 60, 400)}
     site.begin()
     assert site.documents(SCALE) == MANY[1::2]
     assert len(site.documents(CONTROL)) == 28 and BY_CONTROL not in site.staged
 
 
-def test_the_control_text_has_as_many_of_each_kind_as_are_counted_on() -> None:
+def test_the_retention_text_has_as_many_of_each_kind_as_are_counted_on() -> None:
     titles = [part.title.partition(":")[0] for part in documents((DATA / "control.txt").read_text("utf-8"), "control")]
     assert titles == [kind for kind in dict.fromkeys(titles) for _ in range(CONTROL_OF_A_KIND)]
     assert len(set(titles)) == CONTROL_KINDS
@@ -363,24 +363,26 @@ def test_the_control_text_has_as_many_of_each_kind_as_are_counted_on() -> None:
 def test_deployed_documents_that_the_corpus_repeats_are_left_out_with_a_warning(site: Site) -> None:
     site.data[DEPLOYED] = lines([*MANY, entry(20, text=SAYING_THE_SAME[3]["text"])])
     (warning,) = site.begin()["warnings"]
-    assert warning.startswith(f"1 documents of data/{DEPLOYED} share words with the training text")
+    assert warning.startswith(
+        f"1 documents of data/{DEPLOYED} are left out, because they share words with the training text"
+    )
     assert (site.documents(OUTSIDE), site.documents(SCALE)) == (MANY[::2], MANY[1::2])
 
 
-def test_own_held_out_text_is_not_text_by_others(site: Site) -> None:
+def test_own_held_out_text_is_not_external_text(site: Site) -> None:
     site.upload("others.txt", site.data["medicalheldout.txt"])
-    assert "held-out text of the run itself" in site.refusal(HeldOutLeaks, TEXT)
+    assert "in the run's held-out text" in site.refusal(HeldOutLeaks, TEXT)
 
 
 @pytest.mark.parametrize(
     ("given", "content", "words"),
     [
-        (JSON_LINES, lines([*OTHERS, entry(3, id="again")]), "1 outside documents say what another one says"),
-        (TEXT, prose(220, 900).encode(), "Only 4 outside documents"),
+        (JSON_LINES, lines([*OTHERS, entry(3, id="again")]), "1 external documents repeat another one"),
+        (TEXT, prose(220, 900).encode(), "Only 4 external documents"),
     ],
     ids=["twice", "too little"],
 )
-def test_doubtful_outside_text_is_a_warning(site: Site, given: dict[str, str], content: bytes, words: str) -> None:
+def test_doubtful_external_text_is_a_warning(site: Site, given: dict[str, str], content: bytes, words: str) -> None:
     assert any(words in warning for warning in begin(site, content, given)["warnings"])
 
 

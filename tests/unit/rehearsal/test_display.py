@@ -105,7 +105,7 @@ def test_without_a_terminal_phases_and_losses_are_a_line_each() -> None:
     assert said.getvalue().splitlines() == [
         "    loading the model …",
         "    held-out loss, base model: 4.59 nats a token (1200 tokens)",
-        "    control text · 1 of 9 parts",
+        "    retention set · 1 of 9 parts",
     ]
 
 
@@ -187,4 +187,4 @@ def test_a_closed_terminal_or_a_reader_that_is_gone_ends_no_thread_that_prints(e
 
     closed = SimpleNamespace(write=fail, flush=fail, isatty=lambda: True)
     with Display(console=Console(file=cast(Any, closed))) as display:
-        display.say("to nobody")
+        display.say("to no one")

@@ -97,7 +97,7 @@ def test_everything_that_can_be_fetched_of_a_run_is_kept(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("samples", "answers"), [(0, 2 * (2 + 1)), (2, 2 * (3 + 3))])
-def test_as_many_answers_are_announced_as_both_models_are_asked_for(samples: int, answers: int) -> None:
+def test_as_many_answers_are_expected_as_both_models_are_asked_for(samples: int, answers: int) -> None:
     prompts = lines([{"id": kind, "kind": kind} for kind in ("starter", "central")])
     assert answers_of(of_run("input/prompts.jsonl", prompts, samplesPerPrompt=samples), RUN) == answers
 

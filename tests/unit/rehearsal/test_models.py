@@ -84,7 +84,7 @@ def small_llama(hello: int = 15043) -> tuple[list[str], list[str]]:
     return words, list(dict.fromkeys(f"{first} {letter}" for first, letter in beginnings))
 
 
-def test_another_models_vocabulary_is_refused() -> None:
+def test_another_models_vocabulary_is_rejected() -> None:
     with pytest.raises(CannotRun, match="does not hold Llama 2's vocabulary"):
         tokenizer(*small_llama(hello=22557))  # where Mistral has it
 
@@ -221,7 +221,7 @@ def test_it_is_made_once_with_torch_first_and_all_else_by_its_hash(machine: Any)
     assert interpreter(machine.folder) == machine.folder / "bin" / "python"
 
 
-def test_another_version_is_made_anew_without_the_old_files(machine: Any) -> None:
+def test_another_version_is_made_again_without_the_old_files(machine: Any) -> None:
     make(machine.folder)
     (machine.folder / "left-over").touch()
     with pytest.raises(CannotRun, match="older requirements"):

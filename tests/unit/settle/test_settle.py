@@ -58,9 +58,9 @@ class TestTheAnswer:
         assert site.ledger.committed_cents("2026-11") == 32
         kept = ("status", "training_seconds", "endpoint_seconds", "training_cents", "endpoint_cents", "other_cents")
         assert [site.item[name] for name in kept] == ["SUCCEEDED", 600, 0, 26, 0, 6]
-        (line,) = logged(capsys, "settled")
+        (line,) = logged(capsys, "cost recorded")
         recorded = {key: outcome["record"][key] for key in ("run", "status", "cost", "unreserved")}
-        assert line == {"message": "settled", **recorded}
+        assert line == {"message": "cost recorded", **recorded}
 
     def test_resources_that_were_not_removed_are_named(self, site: Site) -> None:
         outcome = site.settle(leftAlone=["model captune-abc, because it has no tag project"])
@@ -69,7 +69,7 @@ class TestTheAnswer:
             "\nNot removed: model captune-abc, because it has no tag project. If it is yours, delete it in the SageMaker console."
         )
 
-    def test_a_second_settlement_changes_no_cent_and_reports_the_same(self, site: Site) -> None:
+    def test_a_second_recording_changes_no_cent_and_reports_the_same(self, site: Site) -> None:
         site.with_report()
         del site.sagemaker.jobs["captune-abc"]["BillableTimeInSeconds"]
         del site.sagemaker.jobs["captune-abc"]["TrainingEndTime"]
@@ -94,7 +94,7 @@ class TestTheAnswer:
     def test_a_list_that_step_functions_does_not_know_is_told_with_its_fix(self, site: Site) -> None:
         site.fails("States.Runtime", UNKNOWN_FIELD)
         message = site.settle(status="FAILED")["message"]
-        assert UNKNOWN_FIELD in message and "name one type in training_instance_type" in message
+        assert UNKNOWN_FIELD in message and "set one type in training_instance_type" in message
 
     @pytest.mark.parametrize(("reported", "status"), [("FAILED", "FAILED"), ("UNKNOWN", "UNKNOWN"), (None, "UNKNOWN")])
     def test_a_forgotten_execution_ended_as_reported(self, site: Site, reported: str | None, status: str) -> None:
@@ -150,14 +150,16 @@ class TestWhoseRunItIs:
         found = (record["executionArn"], record["status"], record["error"])
         assert found == ((arn("My.Run"), "FAILED", "E") if reserved else ("", "UNKNOWN", ""))
 
-    def test_an_execution_that_does_not_own_the_run_is_refused(self, site: Site) -> None:
+    def test_an_execution_that_does_not_own_the_run_is_rejected(self, site: Site) -> None:
         for told in (arn("abc").replace("123456789012", "999999999999"), arn("abc").replace("fine-tuning", "other")):
-            with pytest.raises(InvalidInput, match=f"^{told} is no execution of {MACHINE}. Nothing was stopped.$"):
+            with pytest.raises(
+                InvalidInput, match=f"^{told} is not an execution of {MACHINE}. TearDown stopped nothing. Pass "
+            ):
                 site.settle(executionArn=told, runName="captune-abc")
         assert site.item["state"] == "reserved"
 
     @pytest.mark.parametrize(("later", "is_another"), [(timedelta(0), False), (timedelta(days=91), True)])
-    def test_a_name_used_again_books_nothing_and_keeps_the_earlier_report(
+    def test_a_name_used_again_records_nothing_and_keeps_the_earlier_report(
         self, site: Site, capsys: pytest.CaptureFixture[str], later: timedelta, is_another: bool
     ) -> None:
         """Step Functions allows it after 90 days. The ledger refuses the run; its tear-down leaves the earlier one alone."""
@@ -182,7 +184,7 @@ class TestWhoseRunItIs:
 
 class TestWhatIsNotSettled:
     @pytest.mark.parametrize("reported", ["SUCCEEDED", "TIMED_OUT", "ABORTED", None])
-    def test_a_running_execution_is_never_settled(self, site: Site, reported: str | None) -> None:
+    def test_a_running_execution_is_never_recorded(self, site: Site, reported: str | None) -> None:
         # Whatever a caller says: what the execution creates afterwards would never be booked.
         site.step_functions.executions[arn("abc")]["status"] = "RUNNING"
         with pytest.raises(StillRunning, match=r"abc is still RUNNING"):
@@ -190,9 +192,9 @@ class TestWhatIsNotSettled:
         assert (site.item["state"], site.ledger.committed_cents("2026-11")) == ("reserved", 600)
 
     @pytest.mark.parametrize("status", ["InProgress", "Stopping"])
-    def test_a_job_that_still_bills_is_not_settled(self, site: Site, status: str) -> None:
+    def test_a_job_that_still_bills_is_not_recorded(self, site: Site, status: str) -> None:
         site.sagemaker.jobs["captune-abc"] = job(status)
-        with pytest.raises(StillRunning, match=f"captune-abc is {status}; its seconds are not final"):
+        with pytest.raises(StillRunning, match=f"captune-abc is {status}, so its billed seconds are not final"):
             site.settle()
         assert site.item["state"] == "reserved"
 
@@ -205,7 +207,7 @@ class TestWhatIsNotSettled:
             ("sagemaker", "describe_training_job", "^Asking SageMaker what the run billed"),
         ],
     )
-    def test_a_silent_service_settles_nothing(self, site: Site, service: str, operation: str, words: str) -> None:
+    def test_a_silent_service_records_nothing(self, site: Site, service: str, operation: str, words: str) -> None:
         getattr(site, service).troubles[operation] = [refusal("ThrottlingException")]
         with pytest.raises(ServiceUnreachable, match=words):
             site.settle()

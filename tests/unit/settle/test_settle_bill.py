@@ -107,7 +107,7 @@ class TestEndpoints:
             ([], (0, 0), [life(3600)], (0, 0)),
         ],
     )
-    def test_a_second_settlement_books_only_what_came_later(
+    def test_a_second_recording_records_only_what_came_later(
         self, priced: Site, noted: list[Any], first: tuple[int, int], later_life: list[Any], later: tuple[int, int]
     ) -> None:
         note(priced, *noted)
@@ -172,7 +172,7 @@ class TestEndpoints:
             (seen(life(700, 799)), seen(none=90_000), (100, 100)),
         ],
     )
-    def test_what_an_outage_booked_goes_back_once_somebody_knows_better(
+    def test_what_an_outage_recorded_goes_back_once_someone_knows_better(
         self, priced: Site, capsys: pytest.CaptureFixture[str], first: Any, knows_better: Any, cost: tuple[int, int]
     ) -> None:
         priced.step_functions.histories[arn("abc")] += visit("CreateEndpoint", 600, 601)
@@ -188,7 +188,7 @@ class TestEndpoints:
         assert sum(published) == money["actual_cents"]
         assert len(published) == (1 if booked == cost[1] else 2)
 
-    def test_two_settlements_at_once_go_by_what_both_know(self, priced: Site) -> None:
+    def test_two_recordings_at_once_go_by_what_both_know(self, priced: Site) -> None:
         priced.step_functions.histories[arn("abc")] += visit("CreateEndpoint", 600, 601)
         priced.ledger.before_a_write(lambda: note(priced, life(700, 799)))
         assert endpoint_cost(priced, seen=seen(none=3000)) == (100, 100)
@@ -199,7 +199,7 @@ class TestEndpoints:
         priced.step_functions.executions.clear()
         assert endpoint_cost(priced) == first == (101, 101)
 
-    def test_one_that_nobody_saw_stays_booked_beside_one_that_came_after_the_settlement(self, priced: Site) -> None:
+    def test_one_that_no_one_saw_stays_recorded_beside_one_that_came_after_the_recording(self, priced: Site) -> None:
         priced.step_functions.histories[arn("abc")] += visit("CreateEndpoint", 600, 601)
         assert endpoint_cost(priced) == (3000, 3000)
         priced.now += HOUR
@@ -207,13 +207,13 @@ class TestEndpoints:
 
     # 6,000 seconds are reserved, and Ask's of them.
     @pytest.mark.parametrize(("seconds", "cents"), [(5999, 6), (6149, 6), (6150, 7), (36_000, 46)])
-    def test_answers_of_an_endpoint_that_stayed_on_are_booked(self, priced: Site, seconds: int, cents: int) -> None:
+    def test_answers_of_an_endpoint_that_stayed_on_are_recorded(self, priced: Site, seconds: int, cents: int) -> None:
         for _ in range(2):  # a second settlement adds nothing to it
             priced.now += HOUR
             assert priced.settle(seen=seen(life(0, seconds - 1)))["record"]["cost"]["other_cents"] == cents
             assert priced.ledger.committed_cents("2026-11") == seconds + cents
 
-    def test_one_requested_after_the_settlement_counts_until_now(self) -> None:
+    def test_one_requested_after_the_recording_counts_until_now(self) -> None:
         assert endpoint_uses({}, NOW + HOUR, NOW, NOW + 2 * HOUR) == [Use(NOW + HOUR, NOW + 2 * HOUR, "", 1)]
 
 
@@ -265,7 +265,7 @@ class TestTrainingSeconds:
         assert (cost["training_seconds"], cost["training_cents"]) == (seconds, -(-seconds * 1515 // 36000))
         assert record["unreserved"] == []
 
-    def test_a_job_that_is_deleted_after_its_settlement_stays_booked_as_it_was(self, site: Site) -> None:
+    def test_a_job_that_is_deleted_after_its_recording_stays_recorded_as_it_was(self, site: Site) -> None:
         site.step_functions.histories[arn("abc")] += visit("WaitForTraining", 10, 20)
         first = site.settle()["result"]
         site.sagemaker.jobs.clear()
@@ -275,7 +275,7 @@ class TestTrainingSeconds:
         cost = site.settle(seen=seen(life(4000, 4099)))["record"]["cost"]
         assert (cost["training_seconds"], cost["training_cents"], cost["actual_cents"]) == (600, 26, 32 + 5)
 
-    def test_a_deleted_job_stays_booked_beside_one_that_came_later(self, site: Site) -> None:
+    def test_a_deleted_job_stays_recorded_beside_one_that_came_later(self, site: Site) -> None:
         site.step_functions.histories[arn("abc")] += visit("WaitForTraining", 10, 20)
         site.sagemaker.jobs.clear()
         first = site.settle()["result"]["actualCents"]
@@ -283,7 +283,7 @@ class TestTrainingSeconds:
         assert site.settle()["result"]["actualCents"] == first
         assert site.item["training_jobs"] == "captune-abc captune-abc-try2"
 
-    def test_a_deleted_job_is_booked_in_the_months_from_its_wait_on(self, site: Site) -> None:
+    def test_a_deleted_job_is_recorded_in_the_months_from_its_wait_on(self, site: Site) -> None:
         item: Any = {**site.item, "months": "2026-11,2026-12", "other_cents": 0, "training_instances": 2}
         made = bill(SageMaker(), "captune-abc", item, {"WaitForTraining": MIDNIGHT - HOUR}, MIDNIGHT + 2 * HOUR)
         # Of 8,100 seconds on each of two instances, 3,600 before midnight.
@@ -409,12 +409,12 @@ class TestMonths:
             ("2026-09,2026-10", {"2026-09": 6}),
         ],
     )
-    def test_small_items_are_booked_in_the_months_lived_in(self, site: Site, reserved: str, by_month: Any) -> None:
+    def test_small_items_are_recorded_in_the_months_lived_in(self, site: Site, reserved: str, by_month: Any) -> None:
         item: Any = {**site.item, "months": reserved, "other_cents": 12}
         made = bill(SageMaker(), "captune-abc", item, {}, NOW)
         assert (made.by_month, made.other_cents, made.cents) == (by_month, *[sum(by_month.values())] * 2)
 
-    def test_the_ledger_keeps_the_small_items_that_were_booked(self, site: Site) -> None:
+    def test_the_ledger_keeps_the_small_items_that_were_recorded(self, site: Site) -> None:
         site.ledger.noting("captune-abc", months="2026-11,2026-12", reserved_cents=602)
         site.settle()
         assert (site.item["booked_other_cents"], site.item["other_cents"]) == (3, 6)
@@ -429,7 +429,7 @@ class TestMonths:
             (-0.5, 0.5, 7200, True, {"2026-11": 152 + 6, "2026-12": 152 + 6}),  # but not from before its start
         ],
     )
-    def test_a_job_over_midnight_is_booked_in_both_months(
+    def test_a_job_over_midnight_is_recorded_in_both_months(
         self, site: Site, starts: float, ends: float, billed: int, spot: bool, by_month: dict[str, int]
     ) -> None:
         start, end = MIDNIGHT + starts * HOUR, MIDNIGHT + ends * HOUR

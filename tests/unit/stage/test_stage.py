@@ -32,26 +32,26 @@ def test_replaced_file_is_copied_as_it_was_checked(site: Site, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["mine.txt", "p.jsonl", "others.txt"])
-def test_file_whose_checked_version_is_gone_is_refused(site: Site, name: str) -> None:
+def test_file_whose_checked_version_is_gone_is_rejected(site: Site, name: str) -> None:
     plan = site.run(MINE)
     del site.s3.versions[plan["inputVersions"][f"corpora/{name}"]]
-    with pytest.raises(DatasetChanged, match=f"There is no corpora/{name}"):
+    with pytest.raises(DatasetChanged, match=f"corpora/{name} does not exist"):
         site.stage(plan)
     assert not site.staged
 
 
-def test_other_deployed_data_is_refused(site: Site) -> None:
+def test_other_deployed_data_is_rejected(site: Site) -> None:
     plan = site.run()
     site.data["control.txt"] += b" More."
     site.deploy()
-    with pytest.raises(DatasetChanged, match="what is deployed was changed"):
+    with pytest.raises(DatasetChanged, match="The deployed data changed"):
         site.stage(plan)
 
 
 def test_second_call_completes_the_copy_and_a_third_writes_nothing(site: Site) -> None:
     plan = site.run(MINE)
     site.s3.troubles["put_object"] = [refusal("SlowDown")]
-    with pytest.raises(ServiceUnreachable, match="copy of the run's input"):
+    with pytest.raises(ServiceUnreachable, match="Copying the run's input"):
         site.stage(plan)
     site.s3.objects["bucket", f"{KEPT}input/corpus/corpus.txt"] = b"half of"
     site.s3.calls.clear()

@@ -71,7 +71,7 @@ RULES: dict[str, tuple[Callable[[], Site], datetime]] = {
     "older than any run": (lambda: Site(reserved(), {"abc": RUNNING}, **MODEL), OLDEST_RUN),
     # Its schedule comes when the time is over, so a second earlier than the grace's end.
     "kept until now": (lambda: Site(reserved(keep_until=NOON), {"abc": ended()}, **ENDPOINT), NOW + GRACE - SECOND),
-    "settled, and something is left": (lambda: Site(reserved().settled("captune-abc"), **ENDPOINT), NOW + GRACE),
+    "recorded, and a resource is left": (lambda: Site(reserved().settled("captune-abc"), **ENDPOINT), NOW + GRACE),
     "damaged, ended": (lambda: Site(reserved(damaged=True), {"abc": ended(NOW)}, **ENDPOINT), NOW + GRACE),
     "damaged, old model": (lambda: Site(reserved(damaged=True), {"abc": RUNNING}, **MODEL), OLDEST_RUN),
     "silent ledger, ended": (lambda: Site(silent(), {"abc": ended(NOW)}, **ENDPOINT), NOW + GRACE),
@@ -144,7 +144,7 @@ class TestJudgement:
         site = make()
         assert site.leftovers(now) == []
         assert site.step_functions.started == []
-        assert len(site.step_functions.called("list_executions")) == 1, "nobody asks for TearDowns that block no other"
+        assert len(site.step_functions.called("list_executions")) == 1, "no one asks for TearDowns that block no other"
 
     @pytest.mark.parametrize(
         ("ledger", "created", "found"),
@@ -188,7 +188,7 @@ class TestJudgement:
          (["captune-abc"], "captune-abc-try0", True), (["captune-abc"], None, True)],
     )  # fmt: skip
     @pytest.mark.parametrize("status", ["Completed", "Failed", "Stopped"])
-    def test_a_job_that_came_and_went_after_the_settlement_is_booked(
+    def test_a_job_that_came_and_went_after_the_recording_is_recorded(
         self, jobs: list[str], booked: str | None, found: bool, status: str
     ) -> None:
         known: dict[str, Any] = {} if booked is None else {"training_jobs": booked}
@@ -198,7 +198,7 @@ class TestJudgement:
 
     # The sweeper has removed it by itself and noted it, while no TearDown could be started.
     @pytest.mark.parametrize(("created", "found"), [(NOW, False), (NOW + 20 * MINUTE, True)])
-    def test_an_endpoint_that_came_and_went_after_the_settlement_is_booked(self, created: Any, found: bool) -> None:
+    def test_an_endpoint_that_came_and_went_after_the_recording_is_recorded(self, created: Any, found: bool) -> None:
         life = {"name": "captune-abc", "createdAt": created.isoformat(), "goneAt": (NOW + HOUR).isoformat()}
         ledger = reserved().settled("captune-abc").noting("captune-abc", endpoint_seen=json.dumps({"lives": [life]}))
         site = Site(ledger, {"abc": ended(NOW)})
@@ -242,27 +242,27 @@ class TestJudgement:
 
 
 class TestTearDowns:
-    def test_one_tear_down_of_a_run_at_a_time_is_enough(self) -> None:
+    def test_one_teardown_of_a_run_at_a_time_is_enough(self) -> None:
         site = Site(endpoints={"captune-lost": "Creating", "captune-lost-2": "Creating"})
         assert site.leftovers() == ["captune-lost", "captune-lost-2"]
         assert site.leftovers(NOW + timedelta(hours=5)) == []
         site.step_functions.executions[site.tear_downs[0]]["status"] = "SUCCEEDED"
         assert site.leftovers(NOW + timedelta(hours=6)) == ["captune-lost"]
 
-    def test_a_tear_down_of_a_longer_name_is_another_runs(self) -> None:
+    def test_a_teardown_of_a_longer_name_is_another_runs(self) -> None:
         site = Site(endpoints={"captune-a": "Creating", "captune-a-sweep-b": "Creating"})
         site.step_functions.on_start_execution(TEAR_DOWN, "captune-a-sweep-b-sweep-2611241200", "{}")
         site.step_functions.on_start_execution(TEAR_DOWN, "6a4f1c2e-9d3b-4f57-8a10-0123456789ab", "{}")
         assert site.leftovers(NOW + timedelta(hours=1)) == ["captune-a"]
 
-    def test_two_sweeps_in_a_minute_start_one_tear_down(self) -> None:
+    def test_two_sweeps_in_a_minute_start_one_teardown(self) -> None:
         site = Site(endpoints={"captune-lost": "Creating"})
         for seconds, runs in ((0, ["captune-lost"]), (59, []), (60, ["captune-lost"])):
             site.step_functions.executions.clear()
             sweep = site.sweep(NOW + seconds * SECOND)
             assert (sweep.remove_leftovers(), sweep.problems) == (runs, [])
 
-    def test_the_longest_run_name_fits_a_tear_downs_name(self) -> None:
+    def test_the_longest_run_name_fits_a_teardowns_name(self) -> None:
         assert Site(FakeLedger().with_run("x" * 50)).leftovers() == [f"captune-{'x' * 50}"]
 
 
@@ -275,7 +275,7 @@ class TestTheKillSwitch:
         assert site.sweep().end_everything() == ["captune-a", "captune-kept", "captune-lost", "captune-new"]
         stopped = site.step_functions.called("stop_execution")
         assert [one["executionArn"] for one in stopped] == [arn("a"), arn("new")]
-        assert stopped[0]["error"] == "BudgetAlarm" and stopped[0]["cause"].startswith("The budget alarm of this")
+        assert stopped[0]["error"] == "BudgetAlarm" and stopped[0]["cause"].startswith("The account's spending reached")
         assert {one["reason"] for one in site.inputs} == {"sweeper"}
 
     @pytest.mark.parametrize("is_silent", [True, False])
@@ -357,7 +357,7 @@ def test_a_damaged_item_is_logged_and_hides_no_other(key: str, capsys: pytest.Ca
     assert line["key"] == key
 
 
-@pytest.mark.parametrize("trouble", [refusal("ThrottlingException"), RuntimeError("an answer that nobody foresaw")])
+@pytest.mark.parametrize("trouble", [refusal("ThrottlingException"), RuntimeError("an unforeseen answer")])
 def test_a_run_that_cannot_be_judged_hides_no_other(trouble: Exception) -> None:
     site = Site(FakeLedger().with_run("a").with_run("b"), {"a": ended(), "b": ended()})
     site.step_functions.troubles["describe_execution"] = [trouble]
@@ -379,7 +379,7 @@ def test_a_kind_that_cannot_be_listed_hides_no_other(operation: str, hidden: str
 # A TearDown that cannot be started, one that was started in this minute, and one that is under way and whose function is refused.
 @pytest.mark.parametrize("started", [False, True, None])
 @pytest.mark.parametrize("kill", [True, False])
-def test_the_sweeper_removes_by_itself_whatever_becomes_of_tear_down(
+def test_the_sweeper_removes_by_itself_whatever_becomes_of_teardown(
     kill: bool, started: bool | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = Site(endpoints={"captune-lost": "InService"}, jobs={"captune-b": "InProgress"})
@@ -394,7 +394,7 @@ def test_the_sweeper_removes_by_itself_whatever_becomes_of_tear_down(
     assert site.sagemaker.endpoints == {"captune-lost": "Deleting"}
     assert site.sagemaker.jobs == {"captune-b": "Stopping"}
     assert sweep.problems == troubles
-    assert [(line["runName"], line["found"]) for line in logged(capsys, "swept by itself")] == [
+    assert [(line["runName"], line["found"]) for line in logged(capsys, "swept directly")] == [
         ("captune-b", ["training job captune-b: InProgress"]),
         ("captune-lost", ["endpoint captune-lost: InService"]),
     ]
@@ -416,7 +416,7 @@ def test_the_kill_switch_removes_though_all_but_sagemaker_is_silent() -> None:
     assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
 
 
-def test_two_tear_downs_at_once_are_better_than_none() -> None:
+def test_two_teardowns_at_once_are_better_than_none() -> None:
     site = Site(endpoints={"captune-abc": "InService"})
     assert site.leftovers() == ["captune-abc"]
     # What runs is listed, and the TearDowns are not.

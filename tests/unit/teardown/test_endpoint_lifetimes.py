@@ -115,7 +115,7 @@ class TestWhatAnEarlierTearDownSaw:
         assert site.tear_down(after=MINUTE)["seen"] == {"lives": [life()]}
 
     @pytest.mark.parametrize(("created", "ends"), [(-1, 0), (0, 0), (1, 30)])
-    def test_what_a_settled_run_had_was_gone_when_it_was_settled(self, created: int, ends: int) -> None:
+    def test_what_a_recorded_run_had_was_gone_when_it_was_recorded(self, created: int, ends: int) -> None:
         """A late event of the same run finds nothing, and must not count the hours since as an endpoint's life."""
         site = Site()
         site.ledger.settle("captune-abc", booking({"2026-11": 40}), NOW)

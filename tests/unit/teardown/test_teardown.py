@@ -252,7 +252,7 @@ class TestTheExecution:
         stopped = {
             "executionArn": arn("abc"),
             "error": "DeadlineReached",
-            "cause": "The tear-down of this run began, at the deadline that its reservation allows or because its spending was stopped.",
+            "cause": "TearDown stopped this run: it reached the deadline of its reservation, or its spending was stopped by hand or by the budget alarm. Find the slow state in the Step Functions console.",
         }
         assert site.step_functions.called("stop_execution") == [stopped] * (described == "RUNNING")
         assert (outcome["found"][0] == "execution abc: RUNNING") is (described == "RUNNING")
@@ -294,11 +294,11 @@ class TestTheExecution:
     def test_an_execution_of_another_machine_stops_nothing(self, reason: str, part: str) -> None:
         site = running()
         told = arn("abc").replace(part, "eu-west-1")
-        with pytest.raises(InvalidInput, match=f"{told} is no execution of {MACHINE}. Nothing was stopped."):
+        with pytest.raises(InvalidInput, match=f"{told} is not an execution of {MACHINE}. TearDown stopped nothing."):
             site.tear_down({"executionArn": told, "reason": reason})
         assert (site.changes, site.step_functions.calls) == ([], [])
 
-    def test_what_has_the_runs_name_is_its_own_where_nobody_tells_when_it_began(self) -> None:
+    def test_what_has_the_runs_name_is_its_own_where_no_one_tells_when_it_began(self) -> None:
         site = Site(endpoints=ENDPOINT)
         site.sagemaker.tags["captune-abc"] = {"project": "theirs"}
         site.step_functions.troubles["describe_execution"] = [refusal("ThrottlingException")]
@@ -361,7 +361,7 @@ class TestKeeping:
             FakeLedger().with_run("abc", keep_endpoint_seconds=1800).settled("captune-abc"),
         ],
     )
-    def test_nothing_stays_without_a_request_or_once_settled(self, ledger: FakeLedger) -> None:
+    def test_nothing_stays_without_a_request_or_once_recorded(self, ledger: FakeLedger) -> None:
         assert not Site(ledger, execution="SUCCEEDED").tear_down(self.SUCCESS)["keep"]
 
     # 6,000 seconds of endpoints are reserved, 2,400 of them for its removal.
@@ -389,7 +389,7 @@ class TestKeeping:
         site.ledger.table.trouble = lambda called: THROTTLED if called == operation else None
         outcome = site.tear_down(self.SUCCESS)
         assert (outcome["keep"], outcome["problems"], site.changes) == (False, [], ["delete_endpoint"])
-        (line,) = logged(capsys, "nothing is kept")
+        (line,) = logged(capsys, "endpoint not kept")
         assert line["run"] == "captune-abc"
         assert "The ledger did not answer" in line["error"]
 
