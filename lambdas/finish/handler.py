@@ -23,9 +23,9 @@ def handle(event: Record, context: Any) -> Finished:
     """Takes the settlement's record; answers the e-mail and the verdict. Raises ReportDamaged, ServiceUnreachable."""
     told = ""
     if not event.get("ownsPrefix", True):
-        told = "No report was written: the run's name belongs to an earlier run, whose report stays as it is."
+        told = "No report was written: this run's name belongs to an earlier run, whose report is unchanged."
     elif notice.is_served(event):
-        told = "No report was written: nothing was asked."
+        told = "No report was written: this run asked no prompts."
     if told:
         return {
             "subject": notice.subject(event),
@@ -40,7 +40,7 @@ def handle(event: Record, context: Any) -> Finished:
     log("finished", run=event["run"], verdict=record["verdict"], not_made=not_made)
     where = [
         f"Report: {storage.uri(prefix)}{run_folder.PAGE}",
-        f"Fetch it: aws s3 cp --recursive {storage.uri(prefix)} {run_folder.REPORT}",
+        f"Copy it with the answers: captune fetch {event['run']}",
     ]
     where += [f"{told}." for told in not_made]
     limits = [f"{title}: {text}" for title, text in circumstances.notes(document)]
@@ -59,8 +59,8 @@ def _closer(record: Record, document: Summary) -> Record:
     title = told[:1].lower() + told[1:]
     closer: Record = {**record, "headline": title}
     if document["verdict"] == IMPROVED and document.get("outside"):
-        closer["outcome"] = "improved, on text by others too"
+        closer["outcome"] = "improved, on the external test set too"
     elif title:
-        # A subject is short: the reason after the colon and whose documents they were stand in the message.
+        # A subject is short: the message has the reason after the colon and the origin of the documents.
         closer["outcome"] = title.partition(":")[0].removesuffix(" of the same corpus")
     return closer

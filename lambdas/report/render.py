@@ -56,7 +56,7 @@ def write(storage: Storage, prefix: str, document: Summary) -> list[str]:
     try:
         storage.write(f"{prefix}{run_folder.PDF}", pdf(document), "application/pdf")
     except NotDrawn as error:
-        return [f"{run_folder.PDF} could not be made, {run_folder.PAGE} says the same: {error}"]
+        return [f"{run_folder.PDF} could not be made, {run_folder.PAGE} has the same content: {error}"]
     return []
 
 

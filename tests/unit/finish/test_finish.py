@@ -74,7 +74,7 @@ class TestFailure:
         assert document["cause"] == "Training job captune-abc ended as Failed: disk full."
         assert document["seconds_by_state"]["WaitForTraining"] == 990.0
         assert "TrainingFailed: Training job captune-abc ended as Failed: disk full." in outcome["message"]
-        assert outcome["subject"] == "Captune: failed, $0.32 (captune-abc)"
+        assert outcome["subject"] == "Captune: failed with TrainingFailed, $0.32 (captune-abc)"
 
     def test_after_the_report_it_keeps_the_figures(self, site: Site) -> None:
         site.fails("", "", status="ABORTED")
@@ -102,13 +102,13 @@ class TestMessage:
         outcome = bare.end()
         assert outcome["subject"] == "Captune: served, $0.32 (captune-abc)"
         assert f"ended as SUCCEEDED.\n{said}\n" in outcome["message"]
-        assert outcome["message"].endswith("No report was written: nothing was asked.")
+        assert outcome["message"].endswith("No report was written: this run asked no prompts.")
         assert outcome["verdict"] == "served"
         assert SUMMARY not in bare.s3.objects
 
     def test_it_says_which_file_could_not_be_made(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "typst", None)
-        sentence = "report.pdf could not be made, report.html says the same: the package typst is missing"
+        sentence = "report.pdf could not be made, report.html has the same content: the package typst is missing"
         assert sentence in site.end()["message"]
         assert site.report()["cost"]["actual_cents"] == 32
 
@@ -116,7 +116,7 @@ class TestMessage:
         outcome = site.end()
         assert outcome["subject"] == "Captune: improved on held-out documents, $0.32 (captune-abc)"
         assert "Run captune-abc ended as SUCCEEDED.\nVerdict: improved. The loss fell." in outcome["message"]
-        assert "aws s3 cp --recursive s3://bucket/runs/captune-abc/report/ report/" in outcome["message"]
+        assert "captune fetch captune-abc" in outcome["message"]
 
     def test_it_says_what_the_report_says_first(self, bare: Site) -> None:
         title = "Nothing can be shown: only 5 held-out documents"

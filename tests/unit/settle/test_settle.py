@@ -62,11 +62,11 @@ class TestTheAnswer:
         recorded = {key: outcome["record"][key] for key in ("run", "status", "cost", "unreserved")}
         assert line == {"message": "settled", **recorded}
 
-    def test_what_removal_left_alone_is_told(self, site: Site) -> None:
+    def test_resources_that_were_not_removed_are_named(self, site: Site) -> None:
         outcome = site.settle(leftAlone=["model captune-abc, because it has no tag project"])
         assert outcome["record"]["leftAlone"] == ["model captune-abc, because it has no tag project"]
         assert outcome["message"].endswith(
-            "\nLeft alone: model captune-abc, because it has no tag project. If it is yours, delete it in the SageMaker console."
+            "\nNot removed: model captune-abc, because it has no tag project. If it is yours, delete it in the SageMaker console."
         )
 
     def test_a_second_settlement_changes_no_cent_and_reports_the_same(self, site: Site) -> None:
@@ -176,8 +176,11 @@ class TestWhoseRunItIs:
         assert (site.ledger.table.rows == rows, site.s3.objects == files) == (is_another, is_another)
         assert (logged(capsys, "metric") == []) is is_another
         assert outcome["result"]["actualCents"] == (0 if is_another else 57)
-        assert ("the run's name belongs to an earlier run" in outcome["message"]) is is_another
-        assert outcome["subject"] == f"Captune: failed, ${'0.00' if is_another else '0.57'} (captune-abc)"
+        assert ("this run's name belongs to an earlier run" in outcome["message"]) is is_another
+        assert (
+            outcome["subject"]
+            == f"Captune: failed with RunNameTaken, ${'0.00' if is_another else '0.57'} (captune-abc)"
+        )
 
 
 class TestWhatIsNotSettled:
@@ -259,17 +262,20 @@ COST = {
     "reserved_cents": 600, "actual_cents": 132, "training_cents": 26, "endpoint_cents": 100, "other_cents": 6,
     "remaining_cents": 2368, "cap_cents": 2500,
 }  # fmt: skip
+LINK = "Execution: https://us-east-1.console.aws.amazon.com/states/home?region=us-east-1#/v2/executions/details/" + arn(
+    "abc"
+)
 MONEY = (
     "Cost: $1.32 of $6.00 reserved (training $0.26, endpoint $1.00, everything else $0.06).\nIt ran on two.\n"
-    "Left of the cap of $25.00 this month: $23.68.\n"
-    "TearDown finds nothing more of this run."
+    "Remaining budget this month: $23.68 of $25.00.\n"
+    "TearDown found no further resources of this run."
 )
 
 
 def record(**changes: Any) -> Any:
     return {
         "run": "captune-abc", "status": "SUCCEEDED", "verdict": "improved", "reason": "The loss fell.",
-        "error": "", "cause": "", "cost": COST, "unreserved": [], "leftAlone": [], **changes,
+        "error": "", "cause": "", "cost": COST, "unreserved": [], "leftAlone": [], "executionArn": arn("abc"), **changes,
     }  # fmt: skip
 
 
@@ -279,12 +285,13 @@ def record(**changes: Any) -> Any:
         ({}, "improved on held-out documents"),
         ({"verdict": "not shown"}, "no improvement shown"),
         ({"verdict": "worse"}, "worse on held-out documents"),
-        ({"verdict": "worse outside"}, "worse on text by others"),
-        ({"outcome": "improved, on text by others too"}, "improved, on text by others too"),
+        ({"verdict": "worse outside"}, "worse on the external test set"),
+        ({"outcome": "improved, on the external test set too"}, "improved, on the external test set too"),
         ({"status": "TIMED_OUT"}, "timed out"),
+        ({"status": "FAILED", "error": "QuotaTooLow"}, "failed with QuotaTooLow"),
     ],
 )
-def test_the_subject_has_outcome_cost_and_run(changes: dict[str, str], outcome: str) -> None:
+def test_the_subject_has_outcome_or_error_cost_and_run(changes: dict[str, str], outcome: str) -> None:
     assert notice.subject(record(**changes)) == f"Captune: {outcome}, $1.32 (captune-abc)"
 
 
@@ -299,7 +306,7 @@ def test_a_subject_is_short_and_ascii_as_sns_demands() -> None:
         ({}, "Verdict: improved. The loss fell.\nA smoke run."),
         ({"reason": ""}, "Verdict: improved.\nA smoke run."),
         ({"headline": "Improved on documents"}, "Verdict: Improved on documents. The loss fell.\nA smoke run."),
-        # What limits a verdict says nothing where there is none, as of a run that only kept an endpoint.
+        # A run that only kept an endpoint has no verdict to limit.
         ({"verdict": "served", "reason": "The endpoint was kept."}, "The endpoint was kept."),
         ({"status": "FAILED", "verdict": "served", "error": "EndpointFailed", "cause": "See."}, "EndpointFailed: See."),
         ({"status": "FAILED", "error": "QuotaTooLow", "cause": "Ask for it."}, "QuotaTooLow: Ask for it."),
@@ -309,6 +316,6 @@ def test_a_subject_is_short_and_ascii_as_sns_demands() -> None:
 )
 def test_the_message_has_verdict_or_error_then_cost_then_report(changes: dict[str, str], lines: str) -> None:
     found: Any = record(unreserved=["It ran on two."], **changes)
-    text = notice.message(found, ["A smoke run."], ["Report: there", "Fetch it: so"])
-    assert text == f"Run captune-abc ended as {found['status']}.\n{lines}\n\n{MONEY}\n\nReport: there\nFetch it: so"
-    assert notice.message(found).endswith("\nTearDown finds nothing more of this run.")
+    text = notice.message(found, ["A smoke run."], ["Report: there"])
+    assert text == f"Run captune-abc ended as {found['status']}.\n{lines}\n\n{LINK}\n\n{MONEY}\n\nReport: there"
+    assert notice.message(found).endswith("\nTearDown found no further resources of this run.")
