@@ -393,8 +393,8 @@ def copied_runs(width: float, prompts: Sequence[Mapping[str, Any]]) -> Drawing |
     return drawing
 
 
-def cost(width: float, figures: Mapping[str, Any]) -> Drawing | None:
-    """What was reserved, as a bar, and how much of it training, endpoint and the rest used up."""
+def cost(width: float, figures: Mapping[str, Any], used: str = "used") -> Drawing | None:
+    """The reservation as a bar, and the parts of it that training, endpoint and the rest used; `used` is the word for it."""
     reserved, actual = figures.get("reserved_cents"), figures.get("actual_cents")
     if not reserved or actual is None:
         return None
@@ -404,7 +404,7 @@ def cost(width: float, figures: Mapping[str, Any]) -> Drawing | None:
         for name, style in styles.items()
         for cents in [figures.get(f"{name}_cents") or 0]
     ]
-    described = f"Reserved {money(reserved)}, used {money(actual)}: {', '.join(words for words, _, _ in parts)}."
+    described = f"Reserved {money(reserved)}, {used} {money(actual)}: {', '.join(words for words, _, _ in parts)}."
     drawing = Drawing(width, 74, "Cost against the reservation", described)
     drawing.box(0, 22, width, 22, "track")
     x = 0.0
@@ -412,22 +412,21 @@ def cost(width: float, figures: Mapping[str, Any]) -> Drawing | None:
         length = width * cents / max(reserved, actual)
         drawing.box(x, 22, length, 22, style)
         x += length
-    drawing.label(0, 13, f"used {money(actual)}", style="ink", size=SIZE, bold=True)
+    drawing.label(0, 13, f"{used} {money(actual)}", style="ink", size=SIZE, bold=True)
     drawing.label(width, 13, f"reserved {money(reserved)}", anchor="end", size=SIZE)
     _legend(drawing, 0, 60, [(words, style, False) for words, _, style in parts])
     return drawing
 
 
-def time_by_state(width: float, seconds: Mapping[str, float]) -> Drawing | None:
-    """The seconds spent in each state, in the order of the run."""
-    longest = max(seconds.values(), default=0)
-    if longest <= 0:
+def time_by_phase(width: float, seconds: Mapping[str, float]) -> Drawing | None:
+    """The seconds of each phase, in the order of the run."""
+    if not seconds:
         return None
-    left, right = 132.0 if width < NARROW_BELOW else 190.0, width - 74
+    left, right, longest = 132.0 if width < NARROW_BELOW else 190.0, width - 74, max(seconds.values())
     described = "; ".join(f"{name}: {duration(value)}" for name, value in seconds.items())
-    drawing = Drawing(width, 22.0 * len(seconds) + 4, "Time by state", f"{described}.")
+    drawing = Drawing(width, 22.0 * len(seconds) + 4, "Time by phase", f"{described}.")
     for place, (name, value) in enumerate(seconds.items()):
-        y, length = 22.0 * place + 4, max(1.5, (right - left) * max(0.0, value) / longest)
+        y, length = 22.0 * place + 4, max(1.5, (right - left) * value / longest)
         drawing.label(0, y + 12, name, style="ink", room=left - 10)
         drawing.box(left, y + 2, length, 13, "tuned")
         drawing.label(left + length + 7, y + 12.5, duration(value))

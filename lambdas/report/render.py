@@ -166,13 +166,15 @@ def _context(summary: Summary, answers: float) -> dict[str, Any]:
     kind = kind_of(summary.get("heldout"), circumstances.is_of_records(summary))
     titles = _sections(summary, kind)
     differing, compared = figures.greedy_answers(prompts)
+    phases = figures.phases(or_empty(summary.get("seconds_by_state")))
     return {
         "s": summary,
         "medical": summary.get("domain") == circumstances.MEDICAL,
         "head": meaning.headline(summary),
         "rehearsed": circumstances.is_rehearsed(summary),
         "results": meaning.has_results(summary),
-        "elapsed": figures.elapsed_seconds(or_empty(summary.get("seconds_by_state"))),
+        "phases": phases,
+        "elapsed": sum(phases.values()),
         "titles": titles,
         "kind": kind,
         "contents": list(titles.items()),
@@ -181,7 +183,6 @@ def _context(summary: Summary, answers: float) -> dict[str, Any]:
         "left_out": len(prompts) - len(ordered),
         "differing_prompts": differing,
         "compared_prompts": compared,
-        "command": figures.start_command(summary),
     }
 
 
@@ -189,8 +190,7 @@ def _sections(summary: Summary, kind: Kind) -> dict[str, str]:
     """The sections that a summary has, by their names in the page, with their titles."""
     results, settings = meaning.has_results(summary), or_empty(summary.get("configuration"))
     described = summary.get("base_model") or summary.get("region") or any(settings.values())
-    files = summary.get("report_uri") and not circumstances.is_rehearsed(summary)
-    again = figures.start_command(summary) or files or summary.get("resamples")
+    again = results or (settings.get("input") is not None and not circumstances.is_rehearsed(summary))
     titles = {
         "failure": ("What happened", summary["status"] in meaning.FAILED),
         "meaning": ("The verdict and its limits", results),
@@ -205,7 +205,7 @@ def _sections(summary: Summary, kind: Kind) -> dict[str, str]:
         "answers": ("All answers, side by side", summary.get("prompts")),
         "cost": ("Cost and time", True),
         "configuration": ("Configuration", described),
-        "reproduce": ("How to reproduce it", again),
+        "reproduce": ("Next steps", again),
         "limits": ("Limits", results),
     }
     return {identifier: title for identifier, (title, shown) in titles.items() if shown}

@@ -51,6 +51,7 @@ def run_facts(
         "base_model": model.get("name"),
         "base_model_parameters": model.get("parameters"),
         "base_model_source": model.get("weightsUri"),
+        "data_digest": trained_by.get("inputDigest"),
         "training_instance_type": trainer,
         "training_instance_types": to_train,
         "training_instance_count": None if adapter else int(training.get("instanceCount") or 1),

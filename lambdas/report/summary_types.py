@@ -118,6 +118,7 @@ class RunConfiguration(TypedDict, total=False):
     hosting_hourly_cents: float | None  # of one instance
     price_source: str | None
     base_model_source: str | None
+    data_digest: str | None  # SHA-256 of the files staged for the run that trained
     input: dict[str, Any] | None
     max_training_seconds: int | None
     training_cut: bool | None  # Training was stopped at max_training_seconds, with an adapter

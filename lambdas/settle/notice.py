@@ -70,11 +70,8 @@ def message(record: Record, circumstances: Sequence[str] = (), report: Sequence[
         lines.append(f"{record['error'] or 'No error name'}: {record['cause'] or 'no cause was given'}")
         lines += [OF_STATUSES[name] for name in [record["error"] or record["status"]] if name in OF_STATUSES]
     if arn := record["executionArn"]:
-        region = arn.split(":")[3]
-        lines += [
-            "",
-            f"Execution: https://{region}.console.aws.amazon.com/states/home?region={region}#/v2/executions/details/{arn}",
-        ]
+        console = f"console.aws.amazon.com/states/home?region={arn.split(':')[3]}#/v2/executions/details/{arn}"
+        lines += ["", f"Execution: https://{console}"]
     lines += [
         "",
         f"Cost: {dollars(money['actual_cents'])} of {dollars(money['reserved_cents'])} reserved "

@@ -1,23 +1,12 @@
 """The figures of a summary as tables and sentences of page, PDF and model card, and the base models' names on the Hub."""
 
-import json
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from report.content.circumstances import is_rehearsed, is_smoke
-from report.findings.verdict import EXTERNAL, WORSE_OUTSIDE, complete, side_of_zero, word_order_figures
-from report.formatting import (
-    change_text,
-    decimals_for,
-    format_p,
-    interval_text,
-    number,
-    range_text,
-    share,
-    with_error,
-)  # fmt: skip
+from report.content.circumstances import is_smoke
+from report.findings.verdict import EXTERNAL, NATS, POINTS, WORSE_OUTSIDE, complete, side_of_zero, word_order_figures
+from report.formatting import change_text, decimals_for, format_p, interval_text, number, range_text, share, with_error
 from report.summary_types import Summary, has_figures, or_empty
 
 Cells = list[tuple[str, ...]]
@@ -27,6 +16,11 @@ ONE_SEED = (
 )
 # The state whose branches run at the same time.
 SIDE_BY_SIDE, BRANCHES = "AskBothModels", ("AskBaseModel", "AskFineTunedModel")
+# The state that begins a phase; the first phase is preparation.
+_PHASES = {
+    "StartTraining": "Train", "StartSpotTraining": "Train", "CreateModel": "Deploy",
+    **dict.fromkeys((SIDE_BY_SIDE, *BRANCHES), "Ask both models"), "WriteReport": "Write the report",
+}  # fmt: skip
 
 
 def points(figure: Block) -> dict[str, float | None]:
@@ -108,11 +102,7 @@ def _losses(block: Block) -> tuple[Block, Block]:
 def scale_cells(scale: Block) -> Cells:
     """(scale, loss, tuned against base) of each scale that was tried."""
     return [
-        (
-            f"{one['scale']:g}",
-            number(one["loss"], 3),
-            with_error(one["difference"], one["standard_error"], signed=True),
-        )
+        (f"{one['scale']:g}", number(one["loss"], 3), with_error(one["difference"], one["standard_error"], signed=True))
         for one in scale["curve"]
     ]
 
@@ -124,6 +114,27 @@ def kind_cells(summary: Summary) -> Cells:
          beside_error(row["difference"], signed=True), range_text(row["difference"]), format_p(row["p_value"]))
         for row in or_empty(summary["control"]).get("by_kind") or [] if has_figures(row)
     ]  # fmt: skip
+
+
+def changes(summary: Summary) -> list[tuple[str, str, str]]:
+    """(name, change, note) for the top of the report, the deciding one first; a change that can be chance is "not significant"."""
+    blocks = {
+        "Held-out loss": (summary.get("heldout"), NATS),
+        "External loss": (summary.get("outside"), NATS),
+        "Beyond retention set": (summary.get("beyond_control"), NATS),
+        "Beyond vocabulary": (summary.get("word_order"), f"{POINTS} of the base loss"),
+        "Multiple-choice accuracy": (or_empty(summary.get("choices")).get("controlled"), POINTS),
+    }
+    found = []
+    for name, (block, unit) in blocks.items():
+        change = or_empty(or_empty(block).get("difference"))
+        if not block or change.get("estimate") is None:
+            continue
+        judged, shown = complete(block), change if unit == NATS else points(change)
+        clear = judged and side_of_zero(judged, block["p_value"])
+        doubt = "not judged; " if is_smoke(summary) else "" if clear else "not significant; "
+        found.append((name, estimate(shown), f"{doubt}{unit}, {range_text(shown)}"))
+    return sorted(found, key=lambda one: one[0] != "External loss") if summary["verdict"] == WORSE_OUTSIDE else found
 
 
 def loss_rows(summary: Summary) -> list[tuple[str, Block, str]]:
@@ -202,25 +213,15 @@ def greedy_answers(prompts: Sequence[Block]) -> tuple[int, int]:
     return sum(base != tuned for base, tuned in pairs), len(pairs)
 
 
-def elapsed_seconds(seconds_by_state: Mapping[str, float]) -> float:
-    """Seconds from the first to the last state: what ran side by side counts once."""
-    alone = sum(seconds for name, seconds in seconds_by_state.items() if name not in (SIDE_BY_SIDE, *BRANCHES))
-    return alone + seconds_by_state.get(SIDE_BY_SIDE, max(seconds_by_state.get(name, 0.0) for name in BRANCHES))
-
-
-def start_command(summary: Summary) -> str:
-    """The command that starts the same run again; empty for a run whose input is not known, and for a rehearsal, whose options are not."""
-    if is_rehearsed(summary):
-        return ""
-    given = or_empty(summary.get("configuration")).get("input")
-    arn = re.sub(r":execution:([^:]+):[^:]+$", r":stateMachine:\1", str(summary.get("execution_arn") or ""))
-    if not arn or given is None:  # a run that was rejected before its plan was written has no known input
-        return ""
-    words = ["aws stepfunctions start-execution", f"--state-machine-arn {shlex.quote(arn)}"]
-    if summary.get("region"):
-        words.append(f"--region {shlex.quote(str(summary['region']))}")
-    words.append(f"--input {shlex.quote(json.dumps(given, sort_keys=True))}")
-    return " \\\n    ".join(words)
+def phases(seconds_by_state: Mapping[str, float]) -> dict[str, float]:
+    """Seconds of each phase of an execution that took a second or more, in order: states that ran side by side count once."""
+    asked = seconds_by_state.get(SIDE_BY_SIDE, max(seconds_by_state.get(name, 0.0) for name in BRANCHES))
+    found, phase = dict.fromkeys(("Prepare", *_PHASES.values()), 0.0), "Prepare"
+    for name, seconds in seconds_by_state.items():
+        phase = _PHASES.get(name, phase)
+        found[phase] += 0 if name in (SIDE_BY_SIDE, *BRANCHES) else seconds
+    found[_PHASES[SIDE_BY_SIDE]] += asked
+    return {phase: seconds for phase, seconds in found.items() if seconds >= 1}
 
 
 class OnTheHub(NamedTuple):

@@ -135,13 +135,8 @@ def test_the_report_says_what_bears_on_its_figures(
 
 def report_as(form: str, document: Any) -> str:
     if form == "mail":
-        told: Any = {
-            **document,
-            "reason": document["verdict_reason"],
-            "unreserved": [],
-            "leftAlone": [],
-            "executionArn": "",
-        }
+        told: Any = {**document, "reason": document["verdict_reason"], "executionArn": ""}
+        told |= {"unreserved": [], "leftAlone": []}
         text = notice.message(told, [f"{title}: {text}" for title, text in circumstances.notes(document)])
     else:
         text = render.page(document).decode() if form == "page" else render.card(document)

@@ -62,8 +62,6 @@ def test_no_nan_and_no_long_curve_reaches_the_summary() -> None:
     assert (len(curve) <= 401, curve[0]["step"], curve[-1]["step"]) == (True, 1, 5_000)
 
 
-@pytest.mark.parametrize(
-    ("given", "says"), [(True, "no usable loss came back"), (False, "no external test set was given")]
-)
+@pytest.mark.parametrize(("given", "says"), [(True, "no usable loss"), (False, "no external test set was given")])
 def test_a_failed_run_states_whether_an_external_test_set_was_given(given: bool, says: str) -> None:
     assert says in summary.failure({"run": "r", "outside_given": given}, "FAILED", "E", "cause")["does_not_say"][0]
