@@ -17,7 +17,7 @@ async function showState() {
     models = state.models;
     at("run").textContent = "· " + state.run;
     const minutes = state.minutes_left === null ? "" : `, ${state.minutes_left} minutes left`;
-    at("state").textContent = state.running ? `On ${state.where}. ${state.cost}${minutes}.` : `Ended: ${state.where} answers no more.`;
+    at("state").textContent = state.running ? `On ${state.where}. ${state.cost}${minutes}.` : `Ended: ${state.where} no longer answers.`;
     at("end").disabled = !state.running;
     at("send").disabled = !state.running || asking !== null; // it can be pressed again when both answers are there
     at("tuned").querySelector("h2").textContent = `Fine-tuned model (${models[1]})`;
@@ -26,7 +26,7 @@ async function showState() {
       for (const prompt of state.prompts) at("known").add(new Option(prompt.slice(0, 100), prompt));
     seedGiven = true;
   } catch (error) {
-    const ended = error instanceof TypeError; // nobody listens
+    const ended = error instanceof TypeError; // no server listens
     at("state").textContent = ended ? "The server of captune use has ended: start it again." : error.message;
     at("end").disabled = ended;
     at("send").disabled = ended || asking !== null;
@@ -41,7 +41,7 @@ async function stream(model, asked, show, signal) {
   let rest = "", text = "";
   for (;;) {
     const { value, done } = await reader.read();
-    if (done) throw new Error("The answer broke off.");
+    if (done) throw new Error("The answer was interrupted.");
     const events = (rest + value).split("\n\n");
     rest = events.pop();
     for (const event of events) {
@@ -107,7 +107,7 @@ at("known").addEventListener("change", () => { if (at("known").value) at("prompt
 at("end").addEventListener("click", async () => {
   if (!surely) {
     surely = true;
-    at("end").textContent = "Really end it";
+    at("end").textContent = "Confirm: end it";
     at("ended").textContent = "Both models stop answering at once. Press again to end, Escape to keep them.";
     return;
   }

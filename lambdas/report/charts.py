@@ -420,14 +420,13 @@ def cost(width: float, figures: Mapping[str, Any], used: str = "used") -> Drawin
 
 def time_by_phase(width: float, seconds: Mapping[str, float]) -> Drawing | None:
     """The seconds of each phase, in the order of the run."""
-    longest = max(seconds.values(), default=0)
-    if longest <= 0:
+    if not seconds:
         return None
-    left, right = 132.0 if width < NARROW_BELOW else 190.0, width - 74
+    left, right, longest = 132.0 if width < NARROW_BELOW else 190.0, width - 74, max(seconds.values())
     described = "; ".join(f"{name}: {duration(value)}" for name, value in seconds.items())
     drawing = Drawing(width, 22.0 * len(seconds) + 4, "Time by phase", f"{described}.")
     for place, (name, value) in enumerate(seconds.items()):
-        y, length = 22.0 * place + 4, max(1.5, (right - left) * max(0.0, value) / longest)
+        y, length = 22.0 * place + 4, max(1.5, (right - left) * value / longest)
         drawing.label(0, y + 12, name, style="ink", room=left - 10)
         drawing.box(left, y + 2, length, 13, "tuned")
         drawing.label(left + length + 7, y + 12.5, duration(value))

@@ -6,16 +6,7 @@ from typing import Any, NamedTuple
 
 from report.content.circumstances import is_smoke
 from report.findings.verdict import EXTERNAL, NATS, POINTS, WORSE_OUTSIDE, complete, side_of_zero, word_order_figures
-from report.formatting import (
-    change_text,
-    decimals_for,
-    format_p,
-    interval_text,
-    number,
-    range_text,
-    share,
-    with_error,
-)  # fmt: skip
+from report.formatting import change_text, decimals_for, format_p, interval_text, number, range_text, share, with_error
 from report.summary_types import Summary, has_figures, or_empty
 
 Cells = list[tuple[str, ...]]
@@ -111,11 +102,7 @@ def _losses(block: Block) -> tuple[Block, Block]:
 def scale_cells(scale: Block) -> Cells:
     """(scale, loss, tuned against base) of each scale that was tried."""
     return [
-        (
-            f"{one['scale']:g}",
-            number(one["loss"], 3),
-            with_error(one["difference"], one["standard_error"], signed=True),
-        )
+        (f"{one['scale']:g}", number(one["loss"], 3), with_error(one["difference"], one["standard_error"], signed=True))
         for one in scale["curve"]
     ]
 
@@ -148,6 +135,24 @@ def changes(summary: Summary) -> list[tuple[str, str, str]]:
         doubt = "not judged; " if is_smoke(summary) else "" if clear else "not significant; "
         found.append((name, estimate(shown), f"{doubt}{unit}, {range_text(shown)}"))
     return sorted(found, key=lambda one: one[0] != "External loss") if summary["verdict"] == WORSE_OUTSIDE else found
+
+
+def loss_rows(summary: Summary) -> list[tuple[str, Block, str]]:
+    """(text, change, style) for the first chart: the deciding change comes first, and harm has its own colour."""
+
+    def row(name: str, block: Block) -> tuple[str, Block, str]:
+        change = or_empty(block.get("difference"))
+        return name, change, "bad" if (change.get("low") or 0) > 0 else "tuned"
+
+    rows = [row("Held-out text", or_empty(summary["heldout"]))]
+    outside, control, beyond = (summary.get("outside"), summary.get("control"), summary.get("beyond_control"))
+    if outside is not None:
+        rows.insert(0 if summary["verdict"] == WORSE_OUTSIDE else 1, row("External test set", outside))
+    if control and has_figures(control):
+        rows.append(("Retention set", control["difference"], "base"))
+    if beyond:
+        rows.append(("Held-out minus retention", beyond["difference"], "tuned"))
+    return rows
 
 
 def forgetting(summary: Summary) -> str:
