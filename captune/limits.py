@@ -127,7 +127,7 @@ def _server(evidence: Evidence) -> str:
 def _capacity(evidence: Evidence) -> str:
     tried, deleted = evidence.entered("CreateEndpoint"), evidence.entered("DeleteEndpointWithoutCapacity")
     if evidence.execution.error == "NoCapacity" and tried:
-        return evidence.execution.cause.partition("The endpoint last said: ")[2].partition(" Start again later")[0]
+        return evidence.execution.cause.partition("The last reason: ")[2].partition(" Start a new execution later")[0]
     return f"the first failed after {(deleted - tried).total_seconds():.0f} s" if deleted and tried else ""
 
 

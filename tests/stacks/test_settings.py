@@ -53,7 +53,7 @@ def test_values_may_arrive_as_text(context: dict[str, object], expected: dict[st
     [("budget", "budget_usd"), ("accept-eula", "accept_eula"), ("alertEmail", "alert_email")],
 )
 def test_an_unknown_key_is_rejected_with_the_nearest_known_one(key: str, nearest: str) -> None:
-    assert f"{key} is not a setting; the nearest one is {nearest}" in error_of(**{key: "1"})
+    assert f"{key} is not a setting: remove it, or rename it, for example to {nearest}" in error_of(**{key: "1"})
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,10 @@ def test_an_unknown_key_is_rejected_with_the_nearest_known_one(key: str, nearest
         ("domain", "base", "choose another name"),
         ("domain", "Finance", "use 2 to 32 lower-case letters"),
         ("base_model", "llama-3-8b", "(nearest: llama-3.1-8b, "),
-        ("base_model", "qwen-2.5-7b", "name it in weights_uri"),
+        ("base_model", "qwen-2.5-7b", "set weights_uri to it"),
         ("weights_uri", "s3://mine/models/one", "with a slash at its end"),
         ("weights_uri", "s3://mine/a*/", "write a folder"),
-        ("weights_uri", "s3://jumpstart-private-cache-prod-us-east-1/meta/", "choose it there"),
+        ("weights_uri", "s3://jumpstart-private-cache-prod-us-east-1/meta/", "choose the model there"),
         ("training_instance_type", "g5.2xlarge", "such as ml.g5.2xlarge"),
         ("training_instance_type", "ml.g5.٢xlarge", "such as ml.g5.2xlarge"),
         ("hosting_instance_type", "ml.g4dn.xlarge", "no GPU with bfloat16"),
@@ -98,7 +98,7 @@ def test_all_problems_are_reported_at_once() -> None:
     message = error_of(epochs="many", buget_usd=3, region="moon")
     assert all(part in message for part in ("epochs is 'many'", "buget_usd is not a setting", "region is 'moon'"))
     both = error_of(spot=True, checkpoint_minutes=0, base_model="qwen-2.5-7b")
-    assert "would start from the beginning" in both and "copy the model's folder into a bucket of yours" in both
+    assert "would start from the beginning" in both and "copy the model's folder into your own bucket" in both
 
 
 @pytest.mark.parametrize("region", ["us-west-1", "eu-west-3", "us-west-2"])
@@ -108,7 +108,7 @@ def test_an_endpoint_of_several_types_needs_a_region_with_instance_pools(region:
     if region == "us-west-2":
         Settings.from_context(both)
     else:
-        assert f"SageMaker has no instance pools in {region}; name one type" in error_of(**both)
+        assert f"SageMaker has no instance pools in {region}: set one type" in error_of(**both)
 
 
 @effort(suppress_health_check=[HealthCheck.too_slow])  # says nothing on a busy machine

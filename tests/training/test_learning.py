@@ -190,7 +190,7 @@ def test_a_loss_that_is_no_number_ends_the_run_without_a_checkpoint(tmp_path: Pa
         next(iter(run.network.trainable.values())).fill_(math.nan)
     with pytest.raises(TrainingFailure, match="no longer a finite number at step 1") as refusal:
         run.train()
-    assert "Lower learning_rate (now 0.01" in refusal.value.mend
+    assert "Lower learning_rate (now 0.01" in refusal.value.fix
     assert not list(tmp_path.glob("checkpoint-*"))
 
 
@@ -316,7 +316,7 @@ def test_a_run_without_a_step_names_the_stop_or_the_setting(tmp_path: Path) -> N
     assert "stopped before the first training step" in Run(tmp_path, group=Others()).watch.no_step().what
     watch = Run(tmp_path / "alone", clock=Clock(600.0)).watch
     assert "The time budget of 600 s ended" in watch.no_step().what
-    assert watch.no_step().mend.startswith("Raise max_training_seconds")
+    assert watch.no_step().fix.startswith("Raise max_training_seconds")
     watch.starts.seconds_before = 500.0
     watch.clock.budget_seconds -= 500.0
     assert "600 s (500 s of it by the job's earlier starts) ended" in str(watch.no_step())

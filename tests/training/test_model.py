@@ -181,7 +181,7 @@ def test_what_a_model_lacks_is_named(tmp_path: Path, changes: dict[str, Any], to
 
 def test_a_model_in_a_folder_below_is_rejected_as_hosting_would_not_find_it(tmp_path: Path) -> None:
     model_of(tmp_path / "llama-2-7b")
-    with pytest.raises(TrainingFailure, match="holds no config.json among 3 files"):
+    with pytest.raises(TrainingFailure, match="has no config.json among its 3 files"):
         find_model(tmp_path)
 
 
@@ -199,7 +199,7 @@ EDGES = Boundaries(1, 2)
     ],
 )
 def test_a_token_that_the_model_does_not_know_is_rejected(documents: list[Document], edges: Boundaries) -> None:
-    with pytest.raises(TrainingFailure, match="gives the token 400, and the model knows 400 tokens"):
+    with pytest.raises(TrainingFailure, match="produces the token 400, but the model has only the tokens 0 to 399"):
         refuse_unknown_tokens(documents, edges, KNOWN)
     refuse_unknown_tokens(documents, edges, KNOWN + 1)
 
@@ -207,7 +207,7 @@ def test_a_token_that_the_model_does_not_know_is_rejected(documents: list[Docume
 def test_a_model_worse_than_guessing_is_rejected() -> None:
     refuse_worse_than_guessing(math.log(KNOWN) + 0.9, KNOWN)
     refuse_worse_than_guessing(None, KNOWN)
-    with pytest.raises(TrainingFailure, match="7.1 nats a token, and guessing .* would give 6.0"):
+    with pytest.raises(TrainingFailure, match="7.1 nats per token, worse than the 6.0 of guessing"):
         refuse_worse_than_guessing(math.log(KNOWN) + 1.1, KNOWN)
 
 

@@ -32,14 +32,14 @@ def test_strings_become_settings(tmp_path: Path) -> None:
 def test_a_malformed_value_is_rejected_by_name(tmp_path: Path, key: str, value: object) -> None:
     with pytest.raises(TrainingFailure, match=key) as refusal:
         read(tmp_path, {key: value})
-    assert re.match("Write a|Choose one of ", refusal.value.mend)
+    assert re.match("Write a|Choose one of ", refusal.value.fix)
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
         ({"epochs": "1.5"}, "epochs is '1.5'. Write a whole number of epochs from 1 to 50."),
-        ({"epoch": "3"}, "'epoch' is unknown. Known are epochs, "),
+        ({"epoch": "3"}, "'epoch' is unknown. Use one of epochs, "),
         ({"long_records": "cut"}, "long_records is 'cut'. Choose one of split, refuse"),
         ({"more_seeds": "8,9"}, "'more_seeds' is unknown"),
         *((content, "hyperparameters.json") for content in ("{", "[]", None)),
@@ -65,7 +65,7 @@ TWO = "process 2 of 4"
 
 
 @pytest.mark.parametrize(
-    ("error", "process", "what", "mend"),
+    ("error", "process", "what", "fix"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "adapter.safetensors"), "", "adapter.safetensors", "disk"),
         (RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed"), "", "disk is full", "disk"),
@@ -74,16 +74,26 @@ TWO = "process 2 of 4"
         (MemoryError(), TWO, "machine's memory is full in process 2 of 4", "sequence_length"),
         (RuntimeError("CUDA error: no kernel image is available for execution"), "", "NVIDIA driver", "another host"),
         (ImportError("libcudart.so.13: cannot open shared object file"), "", "this image's code", "another host"),
-        (RuntimeError("[gloo/pair.cc:547] Connection closed by peer"), TWO, "Another process", "start again"),
-        (RuntimeError("NCCL error: ncclRemoteError: A call failed"), TWO, "Another process", "start again"),
+        (
+            RuntimeError("[gloo/pair.cc:547] Connection closed by peer"),
+            TWO,
+            "Another process",
+            "then start a new execution",
+        ),
+        (
+            RuntimeError("NCCL error: ncclRemoteError: A call failed"),
+            TWO,
+            "Another process",
+            "then start a new execution",
+        ),
         (KeyError("boom"), "", "Unexpected KeyError", "log"),
         (ConnectionResetError("Connection reset by peer"), "", "Unexpected ConnectionResetError", "log"),
     ],
 )
-def test_errors_become_reasons(error: Exception, process: str, what: str, mend: str) -> None:
+def test_errors_become_reasons(error: Exception, process: str, what: str, fix: str) -> None:
     reason = explain(error, *filter(None, [process]))
     assert what in reason.what
-    assert mend in reason.mend
+    assert fix in reason.fix
 
 
 @pytest.mark.parametrize(("what", "text"), [("It broke.", "It broke. Fix it."), ("x" * 5000, "… Fix it.")])

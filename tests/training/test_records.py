@@ -80,7 +80,7 @@ def test_of_llama_2_chat_the_blank_before_an_answer_belongs_to_its_first_token()
     [
         (bytes_without_a_start, None, (), "no chat template.*Choose a chat model as base_model"),
         (sentence_pieces, INSTRUCT, (("system", "x"),), "rejects the record talk-7: no system"),
-        (bytes_without_a_start, "{{ messages | length }}" + CHATML, (), "Give records with one answer each"),
+        (bytes_without_a_start, "{{ messages | length }}" + CHATML, (), "Use records with one answer each"),
         (bytes_without_a_start, CHATML.replace("content", "content | upper"), (), "an answer of the record talk-7"),
     ],
 )
@@ -126,7 +126,7 @@ def test_a_malformed_record_is_rejected_with_its_line(tmp_path: Path, line: str)
     with pytest.raises(TrainingFailure, match=r"corpus\.jsonl: line 5 "):
         read_records(tmp_path / "corpus.jsonl")
     (tmp_path / "corpus.jsonl").write_text("\n", encoding="utf-8")
-    with pytest.raises(TrainingFailure, match="holds no record"):
+    with pytest.raises(TrainingFailure, match="contains no record"):
         read_corpus(tmp_path)
 
 

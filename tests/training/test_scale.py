@@ -200,5 +200,5 @@ def test_a_document_that_chooses_may_not_judge(container: Container, name: str) 
     held_out = container.root / "input" / "data" / "evaluation" / "heldout.jsonl"
     path = held_out.with_name(name)
     path.write_text(held_out.read_text("utf-8"), encoding="utf-8")
-    with pytest.raises(TrainingFailure, match="what chooses must not judge"):
+    with pytest.raises(TrainingFailure, match="in both the set that chooses the adapter scale and a test set"):
         read_inputs(container.root / "input" / "data", 64)

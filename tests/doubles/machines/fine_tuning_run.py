@@ -14,7 +14,7 @@ TRAINING, HOSTING, SECOND = "ml.g5.2xlarge", "ml.g6.2xlarge", "ml.g6e.2xlarge"
 ADAPTER = f"s3://bucket/runs/{RUN}/training/{RUN}/output/model/"
 # What the cause of a run that fails after its training ends with.
 KEPT = (
-    f' What was trained is not lost: start again with "adapterUri": "{ADAPTER}" in the input, and without epochs, '
+    f' The adapter is saved: start a new execution with "adapterUri": "{ADAPTER}" in the input, without epochs, '
     "spot and heldOutside."
 )
 # No two of its numbers and addresses are the same, so that none can stand where another belongs.

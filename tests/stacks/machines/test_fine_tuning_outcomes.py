@@ -99,13 +99,12 @@ def test_the_adapter_of_an_earlier_run_is_served_and_nothing_is_trained(spot: bo
 # What the cause of each says, on demand and on spot.
 SAID = {
     "NoCapacity": (
-        f"^AWS had no free {TRAINING} for training within 7200 seconds, and nothing was billed.* training_instance_type",
-        f'no free spot {TRAINING} for training within 10800 seconds, and nothing was billed.*{{"spot": false}}',
+        f"^AWS had no free {TRAINING} for training within 7200 seconds. Nothing was billed.* training_instance_type",
+        f'no free spot {TRAINING} for training within 10800 seconds. Nothing was billed.*{{"spot": false}}',
     ),
-    "TrainingOutOfTime": 2 * (f"^Training job {RUN} reached its longest time of 4711 seconds ",),
-    "SpotOutOfTime": 2
-    * (f'^Spot training job {RUN} was interrupted 2 times .* its 10800 seconds .*{{"spot": false}}',),
-    "TrainingFailed": 2 * (f"^Training job {RUN} ended as .* Its log is in CloudWatch, group /aws/",),
+    "TrainingOutOfTime": 2 * (f"^Training job {RUN} reached its time limit of 4711 seconds ",),
+    "SpotOutOfTime": 2 * (f'^Spot training job {RUN} was interrupted 2 times .* of 10800 seconds.*{{"spot": false}}',),
+    "TrainingFailed": 2 * (f"^Training job {RUN} ended as .* Read its log in CloudWatch, group /aws/",),
 }
 
 
@@ -139,8 +138,8 @@ def test_a_job_that_leaves_no_adapter_ends_the_run_by_name_after_the_one_try(
 @pytest.mark.parametrize("status", ["Failed", "Stopped"])
 def test_the_cause_of_a_failed_job_names_its_reason_and_what_it_may_have_left(status: str) -> None:
     cause = run(DescribeTraining=job(status, "Stopping", "Out of memory.")).cause
-    assert cause.startswith(f"Training job {RUN} ended as {status} (Stopping): Out of memory. Its log ")
-    left = f'metrics.json at {ADAPTER}, its adapter is there, and that address as "adapterUri"'
+    assert cause.startswith(f"Training job {RUN} ended as {status} (Stopping): Out of memory. Read its log ")
+    left = f'metrics.json exists at {ADAPTER}, pass that address as "adapterUri"'
     assert (left in cause) is (status == "Stopped")
     assert "no reason given" in run(DescribeTraining=job(status)).cause
 
@@ -171,7 +170,7 @@ class TestAnEndpointWithoutCapacity:
         types = f"{HOSTING} or {SECOND}"
         facts = f"^AWS had no free {types} for the endpoint in 7 attempts, and its deadline of 61 minutes .* hosting_instance_type .*{re.escape(KEPT)}$"
         assert re.search(facts, execution.cause), execution.cause
-        assert f"The endpoint last said: Sorry. {reason}" in execution.cause
+        assert f"The last reason: Sorry. {reason}" in execution.cause
 
     @pytest.mark.parametrize(("looks", "tries"), [(31, 2), (32, 1)])
     def test_is_tried_again_only_while_its_endpoint_could_still_load_and_answer(self, looks: int, tries: int) -> None:
@@ -180,7 +179,7 @@ class TestAnEndpointWithoutCapacity:
         execution = run(Preflight=plan(hosting_deadlineSeconds=3660), DescribeEndpoint=[*waits, LACKED, LACKED])
         assert (execution.error, len(execution.asked("CreateEndpoint"))) == ("NoCapacity", tries)
         assert ("1 attempt," in execution.cause) is (tries == 1)
-        assert f"The endpoint last said: {NO_INSTANCE[1]} Start again later" in execution.cause
+        assert f"The last reason: {NO_INSTANCE[1]} Start a new execution later" in execution.cause
 
     def test_is_no_lack_of_capacity_where_a_later_try_fails_by_itself_at_the_last_moment(self) -> None:
         execution = run(DescribeEndpoint=[LACKED, *[endpoint("Creating")] * 53, endpoint("Failed", "No ping.")])
@@ -191,7 +190,7 @@ class TestAnEndpointWithoutCapacity:
         execution = run(DescribeEndpoint=[LACKED, endpoint("Creating")], DeleteEndpointWithoutCapacity=deleted)
         assert (execution.error, len(execution.asked("CreateEndpoint"))) == ("NoCapacity", 2)
         assert "in 2 attempts, and its deadline of 61 minutes leaves no time for another. " in execution.cause
-        assert f"The endpoint last said: {NO_INSTANCE[1]} Start" in execution.cause
+        assert f"The last reason: {NO_INSTANCE[1]} Start" in execution.cause
 
 
 @pytest.mark.parametrize(
@@ -236,9 +235,7 @@ def test_the_report_is_told_which_type_sagemaker_selected(selected: Any, counts:
 def test_an_endpoint_that_never_serves_ends_the_run_and_names_the_adapter(status: str, reason: str | None) -> None:
     execution = run(DescribeEndpoint=endpoint(status, reason))
     assert (execution.error, len(execution.asked("CreateEndpoint"))) == ("EndpointFailed", 1)
-    facts = (
-        f"^Endpoint {RUN} became {status}: {reason or 'no reason given'} .*group /aws/sagemaker/Endpoints/{RUN}.{KEPT}$"
-    )
+    facts = f"^Endpoint {RUN} became {status}: {reason or 'no reason given'} .*group /aws/sagemaker/Endpoints/{RUN}, and correct the problem.{KEPT}$"
     assert re.search(facts, execution.cause), execution.cause
 
 

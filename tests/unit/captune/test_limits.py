@@ -89,7 +89,7 @@ def test_a_run_without_capacity_repeats_what_the_endpoint_said_and_after_how_lon
     tried = {"CreateEndpoint": NOW, "DeleteEndpointWithoutCapacity": NOW + timedelta(seconds=1890)}
     later = Evidence(plan, execution=Execution("SUCCEEDED", entered_at=tried))
     assert row(limits.table(later), "an endpoint without") == "the first failed after 1890 s"
-    cause = "AWS had none. The endpoint last said: Request to service failed. Start again later, or list further types."
+    cause = "AWS had none. The last reason: Request to service failed. Start a new execution later, or list more types."
     ended = Evidence(plan, execution=Execution("FAILED", "NoCapacity", cause, entered_at=tried))
     assert row(limits.table(ended), "an endpoint without") == "Request to service failed."
 
