@@ -102,7 +102,7 @@ def test_what_is_no_setting_or_pays_for_no_run_ends_with_its_reason() -> None:
         ({"training_instance_type": "ml.g6e.2xlarge"}, "no measured speed for L40S"),
         ({"training_instance_type": "ml.p5.48xlarge"}, "Captune has no price for ml.p5.48xlarge"),
         ({"base_model": "llama-2-13b", "weights_uri": "s3://mine/one/"}, "does not fit the 20.5 GB"),
-        ({"weights_uri": "s3://mine/one/"}, "what lies at s3://mine/one/ is read by Preflight"),
+        ({"weights_uri": "s3://mine/one/"}, "Preflight reads the weights at s3://mine/one/"),
     ],
 )
 def test_what_is_shortened_not_known_or_does_not_fit_is_printed(given: dict[str, Any], words: str) -> None:

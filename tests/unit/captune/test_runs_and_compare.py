@@ -230,7 +230,7 @@ def test_latest_and_the_beginning_of_a_name_name_a_run(tmp_path: Path, capsys: p
     assert found("captune-21", whole_name=True) == "captune-21" and not found("mi", whole_name=True)
     with pytest.raises(Refused, match="captune-21, captune-22"):
         found("2")
-    with pytest.raises(Refused, match="was refused and has left no model"):
+    with pytest.raises(Refused, match="was rejected and has left no model"):
         found("refused")
 
 
@@ -241,7 +241,6 @@ def test_latest_and_the_beginning_of_a_name_name_a_run(tmp_path: Path, capsys: p
         (["export", "latest", "--to", "peft"], "There is no run in {results} yet. Make one: make rehearse"),
         (["export", "example", "--to", "peft"], "is the example report that comes with Captune, without its adapter. Make a run"),
         (["use", "example"], "is the example report that comes with Captune, without its adapter. Make a run"),
-        (["fetch", "latest"], "latest is the newest run on this machine. Type the whole name"),
     ],
 )  # fmt: skip
 def test_the_example_that_comes_with_captune_is_no_run_of_yours(tmp_path: Path, words: list[str], told: str) -> None:
