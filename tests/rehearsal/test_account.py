@@ -1,6 +1,7 @@
 """The rehearsed account: one at a time in a process, empty, with every call on record; its events and schedules; what it deploys."""
 
 import io
+import sys
 import zipfile
 from datetime import timedelta
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_a_delivery_is_attempted_three_times_and_its_error_is_kept(cloud: Cloud,
         ("sys.exit('a warning of node\\ncaptune: Fix these:\\n  - epochs\\n  - seed')", "captune: Fix these:\n  - epochs\n  - seed"),
         ("sys.exit(os.environ['CDK_CONTEXT_JSON'])", '{"a": 1, "b": "3", "aws:cdk:bundling-stacks": []}'),
         ("raise RuntimeError('no node')", "RuntimeError: no node"),
-        ("sys.exit(3)", "app.py ended with code 3"),
+        ("sys.exit(3)", f"app.py ended with code 3 without a message. Run it: {sys.executable} app.py"),
     ],
     ids=["all that it says of settings", "settings on top of cdk.json", "the last line of a traceback", "its code"],
 )  # fmt: skip

@@ -44,7 +44,7 @@ def test_a_models_figures_are_those_that_transformers_counts(model: BaseModel) -
 def test_gated_weights_have_a_licence_to_accept_and_a_bucket_of_their_own(model: BaseModel) -> None:
     assert model.licence.must_be_accepted is bool(model.jumpstart and model.jumpstart.gated)
     if model.jumpstart is None:
-        with pytest.raises(ValueError, match=f"where JumpStart keeps {model.name}"):
+        with pytest.raises(ValueError, match=f"address of {model.name} is unknown"):
             weights_of(model, REGION, "")
     else:
         weights = weights_of(model, REGION, "")
@@ -73,7 +73,7 @@ def test_a_shape_is_read_from_a_config_json() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"architectures": ["GPT2LMHeadModel"]}, "architecture is GPT2LMHeadModel, and known are LlamaForCausalLM, "),
+        ({"architectures": ["GPT2LMHeadModel"]}, "architecture is GPT2LMHeadModel, not one of LlamaForCausalLM, "),
         ({"architectures": None}, "its architecture is not named"),
         ({"hidden_size": None}, "hidden_size in its config.json is None"),
         ({"num_hidden_layers": True}, "num_hidden_layers in its config.json is True"),
@@ -136,6 +136,6 @@ def test_every_rank_that_is_trained_is_served_by_the_next_that_vllm_knows() -> N
     highest = int(check_of(Settings, "lora_rank").limits[1])
     assert images.server_lora_rank(highest) >= highest
     for rank in (0, 513):
-        with pytest.raises(ValueError, match="train a smaller rank"):
+        with pytest.raises(ValueError, match="Set a smaller lora_rank"):
             images.server_lora_rank(rank)
     assert images.MOST_REQUESTS_AT_ONCE == 2 * images.REQUESTS_AT_ONCE == 64

@@ -320,7 +320,7 @@ def at(uri: str, field: str = "HostingArtifactUri") -> str:
         (lambda: asked_hub(HubContentDocument=at("s3://gated/llama")), False, ""),
         (lambda: asked_hub(HubContentDocument=at("s3://gated/llama/", "HostingPrepackedArtifactUri")), False, ""),
         (lambda: asked_hub(HubContentDocument=at("s3://of-another-region/llama/")), False, ""),
-        (lambda: asked_hub(HubContentDocument=at(SEEN)), False, f"{SEEN[:-1]}, and this deployment reads "),
+        (lambda: asked_hub(HubContentDocument=at(SEEN)), False, f"{SEEN[:-1]}, but this deployment reads "),
         (
             lambda: asked_hub(files=["config.json", "pytorch_model.bin"]),
             False,
