@@ -1,4 +1,4 @@
-"""Months, outages and control experiments, each a small part of what `captune prove-cap` runs."""
+"""Months, outages and control experiments, each a small part of what `captune dev prove-cap` runs."""
 
 import random
 from contextlib import suppress
