@@ -46,7 +46,7 @@ def test_options_become_settings_and_input(tmp_path: Path, monkeypatch: pytest.M
         (["--budget-left", "-1"], "0 to 1000"),
         (["--as", "../mine"], "is no name of one folder"),
         (["--epoch", "3"], "unrecognized arguments: --epoch"),
-        (["--epochs", "0"], "argument --epochs: write a whole number of passes over the corpus from 1 to 50"),
+        (["--epochs", "0"], "argument --epochs: write a whole number of epochs from 1 to 50"),
         (["--seed", "-1"], "argument --seed: write a whole number from 0"),
         (["--words", "-5"], "argument --words: write a whole number of words from 0"),
         (["--keep-endpoint-minutes", "241"], "write a whole number of minutes from 0 to 240"),

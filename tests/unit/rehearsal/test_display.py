@@ -104,7 +104,7 @@ def test_without_a_terminal_phases_and_losses_are_a_line_each() -> None:
     )  # fmt: skip
     assert said.getvalue().splitlines() == [
         "    loading the model …",
-        "    held-out loss, base model: 4.59 nats a token (1200 tokens)",
+        "    held-out loss, base model: 4.59 nats per token (1200 tokens)",
         "    retention set · 1 of 9 parts",
     ]
 
@@ -127,7 +127,7 @@ def test_the_time_left_is_a_first_estimate_and_then_the_jobs_own() -> None:
         *(f"scored set=heldout windows=4 of=4{left}" for left in (" seconds_left=70", "")),
     )
     assert said.getvalue().splitlines() == [
-        "    first estimate, from a second of training: the training job takes about 3 min 20 s on this machine",
+        "    first estimate, after a second of training: the training job takes about 3 min 20 s on this machine",
         "    held-out documents · 4 of 4 parts · 1 min 10 s left",
         "    held-out documents · 4 of 4 parts",
     ]

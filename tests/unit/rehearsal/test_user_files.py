@@ -16,10 +16,10 @@ KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: None, "There is no file {}. Correct its path: ls "),
     "below a file": (lambda path: path.write_text("a"), "There is no file {}/b.txt"),
     "folder": (lambda path: path.mkdir(), "{} is a folder. Name a file in it"),
-    "pipe": (os.mkfifo, "{} is a pipe, and not a file. Write its content to a file first"),
+    "pipe": (os.mkfifo, "{} is a pipe, not a file. Write its content to a file first"),
     "loop": (lambda path: path.symlink_to(path), "{} is a symbolic link that leads back to itself"),
-    "device": (lambda path: path.symlink_to("/dev/zero"), "{} is a device, and not a file"),
-    "large": (lambda path: path.write_bytes(b"ab" * 50), "{} has 0.0 MiB; at most 0 MiB can be read"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "{} is a device, not a file"),
+    "large": (lambda path: path.write_bytes(b"ab" * 50), "{} has 0.0 MiB, and Captune reads at most 0 MiB"),
 }
 
 
@@ -57,5 +57,5 @@ def test_parquet_becomes_json_lines(tmp_path: Path) -> None:
     code, text = said("sample", path)
     assert code == 0 and (tmp_path / "mine-32mb-1.jsonl").read_bytes() == user_files.read(path, 9999), text
     path.write_bytes(b"PAR1 no more")
-    with pytest.raises(DatasetRejected, match="cannot be read as Parquet"):
+    with pytest.raises(DatasetRejected, match="is not valid Parquet"):
         user_files.read(path, 9999)
