@@ -102,9 +102,7 @@ def _install(
         for command in commands:
             run(command, {}, folder / "install.log", folder)
     except StepFailed as error:
-        raise CannotRun(
-            f"The packages of {pinned[-1].name} could not be installed: {error}. Check the network, then run the command again."
-        ) from None
+        raise CannotRun(f"{pinned[-1].name} could not be installed: {error}. Check the network, try again.") from None
     (folder / "installed-from").write_text(_digest(pinned), encoding="utf-8")
 
 

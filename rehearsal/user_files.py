@@ -62,9 +62,7 @@ def parquet_lines(path: Path) -> Iterator[bytes]:
     try:
         from pyarrow import ArrowException, parquet
     except ModuleNotFoundError:
-        raise DatasetRejected(
-            f"{path} is Parquet, and pyarrow, which reads it, is not installed. Run make setup."
-        ) from None
+        raise DatasetRejected(f"{path} is Parquet, and pyarrow is not installed. Run make setup.") from None
     try:
         for batch in parquet.ParquetFile(path).iter_batches():
             for row in batch.to_pylist():

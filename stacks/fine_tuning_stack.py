@@ -31,12 +31,7 @@ class FineTuningStack(cdk.Stack):
         root: Path,
         env: cdk.Environment,
     ) -> None:
-        super().__init__(
-            scope,
-            stack_id,
-            env=env,
-            description="Captune: fine-tunes, compares, reports, and removes all billable resources.",
-        )
+        super().__init__(scope, stack_id, env=env, description="Captune: fine-tunes, compares, reports, and cleans up.")
         self.add_stack_dependency(storage, "It imports the bucket and the ledger.")
         self._settings = settings
         self._storage = storage
@@ -140,10 +135,7 @@ class FineTuningStack(cdk.Stack):
                 "Find each run's report here, in RUN/report/",
             ),
             "CapCents": (str(self._settings.cap_cents), "The deployed monthly cap in US cents"),
-            "FineTuningRoleName": (
-                self.fine_tuning_role.role_name,
-                "The role that the budget action attaches its deny policy to",
-            ),
+            "FineTuningRoleName": (self.fine_tuning_role.role_name, "The role that the budget action denies"),
             "ResultTopicArn": (self.result_topic.topic_arn, "Subscribe to get each run's verdict and cost"),
             "DashboardConsole": (
                 f"{console}/cloudwatch/home?region={self.region}#dashboards/dashboard/{self.dashboard.dashboard_name}",

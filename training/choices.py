@@ -98,7 +98,7 @@ def read_items(path: Path) -> list[Item]:
         except (ValueError, KeyError, TypeError):
             raise TrainingFailure(
                 f"Line {number} of {path.name} is not an item with choices.",
-                "Start a new execution, which stages the prompts again.",
+                "Start a new execution.",
             ) from None
     return items
 

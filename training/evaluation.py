@@ -113,9 +113,7 @@ def score(
         which = "tuned" if tuned else "base"
         raise TrainingFailure(
             f"The {which} model's loss on a document is not a finite number.",
-            "Lower learning_rate."
-            if tuned
-            else "Check the weights in the model channel, for example with captune copy-weights.",
+            "Lower learning_rate." if tuned else "Replace the weights in the model channel.",
         )
     return sums
 

@@ -185,7 +185,7 @@ def _training_jobs(sagemaker: Any, run: str, reserved_at: datetime, until: datet
             continue  # deleted since it was listed
         if job["TrainingJobStatus"] in {"InProgress", "Stopping"}:
             raise StillRunning(
-                f"Training job {name} is {job['TrainingJobStatus']}, so its billed seconds are not final. TearDown tries again."
+                f"Training job {name} is {job['TrainingJobStatus']} and still bills. TearDown tries again."
             )
         start = job.get("TrainingStartTime", job["CreationTime"])
         end = max(start, job.get("TrainingEndTime", until))

@@ -124,9 +124,7 @@ class Gateway:
             except ServiceError:
                 raise
             except Exception as error:  # a fault of the simulation itself must be seen, not hang the caller
-                raise ServiceError(
-                    "InternalFailure", f"the simulated service failed: {error!r}. Report this as a bug."
-                ) from error
+                raise ServiceError("InternalFailure", f"bug in the rehearsal: {error!r}") from error
         turn: AbstractContextManager[Any] = nullcontext()
         if call.service in _ONE_AT_A_TIME or call.operation in _OPERATIONS_ONE_AT_A_TIME:
             turn = self._turns[call.service]

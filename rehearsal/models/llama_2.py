@@ -85,9 +85,7 @@ def tokenizer(vocabulary: list[str], merges: list[str]) -> Any:
     made = LlamaTokenizer(vocab=words, merges=pairs, add_bos_token=False, model_max_length=4096)
     found = made(KNOWN_TEXT, add_special_tokens=False)["input_ids"]
     if len(made) != TOKENS or found != KNOWN_TOKENS:
-        raise CannotRun(
-            f"{PACKAGE} {VERSION} does not contain Llama 2's vocabulary: {KNOWN_TEXT!r} becomes {found}. Report this as a bug."
-        )
+        raise CannotRun(f"{PACKAGE} {VERSION} lacks Llama 2's vocabulary: {KNOWN_TEXT!r} is {found}. Report this bug.")
     return made
 
 

@@ -69,9 +69,7 @@ class Settings(PreflightSettings):
     budget_usd: int = setting(
         25, whole(1, 1000, "US dollars"), "the cap of a calendar month, and the budget of the alarm"
     )
-    alert_email: str = setting(
-        "", checks.EMAIL, "receives results, budget warnings and alarms; if empty, no e-mail is sent"
-    )
+    alert_email: str = setting("", checks.EMAIL, "receives results, budget warnings and alarms; empty: no e-mail")
     retain_data: bool = setting(
         True,
         switch("false lets cdk destroy delete the bucket and the ledger"),
@@ -133,9 +131,7 @@ class Settings(PreflightSettings):
             problems = _together(cls(**values))  # type: ignore[arg-type]
         if problems:
             listed = "\n".join(f"  - {problem}" for problem in problems)
-            raise SettingsError(
-                f'Fix these settings in cdk.json under "context", or with {option} key=value:\n{listed}'
-            )
+            raise SettingsError(f'Fix these in cdk.json under "context", or with {option} key=value:\n{listed}')
         return cls(**values)  # type: ignore[arg-type]
 
 

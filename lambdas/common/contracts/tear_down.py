@@ -122,9 +122,7 @@ def run_of_event(event: Mapping[str, Any]) -> str:
             'The input of TearDown names no run. Pass {"executionArn": "…"}, {"executionName": "…"} or {"runName": "captune-…"}.'
         )
     if len(runs) > 1:
-        raise InvalidInput(
-            f"The input names several runs: {', '.join(sorted(runs))}. TearDown stopped none of them. Name one run."
-        )
+        raise InvalidInput(f"The input names several runs: {', '.join(sorted(runs))}. Name one run.")
     return runs.pop()
 
 

@@ -66,11 +66,7 @@ def way_out(needed_cents: int, cap_cents: int, committed: Mapping[str, int]) -> 
 def damage_note(items: Iterable[str]) -> str:
     """A sentence about damaged items, for a refusal to which they contribute; empty without any."""
     named = listed(sorted(items), most=3)
-    return (
-        f" The ledger items of {named} are damaged and count as the whole cap: check them with captune ledger."
-        if named
-        else ""
-    )
+    return f" The ledger items of {named} are damaged and count as the whole cap: see captune ledger." if named else ""
 
 
 class Ledger:
@@ -151,9 +147,7 @@ class Ledger:
         def make(change: Change) -> RunItem:
             item = change.item(keys.of_run(run))
             if item is None:
-                raise ExtensionRefused(
-                    f"{run} has reserved nothing, so it keeps no endpoint. Take the run's name from captune ledger."
-                )
+                raise ExtensionRefused(f"{run} has reserved nothing. Take a run's name from captune ledger.")
             longer = extension(item, seconds, now)
             cents = longer["reserved_cents"] - item["reserved_cents"]
             months = self._months(change, item["months"].split(","), cap_cents)

@@ -260,9 +260,7 @@ class _Folder:
         except ClientError as error:
             raise self._unreadable(self.uri, error) from error
         if not sizes:
-            raise WeightsNotFound(
-                f"No files exist at {self.uri} (weights_uri). Upload the model there, or correct weights_uri in cdk.json and run make deploy."
-            )
+            raise WeightsNotFound(f"No files exist at {self.uri} (weights_uri). Upload the model there.")
         return sizes
 
     def read(self, name: str) -> dict[str, Any]:
@@ -275,9 +273,7 @@ class _Folder:
         except ClientError as error:
             raise self._unreadable(f"{self.uri}{name}", error) from error
         if value is None:
-            raise WeightsRejected(
-                f"{self.uri}{name} is not a JSON object. Upload the original file of the model again."
-            )
+            raise WeightsRejected(f"{self.uri}{name} is not a JSON object. Upload the model's own file again.")
         return value
 
     def _unreadable(self, place: str, error: ClientError) -> ClientError | WeightsNotFound:

@@ -110,9 +110,7 @@ def test_only_a_leading_prefix_of_step_functions_is_cut_from_an_error() -> None:
 def test_a_rejection_of_a_list_of_types_says_to_name_one(state: str, setting: str) -> None:
     for types in ([TRAINING], [TRAINING, HOSTING]):
         cause = run(Preflight=plan(**{f"{setting}_instanceTypes": types}), **{state: REFUSED}).cause
-        assert bool(
-            re.search(f"{setting}_instance_type.* (a single|one) type|one type in {setting}_instance_type", cause)
-        ) is (len(types) == 2)
+        assert bool(re.search(f"single type|one type in {setting}_instance_type", cause)) is (len(types) == 2)
 
 
 @pytest.mark.parametrize("word", ["ModelAccess", "S3", "gated", "EULA", "Eula", ""])

@@ -182,11 +182,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("cap", "committed", "words"),
         [
-            (
-                CAP,
-                CAP - 100,
-                "may cost $3.67, but $1.00 of the cap's $25.00 for runs is left in 2026-11: $2.67 is missing",
-            ),
+            (CAP, CAP - 100, "cost $3.67, but $1.00 of the cap's $25.00 for runs is left in 2026-11: $2.67 is missing"),
             (CAP, CAP - 100, "start a new execution on 2026-12-01"),
             (200, 0, "Set budget_usd in cdk.json to at least 5 and run make deploy"),  # waiting would not help
             (500, 2000, "but $0.00 of the cap's $5.00 for runs is left"),

@@ -324,7 +324,7 @@ def at(uri: str, field: str = "HostingArtifactUri") -> str:
         (
             lambda: asked_hub(files=["config.json", "pytorch_model.bin"]),
             False,
-            "it lists /config.json, /pytorch_model.bin.",
+            "lists /config.json, /pytorch_model.bin.",
         ),
         (lambda: asked_hub(files=["config.json", "sub/model.safetensors"]), False, "in one folder"),
         (lambda: asked_hub(CHAT, []), True, "it lists no files."),

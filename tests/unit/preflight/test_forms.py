@@ -144,11 +144,7 @@ def test_a_row_of_text_may_be_blank_and_have_a_title(site: Site) -> None:
 @pytest.mark.parametrize(
     ("corpus", "held_out", "told"),
     [
-        (
-            lines(TEXTS),
-            lines(pairs(20)),
-            "apart.jsonl contains prompts with completions, but this file must be running text",
-        ),
+        (lines(TEXTS), lines(pairs(20)), "completions, but this file must be running text"),
         (lines(pairs(40)), lines(TEXTS), "apart.jsonl contains documents (`text`), but `corpus` contains records"),
         (lines([*TEXTS, {"id": "a"}]), b"", "line 41 has no text in `text`"),
         (lines([{"text": "dull dull"}] * 40), b"", "has 80 words"),

@@ -244,21 +244,13 @@ UNUSABLE: list[tuple[list[Any], list[Any], type[CaptuneError], str]] = [
     (pairs(40, groups=8), OTHER_SPLIT, HeldOutLeaks, "8 groups have records in `corpus` and in `heldOut`: 'clinic 0'"),
     ([*pairs(40), SHORT], [*pairs(48)[40:], KNOWN, SHORT], HeldOutLeaks, "corpora/apart.jsonl (line 9, 10)"),
     (ALIKE, [], HeldOutLeaks, "has a record (line"),
-    (
-        [{**one, "prompt": "on " * 1400 + one["prompt"]} for one in pairs(40)],
-        [],
-        PromptsRejected,
-        "and name the file in `prompts`",
-    ),
+    ([{**one, "prompt": "on " * 1400 + one["prompt"]} for one in pairs(40)], [], PromptsRejected, "in `prompts`"),
 ]
 DOUBTFUL: list[tuple[list[Any], str]] = [
     ([*pairs(40), LONG], "1 of 31 records may be longer than sequence_length, 512 tokens (line 41)"),
     (pairs(50) * 3, "100 records of corpora/mine.jsonl repeat another one; each is used once"),
     (pairs(40, groups=8), "Only 4 held-out groups of records: with fewer than 6"),
-    (
-        [{**one, "source": "a book", "stars": 5} for one in pairs(40)],
-        "Unused columns of corpora/mine.jsonl: 'source', 'stars'",
-    ),
+    ([{**one, "source": "a book", "stars": 5} for one in pairs(40)], "mine.jsonl: 'source', 'stars'"),
     (
         [*pairs(10), *({"prompt": "A long tale. " * 400, "completion": f"End {n}"} for n in range(10))],
         "held-out records are measured but not used as prompts",

@@ -85,12 +85,7 @@ REFUSED: list[tuple[Change, dict[str, Any], type[CaptuneError], str]] = [
     (lambda site: site.quotas.applied.update({"L-CAEE7DB7": 0.0}), SPOT, errors.QuotaTooLow, "(code L-CAEE7DB7) is 0"),
     (two_runs_of_two, {}, errors.RunInFlight, "4 are needed"),
     (lambda site: site.sagemaker.endpoints.update({"captune-a": "Failed"}), {}, errors.LeftoversFound, "captune-a"),
-    (
-        lambda site: site.ledger.with_run("other", run="captune-abc"),
-        {},
-        errors.RunNameTaken,
-        "already uses the run name captune-abc",
-    ),
+    (lambda site: site.ledger.with_run("other", run="captune-abc"), {}, errors.RunNameTaken, "name captune-abc"),
     (lambda site: site.sagemaker.jobs.update({"captune-old": "Completed"}), {}, errors.LedgerLost, "captune-old"),
     (settings(hosting_instance_types=["ml.unheard.of"]), {}, errors.PriceUnknown, "ml.unheard.of"),
     # A smoke run may cost $3.56; 45 cents and two hundredths of the cap pay for what the project itself costs.
@@ -100,9 +95,9 @@ REFUSED: list[tuple[Change, dict[str, Any], type[CaptuneError], str]] = [
 ]
 DENIED = "AccessDeniedException"
 WARNED: list[tuple[Change, str]] = [
-    (answering("s3", "list_objects_v2", "AccessDenied"), "did not list the weights"),
+    (answering("s3", "list_objects_v2", "AccessDenied"), "(AccessDenied). SageMaker reads"),
     (answering("quotas", "get_service_quota", DENIED), f"(code L-2D6DEB3C): 1 needed, AWS answered {DENIED}"),
-    (answering("ecr", "batch_get_image", DENIED), f"({DENIED})"),
+    (answering("ecr", "batch_get_image", DENIED), f"exists ({DENIED})"),
     (lambda site: (site.ledger.with_run("other"), quotas(2, 2)(site)), "Other runs in flight"),
     (accepted_loss, "(captune-old). accept_lost_ledger gives 2026-11 its full cap"),
     (cap(450), "The remaining budget shortens this run"),

@@ -194,7 +194,7 @@ class TestWhatIsNotSettled:
     @pytest.mark.parametrize("status", ["InProgress", "Stopping"])
     def test_a_job_that_still_bills_is_not_recorded(self, site: Site, status: str) -> None:
         site.sagemaker.jobs["captune-abc"] = job(status)
-        with pytest.raises(StillRunning, match=f"captune-abc is {status}, so its billed seconds are not final"):
+        with pytest.raises(StillRunning, match=f"captune-abc is {status} and still bills"):
             site.settle()
         assert site.item["state"] == "reserved"
 
