@@ -58,8 +58,9 @@ def analyse(
         compare_losses(evaluation.get(text), **seeded) for text in ("heldout", "outside", "control", "training_text")
     )
     beyond = compare_gains(evaluation.get("heldout"), evaluation.get("control"), **seeded)
-    if control and (kinds := losses_by_kind(evaluation["control"], **seeded)):
-        control["by_kind"] = kinds
+    for block, text in ((control, "control"), (outside, "outside")):
+        if block and (kinds := losses_by_kind(evaluation[text], evaluation.get(f"{text}_shuffled"), **seeded)):
+            block["by_kind"] = kinds
     if outside is None and (outside_given or "outside" in evaluation):
         outside = dict(NOT_MEASURED)
     word_order = word_order_block(evaluation, given=outside is not None, records=records, **seeded)
@@ -110,11 +111,14 @@ def word_order_block(
     return {**compared, "of": name, "losses": {key: losses[key] for key in OF_A_KIND if key in losses}}
 
 
-def losses_by_kind(measured: Mapping[str, Any], *, seed: int = 0, resamples: int = RESAMPLES) -> list[dict[str, Any]]:
-    """The losses of each kind of text in the retention set, in its order, the interval left out below six usable documents.
+def losses_by_kind(
+    measured: Mapping[str, Any], shuffled: Mapping[str, Any] | None = None, *, seed: int = 0, resamples: int = RESAMPLES
+) -> list[dict[str, Any]]:
+    """The losses of each kind of text in a set, in its order, the interval left out below six usable documents.
 
     Every title names its document's kind before a colon (`Dialogue: At the shop`). Where one does not, where all are of
-    one kind, or where no two are, the text is not of kinds, and the list is empty.
+    one kind, or where no two are, the text is not of kinds, and the list is empty. `shuffled`: the same documents with their
+    words in random order; then each kind has its word-order control too.
     """
     kinds: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     documents = measured.get("documents") or []
@@ -129,6 +133,12 @@ def losses_by_kind(measured: Mapping[str, Any], *, seed: int = 0, resamples: int
         row = {"kind": kind, **{key: block[key] for key in OF_A_KIND if key in block}}
         if 0 < row["documents_count"] < MINIMUM_DOCUMENTS:
             row["difference"] = {**row["difference"], "low": None, "high": None}
+        ids = {document["id"] for document in part}
+        again = [document for document in (shuffled or {}).get("documents") or [] if document["id"] in ids]
+        if again:
+            row["word_order"] = compare_word_order(
+                {"documents": part}, {"documents": again}, seed=seed, resamples=resamples
+            )
         rows.append(row)
     return rows
 

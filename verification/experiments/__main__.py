@@ -14,7 +14,7 @@ from captune.external import TARGET
 from captune.flags import External
 from captune.report import judged_again
 from report.findings.verdict import IMPROVED
-from verification.experiments.experiments import OUTSIDE_SHA256, PROJECT, Experiment, all_experiments
+from verification.experiments.experiments import PREREGISTERED, PROJECT, Experiment, all_experiments
 from verification.experiments.table import PAGE_COLUMNS, as_markdown, figures_of, knowledge_together, load, row, store
 
 RESULTS = PROJECT / "results" / "evidence"
@@ -127,7 +127,7 @@ def _measured_on(known: list[Experiment], found: dict[str, dict[str, Any]]) -> s
     """Which external test set the figures are of."""
     sha256 = known[0].outside_sha256 or ""
     counts = {block["documents_count"] for figures in found.values() if (block := figures.get("outside"))}
-    which = "the preregistered file" if sha256 == OUTSIDE_SHA256 else "not the preregistered file"
+    which = "the preregistered file" if sha256 in PREREGISTERED else "not the preregistered file"
     return (
         f"External test set: {', '.join(map(str, sorted(counts))) or 'no'} documents, {which} (SHA-256 {sha256[:16]})."
     )

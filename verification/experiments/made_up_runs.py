@@ -124,11 +124,13 @@ def metrics(
     kinds: Mapping[str, tuple[int, float]] | None = None,
     known: float = 0.4,
     order: float | None = 0.5,
+    sources: bool = False,
 ) -> dict[str, Any]:
     """metrics.json as the training script writes it, for the 135M stand-in; with `outside`, 40 documents by others changed by it.
 
     With `kinds` the control text is `of_kinds`. `known` is what the tuned model gains at right ends (`choices`). `order` is the share of the gain that is left with
     shuffled words (`shuffled`), None where that was not measured. `best` is the scale that the adapter's loss curve is lowest at; None where none was measured.
+    With `sources`, the external documents are of two kinds, in turns.
     """
     rng = random.Random(seed)
     steps = 120
@@ -173,6 +175,8 @@ def metrics(
     made["choices"] = choices(random.Random(seed + 3), 24, known)
     if outside is not None:
         made["evaluation"]["outside"] = documents(random.Random(seed + 1), 40, outside, spread, 2.8)
+        for place, row in enumerate(made["evaluation"]["outside"]["documents"] if sources else ()):
+            row["title"] = f"{('Abstract', 'Reference page')[place % 2]}: {row['title']}"
     if order is not None:
         name = "heldout" if outside is None else "outside"
         made["evaluation"][f"{name}_shuffled"] = shuffled(made["evaluation"][name], order)

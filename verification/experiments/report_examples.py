@@ -118,7 +118,7 @@ KINDS = {
     "scale-by-control": lambda: settled(finished(best=0.3)),
     "not-shown": lambda: settled(finished(effect=-0.01, skill=0.12)),
     "worse": lambda: settled(finished(effect=0.12, skill=0.02)),
-    "improved-outside": lambda: with_outside_text(-0.08, best=0.45),
+    "improved-outside": lambda: with_outside_text(-0.08, best=0.45, sources=True),
     "none-better": lambda: with_outside_text(0.0, effect=0.0, spread=0.0, best=0.0),
     "not-shown-outside": lambda: with_outside_text(0.0),
     "worse-outside": lambda: with_outside_text(0.1),

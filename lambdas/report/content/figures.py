@@ -5,7 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from report.content.circumstances import is_smoke
-from report.findings.verdict import EXTERNAL, NATS, POINTS, WORSE_OUTSIDE, complete, side_of_zero, word_order_figures
+from report.findings.verdict import (
+    EXTERNAL,
+    NATS,
+    POINTS,
+    WORSE_OUTSIDE,
+    complete,
+    kinds_that_rose,
+    side_of_zero,
+    word_order_figures,
+)
 from report.formatting import change_text, decimals_for, format_p, interval_text, number, range_text, share, with_error
 from report.summary_types import Summary, has_figures, or_empty
 
@@ -107,12 +116,24 @@ def scale_cells(scale: Block) -> Cells:
     ]
 
 
-def kind_cells(summary: Summary) -> Cells:
-    """(kind, documents, base, tuned, tuned against base, 95% interval, sign-flip test) of each kind of text in the retention set."""
+def kind_cells(summary: Summary, text: str = "control") -> Cells:
+    """(kind, documents, base, tuned, tuned against base, 95% interval, sign-flip test) of each kind of text in a set.
+
+    For the external test set, `text` is `outside`, and the gain beyond vocabulary follows, in percentage points of the base loss.
+    """
+
+    def order(row: Block) -> tuple[str, ...]:
+        found = or_empty(row.get("word_order"))
+        return (
+            ()
+            if text == "control"
+            else (interval_text(points(found["difference"]), POINTS) if found else "not measured",)
+        )
+
     return [
-        (row["kind"], str(row["documents_count"]), *map(beside_error, _losses(row)),
-         beside_error(row["difference"], signed=True), range_text(row["difference"]), format_p(row["p_value"]))
-        for row in or_empty(summary["control"]).get("by_kind") or [] if has_figures(row)
+        (row["kind"], str(row["documents_count"]), *map(beside_error, _losses(row)), beside_error(row["difference"], signed=True),
+         range_text(row["difference"]), format_p(row["p_value"]), *order(row))
+        for row in or_empty(summary[text]).get("by_kind") or [] if has_figures(row)  # type: ignore[literal-required]
     ]  # fmt: skip
 
 
@@ -177,11 +198,7 @@ def forgetting(summary: Summary) -> str:
 
 def forgotten_kinds(summary: Summary) -> str:
     """The kinds of text in the retention set on which the loss rose, by the verdict's own criterion; empty for none and for a smoke run."""
-    rose = [
-        f"the loss on {row['kind']} rose by {change_text(change, 'nats per token')}"
-        for row in or_empty(summary["control"]).get("by_kind") or []
-        if (change := complete(row)) and side_of_zero(change, row["p_value"]) > 0
-    ]
+    rose = kinds_that_rose(or_empty(summary["control"]))
     if not rose or is_smoke(summary):
         return ""
     return f"Forgetting is shown: {', '.join(rose)}."

@@ -28,8 +28,8 @@ RULE = (
     "(sign-flip test). On the external test set, or without one on the held-out documents, the loss fell further than on the same documents with their "
     "words in random order; both are percentages of the base model's loss (sign-flip test on the difference of each document). Vocabulary only: all of "
     "these hold except the last. None better, whatever the rest shows: at no adapter scale did the loss clearly fall on the part of the external test "
-    "set that chooses the scale, so the adapter is not used. Worse outside, whatever the rest shows: the loss rose on the external test set. Worse: it "
-    "did not rise there, but it rose on held-out documents. Everything else is not shown: smoke runs, missing figures, a missing retention set, a "
+    "set that chooses the scale, so the adapter is not used. Worse outside, whatever the rest shows: the loss rose on the external test set, or on one "
+    "kind of its documents. Worse: it did not rise there, but it rose on held-out documents. Everything else is not shown: smoke runs, missing figures, a missing retention set, a "
     "missing word-order control, an external test set that was given but not measured, and fewer than "
     f"{MINIMUM_DOCUMENTS} documents in any of the sets used. Without an external test set, the verdict makes no claim about text by other authors. "
     "If it rests only on records, word order is not tested."
@@ -161,6 +161,10 @@ def _judge_changes(
     if side > 0:
         rose = f"On {EXTERNAL}, the loss of the tuned model rose {size}"
         return Verdict(WORSE_OUTSIDE, f"{rose} That decides the verdict; {_beside(heldout, kind)}")
+    if harmed := kinds_that_rose(outside):
+        return Verdict(
+            WORSE_OUTSIDE, f"On {EXTERNAL}, {', '.join(harmed)}. That decides the verdict; {_beside(heldout, kind)}"
+        )
     if side < 0:
         fell = f"On {EXTERNAL}, the loss fell {size}"
         return Verdict(inside.verdict, f"{inside.reason} {fell}", inside.headline)
@@ -173,6 +177,15 @@ def _judge_changes(
             f"No improvement shown on {EXTERNAL}",
         )
     return Verdict(inside.verdict, f"{inside.reason} On {EXTERNAL}, {figures}.", inside.headline)
+
+
+def kinds_that_rose(block: Mapping[str, Any]) -> list[str]:
+    """For each kind of text in a set whose loss rose, by what counts as a change, how far."""
+    return [
+        f"the loss on {row['kind']} rose by {change_text(change, NATS)}"
+        for row in block.get("by_kind") or []
+        if (change := complete(row)) and side_of_zero(change, row["p_value"]) > 0
+    ]
 
 
 def _none_better(scale: Mapping[str, Any]) -> Verdict:

@@ -360,6 +360,9 @@ def test_a_kind_of_retention_text_that_got_worse_is_named(made: dict[str, Any]) 
     assert re.match("(Forgetting is shown: the|The) loss on the retention set", forgetting(document))
     smoke = document | {"configuration": document["configuration"] | {"smoke": True}}
     assert forgotten_kinds(smoke) == ""
+    two = kind_cells(KINDS["improved-outside"](), "outside")
+    assert [(cells[0], cells[1]) for cells in two] == [("Abstract", "20"), ("Reference page", "20")]
+    assert all(re.search(r"percentage points", cells[-1]) for cells in two), "what each gained beyond vocabulary"
     # What can be chance is told of no kind.
     document["control"]["by_kind"][1]["p_value"] = 0.0625
     assert forgotten_kinds(document) == ""

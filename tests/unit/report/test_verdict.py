@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from report.findings.verdict import (
     judge_knowledge,
     judge_loss,
 )
-from verification.experiments.made_up_runs import CORPUS, answers, metrics, prompts
+from verification.experiments.made_up_runs import CORPUS, answers, metrics, prompts, shuffled
 
 PROJECT = Path(__file__).resolve().parents[3]
 Block = dict[str, Any]
@@ -291,6 +292,54 @@ def test_titles_that_sort_nothing_make_no_kinds(titles: list[str]) -> None:
     for row, title in zip(measured["evaluation"]["control"]["documents"], titles, strict=True):
         row["title"] = title
     assert "by_kind" not in found(measured)["control"]
+
+
+def of_two_kinds(first: float, second: float, order: float = 0.5) -> dict[str, Any]:
+    """Metrics whose external test set has two kinds of documents, in turns, and what the loss on each changed by."""
+    made = metrics(effect=-0.3, outside=-0.1, sources=True)
+    rng, sets = random.Random(3), made["evaluation"]
+    for place, row in enumerate(sets["outside"]["documents"]):
+        row["tuned_nll"] = row["base_nll"] + row["tokens"] * ((first, second)[place % 2] + rng.gauss(0, 0.02))
+    sets["outside_shuffled"] = shuffled(sets["outside"], order)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "verdict"),
+    [
+        (-0.1, -0.1, IMPROVED),
+        (-0.2, 0.05, WORSE_OUTSIDE),
+        (0.05, -0.2, WORSE_OUTSIDE),
+        (-0.2, 0.0, IMPROVED),
+        (0.1, 0.1, WORSE_OUTSIDE),
+    ],
+)
+def test_the_loss_may_rise_on_no_kind_of_the_external_test_set(first: float, second: float, verdict: str) -> None:
+    findings = found(of_two_kinds(first, second))
+    assert findings["verdict"] == verdict
+    rows = findings["outside"]["by_kind"]
+    assert [(row["kind"], row["documents_count"]) for row in rows] == [("Abstract", 20), ("Reference page", 20)]
+    assert ("the loss on Reference page rose by" in findings["verdict_reason"]) == ((first, second) == (-0.2, 0.05))
+
+
+def test_each_kind_of_the_external_test_set_has_its_own_word_order_control() -> None:
+    both, one = (found(of_two_kinds(-0.1, -0.1, order))["outside"]["by_kind"] for order in (0.2, 3.0))
+    assert all(
+        row["word_order"]["difference"]["high"] < 0 and row["word_order"]["documents_count"] == 20 for row in both
+    )
+    assert all(
+        row["word_order"]["difference"]["low"] > 0 and not row["word_order"]["unusable_documents"] for row in one
+    )
+
+
+def test_a_kind_with_few_documents_decides_nothing() -> None:
+    made = of_two_kinds(-0.1, -0.1)
+    for row in made["evaluation"]["outside"]["documents"][:5]:
+        row["title"], row["tuned_nll"] = "Leaflet: L", row["base_nll"] + 0.02 * row["tokens"]
+    findings = found(made)
+    assert findings["verdict"] == IMPROVED
+    (leaflet,) = (row for row in findings["outside"]["by_kind"] if row["kind"] == "Leaflet")
+    assert leaflet["difference"]["estimate"] > 0 and leaflet["difference"]["low"] is None
 
 
 def test_memorising_the_training_text_is_never_an_improvement() -> None:
