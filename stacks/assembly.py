@@ -139,5 +139,6 @@ def synthesize(project: Path, output: Path, settings: Mapping[str, Any], account
         lines = [line.rstrip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         # The refusal of app.py may have a line for each setting; of a traceback the last line says what happened.
         own = next((number for number, line in enumerate(lines) if line.startswith("captune:")), -1)
-        raise SynthesisFailed("\n".join(lines[own:]) or f"app.py ended with code {done.returncode}")
+        silent = f"app.py ended with code {done.returncode} without a message. Run it: {sys.executable} app.py"
+        raise SynthesisFailed("\n".join(lines[own:]) or silent)
     return Assembly(output)

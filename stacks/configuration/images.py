@@ -117,4 +117,4 @@ def server_lora_rank(trained: int) -> int:
     for rank in SERVER_LORA_RANKS:
         if 1 <= trained <= rank:
             return rank
-    raise ValueError(f"vLLM serves adapters of rank 1 to {SERVER_LORA_RANKS[-1]}, not {trained}. Lower lora_rank.")
+    raise ValueError(f"vLLM serves adapters of rank 1 to {SERVER_LORA_RANKS[-1]}, not {trained}. Correct lora_rank.")

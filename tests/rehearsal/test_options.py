@@ -138,7 +138,7 @@ def test_a_quick_rehearsal_takes_a_slice_of_everything_that_the_domain_has(site:
     assert 1100 <= len(first.split()) < 1300
     assert uploaded(site, run_input["heldOut"]).count("# H") == 6
     assert [json.loads(line)["id"] for line in uploaded(site, run_input["prompts"]).splitlines()] == list("0123")
-    assert files.upload(site, quick, "nosuch") == {}, "Preflight refuses it by its name"
+    assert files.upload(site, quick, "nosuch") == {}, "Preflight rejects it by its name"
     corpus, note = project / "data" / "medicaldataset.txt", f"<!-- {'it is invented ' * 40}-->\n"
     corpus.write_text(note + corpus.read_text("utf-8"))
     assert uploaded(site, files.upload(site, quick, "medical")["corpus"]) == note + first

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 def test_every_experiment_is_measured_on_the_given_external_text(tmp_path: Path) -> None:
     others = tmp_path / "others.jsonl"
-    others.write_text("by others")
+    others.write_text("external")
     known = all_experiments(tmp_path, others)
     assert all(" ".join(("--outside", str(others))) in " ".join(one.command(tmp_path)) for one in known)
     others.write_text("by yet others")
@@ -187,8 +187,8 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of one finished run, which an older rule judged; a rehearsal ends as a copy of it."""
     for name in ("RESULTS", "TABLE", "SHORT_TABLE", "FIGURES", "TARGET"):
         monkeypatch.setattr(command, name, tmp_path / name)
-    command.TARGET.write_text("by others")
-    monkeypatch.setattr(experiments, "OUTSIDE_SHA256", hashlib.sha256(b"by others").hexdigest())
+    command.TARGET.write_text("external")
+    monkeypatch.setattr(experiments, "OUTSIDE_SHA256", hashlib.sha256(b"external").hexdigest())
     monkeypatch.setattr(experiments, "SEEDS", (4, 5, 6))
     monkeypatch.setattr(experiments, "_staged", lambda *_: "texts")  # Preflight takes seconds for the real ones
     folder = tmp_path / "finished"
@@ -297,11 +297,11 @@ def test_report_names_a_folder_without_figures(tmp_path: Path) -> None:
 
 def test_report_for_the_repository_has_no_title_by_other_authors(finished: Path, tmp_path: Path) -> None:
     summary = json.loads((finished / "summary.json").read_text("utf-8"))
-    documents = [{**row, "title": f"A study by others, {row['id']}"} for row in summary["heldout"]["documents"]]
+    documents = [{**row, "title": f"A published study, {row['id']}"} for row in summary["heldout"]["documents"]]
     outside = {**summary["heldout"], "documents": documents}
     (finished / "summary.json").write_text(json.dumps({**summary, "outside": outside}))
     rewrite(finished, tmp_path / "own")
     rewrite(finished, tmp_path / "kept", for_the_repository=True)
-    assert "A study by others" in (tmp_path / "own" / "summary.json").read_text("utf-8")
-    assert not any(b"A study by others" in path.read_bytes() for path in (tmp_path / "kept").iterdir())
-    assert "A study by others" not in json.dumps(figures_of({"outside": outside}, {}))
+    assert "A published study" in (tmp_path / "own" / "summary.json").read_text("utf-8")
+    assert not any(b"A published study" in path.read_bytes() for path in (tmp_path / "kept").iterdir())
+    assert "A published study" not in json.dumps(figures_of({"outside": outside}, {}))

@@ -47,7 +47,7 @@ def test_every_kind_of_line_is_changed() -> None:
         "Choose.Choices[0].Condition: $n [> → >=] 2", "Choose.Default: Wait → End", "Again.Retry dropped",
     )}  # fmt: skip
     assert not [one for one in made if "Comment" in one or "Next dropped" in one], (
-        "Step Functions refuses such a machine"
+        "Step Functions rejects such a machine"
     )
 
 

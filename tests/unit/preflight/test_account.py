@@ -321,11 +321,7 @@ def at(uri: str, field: str = "HostingArtifactUri") -> str:
         (lambda: asked_hub(HubContentDocument=at("s3://gated/llama/", "HostingPrepackedArtifactUri")), False, ""),
         (lambda: asked_hub(HubContentDocument=at("s3://of-another-region/llama/")), False, ""),
         (lambda: asked_hub(HubContentDocument=at(SEEN)), False, f"{SEEN[:-1]}, but this deployment reads "),
-        (
-            lambda: asked_hub(files=["config.json", "pytorch_model.bin"]),
-            False,
-            "lists /config.json, /pytorch_model.bin.",
-        ),
+        (lambda: asked_hub(files=["config.json", "pytorch_model.bin"]), False, "/config.json, /pytorch_model.bin."),
         (lambda: asked_hub(files=["config.json", "sub/model.safetensors"]), False, "in one folder"),
         (lambda: asked_hub(CHAT, []), True, "it lists no files."),
         (lambda: asked_hub(files=WEIGHTS), False, ""),
