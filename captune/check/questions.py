@@ -32,7 +32,7 @@ def findings(aws: Clients, account: str, project: Project) -> Findings:
     settings, deployed = project.settings, deployment.Deployed()
     for name, said in settings.warnings().items():
         if name != "accept_eula":  # which Preflight's first check calls a problem
-            text, _, fix = said.partition("; ")
+            text, _, fix = said.partition(". ")
             yield warning("settings", text, fix or "see cdk.json")
     yield from before_deployment(aws, account, project, deployed)
     yield from _preflight(aws, settings)

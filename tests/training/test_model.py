@@ -170,7 +170,7 @@ def test_a_whole_model_is_found_in_the_channels_own_folder(tmp_path: Path, files
         ({"model.safetensors": b"pointer"}, "only 7 bytes"),
         ({"model.safetensors": safetensors(4096, present=2000)}, "model.safetensors is"),
         ({INDEX: '{"weight_map": {"w": "model-2.safetensors"}}'}, "model-2.safetensors is missing"),
-        ({**dict.fromkeys(WHOLE), "model.tar.gz": "x"}, "no config.json among 1 files"),
+        ({**dict.fromkeys(WHOLE), "model.tar.gz": "x"}, "no config.json among its 1 files"),
         (dict.fromkeys(WHOLE), "channel is empty"),
     ],
 )

@@ -21,7 +21,7 @@ MONTHS = 4_000
 # In the order in which they are printed.
 PARTS: dict[str, Callable[[Executor, int, int], Result]] = {
     "rows": lambda pool, *_: rows.prove(pool),
-    "months": months.prove,
+    "months": lambda pool, number, seed: months.prove(pool, number, seed),
     "outages": lambda pool, *_: outages.prove(pool),
     "controls": lambda pool, *_: controls.prove(pool),
 }

@@ -81,7 +81,7 @@ def test_after_the_deployment_everything_is_asked_and_nothing_changed(project: P
     assert [one for one in found if one.level != Level.OK] == []
     asked = Counter(finding.subject.partition(" ")[0] for finding in found)
     kinds = Counter(one["Type"] for template in project.stacks.values() for one in template["Resources"].values())
-    assert (asked["definition"], asked["price"], asked["rights"]) == (2, 2, kinds["AWS::IAM::Role"])
+    assert (asked["definition"], asked["price"], asked["permissions"]) == (2, 2, kinds["AWS::IAM::Role"])
     guards = {"budget", "budget action", "rules and kill switch", "AWS Budgets", "alarms", "e-mail of alarms", "e-mail"}
     of_preflight = {check.name for check in CHECKS if check.right}
     assert guards | of_preflight | {"cdk bootstrap"} <= {one.subject for one in found}

@@ -211,7 +211,9 @@ def test_the_cdk_runs_with_the_node_of_the_environment(tmp_path: Path) -> None:
     old.write_text("#!/bin/sh\necho too old >&2\nexit 1\n")
     old.chmod(0o755)
     typed = [str(Path(sys.executable).with_name("captune")), "dev", "pages", "--help"]
-    done = subprocess.run(typed, env=os.environ | {"PATH": f"{tmp_path}:{os.defpath}"}, **CAPTURED)
+    done = subprocess.run(
+        typed, env=os.environ | {"PATH": f"{tmp_path}:{os.defpath}"}, **CAPTURED | {"encoding": "utf-8"}
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

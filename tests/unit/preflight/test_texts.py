@@ -392,7 +392,7 @@ def test_more_than_a_run_can_score_is_measured_in_part(site: Site) -> None:
     places = [int(one["id"][1:]) for one in site.documents(OUTSIDE)]
     assert len(places) == MAXIMUM_WORDS // 1000
     assert places[0] < 3 and places[-1] > 96, "from all over it"
-    assert "of which 50 from all over it are measured" in plan["evaluation"]["outsideText"]
+    assert "of which 50, spread over it, are measured" in plan["evaluation"]["outsideText"]
     choosing = [int(one["id"][1:]) for one in site.documents(SCALE)]
     assert len(choosing) == SCALE_WORDS // 1000 and choosing[-1] > 90, "of the others, and no more than is needed"
     assert not set(choosing) & set(places)
