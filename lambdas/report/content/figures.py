@@ -14,6 +14,7 @@ from report.findings.verdict import (
     kinds_that_rose,
     side_of_zero,
     word_order_figures,
+    words_of_rise,
 )
 from report.formatting import change_text, decimals_for, format_p, interval_text, number, range_text, share, with_error
 from report.summary_types import Summary, has_figures, or_empty
@@ -201,7 +202,7 @@ def forgotten_kinds(summary: Summary) -> str:
     rose = kinds_that_rose(or_empty(summary["control"]))
     if not rose or is_smoke(summary):
         return ""
-    return f"Forgetting is shown: {', '.join(rose)}."
+    return f"Forgetting is shown: {words_of_rise(rose)}."
 
 
 def mismatched(summary: Summary) -> str:

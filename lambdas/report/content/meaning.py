@@ -16,6 +16,7 @@ from report.findings.verdict import (
     WORSE_OUTSIDE,
     Kind,
     Verdict,
+    decided_outside,
 )
 from report.formatting import number, percent, plural
 from report.summary_types import Summary, has_figures
@@ -87,7 +88,7 @@ def has_results(summary: Summary) -> bool:
 def title(judged: Verdict, outside: Mapping[str, Any] | None, kind: Kind = TEXT) -> str:
     """The headline of a verdict; `outside` is None if no external test set was given."""
     if judged.verdict == WORSE_OUTSIDE:
-        return f"Worse on {EXTERNAL}"
+        return f"Worse on {_decided(outside)[1]}"
     if judged.verdict == NONE_BETTER:
         return "No adapter scale is better than the base model"
     if judged.verdict == VOCABULARY:
@@ -99,14 +100,21 @@ def title(judged: Verdict, outside: Mapping[str, Any] | None, kind: Kind = TEXT)
     return judged.headline or "No improvement shown"
 
 
+def _decided(outside: Mapping[str, Any] | None) -> tuple[Mapping[str, Any] | None, str]:
+    """The losses that decide a verdict worse outside, and the text that they are of."""
+    block = decided_outside(outside) if outside else None
+    return block, EXTERNAL if block is outside or block is None else f"{block['kind']} documents of {EXTERNAL}"
+
+
 def plain_meaning(
     verdict: str, heldout: Mapping[str, Any] | None, outside: Mapping[str, Any] | None = None, kind: Kind = TEXT
 ) -> str:
     """The verdict in sentences without statistics. The blocks are of `report.findings.statistics.compare_losses`."""
     if verdict == WORSE_OUTSIDE:
+        block, text = _decided(outside)
         return (
-            "Fine-tuning made the model worse at text of this kind by other authors. On the external test set, it gives each actual next token "
-            f"(a word or part of one) about {_share(outside)} less probability. A gain on {kind.things} like those of the corpus does not make "
+            f"Fine-tuning made the model worse at text of this kind by other authors. On {text}, it gives each actual next token "
+            f"(a word or part of one) about {_share(block)} less probability. A gain on {kind.things} like those of the corpus does not make "
             "up for that: it can be a gain in their style."
         )
     if verdict == NONE_BETTER:

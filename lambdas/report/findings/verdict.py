@@ -1,6 +1,6 @@
 """The verdict, by a rule that was fixed before any run. It fails closed: whatever is missing, it is "not shown"."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -162,9 +162,8 @@ def _judge_changes(
         rose = f"On {EXTERNAL}, the loss of the tuned model rose {size}"
         return Verdict(WORSE_OUTSIDE, f"{rose} That decides the verdict; {_beside(heldout, kind)}")
     if harmed := kinds_that_rose(outside):
-        return Verdict(
-            WORSE_OUTSIDE, f"On {EXTERNAL}, {', '.join(harmed)}. That decides the verdict; {_beside(heldout, kind)}"
-        )
+        rose = f"On {EXTERNAL}, {words_of_rise(harmed)}."
+        return Verdict(WORSE_OUTSIDE, f"{rose} That decides the verdict; {_beside(heldout, kind)}")
     if side < 0:
         fell = f"On {EXTERNAL}, the loss fell {size}"
         return Verdict(inside.verdict, f"{inside.reason} {fell}", inside.headline)
@@ -179,13 +178,24 @@ def _judge_changes(
     return Verdict(inside.verdict, f"{inside.reason} On {EXTERNAL}, {figures}.", inside.headline)
 
 
-def kinds_that_rose(block: Mapping[str, Any]) -> list[str]:
-    """For each kind of text in a set whose loss rose, by what counts as a change, how far."""
-    return [
-        f"the loss on {row['kind']} rose by {change_text(change, NATS)}"
-        for row in block.get("by_kind") or []
-        if (change := complete(row)) and side_of_zero(change, row["p_value"]) > 0
-    ]
+def kinds_that_rose(block: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The kinds of text in a set (`report.analysis.losses_by_kind`) whose loss rose, by what counts as a change."""
+    return [row for row in block.get("by_kind") or [] if _rose(row)]
+
+
+def words_of_rise(kinds: Sequence[Mapping[str, Any]]) -> str:
+    """How far the loss rose on each of these kinds."""
+    return ", ".join(f"the loss on {one['kind']} rose by {change_text(one['difference'], NATS)}" for one in kinds)
+
+
+def decided_outside(outside: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What decides a verdict `WORSE_OUTSIDE`: the whole external test set if its loss rose, or else the first of its kinds whose loss did."""
+    return outside if _rose(outside) else kinds_that_rose(outside)[0]
+
+
+def _rose(block: Mapping[str, Any]) -> bool:
+    change = complete(block)
+    return change is not None and side_of_zero(change, block["p_value"]) > 0
 
 
 def _none_better(scale: Mapping[str, Any]) -> Verdict:

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -320,6 +321,18 @@ def test_the_loss_may_rise_on_no_kind_of_the_external_test_set(first: float, sec
     rows = findings["outside"]["by_kind"]
     assert [(row["kind"], row["documents_count"]) for row in rows] == [("Abstract", 20), ("Reference page", 20)]
     assert ("the loss on Reference page rose by" in findings["verdict_reason"]) == ((first, second) == (-0.2, 0.05))
+
+
+def test_the_plain_words_name_the_kind_that_decides() -> None:
+    """The loss on the whole set fell, so a sentence about the whole set would be false."""
+    findings = found(of_two_kinds(-0.2, 0.05))
+    assert findings["outside"]["difference"]["high"] < 0
+    assert findings["headline"] == "Worse on Reference page documents of the external test set"
+    assert "On Reference page documents of the external test set, it gives each actual next token" in findings["says"]
+    assert re.search(
+        r"about [3-6](\.\d)? ± .*% less probability|about [3-6](\.\d)?% less probability", findings["says"]
+    ), findings["says"]
+    assert found(of_two_kinds(0.1, 0.1))["headline"] == "Worse on the external test set"
 
 
 def test_each_kind_of_the_external_test_set_has_its_own_word_order_control() -> None:
