@@ -1,4 +1,4 @@
-"""`captune corpus`: writes a training text of openly licensed text by others, which this project may not ship.
+"""`captune corpus`: writes a training text of openly licensed text, which this project may not ship.
 
 It shares no document with the external test set of `captune external`, and no run of eight words with a document of it.
 """
@@ -14,7 +14,7 @@ import typer
 
 from captune import external
 from captune.account import Refused
-from captune.public_text import ABSTRACTS, MEDQUAD, abstracts, pages
+from captune.public_text import ABSTRACTS, MEDQUAD, abstracts, pages, write_whole
 from common.text import count_words
 from preflight.texts.held_out import Overlap
 
@@ -22,7 +22,7 @@ from preflight.texts.held_out import Overlap
 _LEAST_WORDS, _POINT = 8, re.compile(r"[-*•] ")
 
 
-class Name(StrEnum):
+class SourceName(StrEnum):
     """The sources of a training text."""
 
     MEDQUAD = MEDQUAD.name
@@ -30,7 +30,7 @@ class Name(StrEnum):
 
 
 def command(
-    source: Annotated[Name, typer.Argument(help="medquad: pages of the NIH for patients. abstracts: of PubMed.")],
+    source: Annotated[SourceName, typer.Argument(help="medquad: pages of the NIH for patients. abstracts: of PubMed.")],
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="The file to write; SOURCE.txt by default.")] = None,
     words: Annotated[
         int, typer.Option(min=0, help="Take about this many words, those densest in words of the field; 0 for all.")
@@ -40,18 +40,17 @@ def command(
     ] = None,
 ) -> None:
     """Fetches the source and writes a corpus with its licence."""
-    files, target = from_file or [], out or Path(f"{source}.txt")
-    tested = [row for one in external.SETS for row in one.fetch(files)]
-    of = next(one.source for one in external.SETS if one.source.name == source)
-    taken = chosen(of.fetch(files), source is Name.ABSTRACTS, tested, words)
+    target = out or Path(f"{source}.txt")
+    contents = {one.source.name: one.source.fetch(from_file or ()) for one in external.SETS}
+    tested = [row for one in external.SETS for row in one.documents(contents[one.source.name])]
+    wanted = next(one.source for one in external.SETS if one.source.name == source)
+    taken = chosen(contents[wanted.name], source is SourceName.ABSTRACTS, tested, words)
     if not taken:
         raise Refused(f"No document of {source} is left. Take more: --words 0")
-    parts = [f"<!-- {of.attribution} -->\n", *(f"# {title}\n\n{text}\n" for title, text in taken)]
-    partial = target.with_name(f"{target.name}.partial")
-    partial.write_text("\n".join(parts), "utf-8")
-    os.replace(partial, target)
+    parts = [f"<!-- {wanted.attribution} -->\n", *(f"# {title}\n\n{text}\n" for title, text in taken)]
+    write_whole(target, "\n".join(parts))
     total = sum(count_words(text) for _, text in taken)
-    print(f"{len(taken)} documents, {total:,} words, in {target}. {of.attribution}")
+    print(f"{len(taken)} documents, {total:,} words, in {target}. {wanted.attribution}")
     print(
         f"Rehearse with it, and measure on the external test set: make rehearse CORPUS={target} OUTSIDE={os.path.relpath(external.TARGET)}"
     )

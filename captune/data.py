@@ -80,9 +80,7 @@ def styles(folder: Path = DATA, others: Path | None = None) -> Iterator[str]:
         rows = pairs(folder, domain)
         given = others or (external.TARGET if domain == external.DOMAIN and external.TARGET.is_file() else None)
         read = _read_others(given) if given else []
-        theirs = [
-            one.text for one in read if not one.title.startswith(external.SETS[1].kind)
-        ]  # what is compared is abstracts
+        theirs = [one.text for one in read if not external.REFERENCE_PAGES.has(one.title)]  # abstracts only
         beside = {given.name: text_style.style(theirs)} if given else {}
         for split, ending in FILES.items():
             texts: dict[str, list[str]] = {}

@@ -21,7 +21,7 @@ from common.clock import from_iso, now, written
 from common.contracts.tear_down import execution_arn_of
 from common.ledger.ledger import dollars
 from common.ledger.rows import prices_of
-from common.names import run_name
+from common.names import console_page, run_name
 from common.pricing.prices import dearest
 from preflight import request
 from rehearsal.conductor.options import json_object
@@ -99,8 +99,7 @@ def start(deployment: Deployment, given: Mapping[str, Any], moment: datetime) ->
 
 def console_link(execution_arn: str) -> str:
     """The page of an execution in the AWS console."""
-    region = execution_arn.split(":")[3]
-    return f"https://{region}.console.aws.amazon.com/states/home?region={region}#/v2/executions/details/{execution_arn}"
+    return f"https://{execution_arn.split(':')[3]}.{console_page(execution_arn)}"
 
 
 def status(deployment: Deployment, run: str, moment: datetime) -> dict[str, Any]:

@@ -5,18 +5,18 @@ domain's own corpus measures on it. The title of each document names its kind, a
 """
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from captune.account import PROJECT, Refused
-from captune.public_text import ABSTRACTS, MEDQUAD, Source, abstracts, pages
+from captune.public_text import ABSTRACTS, MEDQUAD, Source, abstracts, pages, write_whole
 from common.text import count_words
 from preflight.texts.held_out import Overlap
 from preflight.texts.outside_text import DEPLOYED
@@ -58,25 +58,30 @@ AREAS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Set:
+class ExternalSet:
     """One test set: its documents' titles begin with `kind`, and `choose` takes them from the source's text."""
 
     source: Source
     kind: str
     choose: Callable[[bytes], Iterable[tuple[str, str, str]]]
 
-    def fetch(self, files: Iterable[Path] = (), seconds: float = _SECONDS) -> list[dict[str, str]]:
-        """The documents (id, title, text), from the source's downloaded file or address. Raises Refused."""
-        overlap = Overlap(corpus.read_text("utf-8") for corpus in CORPORA)
+    def documents(self, content: bytes) -> list[dict[str, str]]:
+        """The documents (id, title, text) of the source's text that share nothing with a training text."""
+        overlap = _overlap(CORPORA)
         return [
             {"id": name, "title": f"{self.kind}: {title}", "text": text}
-            for name, title, text in self.choose(self.source.fetch(files, seconds))
+            for name, title, text in self.choose(content)
             if overlap.first(text) is None
         ]
 
-    def of(self, rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:
-        """The rows that are of this set."""
-        return [one for one in rows if one["title"].startswith(f"{self.kind}: ")]
+    def has(self, title: str) -> bool:
+        """Whether a document with this title is of this set."""
+        return title.startswith(f"{self.kind}: ")
+
+
+@cache
+def _overlap(corpora: tuple[Path, ...]) -> Overlap:
+    return Overlap(corpus.read_text("utf-8") for corpus in corpora)
 
 
 def command(
@@ -92,10 +97,10 @@ def command(
     """Fetches the test sets and writes their documents into one file."""
     until, rows = time.monotonic() + seconds, _kept() if optional else []
     for one in SETS:
-        if one.of(rows):
+        if any(one.has(row["title"]) for row in rows):
             continue
         try:
-            found = one.fetch(from_file or (), max(1.0, until - time.monotonic()))
+            content = one.source.fetch(from_file or (), max(1.0, until - time.monotonic()))
         except Refused as error:
             if not optional:
                 raise
@@ -103,23 +108,17 @@ def command(
                 as_typed(f"captune: going on without {one.kind.lower()}s, so no run will be measured on them. {error}")
             )
             continue
+        found = one.documents(content)
         rows += found
-        _write(rows)
+        write_whole(TARGET, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         words = sum(count_words(row["text"]) for row in found)
         print(f"{len(found)} {one.kind.lower()}s, {words:,} words. {one.source.attribution}")
 
 
 def _kept() -> list[dict[str, str]]:
+    """The documents that are there, of the sets of today."""
     lines = TARGET.read_text("utf-8").splitlines() if TARGET.is_file() else []
-    rows = [json.loads(line) for line in lines]
-    return [row for one in SETS for row in one.of(rows)]
-
-
-def _write(rows: Iterable[dict[str, str]]) -> None:
-    TARGET.parent.mkdir(parents=True, exist_ok=True)
-    partial = TARGET.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rows), "utf-8")
-    os.replace(partial, TARGET)
+    return [row for row in map(json.loads, lines) if any(one.has(row["title"]) for one in SETS)]
 
 
 def chosen_abstracts(content: bytes) -> Iterator[tuple[str, str, str]]:
@@ -150,4 +149,5 @@ def _pattern(area: tuple[str, ...]) -> re.Pattern[str]:
 
 
 PATTERNS: Mapping[str, re.Pattern[str]] = {area: _pattern(words) for area, words in AREAS.items()}
-SETS = (Set(ABSTRACTS, "Abstract", chosen_abstracts), Set(MEDQUAD, "Reference page", chosen_pages))
+REFERENCE_PAGES = ExternalSet(MEDQUAD, "Reference page", chosen_pages)
+SETS = (ExternalSet(ABSTRACTS, "Abstract", chosen_abstracts), REFERENCE_PAGES)

@@ -6,6 +6,7 @@ PubMedQA's expert-labelled part (Jin et al., 2019): 1,000 abstracts of PubMed. M
 import hashlib
 import io
 import json
+import os
 import re
 import tarfile
 import time
@@ -19,7 +20,7 @@ from typing import Any
 from captune.account import Refused
 from rehearsal import user_files
 
-_PAUSE = 1 << 16  # bytes between two looks at the clock
+_CHUNK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,14 @@ class Source:
         return found
 
 
+def write_whole(target: Path, text: str) -> None:
+    """Writes a file that has its name only when all of it is written."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.partial")
+    partial.write_text(text, "utf-8")
+    os.replace(partial, target)
+
+
 def _beginning(file: Path, size: int) -> bytes:
     user_files.checked_size(file)
     with file.open("rb") as opened:
@@ -61,7 +70,7 @@ def _read(address: str, largest_bytes: int, seconds: float) -> bytes:
     """The content at an address. Raises OSError if that takes longer in all, or is larger."""
     until, content = time.monotonic() + seconds, bytearray()
     with urllib.request.urlopen(address, timeout=seconds) as answer:
-        while part := answer.read(_PAUSE):
+        while part := answer.read(_CHUNK_BYTES):
             content += part
             if len(content) > largest_bytes:
                 raise OSError(f"it is larger than {largest_bytes:,} bytes")

@@ -25,6 +25,12 @@ def is_rehearsed(execution_arn: object) -> bool:
     return f":{REHEARSED_ACCOUNT}:" in str(execution_arn)
 
 
+def console_page(execution_arn: str) -> str:
+    """The page of an execution in the AWS console, without https:// and the region's own host."""
+    region = execution_arn.split(":")[3]
+    return f"console.aws.amazon.com/states/home?region={region}#/v2/executions/details/{execution_arn}"
+
+
 def run_name(execution_name: str) -> str:
     """The run name of an execution: `captune-` and at most 50 characters of SageMaker's alphabet, in lower case."""
     if _is_plain(execution_name):

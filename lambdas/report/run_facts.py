@@ -6,6 +6,7 @@ from typing import Any
 from common.contracts import run_folder
 from common.contracts.fine_tuning import ReportEvent
 from common.contracts.plan import Plan
+from common.names import console_page
 from common.pricing import prices
 from report.content.circumstances import MEDICAL
 from report.formatting import whole
@@ -34,15 +35,12 @@ def run_facts(
     on_spot = training.get("spot") and not adapter
     given, evaluation = or_empty(trained_by.get("input")), or_empty(trained_by.get("evaluation"))
     domain = trained_by.get("domain")
-    execution = (
-        f"{region}.console.aws.amazon.com/states/home?region={region}#/v2/executions/details/{plan['executionArn']}"
-    )
     return {
         "run": plan.get("runName"),
         # The default says nothing about a text of your own; a domain that was set does.
         "domain": None if given.get("corpus") and domain == MEDICAL else domain,
         "execution_arn": plan["executionArn"],
-        "console_url": f"https://{execution}" if region else None,
+        "console_url": f"https://{region}.{console_page(plan['executionArn'])}" if region else None,
         "report_uri": or_empty(plan.get("report")).get("uri"),
         "region": region,
         "started_at": plan.get("startedAt"),

@@ -6,6 +6,7 @@ from common.contracts.tear_down import FinalCost, Record
 from common.errors import OF_STATUSES
 from common.ledger.ledger import dollars
 from common.ledger.rows import RunItem
+from common.names import console_page
 
 # SNS takes subjects of less than 100 characters, all of them ASCII.
 SUBJECT_LENGTH = 99
@@ -70,8 +71,7 @@ def message(record: Record, circumstances: Sequence[str] = (), report: Sequence[
         lines.append(f"{record['error'] or 'No error name'}: {record['cause'] or 'no cause was given'}")
         lines += [OF_STATUSES[name] for name in [record["error"] or record["status"]] if name in OF_STATUSES]
     if arn := record["executionArn"]:
-        console = f"console.aws.amazon.com/states/home?region={arn.split(':')[3]}#/v2/executions/details/{arn}"
-        lines += ["", f"Execution: https://{console}"]
+        lines += ["", f"Execution: https://{console_page(arn)}"]
     lines += [
         "",
         f"Cost: {dollars(money['actual_cents'])} of {dollars(money['reserved_cents'])} reserved "

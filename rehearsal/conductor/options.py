@@ -143,9 +143,12 @@ def checked(read: Callable[[object], Any]) -> Callable[[str], Any]:
 def json_object(text: str) -> dict[str, Any]:
     """Reads an option that is a JSON object, a file with one, or - for standard input."""
     try:
-        found = json.loads(
-            sys.stdin.read() if text == "-" else Path(text).read_text("utf-8") if os.path.isfile(text) else text
-        )
+        content = text
+        if text == "-":
+            content = sys.stdin.read()
+        elif os.path.isfile(text):
+            content = Path(text).read_text("utf-8")
+        found = json.loads(content)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"{text} is not a file or JSON object: {error}") from error
     if not isinstance(found, dict):

@@ -135,7 +135,9 @@ def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
         display.say(f"What the model knows, by choice: {known}. {why}")
         _show_most_changed(display, summary["choices"].get("most_changed") or [])
     if summary.get("heldout") and summary.get("outside") is None:
-        fetch = " `captune external` fetches abstracts of the medical domain, on which its runs measure from then on."
+        fetch = (
+            " `captune external` fetches two for the medical domain, and its runs are measured on them from then on."
+        )
         display.say(NO_OUTSIDE_TEXT + (fetch if summary.get("domain") == MEDICAL else ""))
     _show_answers(display, [row for row in summary.get("prompts") or [] if row.get("base") and row.get("tuned")])
     cost = summary.get("cost") or {}

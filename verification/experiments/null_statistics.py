@@ -30,7 +30,7 @@ CONTROL_DOCUMENTS = 13  # of some 400 tokens each; data/control.txt has 28, half
 _CERTAIN = {"difference": {"estimate": -1.0, "standard_error": 0.1, "low": -1.2, "high": -0.8}, "p_value": 0.0001}
 CERTAINLY_FURTHER = {"control_documents": CONTROL_DOCUMENTS, **_CERTAIN}
 CERTAINLY_GAINED = {"documents_count": 18, "unusable_documents": 0, **_CERTAIN}
-OUTSIDE_DOCUMENTS = (6, 20, 88)  # the least, a small set, and what `captune external` writes
+OUTSIDE_DOCUMENTS = (6, 20, 88)  # the least, a small set, and the abstracts that `captune external` fetched first
 
 Draw = Callable[[random.Random], float]
 

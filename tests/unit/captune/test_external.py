@@ -157,7 +157,7 @@ def test_both_sets_are_written_without_documents_of_the_corpus(
 def test_another_version_of_a_source_is_rejected(files: list[str]) -> None:
     Path(files[1]).write_bytes(Path(files[1]).read_bytes() + b" ")
     with pytest.raises(Refused, match="its SHA-256 is"):
-        external.SETS[0].fetch()
+        external.SETS[0].source.fetch()
     code, printed = run("external")
     assert code == 1 and "--from-file FILE" in printed and not external.TARGET.exists()
 
