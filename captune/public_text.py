@@ -42,7 +42,7 @@ class Source:
         """
         file = next((one for one in files if _beginning(one, len(self.begins)) == self.begins), None)
         place = file or self.address
-        fix = f"Download {self.address} with a browser, copy the file to this machine, and add: --from-file FILE"
+        fix = f"Download {self.address} with a browser, copy the file to this machine, and add --from-file FILE to captune external or captune corpus."
         try:
             found = self.unpack(_read(file.resolve().as_uri() if file else self.address, self.largest_bytes, seconds))
         except (OSError, EOFError, tarfile.TarError) as error:  # urllib's URLError and TimeoutError are OSErrors
