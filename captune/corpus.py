@@ -5,7 +5,7 @@ It shares no document with the external test set of `captune external`, and no r
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,6 @@ from typing import Annotated
 import typer
 
 from captune import external
-from captune.account import Refused
 from captune.public_text import ABSTRACTS, MEDQUAD, abstracts, pages, write_whole
 from common.text import count_words
 from preflight.texts.held_out import Overlap
@@ -42,11 +41,9 @@ def command(
     """Fetches the source and writes a corpus with its licence."""
     target = out or Path(f"{source}.txt")
     contents = {one.source.name: one.source.fetch(from_file or ()) for one in external.SETS}
-    tested = [row for one in external.SETS for row in one.documents(contents[one.source.name])]
+    tested = [row["text"] for one in external.SETS for row in one.documents(contents[one.source.name])]
     wanted = next(one.source for one in external.SETS if one.source.name == source)
     taken = chosen(contents[wanted.name], source is SourceName.ABSTRACTS, tested, words)
-    if not taken:
-        raise Refused(f"No document of {source} is left. Take more: --words 0")
     parts = [f"<!-- {wanted.attribution} -->\n", *(f"# {title}\n\n{text}\n" for title, text in taken)]
     write_whole(target, "\n".join(parts))
     total = sum(count_words(text) for _, text in taken)
@@ -56,17 +53,16 @@ def command(
     )
 
 
-def chosen(content: bytes, of_abstracts: bool, tested: list[dict[str, str]], words: int = 0) -> list[tuple[str, str]]:
+def chosen(content: bytes, of_abstracts: bool, tested: Iterable[str], words: int = 0) -> list[tuple[str, str]]:
     """Title and text of a source's documents of the field, the densest in its words first, until there are so many words.
 
-    What the external test set holds is left out, and what shares eight words in a row with a document of it.
+    A document that shares eight words in a row with a tested text is left out, and so each that is one.
     """
-    overlap, ids = Overlap(one["text"] for one in tested), {one["id"] for one in tested}
-    dense = []
-    for place, (name, title, text) in enumerate(_abstracts(content) if of_abstracts else _pages(content)):
+    overlap, dense = Overlap(tested), []
+    for place, (title, text) in enumerate(_abstracts(content) if of_abstracts else _pages(content)):
         size = count_words(text)
         times = max(len(pattern.findall(f"{title}\n{text}")) for pattern in external.PATTERNS.values())
-        if times >= external.LEAST_IN_TEXT and name not in ids and overlap.first(text) is None:
+        if times >= external.LEAST_IN_TEXT and overlap.first(text) is None:
             dense.append((-times / size, place, size, title, text))
     found, total = [], 0
     for _, _, size, title, text in sorted(dense):
@@ -77,12 +73,12 @@ def chosen(content: bytes, of_abstracts: bool, tested: list[dict[str, str]], wor
     return found
 
 
-def _abstracts(content: bytes) -> Iterator[tuple[str, str, str]]:
+def _abstracts(content: bytes) -> Iterator[tuple[str, str]]:
     for one in abstracts(content):
-        yield f"pubmed-{one.number}", one.title, one.text
+        yield one.title, one.text
 
 
-def _pages(content: bytes) -> Iterator[tuple[str, str, str]]:
+def _pages(content: bytes) -> Iterator[tuple[str, str]]:
     """Pages but those of Genetics Home Reference, which the test set is of, without their headings and lists."""
     for one in pages(content):
         if one.folder != external.GENETICS:
@@ -92,4 +88,4 @@ def _pages(content: bytes) -> Iterator[tuple[str, str, str]]:
                 if len(part.split()) >= _LEAST_WORDS and not _POINT.match(part)
             ]
             if text := "\n\n".join(dict.fromkeys(parts)):
-                yield f"{one.folder}-{one.number}", one.title, text
+                yield one.title, text

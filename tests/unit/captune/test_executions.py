@@ -64,6 +64,11 @@ class TestRun:
         ):
             assert told in text
 
+    def test_two_in_one_second_are_not_mixed_up(self, account: Account) -> None:
+        account.machines.troubles["start_execution"] = [refusal("ExecutionAlreadyExists")]
+        code, text = said("run")
+        assert code == 1 and "Another run was started in this second as run-20261124-122000." in text
+
     @pytest.mark.parametrize("form", ["text", "file"])
     def test_the_input_is_json_or_a_file_with_it(self, account: Account, tmp_path: Path, form: str) -> None:
         (tmp_path / "input.json").write_text('{"smoke": true}')
