@@ -41,7 +41,8 @@ def command(
     """Fetches the source and writes a corpus with its licence."""
     target = out or Path(f"{source}.txt")
     contents = {one.source.name: one.source.fetch(from_file or ()) for one in external.SETS}
-    tested = [row["text"] for one in external.SETS for row in one.documents(contents[one.source.name])]
+    found = (row for one in external.SETS for row in one.documents(contents[one.source.name]))
+    tested = [row["text"] for row in external.untrained(found)]
     wanted = next(one.source for one in external.SETS if one.source.name == source)
     taken = chosen(contents[wanted.name], source is SourceName.ABSTRACTS, tested, words)
     parts = [f"<!-- {wanted.attribution} -->\n", *(f"# {title}\n\n{text}\n" for title, text in taken)]

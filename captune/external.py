@@ -37,7 +37,7 @@ GENETICS = "3_GHR_QA"
 _FIFTH, _PAGE_WORDS, _PAGES = 0, range(150, 401), 60
 _PAGE_TEXT = ("information", "frequency", "genetic changes")
 
-# The rule of the choice. An abstract is of an area when a word of it stands in the title or among the MeSH terms and twice or more in the text;
+# Which abstracts are chosen: one belongs to an area if a word of it is in the title or among the MeSH terms, and twice or more in the text;
 # of each area, the abstracts in which its words are most frequent are taken. `*` stands for any letters.
 AREA_ABSTRACTS = 40
 LEAST_IN_TEXT = 2
@@ -66,17 +66,20 @@ class ExternalSet:
     choose: Callable[[bytes], Iterable[tuple[str, str, str]]]
 
     def documents(self, content: bytes) -> list[dict[str, str]]:
-        """The documents (id, title, text) of the source's text that share nothing with a training text."""
-        overlap = _overlap(CORPORA)
+        """The documents (id, title, text) that are chosen of the source's text."""
         return [
-            {"id": name, "title": f"{self.kind}: {title}", "text": text}
-            for name, title, text in self.choose(content)
-            if overlap.first(text) is None
+            {"id": name, "title": f"{self.kind}: {title}", "text": text} for name, title, text in self.choose(content)
         ]
 
     def has(self, title: str) -> bool:
         """Whether a document with this title is of this set."""
         return title.startswith(f"{self.kind}: ")
+
+
+def untrained(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    """The documents that share no eight words in a row with a training text."""
+    overlap = _overlap(CORPORA)
+    return [row for row in rows if overlap.first(row["text"]) is None]
 
 
 @cache
@@ -109,10 +112,14 @@ def command(
             )
             continue
         found = one.documents(content)
-        rows += found
+        kept = untrained(found)
+        rows += kept
         write_whole(TARGET, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-        words = sum(count_words(row["text"]) for row in found)
-        print(f"{len(found)} {one.kind.lower()}s, {words:,} words. {one.source.attribution}")
+        words, left_out = sum(count_words(row["text"]) for row in kept), len(found) - len(kept)
+        told = (
+            f" ({left_out} more share eight words in a row with a training text and were left out)" if left_out else ""
+        )
+        print(f"{len(kept)} {one.kind.lower()}s, {words:,} words{told}. {one.source.attribution}")
 
 
 def _kept() -> list[dict[str, str]]:

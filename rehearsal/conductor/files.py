@@ -19,7 +19,7 @@ QUICK_WORDS, QUICK_HELD_OUT_WORDS, QUICK_PROMPTS = 1100, 260, 4
 QUICK_SETTINGS = {"sequence_length": "128", "samples_per_prompt": "0"}
 # The most that a rehearsal of the domain's own text asks, and measures of text by others, unless `--words` is given: two cores then need
 # less than five minutes. With fewer than 20 sets of items to choose from, what the model knows is not judged.
-# Of two external test sets, of which the reference pages are the smaller, six of its documents must be left to judge.
+# So many external words leave six reference pages to judge: fewer than six documents of a kind are not judged.
 MOST_KNOWLEDGE_PROMPTS, MOST_CHOICE_SETS, OUTSIDE_WORDS = 28, 24, 9_000
 
 

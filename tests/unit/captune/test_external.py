@@ -158,6 +158,7 @@ def test_both_sets_are_written_without_documents_of_the_corpus(
     code, printed = run("external", *(files if by_hand else ()))
     assert (code, ids()) == (0, ["pubmed-0", "pubmed-1", "pubmed-2", "ghr-0", "ghr-5", "ghr-15"])
     assert "3 abstracts" in printed and "3 reference pages" in printed and "CC BY 4.0" in printed
+    assert printed.count("(1 more share eight words in a row with a training text") == 2
     assert list(external.TARGET.parent.iterdir()) == [external.TARGET]
 
 
