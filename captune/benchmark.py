@@ -299,7 +299,7 @@ def print_comparison(found: Mapping[str, Any]) -> None:
         )
         for name, one in every.items()
     ]  # fmt: skip
-    head = ("Task", "Items", "Base", "Tuned", "Difference in points (95 %)", "Base alone", "Tuned alone", "McNemar", "Finding")  # fmt: skip
+    head = ("Task", "Items", "Base", "Tuned", "Difference in points (95%)", "Base alone", "Tuned alone", "McNemar", "Finding")  # fmt: skip
     show(f"Right answers of {found['run']}", head, rows)
     for side in ("base", "tuned"):
         served, trained = (found["self_check"][side][key] for key in ("served", "trained"))

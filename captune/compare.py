@@ -161,15 +161,15 @@ def tables(runs: Sequence[Run], found: Mapping[str, Any]) -> list[Shown]:
         Shown("The runs", f"Runs of {runs[0].model}; run A was trained on {runs[0].corpus}", ("", *HEAD, "Settings that differ"), cells),
         Shown(
             "Against base", f"Each run against its base model in nats per token, on {count} that all measured",
-            ("Run", "Text", "Documents", "Base", "Tuned", "Tuned minus base", "95 % interval"), against_base,
+            ("Run", "Text", "Documents", "Base", "Tuned", "Tuned minus base", "95% interval"), against_base,
         ),
         Shown(
             "Between runs", f"Each run less run A, {runs[0].name}: nats per token, and percentage points of key facts",
-            ("Runs", "Of", "Documents", "Difference (95 % interval)", "Sign-flip", "Finding"), list(_pair_rows(found)),
+            ("Runs", "Of", "Documents", "Difference (95% interval)", "Sign-flip", "Finding"), list(_pair_rows(found)),
         ),
         Shown(
             "Between seeds", "Runs that differ in their seed alone: tuned minus base, nats per token",
-            ("Runs", "Text", "Seeds", "Lowest to highest", "Spread", "Mean of the seeds (95 % interval)"),
+            ("Runs", "Text", "Seeds", "Lowest to highest", "Spread", "Mean of the seeds (95% interval)"),
             list(_seed_rows(found)),
         ),
     ]  # fmt: skip

@@ -88,8 +88,8 @@ def aligned(grid: list[list[str]]) -> str:
 def repeats(texts: Sequence[str]) -> str:
     """One line on what these texts say more than once."""
     return (
-        f"{near_repeats(texts):.1f} % of sentences share half of their words or more with another one; "
-        f"{sharing(texts):.0f} % of documents share {RUN_WORDS} words in a row with another one"
+        f"{near_repeats(texts):.1f}% of sentences share half of their words or more with another one; "
+        f"{sharing(texts):.0f}% of documents share {RUN_WORDS} words in a row with another one"
     )
 
 

@@ -244,7 +244,7 @@ def _train(work: Work, watch: Watch, checkpoint: Path | None) -> None:
         choice = _choose_scale(work, watch, base[SCALE_SET])
         save()
     if choice.how == UNMEASURED:
-        say("note", text=f"the scale was not measured, and {choice.scale:g} of the adapter is kept: {choice.why}")
+        say("note", text=f"the adapter scale was not measured and stays at {choice.scale:g}: {choice.why}")
 
     say("phase", name="evaluate-tuned")
     lacking, error = _measure_tuned(work, tuned)

@@ -27,7 +27,7 @@ UNMEASURED_SCALE = 0.2
 NEARLY, MOST_BY_CONTROL = 0.9, 0.45
 
 SET, MEASURED, UNMEASURED = "set", "measured", "not measured"
-BY_OTHERS, BY_CONTROL = "text by others", "control text"
+BY_OTHERS, BY_CONTROL = "external test set", "retention set"
 
 
 @dataclasses.dataclass(frozen=True)

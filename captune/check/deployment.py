@@ -189,7 +189,7 @@ def guards(events: Any, sns: Any, needed: Guards) -> Findings:
     for text in found:
         yield problem("rules and kill switch", f"{text}; runs are rejected (GuardrailMissing)", _PUT_BACK)
     if not found:
-        yield ok("rules and kill switch", "a run's end starts TearDown, the sweeper runs and hears the 100 % alarm")
+        yield ok("rules and kill switch", "a run's end starts TearDown, the sweeper runs and hears the 100% alarm")
 
 
 def email(sns: Any, topic: str, address: str, subject: str, unconfirmed: Level) -> Findings:

@@ -158,7 +158,7 @@ def test_an_outage_that_no_run_met_proves_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["one was recorded twice", "one went from settled to reserved with money", "one is recorded at 2 of 1"]
+    "words", ["one was recorded twice", "one went from `settled` to `reserved` with money", "one is recorded at 2 of 1"]
 )
 def test_no_outage_excuses_a_broken_recording(words: str) -> None:
     account = calm(1)

@@ -117,9 +117,9 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
     print(f"\n{table}")
     unexpected = [one.name for one in rows if not one.as_declared]
     if unexpected or failing:
-        print(f"\nNot as declared: {', '.join(unexpected + ['choices over the seeds together'] * bool(failing))}.")
+        print(f"\nNot as preregistered: {', '.join(unexpected + ['choices over the seeds together'] * bool(failing))}.")
     elif not lacking:
-        print("\nEverything came out as declared.")
+        print("\nEverything came out as preregistered.")
     return 1 if chosen & {*unexpected, *lacking, *failing} else 0
 
 

@@ -165,7 +165,7 @@ def metrics(
                 "points": [{"step": round(steps * part / 4), "loss": 4.1 - 0.15 * part} for part in range(5)],
             },
         },
-        "scale": scale(best, "control text" if outside is None else "text by others"),
+        "scale": scale(best, "retention set" if outside is None else "external test set"),
         "evaluation": {
             "heldout": documents(rng, count, effect, spread, 2.95),
             "control": documents(rng, 9, control, 0.05, 3.2),
@@ -195,7 +195,7 @@ def scale(best: float | None, by: str) -> dict[str, Any]:
         difference = tried * tried - 2 * tried * best
         point = {"loss": 2.8 + difference, "difference": difference, "standard_error": 0.02 * tried}
         curve.append({"scale": tried, **point})
-    documents = [f"doc-{place:02d}" for place in range(1, 5 if by == "control text" else 41)]
+    documents = [f"doc-{place:02d}" for place in range(1, 5 if by == "retention set" else 41)]
     return {
         "scale": best, "how": "measured", "why": "", "by": by, "documents": documents, "tokens": 12_000, "seconds": 31.0, "curve": curve,
     }  # fmt: skip

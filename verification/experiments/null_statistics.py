@@ -170,7 +170,7 @@ def _shares(verdicts: list[str], harmful: str) -> tuple[float, float]:
 def _per_cents(shares: Sequence[float], runs: int) -> list[str]:
     """Shares with their standard errors."""
     errors = [math.sqrt(max(share * (1 - share), 1 / runs / 4) / runs) for share in shares]
-    return [f"{100 * share:5.1f} % ± {100 * error:.1f}" for share, error in zip(shares, errors, strict=True)]
+    return [f"{100 * share:5.1f}% ± {100 * error:.1f}" for share, error in zip(shares, errors, strict=True)]
 
 
 def _too_many(share: float, runs: int) -> bool:
@@ -261,7 +261,7 @@ def outside_nulls(runs: int, power_runs: int) -> bool:
 def order_nulls(runs: int, power_runs: int) -> bool:
     """The condition on the order of words; True where a row is wrong too often."""
     print(
-        f"Negative controls of the condition on word order: all else certain, 2.5 % of the loss gained as written and shuffled alike, {runs:,} simulated runs a row"
+        f"Negative controls of the condition on word order: all else certain, 2.5% of the loss gained as written and shuffled alike, {runs:,} simulated runs a row"
     )
     form, failed = "{:>9}  {:<13} {:>18}", False
     _show(form, "documents", "differences", "improved (false)")

@@ -406,7 +406,7 @@ CONTROLS = [
     Control("planted 12: an endpoint has gone when the pass began", replacing(Removal, "one_pass", _at_the_beginning)),
     Control("planted 13: a damaged count is an unnamed error", replacing(Ledger, "count_start", _any_trouble_is_too_many)),
     Control("planted 14: captune stop needs the ledger", replacing(serving, "stop", _asks_the_ledger_first), from_month(420)),
-    Control("planted 15: a booking never goes down", replacing(ledger_module, "settlement", _never_goes_down), from_month(455)),
+    Control("planted 15: a recorded cost never goes down", replacing(ledger_module, "settlement", _never_goes_down), from_month(455)),
     Control("planted 16: only training jobs tell of a lost ledger", replacing(other_runs, "_forgotten", lambda *of: []), from_month(2020)),
 ]
 # fmt: on

@@ -255,7 +255,7 @@ def prove(pool: Executor) -> Result:
             (f"  {name} unavailable", _columns(dollars(one.over_cents) for one in row))
             for name, row in by_service.items()
         ),
-        ("  the most that it can cost", _columns(dollars(most_cents(NEEDED[0], seconds)) for seconds in LENGTHS)),
+        ("  worst-case cost", _columns(dollars(most_cents(NEEDED[0], seconds)) for seconds in LENGTHS)),
         ("  cannot be held", f"{', '.join(NEEDED)}: nothing can delete an endpoint without them"),
         ("recorded beyond what was used, at most", ""),
         *(

@@ -76,7 +76,7 @@ _PRICE = r"[^\s=]+=(?=[0-9.]*[1-9])[0-9]+(\.[0-9]+)?"  # above zero
 _PRICES = (re.compile(f"{_PRICE}( {_PRICE})*").fullmatch, "ml.g5.2xlarge=1.515 ml.g6.2xlarge=1.222")
 # How each attribute is checked, and an example of it.
 _FORMS: Mapping[str, tuple[Callable[[str], object], str]] = {
-    "state": (re.compile("reserved|settled").fullmatch, "reserved or settled"),
+    "state": (re.compile("reserved|settled").fullmatch, "`reserved` or `settled`"),
     "months": (re.compile(f"{_MONTH}(,{_MONTH})*").fullmatch, "2026-11,2026-12"),
     "execution_arn": (
         re.compile(r"arn:[^:]+:states:[^:]+:[0-9]{12}:execution:[^:]+:[^:]+").fullmatch,

@@ -25,11 +25,6 @@ from tests.doubles.aws_account import deployed, said
 from tests.doubles.lambda_fakes import refusal
 
 ROOT = Path(__file__).resolve().parents[3]
-# Words of the glossary that no help text may use.
-BANNED = re.compile(
-    r"\b(by others|outside (text|documents|loss)|rightly|control text|second line|one pass|usual|mend|anew|dearer|in place of|but for|"
-    r"stand-in|made up|a person|somebody|nobody|refuse[sd]?|tear-down|settled?|booked|nulls|(?<!model )cards?|rights)\b", re.IGNORECASE,
-)  # fmt: skip
 CAPTURED: Any = {"capture_output": True, "text": True, "timeout": PATIENCE_SECONDS}
 
 
@@ -52,7 +47,6 @@ def test_every_command_has_help_in_one_style(name: str, purpose: str) -> None:
     for option in found.params:
         told = getattr(option, "help", None) or ""
         assert option.hidden or re.fullmatch(r"[A-Za-z`].*\.", told), (name, option.name)
-    assert not BANNED.search(f"{found.help} {[getattr(option, 'help', '') for option in found.params]}")
     code, text = said(*words_of(name), "-h")
     assert (code, purpose.split()[0] in text) == (0, True)
 
@@ -315,7 +309,7 @@ def test_make_destroy_asks_once_before_anything_is_destroyed() -> None:
 
 
 @pytest.mark.parametrize("given", ["--profile work", "--context=region=eu-west-1", "-cregion=x", "--region eu-west-1"])
-def test_make_destroy_refuses_to_ask_in_one_place_and_destroy_in_another(given: str) -> None:
+def test_make_destroy_rejects_a_second_account_or_region(given: str) -> None:
     code, text = make("--dry-run", "destroy", f"ARGS={given}")
     assert code != 0 and "captune destroy" not in text and "AWS_PROFILE=name make destroy" in text
 

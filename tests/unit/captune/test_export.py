@@ -49,7 +49,7 @@ def results(toys: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyP
     shape = {"hidden_size": 32, "layers": 2, "architecture": "LlamaForCausalLM", "name": "Tiny"}
     model = {"name": LLAMA.name, "weightsUri": URI}
     folder = kept_here(tmp_path, shape, toys[1], acceptEula=True, baseModel=model)
-    (folder / "MODEL_CARD.md").write_text("# The card")
+    (folder / "MODEL_CARD.md").write_text("# The model card")
     for script in (converters.ADAPTER, converters.MODEL):
         (tmp_path / script).write_text(CONVERTER)
     monkeypatch.setattr(converters, "ensure_converters", lambda: tmp_path)
@@ -65,7 +65,7 @@ def test_the_peft_form_names_the_base_model_on_the_hub_and_its_licence(results: 
     told, out = exported(results, "--to", "peft", "--json")
     assert json.loads(told)["files"] == ["NOTICE.txt", "README.md", "adapter_config.json", "adapter_model.safetensors"]
     assert '"base_model_name_or_path": "meta-llama/Llama-2-7b-hf"' in (out / "adapter_config.json").read_text("utf-8")
-    assert (out / "README.md").read_text("utf-8") == "# The card"
+    assert (out / "README.md").read_text("utf-8") == "# The model card"
     assert "Llama 2 is licensed under the Llama 2 Community License, Cop" in (out / "NOTICE.txt").read_text("utf-8")
     assert "apache-2.0" in export.notice(NAME, "us-east-1") and "see its publisher" in export.notice("Own", "us-east-1")
     assert "is there already" in exported(results, "--to", "peft")[0]
@@ -146,7 +146,7 @@ def test_a_converter_that_fails_leaves_nothing(results: Path, toys: tuple[Path, 
     assert "wrote nothing: done" in exported(results, "--to", "gguf", "--base", str(toys[0]))[0] and not out.exists()
 
 
-def test_what_cannot_succeed_is_refused_before_it_starts(
+def test_an_export_that_cannot_succeed_is_rejected_before_it_starts(
     results: Path, toys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     merged, other, base = ("--to", "merged"), results / "other", str(toys[0])

@@ -94,7 +94,7 @@ def test_a_run_without_capacity_repeats_what_the_endpoint_said_and_after_how_lon
     assert row(limits.table(ended), "an endpoint without") == "Request to service failed."
 
 
-def test_a_refused_run_answers_that_preflight_runs_and_nothing_later(plan: dict[str, Any]) -> None:
+def test_a_run_rejected_before_hosting_shows_that_preflight_works(plan: dict[str, Any]) -> None:
     plan["baseModel"] |= {"weightsUri": "s3://jumpstart-private-cache-prod-us-east-1/meta/"}
     plan["warnings"].append("JumpStart's hub did not describe it (AccessDeniedException)")
     text = limits.table(Evidence(plan, execution=Execution("FAILED", "HostingRefused")))

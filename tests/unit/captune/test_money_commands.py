@@ -54,7 +54,7 @@ def test_the_texts_of_records_are_counted_and_not_their_marks(tmp_path: Path) ->
         ("a.txt", b"", text_file.MOST_CORPUS_BYTES + 1, "captune sample FILE --megabytes 32"),
     ],
 )
-def test_a_file_that_preflight_would_refuse_is_refused(
+def test_estimate_rejects_a_file_that_preflight_would_reject(
     tmp_path: Path, name: str, content: bytes, size: int, words: str
 ) -> None:
     with (tmp_path / name).open("wb") as file:
@@ -202,7 +202,7 @@ class TestAccepting:
     @pytest.mark.parametrize(
         ("changes", "words"),
         [
-            ({"state": "open"}, "state must be written like reserved or settled, not open"), ({"months": ""}, "months is missing"),
+            ({"state": "open"}, "state must be written like `reserved` or `settled`, not open"), ({"months": ""}, "months is missing"),
             ({"state": "settled"}, "actual_cents is missing"), ({"reserved_cents": "²"}, "reserved_cents must be a whole number"),
             ({"reserved_cents": "9" * 5000}, "reserved_cents must be a whole number"), ({"reserved_cents": "-1"}, "reserved_cents must be a whole number"),
             ({"reserved_at": "2026-10-24T12:00:00+00:00"}, "months must hold 2026-10"), ({"reserved_at": "2026-02-29T12:00:00+00:00"}, "reserved_at must be written like 2026-"),
@@ -215,7 +215,7 @@ class TestAccepting:
         assert ledger.rows()[0].is_damaged
 
     @pytest.mark.parametrize("actual", ["31", "33"])
-    def test_the_months_of_a_settled_run_add_up_to_its_cost(self, actual: str) -> None:
+    def test_the_months_of_a_recorded_cost_add_up_to_it(self, actual: str) -> None:
         ledger = FakeLedger().with_run("a").settled("captune-a").noting("captune-a", booked_other_cents=6)
         ledger.damage("RUN#captune-a")
         with pytest.raises(Refused, match="actual_cents must be 32, which its months add up to"):

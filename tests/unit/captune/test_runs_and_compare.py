@@ -122,7 +122,7 @@ def test_only_documents_that_all_measured_count() -> None:
     ],
     ids=["tokens", "base loss", "other ids", "model", "precision", "no losses"],
 )  # fmt: skip
-def test_runs_that_cannot_be_compared_are_refused_by_name(change: Any, error: type[Exception], words: str) -> None:
+def test_runs_that_cannot_be_compared_are_rejected_by_name(change: Any, error: type[Exception], words: str) -> None:
     other = seeded(2)
     change(other.summary)
     with pytest.raises(error, match=re.escape(words)):
@@ -196,20 +196,20 @@ def test_a_run_that_is_not_here_is_found_in_the_account(tmp_path: Path, monkeypa
         find(["captune-two"], tmp_path, None)
 
 
-def refused(folder: Path) -> None:
-    arn = f"arn:aws:states:us-east-1:{REHEARSED_ACCOUNT}:execution:m:refused"
-    summary = {"run": "captune-refused", "status": "FAILED", "error": "DatasetRejected", "execution_arn": arn}
+def rejected(folder: Path) -> None:
+    arn = f"arn:aws:states:us-east-1:{REHEARSED_ACCOUNT}:execution:m:rejected"
+    summary = {"run": "captune-rejected", "status": "FAILED", "error": "DatasetRejected", "execution_arn": arn}
     folder.mkdir()
     (folder / "summary.json").write_text(json.dumps(summary | {"cause": "mine.txt repeats itself."}))
 
 
-def test_a_refused_run_is_listed_and_named_by_what_refused_it(tmp_path: Path) -> None:
-    refused(tmp_path / "captune-refused")
+def test_a_rejected_run_is_listed_with_its_error(tmp_path: Path) -> None:
+    rejected(tmp_path / "captune-rejected")
     (listed,) = json.loads(said("runs", "--here", "--json", "--results", tmp_path)[1])
-    assert (listed["run"], listed["where"]) == ("captune-refused", REHEARSED)
+    assert (listed["run"], listed["where"]) == ("captune-rejected", REHEARSED)
     assert listed["verdict"] == "DatasetRejected"
-    assert "refused rehearsed" in said("runs", "--here", "--results", tmp_path)[1]
-    for words in (("use", "refused"), ("export", "refused", "--to", "peft"), ("compare", "refused", "refused"), ("fetch", "refused")):  # fmt: skip
+    assert "rejected rehearsed" in said("runs", "--here", "--results", tmp_path)[1]
+    for words in (("use", "rejected"), ("export", "rejected", "--to", "peft"), ("compare", "rejected", "rejected"), ("fetch", "rejected")):  # fmt: skip
         code, text = said(*words, "--results", tmp_path)
         assert code == 1 and "DatasetRejected: mine.txt repeats itself." in text and "credentials" not in text
 
@@ -218,7 +218,7 @@ def test_latest_and_the_beginning_of_a_name_name_a_run(tmp_path: Path, capsys: p
     # The folder's name may be of the person's own choice.
     written(tmp_path, seeded(3), seeded(21), seeded(22))
     (tmp_path / "captune-3").rename(tmp_path / "mine")
-    refused(tmp_path / "refused")
+    rejected(tmp_path / "refused")
 
     def found(named: str, **more: bool) -> str:
         run = kept(named, tmp_path, **more)

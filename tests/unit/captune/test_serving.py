@@ -78,7 +78,7 @@ class TestServing:
             names.add(serve(site.deployment, run, 45)["run"])
         assert len(names) == 2 and all(len(name) <= 58 and name.endswith("-1") for name in names)
 
-    def test_two_at_once_are_refused(self, site: FakeProject) -> None:
+    def test_a_second_endpoint_for_one_adapter_is_rejected(self, site: FakeProject) -> None:
         serve(site.deployment, RUN, 45)
         with pytest.raises(Refused, match=f"captune stop {SERVED}"):
             serve(site.deployment, RUN, 45)
@@ -88,7 +88,7 @@ class TestServing:
             serve(site.deployment, RUN, 45)
         assert len(site.machines.started) == 1
 
-    def test_of_two_who_look_at_the_same_moment_one_is_refused(self, site: FakeProject) -> None:
+    def test_the_second_of_two_simultaneous_requests_is_rejected(self, site: FakeProject) -> None:
         site.machines.troubles["start_execution"] = [refusal("ExecutionAlreadyExists")]
         with pytest.raises(Refused, match="serves this adapter already"):
             serve(site.deployment, RUN, 45)
@@ -141,7 +141,7 @@ class TestStopping:
             lambda ledger: ledger.fall_silent(),
             lambda ledger: setattr(ledger.table, "trouble", denied),
         ],
-        ids=["a damaged item", "no answer", "a refusal"],
+        ids=["a damaged item", "no answer", "access denied"],
     )
     def test_a_ledger_that_cannot_be_read_does_not_keep_it_running(self, site: FakeProject, trouble: Any) -> None:
         site.keep()

@@ -96,7 +96,7 @@ def test_what_is_no_completion_is_an_error(site: RunningServer, whole: bytes, st
         ({**ASKED, "model": "nobody"}, (404, "UnknownModel")),
     ],
 )  # fmt: skip
-def test_a_bad_request_is_refused_before_the_engine(site: RunningServer, body: Any, named: tuple[int, str]) -> None:
+def test_a_bad_request_is_rejected_before_the_engine(site: RunningServer, body: Any, named: tuple[int, str]) -> None:
     assert site.error(ASK, body)[:2] == named and site.engine.asked == []
 
 
@@ -104,7 +104,7 @@ def test_a_bad_request_is_refused_before_the_engine(site: RunningServer, body: A
     "given",
     ["Host: evil.example:80", "Host: 127.0.0.1", "Origin: http://evil.example", "Origin: null", "Origin: https://127.0.0.1:PORT"],
 )  # fmt: skip
-def test_other_sites_are_refused(site: RunningServer, given: str) -> None:
+def test_requests_from_other_sites_are_rejected(site: RunningServer, given: str) -> None:
     header, _, value = given.replace("PORT", str(site.port)).partition(": ")
     for path, body in ((ASK, ASKED), ("/captune/end", {}), ("/", None), ("/captune/state", None)):
         assert site.error(path, body, **{header: value})[:2] == (403, "OtherOrigin")

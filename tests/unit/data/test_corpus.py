@@ -38,8 +38,8 @@ def whole(document: Document) -> str:
 def test_every_text_says_at_its_top_what_it_is() -> None:
     files = [*DATA.glob("*.txt"), *external.CORPORA[1].parent.glob("*.txt")]
     (said,) = {note(file.read_text("utf-8")) for file in files}
-    assert "a language model (Claude, by Anthropic)" in said and "are made up" in said
-    assert "nobody who practises medicine" in said and "Not for clinical use" in said
+    assert "a language model (Claude, by Anthropic)" in said and "Invented text" in said
+    assert "who practises medicine has read it" in said and "Not for clinical use" in said
 
 
 @pytest.mark.parametrize("domain", DOMAINS)

@@ -115,4 +115,4 @@ def test_registers_stand_beside_a_external_text(tmp_path: Path, monkeypatch: pyt
         assert " ".join(cells["abstract"]) == "2 45 12.7 10.5 14.3 2.22 2.0 50 222 222 111 333 333 667 111"
         assert list(cells) == ["abstract", "report", "others.txt"]
         assert "from others.txt (its figures in brackets): words 45 (60), sentence 12.7 (11.0), spread" in printed
-        assert "others.txt: 0.0 % of sentences share half" in printed
+        assert "others.txt: 0.0% of sentences share half" in printed

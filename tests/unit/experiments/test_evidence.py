@@ -248,7 +248,7 @@ def test_figures_of_today_are_not_made_again(ran: list[str]) -> None:
     ("taught", "chosen", "code", "says"),
     [
         ("seed", True, 0, "over seed-4, seed-5 and seed-6 ("), ("facts", True, 0, "over facts-4, facts-5 and facts-6 ("),
-        ("seed", False, 0, "seed-4"), ("facts", False, 1, "Not as declared: choices over the seeds together"),
+        ("seed", False, 0, "seed-4"), ("facts", False, 1, "Not as preregistered: choices over the seeds together"),
     ],
 )  # fmt: skip
 def test_seeds_are_judged_together_where_they_must_know(

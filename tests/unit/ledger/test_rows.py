@@ -51,7 +51,7 @@ def test_a_fault_names_the_attribute_and_what_it_must_hold(name: str, value: Any
 
 
 MALFORMED = {
-    "state": ("reserved or settled", ["open", ""]),
+    "state": ("`reserved` or `settled`", ["open", ""]),
     "months": ("2026-11,2026-12", [LONG, "2026-13", "٢٠٢٦-11", "2026-11, 2026-12"]),
     "execution_arn": ("arn:aws:states:REGION:ACCOUNT:execution:MACHINE:NAME", ["arn"]),
     "reserved_at": (NOON, ["noon", "2026-02-29T12:00:00+00:00", "2026-11-24·12:00:00+00:00"]),

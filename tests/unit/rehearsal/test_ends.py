@@ -20,7 +20,7 @@ from rehearsal.models.weights import SMALL
 from tests.doubles.run_bucket import ADAPTER, BUCKET, RUN, RunBucket, files_of_run
 from tests.doubles.texts import lines
 
-HARD = "Of 1,204 samples (34.4 %; p = 0.03) [12] had an event = end of"
+HARD = "Of 1,204 samples (34.4%; p = 0.03) [12] had an event = end of"
 PLAIN = ("The clock on the wall is", "The house stood at the end of", "The cost of a test depends on")
 KILLED = "rehearsal-20260102-030405-0002"
 

@@ -85,7 +85,7 @@ def test_training_imports_nothing_of_ours_from_outside_its_folder_but_what_is_st
         assert {name.partition(".")[0] for name in needed} <= sys.stdlib_module_names
 
 
-def test_the_stacks_import_only_what_a_run_is_reckoned_with() -> None:
+def test_the_stacks_import_only_what_estimates_a_run() -> None:
     assert roots_of("stacks") & OURS <= {"stacks", "common", "preflight"}
 
 

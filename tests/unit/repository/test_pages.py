@@ -107,7 +107,7 @@ def range_of(cell: str) -> tuple[float, float] | None:
     return (json.loads(found[1]), json.loads(found[2])) if found else None
 
 
-def test_settings_refuse_what_lies_outside_the_range_that_the_table_shows() -> None:
+def test_settings_reject_values_outside_the_range_in_the_table() -> None:
     cells = {row.split("|")[1].strip(" `"): row.split("|")[3].strip() for row in table().splitlines()[2:]}
     ranges = {name: found for name, cell in cells.items() if (found := range_of(cell))}
     assert len(ranges) >= 13
@@ -119,7 +119,7 @@ def test_settings_refuse_what_lies_outside_the_range_that_the_table_shows() -> N
                 Settings.from_context({name: outside})
 
 
-def test_an_input_accepts_its_example_and_refuses_what_lies_outside_its_range() -> None:
+def test_an_input_accepts_its_example_and_rejects_values_outside_its_range() -> None:
     for row in request.table().splitlines()[2:]:
         key, example, meaning = (cell.strip(" `") for cell in row.strip("| ").split("|"))
         assert key in json.loads(example) and request.parse(json.loads(example))
