@@ -93,7 +93,7 @@ class Journey:
         self._cdk("bootstrap", "bootstrap")
         self._put_weights()
         self._before = inventory_of(self.account.client)
-        self._captune("deployable", *self.app)
+        self._captune("dev deployable", *self.app)
         self._cdk("deploy", "deploy", "--all", "--require-approval", "never")
         client, states = self.account.client("cloudformation"), dict[str, str]()
         for name in _ALL:
@@ -189,8 +189,8 @@ class Journey:
         self._command(log, str(cdk), *arguments, *self.app)
 
     def _captune(self, command: str, *arguments: str, accepted: Collection[int] = (0,)) -> str:
-        words = [sys.executable, "-m", "captune", command, "--region", REGION, *arguments]
-        return self._command(command, *words, accepted=accepted)
+        words = [sys.executable, "-m", "captune", *command.split(), "--region", REGION, *arguments]
+        return self._command(command.replace(" ", "-"), *words, accepted=accepted)
 
     def _command(self, log: str, *command: str, accepted: Collection[int] = (0,)) -> str:
         environment = {
