@@ -27,7 +27,9 @@ HOSTILE: dict[str, tuple[str, bytes, str, str]] = {
 
 
 @pytest.mark.parametrize(("ending", "content", "kind", "told"), HOSTILE.values(), ids=HOSTILE)
-def test_check_rejects_a_file_that_a_run_would_reject(tmp_path: Path, ending: str, content: bytes, kind: str, told: str) -> None:
+def test_check_rejects_a_file_that_a_run_would_reject(
+    tmp_path: Path, ending: str, content: bytes, kind: str, told: str
+) -> None:
     file = tmp_path / f"mine{ending}"
     file.write_bytes(content)
     code, text = said("check", file)

@@ -71,7 +71,9 @@ def test_all_records_of_a_group_are_drawn_or_none(tmp_path: Path, form: str, req
         ("a.txt", b"# One\n\n" + b"word " * 400_000, "No document"),
     ],
 )
-def test_a_file_that_cannot_be_sampled_is_rejected(tmp_path: Path, name: str, content: bytes | None, words: str) -> None:
+def test_a_file_that_cannot_be_sampled_is_rejected(
+    tmp_path: Path, name: str, content: bytes | None, words: str
+) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     target = tmp_path / "out.txt"

@@ -16,7 +16,18 @@ _NOT_PROSE = re.compile(r"```.*?```", re.DOTALL)
 CODE = re.compile(r"`[^`]*`")
 PAGES = [(str(f.relative_to(ROOT)), CODE.sub("X", _NOT_PROSE.sub(" ", f.read_text("utf-8")))) for f in FILES]
 
-ROOMS = ("app.py", "captune", "examples", "lambdas", "rehearsal", "stacks", "tests", "training", "verification", ".github")
+ROOMS = (
+    "app.py",
+    "captune",
+    "examples",
+    "lambdas",
+    "rehearsal",
+    "stacks",
+    "tests",
+    "training",
+    "verification",
+    ".github",
+)
 YAML, TEMPLATES = {".yaml", ".yml"}, {".html", ".css", ".js", ".mjs", ".cjs", ".jinja", ".typ", ".xml", ".ipynb"}
 YAML_KEY = re.compile(r"^[\s-]*[\w ?]+:", re.MULTILINE)
 # Words that stay: a policy's description that CloudFormation cannot change, and samples of how people write.
@@ -79,7 +90,9 @@ def prose(suffix: str, text: str) -> Iterator[str]:
             case ast.Constant(value=str(literal)) if " " in literal and node not in docstrings:
                 yield CODE.sub("X", literal)
             case ast.JoinedStr():
-                yield CODE.sub("X", "".join(str(part.value) if isinstance(part, ast.Constant) else "0" for part in node.values))
+                yield CODE.sub(
+                    "X", "".join(str(part.value) if isinstance(part, ast.Constant) else "0" for part in node.values)
+                )
 
 
 def lengths(page: str) -> list[int]:
@@ -96,9 +109,13 @@ def test_a_page_uses_the_terms_of_its_field(where: str, text: str) -> None:
 @pytest.mark.parametrize("room", ROOMS)
 def test_code_templates_and_test_names_use_the_terms_of_their_field(room: str) -> None:
     found = {}
-    for file in (path for path in [ROOT / room, *(ROOT / room).rglob("*")] if path.is_file() and path != Path(__file__)):
+    for file in (
+        path for path in [ROOT / room, *(ROOT / room).rglob("*")] if path.is_file() and path != Path(__file__)
+    ):
         name = file.relative_to(ROOT).as_posix()
-        texts = " | ".join(prose(file.suffix, file.read_text("utf-8"))) if file.suffix in {".py"} | YAML | TEMPLATES else ""
+        texts = (
+            " | ".join(prose(file.suffix, file.read_text("utf-8"))) if file.suffix in {".py"} | YAML | TEMPLATES else ""
+        )
         found[name] = {word: term for word, term in words_to_replace(texts).items() if word not in STAY.get(name, ())}
     assert {name: words for name, words in found.items() if words} == {}
 
@@ -128,7 +145,11 @@ def test_a_planted_word_is_found() -> None:
         (".py", "print(f'{count} cards')", ["cards"]),
         (".py", "print('Two ' 'cards')", ["cards"]),
         (".py", "def test_a_run_is_settled(): ...", ["settled"]),
-        (".py", "def settle():\n    'Settles it.'\n    return 'settle', 'settle.billing is in `settle`', row('A x refused')", []),
+        (
+            ".py",
+            "def settle():\n    'Settles it.'\n    return 'settle', 'settle.billing is in `settle`', row('A x refused')",
+            [],
+        ),
         (".yaml", "# Not settled\nrefused: fails", ["settled"]),
         (".yaml", "Comment: Two cards", ["cards"]),
         (".html", "<p>Two\ncards, {% if n > 1 %}95 %", ["cards", "95 %"]),
