@@ -34,20 +34,15 @@ def test_its_aws_part_reads_outputs_that_the_stack_has() -> None:
 # What the notebook calls as captune: the same commands, with a toy model instead of one that is fetched.
 TOY = """
 import sys
+from functools import partial
 from pathlib import Path
-from captune import fetch
 from captune.__main__ import app
-from captune.rehearse import check
-from rehearsal.conductor.conductor import Conductor
-from rehearsal.conductor.display import Display
-from rehearsal.conductor.options import parse
+from rehearsal.conductor import conductor
 from rehearsal.models.weights import Substitute
-from rich.console import Console
 base, *words = sys.argv[1:]
-if words[0] == "rehearse":
-    toy = Substitute("Toy Llama", 50_000, lambda cache: Path(base))
-    sys.exit(Conductor(parse(words[1:]), Display(console=Console()), fetch.keep, check, model=toy).run())
-app([*words, "--base", base])
+toy = Substitute("Toy Llama", 50_000, lambda cache: Path(base))
+conductor.Conductor = partial(conductor.Conductor, model=toy)
+app(words if words[0] == "rehearse" else [*words, "--base", base])
 """
 
 
