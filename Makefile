@@ -98,7 +98,7 @@ $(CDK): package.json package-lock.json | $(DEPENDENCIES)
 	@npm ci --ignore-scripts --no-audit --no-fund --silent || { echo "npm could not install the CDK's command line from $$(npm config get registry). Check the network, or set HTTPS_PROXY. Its reason: $(VENV)/bin/npm ci" >&2; exit 1; }
 	@touch $@
 
-rehearse: $(REHEARSABLE)  ## the whole pipeline on this machine: CORPUS=file.txt OUTSIDE=file.jsonl WORDS=n EPOCHS=n SEED=n DOMAIN=name HELD_OUT=file PROMPTS=file.jsonl SERVER=vllm ARGS=-h
+rehearse: $(REHEARSABLE)  ## the whole workflow on this machine: CORPUS=file.txt OUTSIDE=file.jsonl WORDS=n EPOCHS=n SEED=n DOMAIN=name HELD_OUT=file PROMPTS=file.jsonl SERVER=vllm ARGS=-h
 	@$(if $(CORPUS),,captune external --optional --seconds 10)
 	@$(if $(filter vllm,$(SERVER)),captune vllm && )captune rehearse $(call given,SERVER CORPUS HELD_OUT OUTSIDE PROMPTS DOMAIN WORDS EPOCHS SEED) $(ARGS)
 

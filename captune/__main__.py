@@ -1,4 +1,4 @@
-"""captune COMMAND [options]: `captune --help` lists the commands, `captune COMMAND --help` the options of one."""
+"""captune COMMAND [options]: `captune --help` lists the commands, `captune COMMAND --help` the options of one command."""
 
 import errno
 import inspect
@@ -20,7 +20,7 @@ HERE, RUN, ACCOUNT, MONEY = "On this machine", "Runs and their results", "Your A
 DEV, CHECKS, GENERATED = "Maintainers", "Tests of captune itself", "Generated files"
 # Name, group of the help, function, and purpose. A module is imported when its command runs or its help is asked.
 COMMANDS = (
-    ("rehearse", HERE, "captune.rehearse:command", "Run the whole pipeline here with a small model and a simulated AWS account."),
+    ("rehearse", HERE, "captune.rehearse:command", "Run the whole workflow here with a small model and a simulated AWS account."),
     ("check", HERE, "captune.check.command:command", "Check FILE as a run would, or your AWS account if you give no FILE."),
     ("data", HERE, "captune.data:command", "Count the documents and prompts in data/."),
     ("sample", HERE, "captune.sample:command", "Draw whole documents from a file of any size."),
@@ -30,8 +30,8 @@ COMMANDS = (
     ("vllm", HERE, "rehearsal.sagemaker.vllm.environment:command", "Install vLLM, the real model server, built for a CPU (Linux)."),
     ("runs", RUN, "captune.runs:command", "List the runs on this machine and in your account with their results."),
     ("compare", RUN, "captune.compare:command", "Compare runs on the documents that all of them measured."),
-    ("use", RUN, "captune.use:command", "Ask a run's base and tuned model, in a browser or by OpenAI's API."),
-    ("benchmark", RUN, "captune.benchmark:command", "Compare a run's base and tuned model on tasks of lm-eval."),
+    ("use", RUN, "captune.use:command", "Ask a run's base and fine-tuned model, in a browser or through an OpenAI-compatible API."),
+    ("benchmark", RUN, "captune.benchmark:command", "Compare a run's base and fine-tuned model on tasks of lm-eval."),
     ("report", RUN, "captune.report:command", "Write a run's report again, judged by today's rule."),
     ("fetch", RUN, "captune.fetch:command", "Copy the report, answers and adapter of a run in your account to this machine."),
     ("export", RUN, "captune.export:command", "Write a run's adapter for PEFT, llama.cpp or Ollama."),
@@ -41,7 +41,7 @@ COMMANDS = (
     ("stop", ACCOUNT, "captune.serving:stop_command", "Stop a run and its endpoint now, and release the rest of its reservation."),
     ("serve", ACCOUNT, "captune.serving:serve_command", "Start an endpoint for an earlier run's adapter, within the cap."),
     ("extend", ACCOUNT, "captune.serving:extend_command", "Keep a run's endpoint for longer, if the cap allows it."),
-    ("limits", ACCOUNT, "captune.limits:command", "Show which open questions of docs/limits.md a run has answered."),
+    ("limits", ACCOUNT, "captune.limits:command", "Show which assumptions of docs/limits.md a run has confirmed."),
     ("copy-weights", ACCOUNT, "captune.copy_weights:command", "Copy the gated base model into your bucket, if SageMaker rejects it."),
     ("test-states", ACCOUNT, "verification.conformance.expressions.on_aws:command", "Evaluate every expression with Step Functions, for a cent at most."),
     ("destroy", ACCOUNT, "captune.destroy:command", "Check, ask once and prepare the removal by `make destroy`."),
@@ -51,12 +51,12 @@ COMMANDS = (
     ("prove-cap", CHECKS, "verification.simulation.__main__:command", "Prove the cap against failures, random months and planted faults."),
     ("conformance", CHECKS, "verification.conformance.__main__:command", "Check every contract against the software that owns it."),
     ("mutate", CHECKS, "verification.mutations:command", "Change each line of the state machines, and list the changes that no test notices."),
-    ("mutate-money", CHECKS, "verification.money_mutations:command", "Plant faults in the code that holds money, and list those that no test notices."),
+    ("mutate-money", CHECKS, "verification.money_mutations:command", "Plant faults in the code that handles money, and list those that no test notices."),
     ("false-positives", CHECKS, "verification.experiments.null_statistics:command", "Estimate how often the statistics call a run without effect improved."),
     ("evidence", CHECKS, "verification.experiments.__main__:command", "Run the preregistered experiments and their negative controls."),
     ("bench", CHECKS, "verification.experiments.bench:command", "Compare the training recipe with the baseline recipe on this machine."),
     ("idle", CHECKS, "captune.destroy:idle_command", "Fail if anything of this project runs or is billed."),
-    ("deployable", CHECKS, "captune.check.deployable:command", "Check for everything that would stop a deployment."),
+    ("deployable", CHECKS, "captune.check.deployable:command", "Check for anything that would stop a deployment."),
     ("pages", GENERATED, "captune.documentation:command", "Update the generated tables and figures of the README and docs/."),
     ("picture", GENERATED, "verification.experiments.picture:command", "Take a picture of a report's first screen with headless Chromium."),
     ("prices", GENERATED, "captune.costs:prices_command", "Refresh the pinned prices from the AWS Price List."),
@@ -201,7 +201,7 @@ def _captune(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Fine-tune an open model on AWS under a monthly cap, and rehearse the whole pipeline on this machine."""
+    """Fine-tune an open-weight model on AWS under a monthly cap, and rehearse the whole workflow on this machine."""
 
 
 def _listed() -> None:

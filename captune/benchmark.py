@@ -1,4 +1,4 @@
-"""`captune benchmark`: the questions of lm-eval's tasks, put to a run's base and tuned model and compared item by item."""
+"""`captune benchmark`: the questions of lm-eval's tasks, put to a run's base and fine-tuned model and compared item by item."""
 
 import asyncio
 import json

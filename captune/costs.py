@@ -71,7 +71,7 @@ def table() -> str:
             "no training",
         ),
         (
-            'the worst case of a smoke run, `{"smoke": true}`: with less left of the cap, no training starts',
+            'the worst case of a smoke run, `{"smoke": true}`; no run that trains reserves less',
             dollars(least.worst.cents),
             f"{clock_time(least.worst.training_seconds)} of training, {clock_time(least.worst.endpoint_seconds)} of endpoint",
         ),

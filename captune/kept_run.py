@@ -89,7 +89,7 @@ class KeptRun:
 
     @property
     def domain(self) -> str:
-        """The name of the tuned model."""
+        """The name of the fine-tuned model."""
         return str(self.plan["domain"])
 
     @property

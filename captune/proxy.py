@@ -119,7 +119,7 @@ def _cut_off(how: str = "") -> AnswerFailed:
 
 
 class Proxy:
-    """The routes of one run's server: `domain` is the name of the tuned model, `about` what the page shows of the run, `prompts` are the run's."""
+    """The routes of one run's server: `domain` is the name of the fine-tuned model, `about` what the page shows of the run, `prompts` are the run's."""
 
     def __init__(self, engine: Engine, domain: str, about: Mapping[str, Any], prompts: list[dict[str, Any]]) -> None:
         self._engine, self._models, self._about = engine, (BASE, domain), about

@@ -1,4 +1,4 @@
-"""`captune rehearse`: the whole pipeline on this machine."""
+"""`captune rehearse`: the whole workflow on this machine."""
 
 from functools import wraps
 from typing import Any

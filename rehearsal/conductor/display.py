@@ -20,7 +20,7 @@ _PHASES = {
     "evaluate-base": "losses of the base model",
     "train": "training",
     "choose-scale": "choosing the adapter scale",
-    "evaluate-tuned": "losses of the tuned model",
+    "evaluate-tuned": "losses of the fine-tuned model",
     "save": "saving the adapter",
 }
 _LOSSES = {"heldout": "held-out loss", "outside": "external loss"}

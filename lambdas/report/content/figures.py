@@ -206,7 +206,7 @@ def forgotten_kinds(summary: Summary) -> str:
 
 
 def mismatched(summary: Summary) -> str:
-    """The share of other prompts' facts in the same answers, and whether the tuned model gained by naming more terms; empty if not measured."""
+    """The share of other prompts' facts in the same answers, and whether the fine-tuned model gained by naming more terms; empty if not measured."""
     block = or_empty(or_empty(summary.get("recall")).get("mismatched"))
     if not block:
         return ""
@@ -217,8 +217,8 @@ def mismatched(summary: Summary) -> str:
     if judged is None or is_smoke(summary):
         return figures
     if side_of_zero(judged, block["p_value"]) > 0:
-        return f"{figures} The tuned model names more terms whatever the question, so a recall gain of that size is not knowledge."
-    return f"{figures} There is no evidence that the tuned model gains by naming more terms."
+        return f"{figures} The fine-tuned model names more terms whatever the question, so a recall gain of that size is not knowledge."
+    return f"{figures} There is no evidence that the fine-tuned model gains by naming more terms."
 
 
 def greedy_answers(prompts: Sequence[Block]) -> tuple[int, int]:

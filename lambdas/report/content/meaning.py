@@ -43,7 +43,7 @@ STATUS_WORDS = {
     "UNKNOWN": "ended without a recorded status",
 }
 _MEDICAL = (
-    "It does not show that the tuned model is fit for clinical use. No clinician checked an answer.",
+    "It does not show that the fine-tuned model is fit for clinical use. No clinician checked an answer.",
     "It is not a benchmark of medical skill: no examination, no diagnosis and no advice was tested.",
 )
 
@@ -207,7 +207,7 @@ def does_not_say(outside: Mapping[str, Any] | None = None, kind: Kind = TEXT, do
     texts = f"these held-out {kind.things}" + (", this external test set" if has_figures(outside) else "")
     field = f"the {domain} domain" if domain else "the field of your text"
     other = (
-        f"It does not show that the tuned model is fit for use in {field}. No expert checked an answer.",
+        f"It does not show that the fine-tuned model is fit for use in {field}. No expert checked an answer.",
         f"It is not a benchmark of skill in {field}: no task was tested.",
     )
     true = "It does not show that single answers became true. A more probable text can still be wrong."

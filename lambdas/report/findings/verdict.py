@@ -159,7 +159,7 @@ def _judge_changes(
     side = side_of_zero(change, outside["p_value"])
     size = f"by {change_text(change, NATS)}; {tests}."
     if side > 0:
-        rose = f"On {EXTERNAL}, the loss of the tuned model rose {size}"
+        rose = f"On {EXTERNAL}, the loss of the fine-tuned model rose {size}"
         return Verdict(WORSE_OUTSIDE, f"{rose} That decides the verdict; {_beside(heldout, kind)}")
     if harmed := kinds_that_rose(outside):
         rose = f"On {EXTERNAL}, {words_of_rise(harmed)}."
@@ -171,7 +171,7 @@ def _judge_changes(
     if inside.verdict == IMPROVED:
         return Verdict(
             NOT_SHOWN,
-            f"The loss of the tuned model did not clearly fall on {EXTERNAL}: {figures}. {inside.reason} A gain only on the corpus's own "
+            f"The loss of the fine-tuned model did not clearly fall on {EXTERNAL}: {figures}. {inside.reason} A gain only on the corpus's own "
             "text can be a gain in its style, so no improvement is shown.",
             f"No improvement shown on {EXTERNAL}",
         )
@@ -259,12 +259,12 @@ def judge_inside(block: Mapping[str, Any] | None, beyond: Mapping[str, Any] | No
     tests = f"sign-flip {format_p(block['p_value'])}, {plural(block['documents_count'], kind.cluster)}"
     size = f"{change_text(change, NATS)}; {tests}"
     if side > 0:
-        return Verdict(WORSE, f"On {kind.held_out}, the loss of the tuned model rose by {size}.")
+        return Verdict(WORSE, f"On {kind.held_out}, the loss of the fine-tuned model rose by {size}.")
     if side < 0:
         return _judge_beyond(beyond, size, kind)
     return Verdict(
         NOT_SHOWN,
-        f"On {kind.held_out}, the loss of the tuned model changed by {interval_text(change, NATS)}, which can be chance; {tests}. "
+        f"On {kind.held_out}, the loss of the fine-tuned model changed by {interval_text(change, NATS)}, which can be chance; {tests}. "
         "So no improvement is shown.",
         f"No improvement shown on {kind.held_out}",
     )
@@ -277,7 +277,7 @@ def _nothing(reason: str, short: str) -> Verdict:
 
 def _judge_beyond(beyond: Mapping[str, Any] | None, size: str, kind: Kind) -> Verdict:
     """Whether a gain of this size on held-out text is specific to the corpus."""
-    fell = f"The loss of the tuned model fell on {kind.held_out}, but"
+    fell = f"The loss of the fine-tuned model fell on {kind.held_out}, but"
     if not beyond or beyond["control_documents"] < MINIMUM_DOCUMENTS:
         return _nothing(
             f"{fell} the retention set has fewer than {MINIMUM_DOCUMENTS} measured documents. Without them this could be a gain on any text, so no "
@@ -296,7 +296,7 @@ def _judge_beyond(beyond: Mapping[str, Any] | None, size: str, kind: Kind) -> Ve
     if side_of_zero(change, beyond["p_value"]) < 0:
         return Verdict(
             IMPROVED,
-            f"On {kind.held_out}, the loss of the tuned model fell by {size}. "
+            f"On {kind.held_out}, the loss of the fine-tuned model fell by {size}. "
             f"On the retention set, which covers unrelated subjects, it fell less or not at all: the difference is {figures}.",
         )
     return Verdict(
