@@ -116,7 +116,7 @@ class PriceUnknown(CaptuneError):
 class BudgetExceeded(CaptuneError):
     """The run's worst-case cost exceeds the remaining budget."""
 
-    advice = "Wait for the next month. Or lower max_training_seconds or endpoint_deadline_minutes, or raise budget_usd, in cdk.json, and run make deploy."
+    advice = "Captune tried the shortest run. Wait until a running run ends or until next month, or raise budget_usd in cdk.json and run make deploy."
 
 
 class RunNameTaken(CaptuneError):
@@ -134,7 +134,10 @@ class RunInFlight(CaptuneError):
 class LeftoversFound(CaptuneError):
     """Resources of an earlier run still exist and may bill."""
 
-    advice = "Wait up to half an hour for the sweeper to remove them, or start TearDown for that run. Then start a new execution."
+    advice = (
+        "Wait up to half an hour for the sweeper to remove them, or start captune-tear-down in the Step Functions console "
+        'with {"runName": "captune-…"}. Then start a new execution.'
+    )
 
 
 class WeightsNotFound(CaptuneError):
@@ -290,7 +293,7 @@ class ServiceUnreachable(CaptuneError):
 class BudgetAlarm(StateError):
     """The account's spending reached the budget, so the kill switch stopped every run (the execution is aborted)."""
 
-    advice = "Check the bill, undo and reset the budget action in the Budgets console, and start a new execution."
+    advice = "Check the bill. Raise budget_usd and run make deploy, undo and reset the budget action in the Budgets console, and start a new execution."
 
 
 class DeadlineReached(StateError):

@@ -233,7 +233,7 @@ def leftovers(context: Context, result: PreflightResult) -> None:
     result.others = other_runs.runs_in_flight(context.ledger, result.run)
     if left := other_runs.leftovers(context.client("sagemaker"), context.ledger, context.now):
         raise errors.LeftoversFound(
-            f"An earlier run left billable resources: {', '.join(left[:5])}. Wait a quarter of an hour for the sweeper to remove them. Or delete them in the "
+            f"An earlier run left billable resources: {', '.join(left[:5])}. Wait up to half an hour for the sweeper to remove them. Or delete them in the "
             'SageMaker console, or start the TearDown state machine with {"runName": "captune-…"}.'
         )
 

@@ -31,7 +31,7 @@ class Settings(PreflightSettings):
         choice(
             checks.BUDGET_REGIONS,
             "; AWS CloudFormation offers AWS Budgets only there, and Captune does not run without its alarm",
-            accepts="where CloudFormation offers AWS Budgets",
+            accepts="where CloudFormation offers AWS Budgets, such as `eu-central-1`",
         ),
         "one region of an account can be deployed ([why](cap.md#when-the-cap-can-be-exceeded))",
     )
@@ -59,7 +59,9 @@ class Settings(PreflightSettings):
         'in order of preference, such as `["ml.g5.2xlarge", "ml.g6.2xlarge"]`: SageMaker takes the first that is free; the reservation uses the most expensive',
     )
     hosting_instance_type: tuple[str, ...] = setting(
-        ("ml.g5.2xlarge",), checks.INSTANCE_TYPES, "the same for the endpoint"
+        ("ml.g5.2xlarge",),
+        checks.INSTANCE_TYPES,
+        "the same for the endpoint; each type needs [its quota](deploy.md#1-ask-for-quotas)",
     )
     hosting_image: str = setting(
         "",

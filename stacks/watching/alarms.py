@@ -39,8 +39,8 @@ _READ = "Read the message in the SQS console, correct the error that it names, a
 SAYS = {
     "tear-down-failed": (
         "A teardown failed: resources may still bill, and the run's actual cost is not recorded. The sweeper starts another "
-        f"within half an hour. {_CONSOLE} InvalidInput means that it was started by hand for no run. If the next one fails "
-        "too, delete the run's endpoint and stop its training job in the SageMaker console."
+        f"within half an hour. {_CONSOLE} InvalidInput means that you started it by hand with a wrong input: pass runName. If the "
+        "next one fails too, delete the run's endpoint and stop its training job in the SageMaker console."
     ),
     "tear-down-timed-out": (
         "A teardown reached its time limit: AWS did not delete a resource that may still bill, or the ledger did not "
