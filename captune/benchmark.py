@@ -154,7 +154,7 @@ def self_check(
         trained = sum(size * one[f"{side}_loss"] for size, one in zip(sizes, documents, strict=True)) / sum(sizes)
         if not abs(served - trained) <= LOSS_TOLERANCE:
             raise Refused(
-                f"The model {model} has a loss of {served:.3f} nats a token on {len(documents)} held-out documents, and had {trained:.3f} in training: it reads a "
+                f"The model {model} has a loss of {served:.3f} nats per token on {len(documents)} held-out documents, and had {trained:.3f} in training: it reads a "
                 "second start token before each text, or another adapter answers, or one of another scale. Serve the run again: captune serve RUN"
             )
         found |= {side: {"served": served, "trained": trained}, "seconds": found["seconds"] + answer["seconds"]}
@@ -303,7 +303,7 @@ def print_comparison(found: Mapping[str, Any]) -> None:
     show(f"Right answers of {found['run']}", head, rows)
     for side in ("base", "tuned"):
         served, trained = (found["self_check"][side][key] for key in ("served", "trained"))
-        print(f"Self-check, {side}: {served:.3f} nats a token here, {trained:.3f} in training.")
+        print(f"Self-check, {side}: {served:.3f} nats per token here, {trained:.3f} in training.")
     print(f"The interval resamples whole {found['all']['by']}s. Of twenty tasks without a difference, about one shows it by chance. Each item: {found['file']}")  # fmt: skip
 
 

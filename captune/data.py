@@ -119,7 +119,7 @@ def losses(
     score = score or stand_in()
     lines = []
     for domain in domains(folder):
-        lines.append(f"{domain}: the proxy model's mean loss before training, nats a token")
+        lines.append(f"{domain}: the proxy model's mean loss before training, nats per token")
         for split, register, loss, tokens in by_register(folder, domain, words, score):
             lines.append(f"  {split:<8} {register:<22} {loss:5.2f}  {tokens:>7,} tokens")
     if others:

@@ -89,7 +89,7 @@ def _change(text: str) -> tuple[str, str]:
     if not (name and sign):
         raise Refused(f"--change takes NAME=VALUE, not {text!r}.")
     if name in ("pk", SEAL):
-        raise Refused(f"--change cannot change {name}: the ledger writes it.")
+        raise Refused(f"--change cannot set {name}, which the ledger writes. Leave it out.")
     return name, value
 
 

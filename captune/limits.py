@@ -152,7 +152,7 @@ def _memory(evidence: Evidence) -> str:
 def _recipe(evidence: Evidence) -> str:
     heldout = evidence.summary.get("heldout") or {}
     gain = (heldout.get("difference") or {}).get("estimate")
-    return f"{evidence.summary.get('verdict')}, {gain:+.3f} nats a token" if gain is not None else ""
+    return f"{evidence.summary.get('verdict')}, {gain:+.3f} nats per token" if gain is not None else ""
 
 
 def _spot(evidence: Evidence) -> str:
@@ -193,9 +193,9 @@ ROWS: dict[str, Callable[[Evidence], str] | None] = {
     "several GPUs": _several_instances,
     "learning rate, steps and epochs, tried": _recipe,
     "spot:": _spot,
-    "whether `MaxRuntimeInSeconds`": _longest_time,
-    "whether a crashed server is back in time": None,
-    "whether AWS bills an endpoint while it is Creating": None,
+    "`MaxRuntimeInSeconds` counts": _longest_time,
+    "a crashed server is back in time": None,
+    "AWS bills an endpoint while it is Creating": None,
     "IAM sees the types": None,
     "IAM sees `dynamodb:LeadingKeys`": None,
     "the budget alarm reaches": None,

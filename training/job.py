@@ -252,7 +252,7 @@ def _train(work: Work, watch: Watch, checkpoint: Path | None) -> None:
     if group.first:
         publish_metrics(root, whole)
     if lacking:
-        say("note", text=f"losses of the tuned model lack and are null: {lacking}")
+        say("note", text=f"losses of the fine-tuned model are missing (null): {lacking}")
     if error:
         raise error
 

@@ -4,6 +4,7 @@ Everything is found by its type and by what refers to what, never by a logical i
 """
 
 import json
+import logging
 import warnings
 from typing import Any, Self
 
@@ -63,6 +64,8 @@ class Deployment:
         client = self._clients.get("cloudformation")
         declared = stack.template.get("Resources", {})
         machines = {name for name, resource in declared.items() if resource["Type"] == _MACHINE}
+        # Moto logs each resource that it does not simulate, each time: `unsupported` holds their types.
+        logging.getLogger("moto").setLevel(logging.ERROR)
         for resource in declared.values():
             if resource_class_from_type(resource["Type"]) is None:
                 self.unsupported.add(resource["Type"])

@@ -177,8 +177,9 @@ class Display:
             self.say(f"    {_PHASES[values['name']]} …")
         elif kind in _LOSSES:
             self._end_bar()
+            model = values.get("model", "").replace("tuned", "fine-tuned")
             self.say(
-                f"    {_LOSSES[kind]}, {values.get('model')} model: {values.get('loss')} nats per token ({values.get('tokens')} tokens)"
+                f"    {_LOSSES[kind]}, {model} model: {values.get('loss')} nats per token ({values.get('tokens')} tokens)"
             )
         elif kind == "expected":
             about = duration(float(values["seconds"]))

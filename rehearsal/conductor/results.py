@@ -123,16 +123,16 @@ def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
             f"[yellow]Training ended after {training.get('steps')} of {training.get('planned_steps')} steps: {escape(str(early))}.[/]"
             + (_MORE_TIME if early == "time budget" else "")
         )
-    for name, words in (("heldout", "Held-out"), ("outside", "Outside")):
+    for name, words in (("heldout", "Held-out"), ("outside", "External")):
         block = summary.get(name) or {}
         if isinstance(block.get("base_loss"), float) and isinstance(block.get("tuned_loss"), float):
             display.say(
-                f"{words} loss: {block['base_loss']:.4f} before, {block['tuned_loss']:.4f} after (nats a token, "
+                f"{words} loss: {block['base_loss']:.4f} before, {block['tuned_loss']:.4f} after (nats per token, "
                 f"{block.get('tokens')} tokens, {escape(str((summary.get('base_model') or {}).get('name')))})"
             )
     if summary.get("choices"):
         known, why = (escape(str(summary.get(f"knowledge_{part}"))) for part in ("verdict", "reason"))
-        display.say(f"What the model knows, by choice: {known}. {why}")
+        display.say(f"Secondary metric, knowledge: {known}. {why}")
         _show_most_changed(display, summary["choices"].get("most_changed") or [])
     if summary.get("heldout") and summary.get("outside") is None:
         fetch = (
@@ -170,7 +170,7 @@ def _show_most_changed(display: Display, rows: Sequence[Mapping[str, Any]]) -> N
     half = len(rows) // 2
     table = Table(expand=True, title="What training changed most: how far each prompt prefers the correct option")
     # By the change alone, as many losses as gains: a choice that cannot flatter.
-    table.caption = f"Of {half} the preference rose most, of {half} it fell most or rose least (nats a token above the distractors)."
+    table.caption = f"Of {half} the preference rose most, of {half} it fell most or rose least (nats per token above the distractors)."
     for heading, ratio in (("prompt", 4), ("correct option", 4), ("before", 1), ("after", 1)):
         table.add_column(heading, ratio=ratio, justify="left" if ratio > 1 else "right", min_width=6)
     for place, row in enumerate(rows):

@@ -1,6 +1,7 @@
 """The rehearsed account: one at a time in a process, empty, with every call on record; its events and schedules; what it deploys."""
 
 import io
+import logging
 import sys
 import zipfile
 from datetime import timedelta
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.account.cloud import Cloud
-from stacks.assembly import FileAsset, SynthesisFailed, synthesize
+from stacks.assembly import Assembly, FileAsset, SynthesisFailed, synthesize
 from tests.doubles.rehearsal.deployed import ROLE, Workbench
 from verification.fake_engines import FakeHosting, FakeTraining
 
@@ -32,6 +33,15 @@ def test_each_account_is_empty_and_alone_and_closing_ends_what_runs(tmp_path: Pa
     assert execution.status == "ABORTED"
     with new(tmp_path / "2") as cloud:
         assert cloud.client("s3").list_buckets()["Buckets"] == []
+
+
+def test_a_deployment_does_not_warn_of_each_resource_that_is_not_simulated(
+    cloud: Cloud, assembly: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("moto").setLevel(logging.NOTSET)
+    deployment = cloud.deploy(Assembly(assembly))
+    assert "AWS::CloudWatch::Alarm" in deployment.unsupported
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_a_delivery_is_attempted_three_times_and_its_error_is_kept(cloud: Cloud, bench: Workbench) -> None:

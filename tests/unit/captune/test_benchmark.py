@@ -101,7 +101,7 @@ class Case:
         self.results, self.folder, self.engine = results, results / RUN, FakeEngine()
         self.plan = {**PLAN, "baseModel": {"name": "Llama"}}
         self.asked: list[dict[str, Any]] = []
-        self.more, self.tokens = dict.fromkeys(MODELS.values(), 0.0), 10  # nats a token more than in training
+        self.more, self.tokens = dict.fromkeys(MODELS.values(), 0.0), 10  # nats per token more than in training
         self.folder.mkdir()
         texts = [{"id": str(place), "text": "a" * 40} for place in range(40)]
         (self.folder / "plan.json").write_text(json.dumps(self.plan))
@@ -146,7 +146,7 @@ def test_both_models_are_compared_and_the_plan_comes_first(case: Case, capsys: p
     # 160 requests are left, with 100 times the letters of 16 documents, which took 6 s: 10 minutes of $1.515 an hour.
     assert "160 of 320 requests still to answer: about 10 min. That is $0.25 of the 7 min" in said.err
     assert f"captune extend {RUN} --minutes 8" in said.err and "19.2 points or more" in said.err
-    assert "higher" in said.out and "2.500 nats a token here, 2.500 in training" in said.out
+    assert "higher" in said.out and "2.500 nats per token here, 2.500 in training" in said.out
     assert [one["action"] for one in case.asked] == ["count", "losses", "losses", "scores", "scores"]
     case.run(as_json=True)
     found = json.loads(capsys.readouterr().out)

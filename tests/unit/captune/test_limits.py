@@ -59,8 +59,10 @@ def test_a_finished_run_answers_what_it_can(plan: dict[str, Any]) -> None:
     assert row(text, "vLLM's GPU build") == "in service after 720 s and both models answered"
     assert row(text, "every speed").startswith("1,190 tokens/s of training; job 1010 s, ")
     assert row(text, "bfloat16 LoRA").startswith("18.3 GB at most, ")
-    assert row(text, "whether `MaxRuntime").startswith("1010 s billed, 7200 s allowed, 8520 s reserved: Starting 90 s")
-    assert row(text, "learning rate, steps and epochs, tried") == "improved, -0.250 nats a token"
+    assert row(text, "`MaxRuntimeInSeconds` counts").startswith(
+        "1010 s billed, 7200 s allowed, 8520 s reserved: Starting 90 s"
+    )
+    assert row(text, "learning rate, steps and epochs, tried") == "improved, -0.250 nats per token"
     unknown = ("Step Functions hands", "quotas of other", "the serving image takes", "several GPUs", "spot:")
     assert {row(text, one) for one in unknown} == {"not known from this run"}
     assert {row(text, start) for start, look in ROWS.items() if look is None} == {"not asked of a run"}

@@ -243,7 +243,7 @@ class TestAccepting:
         with pytest.raises(Refused, match="NAME=VALUE, not 'x'"):
             listing._change("x")
         assert listing._change("a=b=c") == ("a", "b=c")
-        with pytest.raises(Refused, match="cannot change seal"):
+        with pytest.raises(Refused, match="cannot set seal"):
             listing._change("seal=abc")
 
 
