@@ -97,8 +97,10 @@ def followed(history: History, ledger: FakeLedger) -> Seen:
             else:
                 found = [Resource(ENDPOINT, one.name, "", "InService", at(one.created)) for one in listed]
                 seen.saw(SageMaker(configurations=[one.name for one in listed]), found, moment)
-                memory = seen.seen if look.by == OWN else memory
-                seen.write(ledger, RUN, moment)
+                try:
+                    seen.write(ledger, RUN, moment)
+                finally:
+                    memory = seen.seen if look.by == OWN else memory
     return memory
 
 
@@ -121,17 +123,40 @@ def bounds(history: History) -> tuple[int, int]:
 
     They are of the endpoint that the execution asked for, and of those that a teardown listed and remembered or noted.
     """
-    looks = [one for one in history.looks if one.by == OWN or (one.by == ANOTHER and one.ledger_answers)]
+    told = first_tellers(history)
     least = most = 0
     for one in history.endpoints:
-        listed = any(one in history.listed(look.second) for look in looks)
-        if not listed and one is not history.endpoints[0]:
+        if one not in told and one is not history.endpoints[0]:
             continue
         # Before the execution has ended, one that nobody has listed may still come.
-        tell = (look for look in looks if listed or (look.second >= history.ended and not history.listed(look.second)))
+        nothing = (look.second for look in history.looks if counts(look) and not history.listed(look.second))
+        gone = told.get(one) or min(second for second in nothing if second >= max(one.gone, history.ended))
         least += one.gone - one.created
-        most += min(look.second for look in tell if look.second >= one.gone) + 1 - one.created
+        most += gone + 1 - one.created
     return least, most
+
+
+def first_tellers(history: History) -> dict[Endpoint, int]:
+    """When somebody who knew of an endpoint, by a listing or by the ledger, first listed it no more. A silent ledger tells nobody."""
+    told: dict[Endpoint, int] = {}
+    remembered: set[Endpoint] = set()
+    noted: set[Endpoint] = set()
+    for look in filter(counts, history.looks):
+        known = {*history.listed(look.second), *(remembered if look.by == OWN else ())}
+        if look.ledger_answers:
+            noted |= known
+            known = {*noted}
+        if look.by == OWN:
+            remembered = known
+        for one in known:
+            if one.gone <= look.second:
+                told.setdefault(one, look.second)
+    return told
+
+
+def counts(look: Look) -> bool:
+    """Whether anything stays of what a look saw: the sweeper only adds ends, and another teardown forgets what it could not note."""
+    return look.by == OWN or (look.by == ANOTHER and look.ledger_answers)
 
 
 @given(histories(), st.integers(30, 100_000))
