@@ -334,7 +334,7 @@ def test_forgetting_is_claimed_by_the_verdicts_own_rule(
 def test_what_is_stated_of_other_prompts_facts_stands_beside_recall(
     made: dict[str, Any], low: float, smoke: bool, told: list[bool]
 ) -> None:
-    """It says where the tuned model gained by naming more, by what counts as a change in the verdict."""
+    """It says where the fine-tuned model gained by naming more, by what counts as a change in the verdict."""
     document = made["improved"]
     change = {"estimate": 0.002, "standard_error": 0.0005, "low": low, "high": 0.003}
     document["recall"]["mismatched"] |= {"difference": change, "p_value": 0.01}
@@ -342,7 +342,7 @@ def test_what_is_stated_of_other_prompts_facts_stands_beside_recall(
     figures = "Facts of other prompts in the same answers:"
     for text in (page(document), ElementTree.tostring(paper(document), "unicode"), render.card(document)):
         assert re.search(rf"{figures} [^;]+; change \+0\.20 percentage points", words(text))
-        assert [part in words(text) for part in ("names more terms", "no evidence that the tuned")] == told
+        assert [part in words(text) for part in ("names more terms", "no evidence that the fine-tuned")] == told
     del document["recall"]["mismatched"]  # a summary of an earlier version
     assert figures not in page(document)
 
