@@ -41,7 +41,7 @@ class TestUsualRun:
             "downloaded; the job is Completed"
         )
         assert said["vLLM's GPU build"].endswith("s and both models answered |")
-        assert "s reserved" in said["whether `MaxRuntimeInSeconds`"]
+        assert "s reserved" in said["`MaxRuntimeInSeconds` counts"]
 
     def test_an_adapter_is_served_again_without_training(self, deployed: DeployedProject, run: Execution) -> None:
         def served() -> str:
