@@ -24,7 +24,7 @@ from tests.doubles.run_bucket import RUN, RunBucket, files_of_run, kept_here
 EXAMPLE = Path(__file__).resolve().parents[3] / "results" / "example"
 SUMMARY = json.loads((EXAMPLE / "summary.json").read_bytes())
 PLAN = json.loads((EXAMPLE / "plan.json").read_bytes())
-FOURTH = SUMMARY["heldout"]["documents"][3]["id"]
+FOURTH_DOCUMENT = SUMMARY["heldout"]["documents"][3]["id"]
 
 
 def seeded(seed: int, **changes: Any) -> Run:
@@ -114,7 +114,7 @@ def test_only_documents_that_all_measured_count() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        (lambda summary: summary["heldout"]["documents"][3].update(tokens=9), DifferentTexts, f"{FOURTH} has"),
+        (lambda summary: summary["heldout"]["documents"][3].update(tokens=9), DifferentTexts, f"{FOURTH_DOCUMENT} has"),
         (lambda summary: summary["heldout"]["documents"][3].update(base_loss=2.0), DifferentTexts, "base loss of 2.000"),
         (lambda summary: [one.update(id="x") for one in summary["heldout"]["documents"]], DifferentTexts, "captune-1, captune-2"),
         (lambda summary: summary["base_model"].update(name="Llama 2 7B"), Refused, "captune-2 on Llama 2 7B"),
