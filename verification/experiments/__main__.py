@@ -109,7 +109,7 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
             failing += seeds if must_know and verdict != IMPROVED else []
     if lacking:
         notes.append(
-            f"Not in this table, since they were not run with today's texts, settings and code: {', '.join(lacking)}."
+            f"Not in this table, since they were not run with today's texts and settings: {', '.join(lacking)}."
         )
     table = as_markdown(rows, notes)
     TABLE.write_text(table + "\n", "utf-8")
